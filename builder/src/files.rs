@@ -1,0 +1,76 @@
+//! Files that are whole or absent: written beside their place and renamed into it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}: {source}", path = path.display())]
+pub struct FileError {
+    /// `read`, `write`, `create`.
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: std::io::Error,
+}
+
+impl FileError {
+    /// An error of `action` on `path`.
+    pub fn new(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self { action, path: path.to_path_buf(), source }
+    }
+}
+
+/// The contents of a file.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(|e| FileError::new("read", path, e))
+}
+
+/// Creates a folder and those above it.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn create_dir(path: &Path) -> Result<(), FileError> {
+    std::fs::create_dir_all(path).map_err(|e| FileError::new("create", path, e))
+}
+
+/// Writes a file so that a reader sees the old contents or the new ones, never a part: a killed process or a full disk
+/// leaves the old file.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let fail = |e| FileError::new("write", path, e);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut aside = tempfile::Builder::new().prefix(".skipstone-").tempfile_in(folder).map_err(fail)?;
+    aside.write_all(bytes).map_err(fail)?;
+    aside.as_file().sync_all().map_err(fail)?;
+    aside.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_replaces_and_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.stone");
+        write(&path, b"old").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(&folder.path().join("absent/model.stone"), b"x").unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && error.contains("absent/model.stone"), "{error}");
+    }
+}

@@ -1,0 +1,30 @@
+//! The host side of Skipstone: from a data set to a packed model, and the proof that both compute the same.
+//!
+//! Modules stand in the order in which data flows through them, and a module uses only those above it.
+
+pub mod files;
+
+pub mod data;
+pub mod tensor;
+
+pub mod autograd;
+pub mod zoo;
+
+pub mod train;
+
+pub mod passes;
+pub mod quant;
+
+pub mod plan;
+
+pub mod pack;
+
+pub mod simulate;
+
+pub mod verify;
+
+pub mod emulate;
+
+pub mod report;
+
+pub mod cli;

@@ -1,0 +1,67 @@
+//! What can be wrong with a graph or a file.
+
+/// A graph that cannot be built.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum GraphError {
+    /// Dimensions and number of elements disagree.
+    #[error("a tensor of dimensions {dims:?} cannot hold {count} elements")]
+    TensorSize {
+        /// The dimensions asked for.
+        dims: Vec<usize>,
+        /// The number of elements given.
+        count: usize,
+    },
+    /// A dimension is zero.
+    #[error("`{name}` has an empty dimension: {dims:?}")]
+    EmptyDimension {
+        /// The value.
+        name: String,
+        /// Its dimensions.
+        dims: Vec<usize>,
+    },
+    /// Two values have one name.
+    #[error("two values are named `{name}`")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// Operands that do not fit the operator.
+    #[error("node `{node}` ({op}): {reason}")]
+    Operands {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The output is not a vector of scores.
+    #[error("the output `{name}` has dimensions {dims:?}: a classifier ends in one vector of scores")]
+    Output {
+        /// The value.
+        name: String,
+        /// Its dimensions.
+        dims: Vec<usize>,
+    },
+}
+
+/// A file that cannot be read as a [`Graph`](crate::Graph).
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The bytes are not an ONNX model.
+    #[error("not an ONNX model: {0}")]
+    Malformed(String),
+    /// A node or attribute that this version does not support.
+    #[error("node `{node}` ({op}): {reason}")]
+    Unsupported {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// What is not supported, and why.
+        reason: String,
+    },
+    /// Well-formed, but not a network.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}

@@ -1,0 +1,295 @@
+//! The graph itself and its builder.
+
+use crate::{GraphError, Op, Tensor, shape};
+use std::collections::HashMap;
+
+/// Index of a value in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(usize);
+
+impl ValueId {
+    /// Position in [`Graph::values`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Index of a node in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(usize);
+
+impl NodeId {
+    /// Position in [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// A tensor of the graph: its input, the result of a node, or a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Unique name; for node results `<node>.out` unless the file said otherwise.
+    pub name: String,
+    /// Activations: dimensions of one image, `[C, H, W]` or `[features]`. Parameters: all dimensions.
+    pub dims: Vec<usize>,
+    /// The parameter's contents, if it is one.
+    pub parameter: Option<Parameter>,
+}
+
+/// A constant of the graph that training may change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// The contents.
+    pub tensor: Tensor,
+    /// Whether gradient descent changes it. Batch-norm statistics are not trainable.
+    pub trainable: bool,
+}
+
+/// An operator applied to values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Unique name that follows the network's structure, such as `stage2.block1.conv1`.
+    pub name: String,
+    /// What is computed.
+    pub op: Op,
+    /// Operands in ONNX's order.
+    pub inputs: Vec<ValueId>,
+    /// The result.
+    pub output: ValueId,
+}
+
+/// How pixels become the network's input: `(pixel / 255 - mean) / std`, per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalization {
+    /// Mean of each input channel, on pixels scaled to 0..1.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each input channel, on the same scale; positive.
+    pub std: Vec<f32>,
+}
+
+/// What travels with a network besides its arithmetic.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metadata {
+    /// Normalization of the input; unknown for files made by others.
+    pub normalization: Option<Normalization>,
+    /// Names of the classes in the order of the scores; empty if unknown.
+    pub class_names: Vec<String>,
+    /// The command that made the weights.
+    pub command: Option<String>,
+}
+
+/// A validated network with one input and one output, in topological order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The network's name.
+    pub name: String,
+    /// Input normalization, class names, provenance.
+    pub metadata: Metadata,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    input: ValueId,
+    output: ValueId,
+}
+
+impl Graph {
+    /// The nodes in an order in which every operand stands before its use.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// One node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// All values: input, parameters, results.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// One value.
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0]
+    }
+
+    /// The image: `[C, H, W]`.
+    pub fn input(&self) -> ValueId {
+        self.input
+    }
+
+    /// The scores, before softmax: `[classes]`.
+    pub fn output(&self) -> ValueId {
+        self.output
+    }
+
+    /// The parameters in the order of their creation.
+    pub fn parameters(&self) -> impl Iterator<Item = (ValueId, &str, &Parameter)> {
+        self.values
+            .iter()
+            .enumerate()
+            .filter_map(|(i, value)| value.parameter.as_ref().map(|p| (ValueId(i), value.name.as_str(), p)))
+    }
+
+    /// The contents of a parameter; `None` for activations.
+    pub fn parameter(&self, id: ValueId) -> Option<&Tensor> {
+        self.values[id.0].parameter.as_ref().map(|p| &p.tensor)
+    }
+
+    /// The contents of a parameter, to be changed in place; `None` for activations.
+    pub fn parameter_mut(&mut self, id: ValueId) -> Option<&mut Tensor> {
+        self.values[id.0].parameter.as_mut().map(|p| &mut p.tensor)
+    }
+
+    /// For each value the nodes that read it, in order of the nodes.
+    pub fn consumers(&self) -> Vec<Vec<NodeId>> {
+        let mut consumers = vec![Vec::new(); self.values.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                consumers[input.0].push(NodeId(index));
+            }
+        }
+        consumers
+    }
+
+    /// For each value the node that makes it; `None` for the input and for parameters.
+    pub fn producers(&self) -> Vec<Option<NodeId>> {
+        let mut producers = vec![None; self.values.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            producers[node.output.0] = Some(NodeId(index));
+        }
+        producers
+    }
+
+    /// Number of trainable elements.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters().filter(|(_, _, p)| p.trainable).map(|(_, _, p)| p.tensor.data().len()).sum()
+    }
+
+    /// Multiply-accumulates of convolutions and linear layers for one image.
+    pub fn macs(&self) -> u64 {
+        self.nodes.iter().map(|node| shape::macs(self, node)).sum()
+    }
+}
+
+/// Builds a [`Graph`] node by node, checking names, operands and shapes as it goes.
+#[derive(Debug)]
+pub struct GraphBuilder {
+    name: String,
+    metadata: Metadata,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    names: HashMap<String, ValueId>,
+    input: ValueId,
+}
+
+impl GraphBuilder {
+    /// Starts a network whose input is one image of `dims` (`[C, H, W]`).
+    ///
+    /// # Errors
+    /// [`GraphError::EmptyDimension`] if a dimension is zero.
+    pub fn new(name: impl Into<String>, input_name: &str, dims: [usize; 3]) -> Result<Self, GraphError> {
+        if dims.contains(&0) {
+            return Err(GraphError::EmptyDimension { name: input_name.into(), dims: dims.to_vec() });
+        }
+        let input = Value { name: input_name.into(), dims: dims.to_vec(), parameter: None };
+        Ok(Self {
+            name: name.into(),
+            metadata: Metadata::default(),
+            names: HashMap::from([(input.name.clone(), ValueId(0))]),
+            values: vec![input],
+            nodes: Vec::new(),
+            input: ValueId(0),
+        })
+    }
+
+    /// The image.
+    pub fn input(&self) -> ValueId {
+        self.input
+    }
+
+    /// Input normalization, class names, provenance.
+    pub fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    /// Dimensions of a value, as in [`Value::dims`].
+    pub fn dims(&self, id: ValueId) -> &[usize] {
+        &self.values[id.0].dims
+    }
+
+    /// Adds a parameter.
+    ///
+    /// # Errors
+    /// [`GraphError::DuplicateName`].
+    pub fn parameter(
+        &mut self,
+        name: impl Into<String>,
+        tensor: Tensor,
+        trainable: bool,
+    ) -> Result<ValueId, GraphError> {
+        let dims = tensor.dims().to_vec();
+        self.add_value(Value { name: name.into(), dims, parameter: Some(Parameter { tensor, trainable }) })
+    }
+
+    /// Adds a node and gives its result, which is named `<name>.out`.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::push_named`].
+    pub fn push(&mut self, name: impl Into<String>, op: Op, inputs: &[ValueId]) -> Result<ValueId, GraphError> {
+        let name = name.into();
+        let output = format!("{name}.out");
+        self.push_named(name, op, inputs, output)
+    }
+
+    /// Adds a node and names its result.
+    ///
+    /// # Errors
+    /// [`GraphError::DuplicateName`], or [`GraphError::Operands`] where number, kind or shapes of the operands do not
+    /// fit the operator.
+    pub fn push_named(
+        &mut self,
+        name: impl Into<String>,
+        op: Op,
+        inputs: &[ValueId],
+        output: impl Into<String>,
+    ) -> Result<ValueId, GraphError> {
+        let name = name.into();
+        let operands: Vec<&Value> = inputs.iter().map(|id| &self.values[id.0]).collect();
+        let dims = shape::infer(&op, &operands).map_err(|reason| GraphError::Operands {
+            node: name.clone(),
+            op: op.name(),
+            reason,
+        })?;
+        let output = self.add_value(Value { name: output.into(), dims, parameter: None })?;
+        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), output });
+        Ok(output)
+    }
+
+    /// Ends the network with `output`, which must hold the scores: `[classes]`.
+    ///
+    /// # Errors
+    /// [`GraphError::Output`] if `output` is a parameter or not one-dimensional.
+    pub fn finish(self, output: ValueId) -> Result<Graph, GraphError> {
+        let value = &self.values[output.0];
+        if value.dims.len() != 1 || value.parameter.is_some() {
+            return Err(GraphError::Output { name: value.name.clone(), dims: value.dims.clone() });
+        }
+        Ok(Graph {
+            name: self.name,
+            metadata: self.metadata,
+            values: self.values,
+            nodes: self.nodes,
+            input: self.input,
+            output,
+        })
+    }
+
+    fn add_value(&mut self, value: Value) -> Result<ValueId, GraphError> {
+        let id = ValueId(self.values.len());
+        if self.names.insert(value.name.clone(), id).is_some() {
+            return Err(GraphError::DuplicateName { name: value.name });
+        }
+        self.values.push(value);
+        Ok(id)
+    }
+}

@@ -1,0 +1,19 @@
+//! One graph, from training to silicon.
+//!
+//! [`Graph`] is the network that every other part of Skipstone works on: the zoo builds it, autograd differentiates
+//! it, [`export`] writes it as a standard `.onnx` file, [`import`] reads one back. It is validated and its shapes are
+//! inferred while it is built, so a `Graph` that exists is well formed.
+
+mod error;
+pub mod export;
+pub mod graph;
+pub mod import;
+pub mod op;
+pub mod proto;
+pub mod shape;
+pub mod tensor;
+
+pub use error::{GraphError, ImportError};
+pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
+pub use op::{Conv, Op, Pad, Slice};
+pub use tensor::Tensor;

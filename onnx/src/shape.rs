@@ -1,0 +1,138 @@
+//! Shape inference and cost, operator by operator.
+
+use crate::graph::{Graph, Node, Value};
+use crate::{Conv, Op, Pad, Slice};
+
+/// Dimensions of the result of `op` over `operands`, or the reason why they do not fit.
+pub fn infer(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
+    let count = operands.len();
+    let expected = match op {
+        Op::Conv(_) | Op::Gemm => 2..=3,
+        Op::BatchNorm { .. } => 5..=5,
+        Op::Add => 2..=2,
+        _ => 1..=1,
+    };
+    if !expected.contains(&count) {
+        return Err(format!("has {count} inputs, takes {} to {}", expected.start(), expected.end()));
+    }
+    let activations = if matches!(op, Op::Add) { 2 } else { 1 };
+    for (index, value) in operands.iter().enumerate() {
+        if value.parameter.is_some() != (index >= activations) {
+            let (is, wants) =
+                if index < activations { ("a constant", "an activation") } else { ("computed", "a constant") };
+            return Err(format!("input {index} (`{}`) is {is}, must be {wants}", value.name));
+        }
+    }
+    match op {
+        Op::Conv(conv) => infer_conv(conv, operands),
+        Op::BatchNorm { .. } => {
+            let [channels, ..] = map_dims(operands[0])?;
+            for value in &operands[1..] {
+                vector(value, channels)?;
+            }
+            Ok(operands[0].dims.clone())
+        }
+        Op::Relu => Ok(operands[0].dims.clone()),
+        Op::Add => {
+            if operands[0].dims != operands[1].dims {
+                return Err(format!("operands have dimensions {:?} and {:?}", operands[0].dims, operands[1].dims));
+            }
+            Ok(operands[0].dims.clone())
+        }
+        Op::GlobalAveragePool => map_dims(operands[0]).map(|[channels, ..]| vec![channels, 1, 1]),
+        Op::Flatten => Ok(vec![operands[0].dims.iter().product()]),
+        Op::Gemm => {
+            let &[inputs] = operands[0].dims.as_slice() else {
+                return Err(format!("input has dimensions {:?}, must be a vector", operands[0].dims));
+            };
+            let &[outputs, columns] = operands[1].dims.as_slice() else {
+                return Err(format!("weight has dimensions {:?}, must be [outputs, inputs]", operands[1].dims));
+            };
+            if columns != inputs {
+                return Err(format!("weight has {columns} columns for an input of {inputs}"));
+            }
+            if let Some(bias) = operands.get(2) {
+                vector(bias, outputs)?;
+            }
+            Ok(vec![outputs])
+        }
+        Op::Slice(slice) => infer_slice(slice, map_dims(operands[0])?),
+        Op::Pad(Pad { before, after }) => {
+            let dims = map_dims(operands[0])?;
+            Ok((0..3).map(|axis| before[axis] + dims[axis] + after[axis]).collect())
+        }
+    }
+}
+
+/// Multiply-accumulates of one node for one image: convolutions and linear layers only.
+pub fn macs(graph: &Graph, node: &Node) -> u64 {
+    match node.op {
+        Op::Conv(_) => {
+            let dims = &graph.value(node.output).dims;
+            let weight = &graph.value(node.inputs[1]).dims;
+            (weight.iter().product::<usize>() * dims[1] * dims[2]) as u64
+        }
+        Op::Gemm => graph.value(node.inputs[1]).dims.iter().product::<usize>() as u64,
+        _ => 0,
+    }
+}
+
+fn infer_conv(conv: &Conv, operands: &[&Value]) -> Result<Vec<usize>, String> {
+    let [channels, height, width] = map_dims(operands[0])?;
+    let &[outputs, per_group, kernel_h, kernel_w] = operands[1].dims.as_slice() else {
+        return Err(format!("weight has dimensions {:?}, must be OIHW", operands[1].dims));
+    };
+    if [kernel_h, kernel_w] != conv.kernel {
+        return Err(format!("weight is {kernel_h}x{kernel_w}, kernel is {}x{}", conv.kernel[0], conv.kernel[1]));
+    }
+    if conv.stride.contains(&0) || conv.kernel.contains(&0) {
+        return Err("kernel and stride must be at least 1".into());
+    }
+    let groups = conv.groups;
+    if groups == 0 || channels % groups != 0 || outputs % groups != 0 || per_group != channels / groups {
+        return Err(format!("{channels} input and {outputs} output channels in {groups} groups of {per_group}"));
+    }
+    if let Some(bias) = operands.get(2) {
+        vector(bias, outputs)?;
+    }
+    let [top, left, bottom, right] = conv.pads;
+    let extent = |size: usize, before: usize, after: usize, kernel: usize, stride: usize| {
+        let padded = size + before + after;
+        if padded < kernel {
+            return Err(format!("a kernel of {kernel} does not fit into {padded} rows or columns"));
+        }
+        Ok((padded - kernel) / stride + 1)
+    };
+    Ok(vec![
+        outputs,
+        extent(height, top, bottom, kernel_h, conv.stride[0])?,
+        extent(width, left, right, kernel_w, conv.stride[1])?,
+    ])
+}
+
+fn infer_slice(slice: &Slice, dims: [usize; 3]) -> Result<Vec<usize>, String> {
+    let mut out = Vec::with_capacity(3);
+    for axis in 0..3 {
+        let (start, end, step) = (slice.start[axis], slice.end[axis], slice.step[axis]);
+        if step == 0 || start >= end || end > dims[axis] {
+            return Err(format!("takes {start}..{end} step {step} of an axis of {}", dims[axis]));
+        }
+        out.push((end - start).div_ceil(step));
+    }
+    Ok(out)
+}
+
+fn map_dims(value: &Value) -> Result<[usize; 3], String> {
+    value
+        .dims
+        .as_slice()
+        .try_into()
+        .map_err(|_| format!("`{}` has dimensions {:?}, must be [channels, height, width]", value.name, value.dims))
+}
+
+fn vector(value: &Value, length: usize) -> Result<(), String> {
+    if value.dims == [length] {
+        return Ok(());
+    }
+    Err(format!("`{}` has dimensions {:?}, must be [{length}]", value.name, value.dims))
+}

@@ -1,0 +1,270 @@
+//! The records of a packed model: one definition of their layout for reader and writer.
+//!
+//! Every multi-byte field is little endian. `parse` reads fields and does not judge them: that is
+//! [`check`](super)'s work.
+
+/// First bytes of every packed model.
+pub const MAGIC: [u8; 8] = *b"SKIPSTON";
+/// Version of the layout.
+pub const VERSION: u16 = 1;
+/// Alignment of the file in memory, of its sections and of the arena, in bytes.
+pub const ALIGNMENT: usize = 16;
+/// "No such tensor" or "no such node".
+pub const NONE: u16 = u16::MAX;
+
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident, $len:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $at:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $kind,)*
+        }
+
+        impl $name {
+            /// Bytes of the record.
+            pub const LEN: usize = $len;
+
+            /// Reads the fields.
+            pub fn parse(bytes: &[u8; $len]) -> Self {
+                Self { $($field: Field::get(bytes, $at),)* }
+            }
+
+            /// The record as it lies in the file; unnamed bytes are zero.
+            pub fn emit(&self) -> [u8; $len] {
+                let mut bytes = [0; $len];
+                $(self.$field.put(&mut bytes, $at);)*
+                bytes
+            }
+        }
+    };
+}
+
+record! {
+    /// The head of the file.
+    Header, 128 {
+        /// [`MAGIC`].
+        magic: [u8; 8] = 0,
+        /// [`VERSION`].
+        version: u16 = 8,
+        /// CRC-32 (ISO-HDLC) of all bytes from 16 to the end.
+        checksum: u32 = 12,
+        /// Bytes of the whole file.
+        file_len: u32 = 16,
+        /// Bytes of the arena, everything included.
+        arena_len: u32 = 20,
+        /// Arena offset of the scratch that every step may use and no step keeps.
+        scratch: u32 = 24,
+        /// Bytes of that scratch.
+        scratch_len: u32 = 28,
+        /// Arena offset of the step counters, a u16 for each node.
+        counters: u32 = 32,
+        /// File offset of the tensor records.
+        tensors: u32 = 36,
+        /// File offset of the node records.
+        nodes: u32 = 40,
+        /// File offset of the segment records.
+        segments: u32 = 44,
+        /// Number of tensors.
+        tensor_count: u16 = 48,
+        /// Number of nodes.
+        node_count: u16 = 50,
+        /// Number of segments.
+        segment_count: u16 = 52,
+        /// Number of scores.
+        class_count: u16 = 54,
+        /// The tensor that holds the image.
+        input: u16 = 56,
+        /// The tensor that holds the scores, one row of one pixel.
+        output: u16 = 58,
+        /// File offset of the strings: each a u16 length and as many bytes of UTF-8.
+        strings: u32 = 60,
+        /// Bytes of the strings.
+        strings_len: u32 = 64,
+        /// File offset of the pixel conversion: one [`Requant`](crate::arith::Requant) for each input channel, applied
+        /// to the raised pixel.
+        pixels: u32 = 68,
+        /// File offset of the input normalization, f32 means and then f32 standard deviations of pixels scaled to
+        /// 0..1, one for each input channel; 0 if unknown.
+        normalization: u32 = 72,
+        /// String offset of the first class name; the others follow it.
+        class_names: u32 = 76,
+        /// String offset of the provenance: what made the model, for people.
+        provenance: u32 = 80,
+        /// Multiply-accumulates of one image.
+        macs: u64 = 88,
+    }
+}
+
+record! {
+    /// An int8 feature map, NHWC, kept as a ring of rows: row `y` lies in slot `y % ring_rows`.
+    Tensor, 32 {
+        /// Arena offset of the first channel of the first pixel of slot 0.
+        offset: u32 = 0,
+        /// Bytes from a slot to the next.
+        row_stride: u32 = 4,
+        /// Rows of the map.
+        height: u16 = 8,
+        /// Pixels of a row.
+        width: u16 = 10,
+        /// Channels of a pixel; a multiple of 4 except for the image.
+        channels: u16 = 12,
+        /// Bytes from a pixel to the next: `channels`, or more for a slice of a concatenation.
+        pixel_stride: u16 = 14,
+        /// Rows that are kept, `1..=height`.
+        ring_rows: u16 = 16,
+        /// The node that makes it; [`NONE`] for the image.
+        producer: u16 = 18,
+        /// The int8 value of the real number 0.
+        zero_point: i8 = 20,
+        /// Real value of one step.
+        scale: f32 = 24,
+        /// String offset of the name.
+        name: u32 = 28,
+    }
+}
+
+record! {
+    /// An operator.
+    Node, 64 {
+        /// [`OpCode`].
+        op: u8 = 0,
+        /// [`WeightKind`].
+        weight_kind: u8 = 1,
+        /// Output rows of one step: 1, or 2 for kernels that want pairs.
+        rows_per_step: u8 = 2,
+        /// First operand.
+        input: u16 = 4,
+        /// Second operand: the residual of a convolution or the other term of a sum; [`NONE`] if there is none.
+        operand: u16 = 6,
+        /// Result.
+        output: u16 = 8,
+        /// Groups of a convolution.
+        groups: u16 = 10,
+        /// Kernel height.
+        kernel_h: u8 = 12,
+        /// Kernel width.
+        kernel_w: u8 = 13,
+        /// Vertical stride.
+        stride_h: u8 = 14,
+        /// Horizontal stride.
+        stride_w: u8 = 15,
+        /// Padding rows above the map.
+        pad_top: u8 = 16,
+        /// Padding pixels left of each row.
+        pad_left: u8 = 17,
+        /// Padding rows below the map.
+        pad_bottom: u8 = 18,
+        /// Padding pixels right of each row.
+        pad_right: u8 = 19,
+        /// Smallest output value.
+        lo: i8 = 20,
+        /// Largest output value.
+        hi: i8 = 21,
+        /// Of a shortcut: zero channels before the copied ones.
+        channels_before: u16 = 22,
+        /// File offset of the weights.
+        weights: u32 = 24,
+        /// Bytes of the weights.
+        weights_len: u32 = 28,
+        /// File offset of the [`Requant`](crate::arith::Requant)s: one for each output channel of a convolution, one in
+        /// all for a sum or a pool, none for a shortcut.
+        requant: u32 = 32,
+        /// Multiplier of the raised second operand; the shift is then the same for all channels.
+        operand_multiplier: i32 = 36,
+        /// Arena offset of what the node keeps between steps, such as the sums of a global pool.
+        state: u32 = 40,
+        /// Bytes of it.
+        state_len: u32 = 44,
+        /// String offset of the name.
+        name: u32 = 48,
+        /// File offset of canonical weights, where the file holds them beside another kind; 0 if not.
+        canonical: u32 = 52,
+    }
+}
+
+record! {
+    /// Nodes that stream together: when a segment ends, its last node is complete.
+    Segment, 8 {
+        /// First node.
+        first: u16 = 0,
+        /// One past the last node.
+        end: u16 = 2,
+        /// 1 if the second operand is asked for rows before the first, 0 if after it.
+        operand_first: u16 = 4,
+    }
+}
+
+/// What a node computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OpCode {
+    /// Convolution, with an optional residual addition in its last step; a linear layer is one whose kernel is the map.
+    Conv = 0,
+    /// Sum of two maps, each with its own multiplier.
+    Add = 1,
+    /// Mean of each channel; makes its one row when the last input row has been added up.
+    GlobalAveragePool = 2,
+    /// The parameter-free shortcut (option A): every `stride`-th pixel and row, zero channels on both sides.
+    Shortcut = 3,
+}
+
+impl OpCode {
+    /// The operator of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Conv, Self::Add, Self::GlobalAveragePool, Self::Shortcut].into_iter().find(|&op| op as u8 == code)
+    }
+}
+
+/// How a convolution's weights are laid out. A program runs the kinds that its kernels read and refuses the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum WeightKind {
+    /// int8, OHWI: `[output][kernel row][kernel column][input channel of the group]`. Every program runs it.
+    Canonical = 0,
+    /// For dual 16-bit multiply-accumulates (SMLAD). For each pair of output channels (A, B) and each kernel row: the
+    /// row's `kernel_w * channels` weights, padded with zeros to a multiple of 4, as words of four bytes
+    /// `A0 A2 A1 A3`, then `B0 B2 B1 B3`, so that SXTB16 of a word gives (0, 1) and SXTB16 of the word rotated by
+    /// 8 bits gives (2, 3).
+    Pairs = 1,
+}
+
+impl WeightKind {
+    /// The kind of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Canonical, Self::Pairs].into_iter().find(|&kind| kind as u8 == code)
+    }
+}
+
+trait Field: Sized {
+    fn get(bytes: &[u8], at: usize) -> Self;
+    fn put(&self, bytes: &mut [u8], at: usize);
+}
+
+macro_rules! number_field {
+    ($($kind:ty),*) => {$(
+        impl Field for $kind {
+            #[inline(always)]
+            fn get(bytes: &[u8], at: usize) -> Self {
+                let mut raw = [0; size_of::<$kind>()];
+                raw.copy_from_slice(&bytes[at..at + size_of::<$kind>()]);
+                <$kind>::from_le_bytes(raw)
+            }
+            #[inline(always)]
+            fn put(&self, bytes: &mut [u8], at: usize) {
+                bytes[at..at + size_of::<$kind>()].copy_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+number_field!(u8, i8, u16, u32, i32, u64, f32);
+
+impl Field for [u8; 8] {
+    fn get(bytes: &[u8], at: usize) -> Self {
+        let mut raw = [0; 8];
+        raw.copy_from_slice(&bytes[at..at + 8]);
+        raw
+    }
+    fn put(&self, bytes: &mut [u8], at: usize) {
+        bytes[at..at + 8].copy_from_slice(self);
+    }
+}

@@ -1,0 +1,106 @@
+//! Which rows a step reads and makes, and what it needs besides: shared by the host's planner and the device's engine.
+
+use crate::format::records::{Node, OpCode, Tensor, WeightKind};
+use core::ops::Range;
+
+/// Steps that `node` takes to make its whole `output` from `input`.
+pub fn steps(node: &Node, input: &Tensor, output: &Tensor) -> usize {
+    match OpCode::from_code(node.op) {
+        Some(OpCode::GlobalAveragePool) => usize::from(input.height),
+        _ => usize::from(output.height).div_ceil(usize::from(node.rows_per_step).max(1)),
+    }
+}
+
+/// Output rows that exist after `done` steps.
+pub fn rows_made(node: &Node, input: &Tensor, output: &Tensor, done: usize) -> usize {
+    match OpCode::from_code(node.op) {
+        Some(OpCode::GlobalAveragePool) => usize::from(done >= usize::from(input.height)),
+        _ => usize::from(output.height).min(done * usize::from(node.rows_per_step)),
+    }
+}
+
+/// Rows of the first operand that step number `step` reads, clipped to the map.
+pub fn input_rows(node: &Node, input: &Tensor, output: &Tensor, step: usize) -> Range<usize> {
+    let height = usize::from(input.height);
+    let made = output_rows(node, output, step);
+    match OpCode::from_code(node.op) {
+        Some(OpCode::GlobalAveragePool) => step..(step + 1).min(height),
+        Some(OpCode::Add) => made,
+        Some(OpCode::Shortcut) => {
+            let stride = usize::from(node.stride_h);
+            made.start * stride..(made.end.saturating_sub(1) * stride + 1).min(height)
+        }
+        _ => {
+            let (stride, pad) = (usize::from(node.stride_h), usize::from(node.pad_top));
+            let first = (made.start * stride).saturating_sub(pad);
+            let end = (made.end.saturating_sub(1) * stride + usize::from(node.kernel_h)).saturating_sub(pad);
+            first.min(height)..end.min(height)
+        }
+    }
+}
+
+/// Output rows that step number `step` makes; these are also the rows of the second operand that it reads.
+pub fn output_rows(node: &Node, output: &Tensor, step: usize) -> Range<usize> {
+    let (height, rows) = (usize::from(output.height), usize::from(node.rows_per_step));
+    (step * rows).min(height)..((step + 1) * rows).min(height)
+}
+
+/// Elements from one padded input row in scratch to the next, for the kernels of `kind`.
+///
+/// A padded row is `pad_left + width + pad_right` pixels of the input's channels, and enough behind them that a kernel
+/// may read whole vectors of 16 elements (canonical) or the group of 4 that the last weights were padded to (pairs).
+pub fn padded_row_len(node: &Node, input: &Tensor, kind: WeightKind) -> usize {
+    let pixels = usize::from(node.pad_left) + usize::from(input.width) + usize::from(node.pad_right);
+    let elements = pixels * usize::from(input.channels);
+    match kind {
+        WeightKind::Canonical => (elements + 16).next_multiple_of(16),
+        WeightKind::Pairs => (elements + 4).next_multiple_of(8),
+    }
+}
+
+/// Bytes of scratch that one step needs, whichever kernel of the weights' kind runs it.
+///
+/// A convolution pads its input rows there (int8 for canonical weights, int16 for pairs); behind them every node whose
+/// output is a slice of a concatenation makes a dense row before it is scattered.
+pub fn scratch_len(node: &Node, input: &Tensor, output: &Tensor) -> usize {
+    padded_rows_bytes(node, input) + dense_row_bytes(output)
+}
+
+/// Bytes of the padded input rows at the start of scratch.
+pub fn padded_rows_bytes(node: &Node, input: &Tensor) -> usize {
+    if OpCode::from_code(node.op) != Some(OpCode::Conv) {
+        return 0;
+    }
+    let span = (usize::from(node.rows_per_step).max(1) - 1) * usize::from(node.stride_h) + usize::from(node.kernel_h);
+    match WeightKind::from_code(node.weight_kind) {
+        Some(WeightKind::Pairs) => 2 * span * padded_row_len(node, input, WeightKind::Pairs),
+        _ => span * padded_row_len(node, input, WeightKind::Canonical),
+    }
+}
+
+/// Bytes of the dense copy of an output row; 0 where the output is dense itself.
+pub fn dense_row_bytes(output: &Tensor) -> usize {
+    if output.pixel_stride == output.channels {
+        return 0;
+    }
+    (usize::from(output.width) * usize::from(output.channels)).next_multiple_of(16)
+}
+
+/// Bytes that a node keeps between its steps: a global pool's sums, one i32 for each channel.
+pub fn state_len(node: &Node, output: &Tensor) -> usize {
+    match OpCode::from_code(node.op) {
+        Some(OpCode::GlobalAveragePool) => 4 * usize::from(output.channels),
+        _ => 0,
+    }
+}
+
+/// Bytes of the weights of a convolution in the layout `kind`.
+pub fn weights_len(node: &Node, input: &Tensor, output: &Tensor, kind: WeightKind) -> usize {
+    let per_group = usize::from(input.channels) / usize::from(node.groups).max(1);
+    let run = usize::from(node.kernel_w) * per_group;
+    let run = match kind {
+        WeightKind::Canonical => run,
+        WeightKind::Pairs => run.next_multiple_of(4),
+    };
+    usize::from(output.channels) * usize::from(node.kernel_h) * run
+}

@@ -1,0 +1,9 @@
+//! Runs packed int8 image classifiers, row by row, without an operating system, a heap or a floating-point unit.
+//!
+//! A [`Model`] is a checked view of a `.stone` file, read where it lies; an [`Engine`] is its state in an arena that the
+//! caller owns. What a packed model means, to the bit, is defined by [`arith`] and by the `reference` kernels.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod arith;
+pub mod format;
+pub mod geometry;
