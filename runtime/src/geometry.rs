@@ -104,3 +104,9 @@ pub fn weights_len(node: &Node, input: &Tensor, output: &Tensor, kind: WeightKin
     };
     usize::from(output.channels) * usize::from(node.kernel_h) * run
 }
+
+/// Where weights of kind [`WeightKind::Pairs`] hold the weight of `channel`, kernel row `row` and element `k` of that
+/// row's run of `kernel_w * channels` elements (`[kernel column][input channel]`).
+pub fn pairs_index(kernel_h: usize, run: usize, channel: usize, row: usize, k: usize) -> usize {
+    ((channel / 2 * kernel_h + row) * run.next_multiple_of(4) + k) * 2 + channel % 2
+}

@@ -222,9 +222,9 @@ pub enum WeightKind {
     /// int8, OHWI: `[output][kernel row][kernel column][input channel of the group]`. Every program runs it.
     Canonical = 0,
     /// For dual 16-bit multiply-accumulates (SMLAD). For each pair of output channels (A, B) and each kernel row: the
-    /// row's `kernel_w * channels` weights, padded with zeros to a multiple of 4, as words of four bytes
-    /// `A0 A2 A1 A3`, then `B0 B2 B1 B3`, so that SXTB16 of a word gives (0, 1) and SXTB16 of the word rotated by
-    /// 8 bits gives (2, 3).
+    /// row's `kernel_w * channels` weights of both, padded with zeros to a multiple of 4, alternating:
+    /// `A0 B0 A1 B1 A2 B2 ...`, so that SXTB16 of a word gives (A0, A1) and SXTB16 of the word rotated by 8 bits gives
+    /// (B0, B1). [`pairs_index`](crate::geometry::pairs_index) says where each weight lies.
     Pairs = 1,
 }
 
