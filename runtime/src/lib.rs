@@ -7,3 +7,4 @@
 pub mod arith;
 pub mod format;
 pub mod geometry;
+pub mod kernels;

@@ -1,0 +1,69 @@
+//! The row loader: copies rows of rings, dense or slices of a concatenation, into padded rows in scratch.
+
+/// A row of a feature map as it lies in the arena.
+#[derive(Clone, Copy)]
+pub struct MapRow<'a> {
+    /// From the first channel of the first pixel to the last channel of the last pixel.
+    pub bytes: &'a [i8],
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Elements from a pixel to the next.
+    pub pixel_stride: usize,
+}
+
+impl<'a> MapRow<'a> {
+    /// The pixels, each as its channels.
+    pub fn pixels(self) -> impl Iterator<Item = &'a [i8]> {
+        let channels = self.channels;
+        self.bytes.chunks(self.pixel_stride.max(1)).map(move |pixel| pixel.get(..channels).unwrap_or(pixel))
+    }
+
+    /// Whether pixels follow each other without gaps.
+    pub fn is_dense(self) -> bool {
+        self.channels == self.pixel_stride
+    }
+}
+
+/// Widens the elements of the first slice into the second, which is as long.
+pub fn widen(from: &[i8], to: &mut [i16]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = i16::from(*from);
+    }
+}
+
+/// Copies the elements of the first slice into the second, which is as long.
+pub fn copy(from: &[i8], to: &mut [i8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// Writes a padded row: `left` elements of the zero point, the pixels of `row` (none for a row outside the map), the
+/// zero point up to the end. `convert` copies a run of elements.
+pub fn load<T: Copy + From<i8>>(
+    row: Option<MapRow<'_>>,
+    left: usize,
+    zero_point: i8,
+    to: &mut [T],
+    convert: impl Fn(&[i8], &mut [T]),
+) {
+    let zero = T::from(zero_point);
+    let Some(row) = row else {
+        to.fill(zero);
+        return;
+    };
+    let Some((head, mut rest)) = to.split_at_mut_checked(left) else { return };
+    head.fill(zero);
+    let mut put = |run: &[i8]| {
+        if let Some((target, behind)) = core::mem::take(&mut rest).split_at_mut_checked(run.len()) {
+            convert(run, target);
+            rest = behind;
+        }
+    };
+    if row.is_dense() {
+        put(row.bytes);
+    } else {
+        row.pixels().for_each(put);
+    }
+    rest.fill(zero);
+}

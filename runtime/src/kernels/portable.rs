@@ -1,0 +1,116 @@
+//! Scalar kernels for every processor: blocks of 4 output channels x 2 pixels, in safe code without any table.
+
+use super::{Backend, ConvKernel, ConvRow, pad};
+use crate::arith::Requant;
+
+/// Plain Rust; what cores without a SIMD extension run, such as Cortex-M0+ and M3.
+pub static BACKEND: Backend = Backend {
+    name: "portable",
+    available: || true,
+    canonical: ConvKernel { name: "conv_4x2_portable", run: conv_4x2_portable },
+    pairs: None,
+    widen: pad::widen,
+};
+
+/// Convolution by canonical weights.
+pub fn conv_4x2_portable(row: &mut ConvRow<'_, i8>) {
+    if row.groups == 1 { ungrouped(row) } else { grouped(row) }
+}
+
+fn ungrouped(row: &mut ConvRow<'_, i8>) {
+    let requant = row.requant;
+    let kernel = row.kernel_h * row.run();
+    let mut first = 0;
+    while first < requant.len() {
+        let weights = |channel: usize| run_at(row.weights, (first + channel) * kernel, kernel);
+        if let Some(requant) = requant.get(first..first + 4) {
+            pixels(row, first, [weights(0), weights(1), weights(2), weights(3)], requant);
+            first += 4;
+        } else {
+            pixels(row, first, [weights(0)], requant.get(first..first + 1).unwrap_or(&[]));
+            first += 1;
+        }
+    }
+}
+
+/// All pixels of `C` output channels, two at a time.
+#[inline(always)]
+fn pixels<const C: usize>(row: &mut ConvRow<'_, i8>, first: usize, weights: [&[i8]; C], requant: &[Requant]) {
+    let (channels, step) = (row.channels_out(), row.pixel_step());
+    let mut x = 0;
+    while x + 1 < row.width_out() {
+        let sums = sums(row, [x * step, (x + 1) * step], weights);
+        finish(row, x * channels + first, sums[0], requant);
+        finish(row, (x + 1) * channels + first, sums[1], requant);
+        x += 2;
+    }
+    if x < row.width_out() {
+        let [sums] = sums(row, [x * step], weights);
+        finish(row, x * channels + first, sums, requant);
+    }
+}
+
+/// The accumulators of `P` pixels, whose runs start at `at` in the first row, for `C` channels.
+#[inline(always)]
+fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, at: [usize; P], weights: [&[i8]; C]) -> [[i32; C]; P] {
+    let run = row.run();
+    let mut acc = [[0i32; C]; P];
+    for ky in 0..row.kernel_h {
+        let pixels = at.map(|at| run_at(row.rows, at + ky * row.row_len, run));
+        let weights = weights.map(|weights| run_at(weights, ky * run, run));
+        // The runs all have `run` elements; the minimum tells the compiler.
+        let n = pixels.iter().chain(&weights).fold(run, |n, slice| n.min(slice.len()));
+        for i in 0..n {
+            for (acc, pixel) in acc.iter_mut().zip(pixels) {
+                let value = i32::from(pixel.get(i).copied().unwrap_or(0));
+                for (acc, weights) in acc.iter_mut().zip(weights) {
+                    let weight = i32::from(weights.get(i).copied().unwrap_or(0));
+                    *acc = acc.wrapping_add(value.wrapping_mul(weight));
+                }
+            }
+        }
+    }
+    acc
+}
+
+/// Convolutions with groups, one output at a time.
+fn grouped(row: &mut ConvRow<'_, i8>) {
+    let groups = row.groups.max(1);
+    let (group_in, group_out) = (row.channels_in / groups, (row.channels_out() / groups).max(1));
+    let (requant, channels, step) = (row.requant, row.channels_out(), row.pixel_step());
+    let kernel = row.kernel_h * row.kernel_w * group_in;
+    for x in 0..row.width_out() {
+        for (channel, requant) in requant.chunks(1).enumerate() {
+            let mut weights = run_at(row.weights, channel * kernel, kernel).chunks(group_in.max(1));
+            let mut acc = 0i32;
+            for ky in 0..row.kernel_h {
+                for kx in 0..row.kernel_w {
+                    let at = ky * row.row_len + x * step + kx * row.channels_in + channel / group_out * group_in;
+                    for (value, weight) in run_at(row.rows, at, group_in).iter().zip(weights.next().unwrap_or(&[])) {
+                        acc = acc.wrapping_add(i32::from(*value).wrapping_mul(i32::from(*weight)));
+                    }
+                }
+            }
+            finish(row, x * channels + channel, [acc], requant);
+        }
+    }
+}
+
+/// `len` elements from `at`; none if they do not all exist.
+#[inline(always)]
+fn run_at(elements: &[i8], at: usize, len: usize) -> &[i8] {
+    elements.get(at..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+}
+
+/// Turns the accumulators of neighbouring output channels into the outputs that start at `at`.
+#[inline(always)]
+pub(super) fn finish<const C: usize>(row: &mut ConvRow<'_, i8>, at: usize, sums: [i32; C], requant: &[Requant]) {
+    let (residual, lo, hi) = (row.residual, row.lo, row.hi);
+    let outputs = row.out.get_mut(at..).unwrap_or(&mut []);
+    for ((out, acc), requant) in outputs.iter_mut().zip(sums).zip(requant) {
+        *out = match residual {
+            None => requant.apply(acc, lo, hi),
+            Some(multiplier) => requant.apply_residual(acc, *out, multiplier, lo, hi),
+        };
+    }
+}
