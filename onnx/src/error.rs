@@ -19,6 +19,14 @@ pub enum GraphError {
         /// Its dimensions.
         dims: Vec<usize>,
     },
+    /// An activation that no network has.
+    #[error("`{name}` has absurd dimensions: {dims:?}")]
+    TooLarge {
+        /// The value.
+        name: String,
+        /// Its dimensions.
+        dims: Vec<usize>,
+    },
     /// Two values have one name.
     #[error("two values are named `{name}`")]
     DuplicateName {
@@ -51,6 +59,17 @@ pub enum ImportError {
     /// The bytes are not an ONNX model.
     #[error("not an ONNX model: {0}")]
     Malformed(String),
+    /// A file that is ONNX, with something around its nodes that cannot be read.
+    #[error("cannot read this ONNX model: {0}")]
+    Model(String),
+    /// A constant that is damaged or of a kind that is not read.
+    #[error("initializer `{name}`: {reason}")]
+    Initializer {
+        /// The constant.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A node or attribute that this version does not support.
     #[error("node `{node}` ({op}): {reason}")]
     Unsupported {

@@ -1,1 +1,151 @@
-//! Placeholder.
+//! Writes a [`Graph`] as an ONNX file of standard operators.
+//!
+//! Initializers and node results keep their names; batch normalization stays. The same graph gives the same bytes.
+
+use crate::graph::{Graph, Node, Value};
+use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::{Op, Pad, Slice};
+use std::collections::HashSet;
+
+/// Version of the standard operator set that exported files use.
+pub const OPSET: i64 = 17;
+
+/// The batch dimension of a file's input and output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Batch {
+    /// One image.
+    #[default]
+    One,
+    /// Any number of images, written as the symbol `N`.
+    Any,
+}
+
+impl Batch {
+    /// The dimension as it stands in the file.
+    pub fn dim(self) -> Dim<'static> {
+        match self {
+            Batch::One => Dim::Fixed(1),
+            Batch::Any => Dim::Symbol("N"),
+        }
+    }
+}
+
+/// The bytes of an ONNX file.
+pub fn export(graph: &Graph, batch: Batch) -> Vec<u8> {
+    to_model(graph, batch).to_bytes()
+}
+
+/// The message that [`export`] writes.
+pub fn to_model(graph: &Graph, batch: Batch) -> ModelProto {
+    let mut writer =
+        Writer { graph, names: graph.values().iter().map(|value| value.name.clone()).collect(), constants: Vec::new() };
+    let node = graph.nodes().iter().map(|node| writer.node(node)).collect();
+    let initializer = graph
+        .parameters()
+        .map(|(_, name, parameter)| TensorProto::f32(name, parameter.tensor.dims(), parameter.tensor.data()))
+        .chain(writer.constants)
+        .collect();
+    let mut model = ModelProto::new(
+        GraphProto {
+            node,
+            name: graph.name.clone(),
+            initializer,
+            input: vec![value_info(graph.value(graph.input()), batch)],
+            output: vec![value_info(graph.value(graph.output()), batch)],
+            ..GraphProto::default()
+        },
+        OPSET,
+    );
+    model.metadata_props = graph.metadata.to_props();
+    model
+}
+
+fn value_info(value: &Value, batch: Batch) -> ValueInfoProto {
+    let dims: Vec<Dim> = [batch.dim()].into_iter().chain(value.dims.iter().map(|&dim| Dim::Fixed(dim))).collect();
+    ValueInfoProto::tensor(&value.name, DataType::Float, &dims)
+}
+
+struct Writer<'a> {
+    graph: &'a Graph,
+    names: HashSet<String>,
+    constants: Vec<TensorProto>,
+}
+
+impl Writer<'_> {
+    fn node(&mut self, node: &Node) -> NodeProto {
+        let mut inputs: Vec<String> = node.inputs.iter().map(|&id| self.graph.value(id).name.clone()).collect();
+        let attributes = match &node.op {
+            Op::Conv(conv) => vec![
+                AttributeProto::sizes("kernel_shape", &conv.kernel),
+                AttributeProto::sizes("strides", &conv.stride),
+                AttributeProto::sizes("pads", &conv.pads),
+                AttributeProto::sizes("dilations", &[1, 1]),
+                AttributeProto::int("group", conv.groups as i64),
+            ],
+            Op::BatchNorm { epsilon } => vec![AttributeProto::float("epsilon", *epsilon)],
+            Op::Flatten => vec![AttributeProto::int("axis", 1)],
+            Op::Gemm => vec![AttributeProto::int("transB", 1)],
+            Op::Slice(Slice { start, end, step }) => {
+                for (suffix, numbers) in [("starts", start), ("ends", end), ("axes", &[1, 2, 3]), ("steps", step)] {
+                    inputs.push(self.constant(&node.name, suffix, numbers));
+                }
+                Vec::new()
+            }
+            Op::Pad(Pad { before: [c, h, w], after: [c_end, h_end, w_end] }) => {
+                inputs.push(self.constant(&node.name, "pads", &[0, *c, *h, *w, 0, *c_end, *h_end, *w_end]));
+                vec![AttributeProto::string("mode", "constant")]
+            }
+            Op::Relu | Op::Add | Op::GlobalAveragePool => Vec::new(),
+        };
+        let outputs = [&self.graph.value(node.output).name];
+        NodeProto::new(node.op.name(), &node.name, &inputs, &outputs, attributes)
+    }
+
+    /// Adds an int64 initializer for an operand that the graph holds as an attribute, and gives its name.
+    fn constant(&mut self, node: &str, suffix: &str, numbers: &[usize]) -> String {
+        let mut name = format!("{node}.{suffix}");
+        while !self.names.insert(name.clone()) {
+            name.push('_');
+        }
+        let numbers: Vec<i64> = numbers.iter().map(|&number| number as i64).collect();
+        self.constants.push(TensorProto::i64(&name, &[numbers.len()], &numbers));
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn the_same_graph_gives_the_same_bytes() {
+        assert_eq!(export(&fixtures::every_op(), Batch::One), export(&fixtures::every_op(), Batch::One));
+    }
+
+    #[test]
+    fn the_file_says_where_it_comes_from_and_keeps_names() {
+        let model = to_model(&fixtures::every_op(), Batch::Any);
+        assert_eq!((model.ir_version, model.opset_import[0].version), (8, 17));
+        assert_eq!((model.producer_name.as_str(), model.producer_version.as_str()), ("skipstone", "0.1.0"));
+        let graph = model.graph.unwrap();
+        assert!(graph.initializer.iter().any(|tensor| tensor.name == "conv1.weight"));
+        assert_eq!(graph.node[0].output, ["conv1.out"]);
+        let input = ValueInfoProto::tensor(
+            "image",
+            DataType::Float,
+            &[Dim::Symbol("N"), Dim::Fixed(4), Dim::Fixed(9), Dim::Fixed(8)],
+        );
+        assert_eq!(graph.input, [input]);
+    }
+
+    #[test]
+    fn constants_of_attributes_avoid_names_in_use() {
+        let mut builder = crate::GraphBuilder::new("net", "cut.starts", [1, 4, 4]).unwrap();
+        let slice = Slice { start: [0; 3], end: [1, 4, 4], step: [1, 2, 2] };
+        let cut = builder.push("cut", Op::Slice(slice), &[builder.input()]).unwrap();
+        let flat = builder.push("flat", Op::Flatten, &[cut]).unwrap();
+        let graph = to_model(&builder.finish(flat).unwrap(), Batch::One).graph.unwrap();
+        assert_eq!(graph.node[0].input[..2], ["cut.starts", "cut.starts_"]);
+    }
+}

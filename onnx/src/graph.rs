@@ -186,10 +186,14 @@ impl GraphBuilder {
     /// Starts a network whose input is one image of `dims` (`[C, H, W]`).
     ///
     /// # Errors
-    /// [`GraphError::EmptyDimension`] if a dimension is zero.
+    /// [`GraphError::EmptyDimension`] if a dimension is zero, [`GraphError::TooLarge`] if the image has more elements
+    /// than [`shape::MAX_ELEMENTS`].
     pub fn new(name: impl Into<String>, input_name: &str, dims: [usize; 3]) -> Result<Self, GraphError> {
         if dims.contains(&0) {
             return Err(GraphError::EmptyDimension { name: input_name.into(), dims: dims.to_vec() });
+        }
+        if shape::elements(&dims).is_none() {
+            return Err(GraphError::TooLarge { name: input_name.into(), dims: dims.to_vec() });
         }
         let input = Value { name: input_name.into(), dims: dims.to_vec(), parameter: None };
         Ok(Self {

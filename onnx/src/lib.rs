@@ -4,16 +4,24 @@
 //! it, [`export`] writes it as a standard `.onnx` file, [`import`] reads one back. It is validated and its shapes are
 //! inferred while it is built, so a `Graph` that exists is well formed.
 
+#![forbid(unsafe_code)]
+
 mod error;
 pub mod export;
+pub mod extract;
+#[cfg(test)]
+mod fixtures;
 pub mod graph;
 pub mod import;
+pub mod metadata;
 pub mod op;
 pub mod proto;
 pub mod shape;
 pub mod tensor;
 
 pub use error::{GraphError, ImportError};
+pub use export::{Batch, export};
 pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
+pub use import::import;
 pub use op::{Conv, Op, Pad, Slice};
 pub use tensor::Tensor;

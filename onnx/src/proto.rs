@@ -1,8 +1,8 @@
 //! The messages of ONNX's `onnx.proto`, as far as classifiers use them.
 //!
 //! Written by hand with ONNX's field numbers; fields that are not listed are skipped when read. Fields whose absence
-//! means something other than their default are `Option`s. Constructors for exporters stand in this module's second
-//! half, `make`.
+//! means something other than their default are `Option`s. Constructors for exporters stand in
+//! `make`.
 
 mod make;
 

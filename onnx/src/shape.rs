@@ -3,8 +3,25 @@
 use crate::graph::{Graph, Node, Value};
 use crate::{Conv, Op, Pad, Slice};
 
+/// Most elements of one activation. Larger ones are mistakes, and below it no product of sizes overflows.
+pub const MAX_ELEMENTS: usize = 1 << 30;
+
+/// Number of elements of an activation; `None` above [`MAX_ELEMENTS`].
+pub fn elements(dims: &[usize]) -> Option<usize> {
+    let count = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim))?;
+    (count <= MAX_ELEMENTS).then_some(count)
+}
+
 /// Dimensions of the result of `op` over `operands`, or the reason why they do not fit.
 pub fn infer(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
+    let dims = infer_unbounded(op, operands)?;
+    match elements(&dims) {
+        Some(_) => Ok(dims),
+        None => Err(format!("its result {dims:?} has more than {MAX_ELEMENTS} elements")),
+    }
+}
+
+fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
     let count = operands.len();
     let expected = match op {
         Op::Conv(_) | Op::Gemm => 2..=3,
@@ -59,7 +76,7 @@ pub fn infer(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
         Op::Slice(slice) => infer_slice(slice, map_dims(operands[0])?),
         Op::Pad(Pad { before, after }) => {
             let dims = map_dims(operands[0])?;
-            Ok((0..3).map(|axis| before[axis] + dims[axis] + after[axis]).collect())
+            (0..3).map(|axis| padded(dims[axis], before[axis], after[axis])).collect()
         }
     }
 }
@@ -70,7 +87,7 @@ pub fn macs(graph: &Graph, node: &Node) -> u64 {
         Op::Conv(_) => {
             let dims = &graph.value(node.output).dims;
             let weight = &graph.value(node.inputs[1]).dims;
-            (weight.iter().product::<usize>() * dims[1] * dims[2]) as u64
+            weight.iter().product::<usize>() as u64 * (dims[1] * dims[2]) as u64
         }
         Op::Gemm => graph.value(node.inputs[1]).dims.iter().product::<usize>() as u64,
         _ => 0,
@@ -97,7 +114,7 @@ fn infer_conv(conv: &Conv, operands: &[&Value]) -> Result<Vec<usize>, String> {
     }
     let [top, left, bottom, right] = conv.pads;
     let extent = |size: usize, before: usize, after: usize, kernel: usize, stride: usize| {
-        let padded = size + before + after;
+        let padded = padded(size, before, after)?;
         if padded < kernel {
             return Err(format!("a kernel of {kernel} does not fit into {padded} rows or columns"));
         }
@@ -112,14 +129,20 @@ fn infer_conv(conv: &Conv, operands: &[&Value]) -> Result<Vec<usize>, String> {
 
 fn infer_slice(slice: &Slice, dims: [usize; 3]) -> Result<Vec<usize>, String> {
     let mut out = Vec::with_capacity(3);
-    for axis in 0..3 {
+    for (axis, size) in dims.into_iter().enumerate() {
         let (start, end, step) = (slice.start[axis], slice.end[axis], slice.step[axis]);
-        if step == 0 || start >= end || end > dims[axis] {
-            return Err(format!("takes {start}..{end} step {step} of an axis of {}", dims[axis]));
+        if step == 0 || start >= end || end > size {
+            return Err(format!("takes {start}..{end} step {step} of an axis of {size}"));
         }
         out.push((end - start).div_ceil(step));
     }
     Ok(out)
+}
+
+fn padded(size: usize, before: usize, after: usize) -> Result<usize, String> {
+    size.checked_add(before)
+        .and_then(|sum| sum.checked_add(after))
+        .ok_or_else(|| format!("padding of {before} and {after} is absurd"))
 }
 
 fn map_dims(value: &Value) -> Result<[usize; 3], String> {

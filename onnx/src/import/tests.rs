@@ -1,0 +1,249 @@
+use super::*;
+use crate::export::{Batch, export, to_model};
+use crate::fixtures::{every_op, tensor};
+use crate::proto::{AttributeProto, Dim, NodeProto, StringStringEntryProto, TensorProto};
+use crate::{Conv, Op, Pad, Slice};
+use proptest::prelude::*;
+
+/// The model of every operator after `change`.
+fn changed(change: impl FnOnce(&mut ModelProto, &mut GraphProto)) -> ModelProto {
+    let mut model = to_model(&every_op(), Batch::One);
+    let mut graph = model.graph.take().unwrap();
+    change(&mut model, &mut graph);
+    model.graph = Some(graph);
+    model
+}
+
+fn changed_graph(change: impl FnOnce(&mut GraphProto)) -> ModelProto {
+    changed(|_, graph| change(graph))
+}
+
+fn node<'a>(graph: &'a mut GraphProto, name: &str) -> &'a mut NodeProto {
+    graph.node.iter_mut().find(|node| node.name == name).unwrap()
+}
+
+fn initializer<'a>(graph: &'a mut GraphProto, name: &str) -> &'a mut TensorProto {
+    graph.initializer.iter_mut().find(|tensor| tensor.name == name).unwrap()
+}
+
+/// A network of one node and `Flatten` behind it.
+fn one_node(dims: [usize; 3], node: NodeProto, initializer: Vec<TensorProto>) -> Result<Graph, ImportError> {
+    let dims: Vec<Dim> = [1].iter().chain(&dims).map(|&dim| Dim::Fixed(dim)).collect();
+    let flatten = NodeProto::new("Flatten", "flatten", &["y"], &["scores"], vec![]);
+    from_model(&ModelProto::new(
+        GraphProto {
+            node: vec![node, flatten],
+            initializer,
+            input: vec![ValueInfoProto::tensor("x", DataType::Float, &dims)],
+            output: vec![ValueInfoProto::tensor("scores", DataType::Float, &[])],
+            ..GraphProto::default()
+        },
+        18,
+    ))
+}
+
+#[test]
+fn what_was_exported_reads_back_identical() {
+    for batch in [Batch::One, Batch::Any] {
+        assert_eq!(import(&export(&every_op(), batch)).unwrap(), every_op());
+    }
+}
+
+#[test]
+fn float_data_constants_and_identities_mean_the_same() {
+    let model = changed_graph(|graph| {
+        let weight = initializer(graph, "conv1.weight");
+        let raw = weight.raw_data.take().unwrap();
+        weight.float_data = raw.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let at = graph.initializer.iter().position(|tensor| tensor.name == "conv2.bias").unwrap();
+        let bias = graph.initializer.remove(at);
+        let constant = AttributeProto::tensor("value", TensorProto { name: String::new(), ..bias });
+        graph.node.insert(0, NodeProto::new("Constant", "", &[""; 0], &["conv2.bias.0"], vec![constant]));
+        graph.node.insert(1, NodeProto::new("Identity", "", &["conv2.bias.0"], &["conv2.bias"], vec![]));
+        let at = graph.node.iter().position(|node| node.name == "pool").unwrap();
+        graph.node[at].input = vec!["conv2.same".into()];
+        graph.node.insert(at, NodeProto::new("Identity", "id", &["conv2.out"], &["conv2.same"], vec![]));
+        node(graph, "bn1").attribute.push(AttributeProto::float("momentum", 0.9));
+        graph.input.push(ValueInfoProto::tensor("fc.bias", DataType::Float, &[Dim::Fixed(3)]));
+    });
+    assert_eq!(from_model(&model).unwrap(), every_op());
+}
+
+#[test]
+fn gemm_without_transposition_is_transposed() {
+    let model = changed_graph(|graph| {
+        let weight = tensor(&[3, 6], "fc.weight".len());
+        let data: Vec<f32> = (0..18).map(|i| weight.data()[i % 3 * 6 + i / 3]).collect();
+        *initializer(graph, "fc.weight") = TensorProto::f32("fc.weight", &[6, 3], &data);
+        node(graph, "fc").attribute.clear();
+    });
+    assert_eq!(from_model(&model).unwrap(), every_op());
+}
+
+#[test]
+fn a_constant_of_two_roles_becomes_two_parameters() {
+    let model = changed_graph(|graph| node(graph, "bn1").input[3] = "bn1.bias".into());
+    let graph = from_model(&model).unwrap();
+    let roles: Vec<(&str, bool)> =
+        graph.parameters().map(|(_, name, p)| (name, p.trainable)).filter(|(name, _)| name.contains("bias")).collect();
+    assert_eq!(roles[..2], [("bn1.bias", true), ("bn1.bn1.bias", false)]);
+}
+
+#[test]
+fn auto_pad_becomes_pads() {
+    // Sizes 7 and 6 under a 3x2 kernel with stride 2: the result is 4x3, which needs 2 rows and no column.
+    for (auto_pad, kernel, pads) in [
+        ("SAME_UPPER", [3, 2], [1, 0, 1, 0]),
+        ("SAME_UPPER", [4, 3], [1, 0, 2, 1]),
+        ("SAME_LOWER", [4, 3], [2, 1, 1, 0]),
+        ("VALID", [3, 2], [0; 4]),
+        ("NOTSET", [3, 2], [0; 4]),
+    ] {
+        let weight = tensor(&[2, 1, kernel[0], kernel[1]], 1);
+        let attributes = vec![AttributeProto::string("auto_pad", auto_pad), AttributeProto::ints("strides", &[2, 2])];
+        let node = NodeProto::new("Conv", "c", &["x", "w"], &["y"], attributes);
+        let graph = one_node([1, 7, 6], node, vec![TensorProto::f32("w", weight.dims(), weight.data())]).unwrap();
+        assert_eq!(graph.nodes()[0].op, Op::Conv(Conv { kernel, stride: [2, 2], pads, groups: 1 }), "{auto_pad}");
+    }
+}
+
+#[test]
+fn slices_and_pads_as_exporters_write_them() {
+    let ints = |name: &str, data: &[i64]| TensorProto::i64(name, &[data.len()], data);
+    let node = NodeProto::new("Slice", "s", &["x", "starts", "ends", "axes", "steps"], &["y"], vec![]);
+    let slice = |starts: &[i64], ends: &[i64], axes: &[i64], steps: &[i64]| {
+        let lists = vec![ints("starts", starts), ints("ends", ends), ints("axes", axes), ints("steps", steps)];
+        one_node([3, 8, 8], node.clone(), lists).map(|graph| graph.nodes()[0].op.clone()).map_err(|e| e.to_string())
+    };
+    assert_eq!(
+        slice(&[0, -7, 0], &[i64::MAX, i64::MAX, -1], &[0, -1, 2], &[1, 2, 3]).unwrap(),
+        Op::Slice(Slice { start: [0, 0, 1], end: [3, 7, 8], step: [1, 3, 2] })
+    );
+    assert!(slice(&[0], &[4], &[1], &[-1]).unwrap_err().contains("step -1"));
+    assert!(slice(&[0], &[1], &[0], &[1]).unwrap_err().contains("batch"));
+    assert!(slice(&[0, 0], &[1, 1], &[1, 1], &[1, 1]).unwrap_err().contains("axes [1, 1]"));
+    assert!(slice(&[5], &[5], &[1], &[1]).unwrap_err().contains("3..3"));
+
+    let node = NodeProto::new("Pad", "p", &["x", "pads", "", "axes"], &["y"], vec![]);
+    let pad = |pads: &[i64], axes: &[i64]| {
+        one_node([3, 8, 8], node.clone(), vec![ints("pads", pads), ints("axes", axes)])
+            .map(|graph| graph.nodes()[0].op.clone())
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(pad(&[1, 2], &[1]).unwrap(), Op::Pad(Pad { before: [1, 0, 0], after: [2, 0, 0] }));
+    assert!(pad(&[-1, 2], &[1]).unwrap_err().contains("padding is"));
+    assert!(pad(&[1, 0], &[0]).unwrap_err().contains("batch"));
+    assert!(pad(&[i64::MAX, i64::MAX], &[1]).unwrap_err().contains("node `p` (Pad)"));
+}
+
+#[test]
+fn errors_say_what_and_where() {
+    let cases: Vec<(ModelProto, &[&str])> = vec![
+        (changed_graph(|g| node(g, "relu").op_type = "Selu".into()), &["`relu` (Selu)", "not supported", "BatchNorm"]),
+        (changed_graph(|g| node(g, "relu").op_type = "Softmax".into()), &["`relu` (Softmax)", "scores"]),
+        (changed_graph(|g| node(g, "relu").domain = "com.x".into()), &["`relu` (Relu)", "`com.x`"]),
+        (changed_graph(|g| g.node.swap(2, 3)), &["`short.pad` (Pad)", "`short.slice`", "out of order"]),
+        (changed_graph(|g| node(g, "conv1").input[0] = "relu.out".into()), &["`conv1` (Conv)", "cycle"]),
+        (changed_graph(|g| g.initializer.retain(|t| t.name != "fc.bias")), &["`fc` (Gemm)", "`fc.bias`", "neither"]),
+        (changed_graph(|g| node(g, "bn1").input.truncate(4)), &["`bn1`", "operand 4 is missing"]),
+        (changed_graph(|g| node(g, "add").input[1] = "conv1.weight".into()), &["`add` (Add)", "is a constant"]),
+        (changed_graph(|g| node(g, "conv2").input[1] = "relu.out".into()), &["`conv2`", "must be a constant"]),
+        (changed_graph(|g| node(g, "conv1").attribute[3].ints = vec![2, 2]), &["`conv1` (Conv)", "dilated"]),
+        (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![-1; 4]), &["`conv1`", "`pads`", "4 sizes"]),
+        (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![i64::MAX; 4]), &["`conv1`", "absurd"]),
+        (changed_graph(|g| node(g, "conv1").attribute[1].ints = vec![0, 1]), &["`conv1`", "`strides`"]),
+        (changed_graph(|g| node(g, "relu").attribute.push(AttributeProto::int("x", 1))), &["`relu`", "attribute `x`"]),
+        (changed_graph(|g| node(g, "fc").attribute.push(AttributeProto::float("alpha", 2.0))), &["`fc`", "`alpha`"]),
+        (changed_graph(|g| node(g, "bn1").output.push("mean".into())), &["`bn1`", "`mean`"]),
+        (changed_graph(|g| node(g, "relu").output[0] = "add.out".into()), &["two values are named `add.out`"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![6, 3]), &["`fc` (Gemm)", "3 columns"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![3, 7]), &["`fc.weight`", "[3, 7]", "18 elements"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![i64::MAX; 3]), &["`fc.weight`", "18 elements"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![1 << 32, 1]), &["`fc.weight`", "18 elements"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![-3, -6]), &["`fc.weight`", "negative"]),
+        (changed_graph(|g| initializer(g, "fc.weight").data_type = 10), &["`fc.weight`", "Float16"]),
+        (changed_graph(|g| initializer(g, "fc.weight").data_type = 99), &["`fc.weight`", "99"]),
+        (changed_graph(|g| initializer(g, "fc.weight").raw_data.as_mut().unwrap().truncate(7)), &["`fc.weight`", "7"]),
+        (changed_graph(|g| g.initializer.push(g.initializer[0].clone())), &["`conv1.weight`", "twice"]),
+        (
+            changed_graph(|g| {
+                let raw = initializer(g, "fc.weight").raw_data.as_mut().unwrap();
+                raw[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            }),
+            &["`fc.weight`", "NaN"],
+        ),
+        (
+            changed_graph(|g| {
+                let location = StringStringEntryProto::new("location", "w.data");
+                initializer(g, "fc.weight").external_data.push(location);
+            }),
+            &["`fc.weight`", "`w.data`"],
+        ),
+        (changed_graph(|g| g.input.push(g.output[0].clone())), &["2 inputs", "image"]),
+        (changed_graph(|g| g.input[0] = g.output[0].clone()), &["`scores`", "2 dimensions", "[N, C, H, W]"]),
+        (changed_graph(|g| g.output.clear()), &["0 outputs"]),
+        (changed_graph(|g| g.output[0].name = "x".into()), &["output `x`"]),
+        (changed_graph(|g| g.output[0].name = "relu.out".into()), &["`relu.out`", "vector of scores"]),
+        (changed(|m, _| m.opset_import[0].version = 9), &["operator set [9]", "11 to 21"]),
+        (changed(|m, _| m.metadata_props[0].value = "x".into()), &["skipstone.mean"]),
+        (
+            changed(|m, _| m.metadata_props[..2].iter_mut().for_each(|prop| prop.value = "1,1".into())),
+            &["normalization has 2 channels, its input 4"],
+        ),
+    ];
+    for (index, (model, parts)) in cases.iter().enumerate() {
+        let error = from_model(model).expect_err(&format!("case {index}: {parts:?}")).to_string();
+        for part in *parts {
+            assert!(error.contains(part), "case {index}: `{error}` must contain `{part}`");
+        }
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn absurd_input_sizes_are_refused() {
+    for dims in [[1 << 40, 1 << 40, 1], [usize::MAX >> 1, 3, 3], [0, 8, 8], [1, 1 << 20, 1 << 20]] {
+        let node = NodeProto::new("Relu", "r", &["x"], &["y"], vec![]);
+        let error = one_node(dims, node, vec![]).unwrap_err().to_string();
+        assert!(error.contains("`x`"), "{error}");
+    }
+    // A map that only grows inside the network.
+    let pads = TensorProto::i64("pads", &[8], &[0, 0, 0, 0, 0, 1 << 20, 1 << 20, 1 << 20]);
+    let node = NodeProto::new("Pad", "p", &["x", "pads"], &["y"], vec![]);
+    assert!(one_node([3, 8, 8], node, vec![pads]).unwrap_err().to_string().contains("node `p` (Pad)"));
+}
+
+#[test]
+fn every_cut_is_an_error() {
+    let bytes = export(&every_op(), Batch::One);
+    // The metadata stands at the end: a file cut between two of its entries is whole but for them.
+    let whole = changed(|model, _| model.metadata_props.clear()).to_bytes().len();
+    for length in 0..whole {
+        assert!(import(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = import(&bytes);
+    }
+
+    #[test]
+    fn damaged_files_never_panic(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = export(&every_op(), Batch::Any);
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let _ = import(&bytes);
+    }
+}
