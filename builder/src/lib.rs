@@ -4,8 +4,9 @@
 
 pub mod files;
 
-pub mod data;
 pub mod tensor;
+
+pub mod data;
 
 pub mod autograd;
 pub mod zoo;
