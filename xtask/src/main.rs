@@ -1,2 +1,74 @@
-//! x
-fn main() {}
+//! The project's one command for checks: `cargo xtask test`.
+//!
+//! It prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through, and
+//! ends with a table of what ran where. Nothing is skipped: a row that cannot run fails and says what to install.
+#![forbid(unsafe_code)]
+
+mod rows;
+mod rules;
+mod shell;
+mod table;
+mod tools;
+
+use clap::{Args, Parser, Subcommand};
+use rows::{Context, ROWS, Row};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use table::Entry;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks of the Skipstone workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Formatting, lints, house rules, tests, target builds, emulated boards, the demo and short fuzzing
+    Test(TestArgs),
+}
+
+#[derive(Args)]
+struct TestArgs {
+    /// Run these rows and no others, in the table's order
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    only: Vec<String>,
+    /// Print the rows' names and leave
+    #[arg(long)]
+    list: bool,
+    /// Seconds that each fuzzing row runs
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    fuzz_seconds: u32,
+}
+
+fn main() -> ExitCode {
+    let Task::Test(args) = Cli::parse().command;
+    if args.list {
+        for row in ROWS {
+            println!("{:14} {} ({})", row.name, row.about, row.place);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = args.only.iter().find(|name| ROWS.iter().all(|row| row.name != name.as_str())) {
+        eprintln!("error: no row is named {unknown:?}; cargo xtask test --list names them");
+        return ExitCode::from(2);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands inside the workspace");
+    let context = Context { root: root.to_path_buf(), fuzz_seconds: args.fuzz_seconds };
+    let chosen = ROWS.iter().filter(|row| args.only.is_empty() || args.only.iter().any(|name| name == row.name));
+    let entries: Vec<Entry> = chosen.map(|row| run(row, &context)).collect();
+    print!("\n{}", table::render(&entries));
+    if entries.iter().all(|entry| entry.outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(row: &'static Row, context: &Context) -> Entry {
+    println!("\n== {}: {}", row.name, row.about);
+    let start = Instant::now();
+    let outcome = (row.check)(context);
+    if let Err(failure) = &outcome {
+        println!("-- {}: FAILED: {failure}", row.name);
+    }
+    Entry { name: row.name, place: row.place, took: start.elapsed(), outcome }
+}

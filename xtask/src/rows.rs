@@ -1,0 +1,136 @@
+//! The rows of `cargo xtask test`, in the order in which they run.
+
+use crate::shell::{Failure, Run};
+use crate::{rules, tools};
+use std::path::PathBuf;
+
+/// What every row may ask.
+pub(crate) struct Context {
+    /// The workspace's folder.
+    pub(crate) root: PathBuf,
+    /// How long each fuzzing row runs.
+    pub(crate) fuzz_seconds: u32,
+}
+
+/// One line of the table.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// Machine, target or board.
+    pub(crate) place: &'static str,
+    pub(crate) about: &'static str,
+    /// Runs the row; gives a remark for the table.
+    pub(crate) check: fn(&Context) -> Result<String, Failure>,
+}
+
+/// Every row. Each prepares the tools that it needs, so that it also runs alone.
+pub(crate) const ROWS: &[Row] = &[
+    Row { name: "tools", place: "host", about: "toolchains and emulators, found or installed", check: all_tools },
+    Row { name: "fmt", place: "host", about: "formatting", check: format },
+    Row {
+        name: "rules",
+        place: "host",
+        about: "crate arrows, module order, unsafe, machine paths",
+        check: house_rules,
+    },
+    Row { name: "clippy", place: "host", about: "lints, warnings denied", check: clippy },
+    Row { name: "doc", place: "host", about: "documentation and its links", check: doc },
+    Row { name: "test", place: "host", about: "unit, property and pipeline tests", check: test },
+    Row { name: "lean", place: "host", about: "the builder without tract, the runtime without std", check: lean },
+    Row { name: "thumbv6m", place: "thumbv6m-none-eabi", about: "the runtime for Cortex-M0 and M0+", check: thumbv6m },
+    Row { name: "thumbv7m", place: "thumbv7m-none-eabi", about: "the runtime for Cortex-M3", check: thumbv7m },
+    Row {
+        name: "thumbv7em",
+        place: "thumbv7em-none-eabihf",
+        about: "the runtime for Cortex-M4 and M7",
+        check: thumbv7em,
+    },
+    Row { name: "thumbv8m", place: "thumbv8m.main-none-eabihf", about: "the runtime for Cortex-M33", check: thumbv8m },
+    Row { name: "aarch64", place: "aarch64-unknown-linux-gnu", about: "the runtime for Raspberry Pi", check: aarch64 },
+];
+
+impl Context {
+    fn cargo(&self, arguments: &str) -> Run {
+        Run::line(&format!("cargo {arguments}"), &self.root)
+    }
+}
+
+fn silent(result: Result<(), Failure>) -> Result<String, Failure> {
+    result.map(|()| String::new())
+}
+
+fn all_tools(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&tools::PACKAGES)?;
+    tools::ensure_components()?;
+    let compilers = tools::TARGETS.map(tools::compiler).into_iter().collect::<Result<Vec<_>, _>>()?;
+    tools::fuzzer(&context.root)?;
+    let debian = compilers.iter().filter(|c| **c == tools::Compiler::Debian).count();
+    let of_debian = if debian > 0 { format!(", {debian} by Debian's rustc-web") } else { String::new() };
+    Ok(format!("{} packages, {} targets{of_debian}", tools::PACKAGES.len(), compilers.len()))
+}
+
+fn format(context: &Context) -> Result<String, Failure> {
+    tools::ensure_components()?;
+    for manifest in ["Cargo.toml", "firmware-examples/Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        context.cargo(&format!("fmt --all --manifest-path {manifest} --check")).pass()?;
+    }
+    Ok(String::new())
+}
+
+fn house_rules(context: &Context) -> Result<String, Failure> {
+    rules::check(&context.root)
+}
+
+fn clippy(context: &Context) -> Result<String, Failure> {
+    tools::ensure_components()?;
+    silent(context.cargo("clippy --workspace --all-targets -- -D warnings").pass())
+}
+
+fn doc(context: &Context) -> Result<String, Failure> {
+    silent(context.cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").pass())
+}
+
+fn test(context: &Context) -> Result<String, Failure> {
+    silent(context.cargo("test --workspace").pass())
+}
+
+fn lean(context: &Context) -> Result<String, Failure> {
+    context.cargo("check -p skipstone-builder --no-default-features").pass()?;
+    silent(context.cargo("check -p skipstone-runtime --no-default-features").pass())
+}
+
+/// Builds and, where the compiler has its lints, lints the runtime for a target: the host never sees the code of other
+/// instruction sets.
+fn runtime_for(context: &Context, target: &str, features: &str) -> Result<String, Failure> {
+    let compiler = tools::compiler(target)?;
+    let cargo = |line: &str| compiler.cargo(line, target, &context.root);
+    cargo(&format!("build -p skipstone-runtime {features}")).pass()?;
+    match compiler {
+        tools::Compiler::Default => {
+            tools::ensure_components()?;
+            silent(cargo(&format!("clippy -p skipstone-runtime {features} -- -D warnings")).pass())
+        }
+        tools::Compiler::Debian => Ok("built, not linted: with Debian's rustc-web".into()),
+    }
+}
+
+fn thumbv6m(context: &Context) -> Result<String, Failure> {
+    runtime_for(context, "thumbv6m-none-eabi", "--no-default-features")
+}
+
+fn thumbv7m(context: &Context) -> Result<String, Failure> {
+    runtime_for(context, "thumbv7m-none-eabi", "--no-default-features")
+}
+
+fn thumbv7em(context: &Context) -> Result<String, Failure> {
+    runtime_for(context, "thumbv7em-none-eabihf", "--no-default-features")
+}
+
+fn thumbv8m(context: &Context) -> Result<String, Failure> {
+    runtime_for(context, "thumbv8m.main-none-eabihf", "--no-default-features")
+}
+
+fn aarch64(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&[&tools::AARCH64_GCC, &tools::AARCH64_LIBC])?;
+    runtime_for(context, "aarch64-unknown-linux-gnu", "--no-default-features")?;
+    runtime_for(context, "aarch64-unknown-linux-gnu", "--features std")
+}

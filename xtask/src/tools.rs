@@ -1,0 +1,201 @@
+//! Tools that the rows need: found, installed where that can be done, or named.
+//!
+//! Installing is attempted as root on a system with `apt-get`, through `rustup` where it is found, and with
+//! `cargo install` for cargo-fuzz. Everything else fails with the command to type.
+
+use crate::shell::{Failure, Run, fail, found};
+use std::path::Path;
+
+/// A file that must exist, and the Debian package that brings it.
+pub(crate) struct Package {
+    /// A program on `PATH`, or an absolute path.
+    file: &'static str,
+    debian: &'static str,
+}
+
+pub(crate) const C_COMPILER: Package = Package { file: "cc", debian: "gcc" };
+pub(crate) const CPP_COMPILER: Package = Package { file: "c++", debian: "g++" };
+pub(crate) const QEMU_ARM: Package = Package { file: "qemu-system-arm", debian: "qemu-system-arm" };
+pub(crate) const QEMU_AARCH64: Package = Package { file: "qemu-aarch64", debian: "qemu-user" };
+pub(crate) const AARCH64_GCC: Package = Package { file: "aarch64-linux-gnu-gcc", debian: "gcc-aarch64-linux-gnu" };
+pub(crate) const AARCH64_LIBC: Package =
+    Package { file: "/usr/aarch64-linux-gnu/lib/crt1.o", debian: "libc6-dev-arm64-cross" };
+const RUSTFMT: Package = Package { file: "cargo-fmt", debian: "rustfmt-web" };
+const CLIPPY: Package = Package { file: "cargo-clippy", debian: "rust-web-clippy" };
+/// Debian's compiler with the library's source, for targets that rustup cannot fetch.
+const DEBIAN_RUST: [Package; 4] = [
+    Package { file: "/usr/bin/rustc", debian: "rustc-web" },
+    Package { file: "/usr/bin/cargo", debian: "cargo-web" },
+    Package { file: "/usr/lib/rustlib/src/rust/library/core/Cargo.toml", debian: "rust-web-src" },
+    Package { file: "/usr/bin/ld.lld", debian: "lld" },
+];
+
+/// All packages of the test run.
+pub(crate) const PACKAGES: [&Package; 6] =
+    [&C_COMPILER, &CPP_COMPILER, &QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC];
+
+/// Compiled targets besides the host.
+pub(crate) const TARGETS: [&str; 5] = [
+    "thumbv6m-none-eabi",
+    "thumbv7m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+    "aarch64-unknown-linux-gnu",
+];
+
+impl Package {
+    fn present(&self) -> bool {
+        if self.file.starts_with('/') { Path::new(self.file).exists() } else { found(self.file) }
+    }
+}
+
+/// Finds or installs packages.
+///
+/// # Errors
+/// With the `apt-get` command that would help, where it cannot be run or does not help.
+pub(crate) fn ensure(packages: &[&Package]) -> Result<(), Failure> {
+    let missing = || packages.iter().filter(|p| !p.present()).map(|p| p.debian).collect::<Vec<_>>();
+    let names = missing();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let advice = format!("install what is missing: apt-get install -y {}", names.join(" "));
+    let here = Path::new("/");
+    let root = Run::line("id -u", here).read().is_ok_and(|id| id.trim() == "0");
+    if !root || !found("apt-get") {
+        return fail(advice);
+    }
+    let apt = |line: &str| Run::line(line, here).env("DEBIAN_FRONTEND", "noninteractive");
+    let installed = apt("apt-get -q update")
+        .pass()
+        .and_then(|()| apt("apt-get -q install -y --no-install-recommends").args(&names).pass());
+    match (installed, missing().is_empty()) {
+        (_, true) => Ok(()),
+        (Err(failure), false) => fail(format!("{advice} ({failure})")),
+        (Ok(()), false) => fail(format!("apt-get did not bring {}", missing().join(" "))),
+    }
+}
+
+/// Finds or installs `cargo fmt` and `cargo clippy`.
+///
+/// # Errors
+/// With the command that would help.
+pub(crate) fn ensure_components() -> Result<(), Failure> {
+    let here = Path::new("/");
+    for (component, package) in [("rustfmt", &RUSTFMT), ("clippy", &CLIPPY)] {
+        let present = || Run::new("cargo", here).args([&package.file["cargo-".len()..], "--version"]).succeeds();
+        if present() {
+            continue;
+        }
+        if found("rustup") {
+            Run::new("rustup", here).args(["component", "add", component]).pass()?;
+        } else {
+            ensure(&[package])?;
+        }
+        if !present() {
+            return fail(format!("cargo {component} does not start: rustup component add {component}"));
+        }
+    }
+    Ok(())
+}
+
+/// The compiler that builds for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compiler {
+    /// The one that runs the tests; it has the target's library.
+    Default,
+    /// Debian's rustc-web, which compiles the library from its source.
+    Debian,
+}
+
+/// Finds a compiler for `target`, adding the target with rustup or installing Debian's compiler where need be.
+///
+/// # Errors
+/// With the command that would help.
+pub(crate) fn compiler(target: &str) -> Result<Compiler, Failure> {
+    let here = Path::new("/");
+    let has = || {
+        let folder = Run::new("rustc", here).args(["--print", "target-libdir", "--target", target]).read();
+        folder.is_ok_and(|folder| Path::new(folder.trim()).read_dir().is_ok_and(|mut files| files.next().is_some()))
+    };
+    if has() || (found("rustup") && Run::line("rustup target add", here).args([target]).pass().is_ok() && has()) {
+        return Ok(Compiler::Default);
+    }
+    match ensure(&DEBIAN_RUST.each_ref()) {
+        Ok(()) => Ok(Compiler::Debian),
+        Err(failure) => fail(format!("no Rust library for {target}: rustup target add {target}, or {failure}")),
+    }
+}
+
+impl Compiler {
+    /// `cargo <arguments>` for `target`; the first argument is cargo's subcommand.
+    pub(crate) fn cargo(self, arguments: &str, target: &str, dir: &Path) -> Run {
+        let linux = target == "aarch64-unknown-linux-gnu";
+        let linker = format!("CARGO_TARGET_{}_LINKER", target.replace(['-', '.'], "_").to_uppercase());
+        let (subcommand, rest) = arguments.split_once(' ').unwrap_or((arguments, ""));
+        let run = Run::line(&format!("cargo {subcommand} --target {target}"), dir);
+        let run = match (self, linux) {
+            (Self::Default, true) => run.env(&linker, "aarch64-linux-gnu-gcc"),
+            (Self::Default, false) => run,
+            (Self::Debian, true) => debian(run.args(["-Zbuild-std"])).env(&linker, "aarch64-linux-gnu-gcc"),
+            (Self::Debian, false) => debian(run.args(["-Zbuild-std=core"])).env(&linker, "ld.lld"),
+        };
+        run.args(rest.split_whitespace())
+    }
+}
+
+/// Debian's own compiler, whatever stands before it on `PATH`.
+fn debian(run: Run) -> Run {
+    run.without(&["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"]).env("PATH", "/usr/bin:/bin").env("RUSTC_BOOTSTRAP", "1")
+}
+
+/// How cargo-fuzz runs here.
+pub(crate) enum Fuzzer {
+    /// With the nightly toolchain.
+    Nightly,
+    /// With the stable toolchain and `RUSTC_BOOTSTRAP=1`: the sanitizers' libraries come with it.
+    Bootstrap,
+}
+
+/// Finds or installs cargo-fuzz and what its targets link.
+///
+/// # Errors
+/// With the command that would help.
+pub(crate) fn fuzzer(root: &Path) -> Result<Fuzzer, Failure> {
+    ensure(&[&C_COMPILER, &CPP_COMPILER])?;
+    if !Run::line("cargo fuzz --version", root).succeeds()
+        && let Err(failure) = Run::line("cargo install cargo-fuzz --locked", root).pass()
+    {
+        return fail(format!("cargo install cargo-fuzz --locked ({failure})"));
+    }
+    let nightly = found("rustup") && Run::line("rustup run nightly rustc --version", root).succeeds();
+    Ok(if nightly { Fuzzer::Nightly } else { Fuzzer::Bootstrap })
+}
+
+impl Fuzzer {
+    /// `cargo fuzz <arguments>`.
+    pub(crate) fn cargo(&self, arguments: &str, root: &Path) -> Run {
+        let rest = format!("fuzz {arguments}");
+        match self {
+            Self::Nightly => Run::line(&format!("cargo +nightly {rest}"), root).without(&["CARGO", "RUSTUP_TOOLCHAIN"]),
+            Self::Bootstrap => Run::line(&format!("cargo {rest}"), root).env("RUSTC_BOOTSTRAP", "1"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_present_needs_no_installation() {
+        ensure(&[&Package { file: "sh", debian: "dash" }, &Package { file: "/", debian: "base-files" }]).unwrap();
+    }
+
+    #[test]
+    fn the_host_compiler_knows_its_own_target() {
+        let version = Run::line("rustc -vV", Path::new("/")).read().unwrap();
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        assert_eq!(compiler(host).unwrap(), Compiler::Default);
+    }
+}
