@@ -1,12 +1,15 @@
 //! Tells the crate which instruction set the target's core has, where stable rustc does not.
 //!
-//! `skipstone_dsp`: Armv7E-M and Armv8-M Mainline cores with the DSP extension (Cortex-M4, M7, M33, M55).
+//! `skipstone_dsp`: cores with dual 16-bit multiply-accumulates. Every Armv7E-M core has them (Cortex-M4, M7); an Armv8-M
+//! Mainline core (M33, M55) may, and does where the program says so by `SKIPSTONE_DSP=1` in the environment.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(skipstone_dsp)");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=SKIPSTONE_DSP");
     let target = std::env::var("TARGET").unwrap_or_default();
-    if target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main") {
+    let told = std::env::var("SKIPSTONE_DSP").is_ok_and(|value| value == "1");
+    if target.starts_with("thumbv7em") || (target.starts_with("thumbv8m.main") && told) {
         println!("cargo::rustc-cfg=skipstone_dsp");
     }
 }

@@ -8,6 +8,10 @@
 use crate::arith::Requant;
 use crate::format::records::WeightKind;
 
+#[cfg(skipstone_dsp)]
+pub mod cortex_m;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
 pub mod pad;
 pub mod portable;
 pub mod reference;
@@ -155,7 +159,14 @@ impl Backend {
 }
 
 /// Every backend that this program was compiled with, the fastest first.
-pub static BACKENDS: &[&Backend] = &[&portable::BACKEND, &reference::BACKEND];
+pub static BACKENDS: &[&Backend] = &[
+    #[cfg(skipstone_dsp)]
+    &cortex_m::BACKEND,
+    #[cfg(target_arch = "aarch64")]
+    &neon::BACKEND,
+    &portable::BACKEND,
+    &reference::BACKEND,
+];
 
 /// The fastest backend that this processor has.
 pub fn best() -> &'static Backend {

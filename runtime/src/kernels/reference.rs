@@ -1,6 +1,7 @@
 //! The specification of the kernels: naive, for every kind of weights.
 
 use super::{Backend, ConvKernel, ConvRow, Element, pad};
+use crate::geometry::pairs_index;
 
 /// The specification as a backend.
 pub static BACKEND: Backend = Backend {
@@ -17,17 +18,11 @@ pub fn conv_canonical(row: &mut ConvRow<'_, i8>) {
     conv(row, |channel, ky, i| (channel * kernel_h + ky) * run + i);
 }
 
-/// Convolution by weights in pairs, `[output / 2][kernel row][run / 4][output % 2]` words of four bytes `0 2 1 3`.
+/// Convolution by weights in pairs, which lie where [`pairs_index`] says.
 pub fn conv_pairs(row: &mut ConvRow<'_, i16>) {
-    let (kernel_h, words) = (row.kernel_h, row.run().div_ceil(4));
-    conv(row, |channel, ky, i| {
-        let word = (((channel / 2) * kernel_h + ky) * words + i / 4) * 2 + channel % 2;
-        4 * word + PAIR_ORDER[i % 4]
-    });
+    let (kernel_h, run) = (row.kernel_h, row.run());
+    conv(row, |channel, ky, i| pairs_index(kernel_h, run, channel, ky, i));
 }
-
-/// Byte of a word in which the weight of each of four consecutive elements lies.
-const PAIR_ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// `weight_at` tells where the weight of an output channel, a kernel row and an element of the group's run lies; the
 /// element is `kernel column * channels of the group + channel of the group`.

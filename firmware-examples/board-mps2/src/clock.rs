@@ -1,0 +1,47 @@
+use core::sync::atomic::{AtomicU32, Ordering};
+use cortex_m::peripheral::{SYST, syst::SystClkSource};
+use cortex_m_rt::exception;
+
+/// Emulated nanoseconds of a tick: the board's processor clock runs at 25 MHz.
+const NANOSECONDS_PER_TICK: u64 = 40;
+const PERIOD: u32 = 1 << 24;
+static PERIODS: AtomicU32 = AtomicU32::new(0);
+
+/// Counts executed instructions, where the emulator runs with `-icount shift=0` so that each takes a nanosecond.
+pub struct Clock(SYST);
+
+impl Clock {
+    /// Starts the core's SysTick; `None` if it was started before.
+    pub fn start() -> Option<Self> {
+        let mut timer = cortex_m::Peripherals::take()?.SYST;
+        timer.set_clock_source(SystClkSource::Core);
+        timer.set_reload(PERIOD - 1);
+        timer.clear_current();
+        timer.enable_counter();
+        timer.enable_interrupt();
+        Some(Self(timer))
+    }
+
+    /// Instructions that `work` executes, to 40.
+    pub fn instructions(&self, work: impl FnOnce()) -> u64 {
+        let start = Self::now();
+        work();
+        (Self::now() - start) * NANOSECONDS_PER_TICK
+    }
+
+    /// Ticks since the start. A period that ends between two reads of the count is seen by reading it again.
+    fn now() -> u64 {
+        loop {
+            let periods = PERIODS.load(Ordering::SeqCst);
+            let count = SYST::get_current();
+            if periods == PERIODS.load(Ordering::SeqCst) {
+                return u64::from(periods) * u64::from(PERIOD) + u64::from(PERIOD - 1 - count);
+            }
+        }
+    }
+}
+
+#[exception]
+fn SysTick() {
+    PERIODS.fetch_add(1, Ordering::SeqCst);
+}

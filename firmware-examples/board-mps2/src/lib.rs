@@ -1,0 +1,33 @@
+//! What the programs for the emulated board `mps2-an386` (Cortex-M4) share: they talk by semihosting, end with an exit
+//! code, count instructions and measure their stack.
+#![no_std]
+
+mod clock;
+mod stack;
+
+pub use clock::Clock;
+pub use cortex_m_semihosting::hprintln as println;
+pub use stack::{paint_stack, stack_high_water};
+
+use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_semihosting::debug;
+
+/// Ends the program: the emulator exits with 0 for success and 1 for failure.
+pub fn exit(success: bool) -> ! {
+    loop {
+        debug::exit(if success { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    println!("{}", info);
+    exit(false)
+}
+
+// SAFETY: the handler never returns and reads nothing but its frame.
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    println!("hard fault: {:?}", frame);
+    exit(false)
+}

@@ -1,0 +1,224 @@
+//! Sizes around the edges of tiles, and deterministic contents.
+
+use core::fmt;
+use skipstone_runtime::arith::Requant;
+use skipstone_runtime::format::records::WeightKind;
+use skipstone_runtime::kernels::{ConvKernel, ConvRow, Element};
+
+const ROWS_LEN: usize = 4096;
+const WEIGHTS_LEN: usize = 8192;
+const CHANNELS_MAX: usize = 20;
+const OUT_LEN: usize = 512;
+/// Around what a kernel may write, to see that it writes nothing else.
+const GUARD: usize = 8;
+
+/// A convolution row's shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    kernel_h: usize,
+    kernel_w: usize,
+    stride_w: usize,
+    channels_in: usize,
+    channels_out: usize,
+    groups: usize,
+    width: usize,
+    residual: bool,
+    /// Weights and pixels at the ends of their ranges.
+    extreme: bool,
+}
+
+impl Case {
+    /// Whether the kernels of `T` run it, and the buffers hold it.
+    pub fn fits<T: Element>(&self) -> bool {
+        let kind_fits = T::KIND == WeightKind::Canonical || (self.groups == 1 && self.channels_out.is_multiple_of(2));
+        let rows = self.kernel_h * self.row_len();
+        kind_fits && rows <= ROWS_LEN && self.weights_len::<T>() <= WEIGHTS_LEN
+    }
+
+    /// Odd, so that rows lie on every alignment.
+    fn row_len(&self) -> usize {
+        let pixels = (self.width - 1) * self.stride_w + self.kernel_w;
+        (pixels * self.channels_in).next_multiple_of(16) + 17
+    }
+
+    fn weights_len<T: Element>(&self) -> usize {
+        let run = self.kernel_w * self.channels_in / self.groups;
+        let run = if T::KIND == WeightKind::Pairs { run.next_multiple_of(4) } else { run };
+        self.channels_out * self.kernel_h * run
+    }
+}
+
+/// Every case, the same each time.
+pub fn cases() -> impl Iterator<Item = Case> {
+    // kernel_h, kernel_w, stride_w, channels_in, channels_out, groups
+    const SHAPES: &[[usize; 6]] = &[
+        [1, 1, 1, 4, 4, 1],
+        [1, 1, 2, 16, 8, 1],
+        [1, 1, 1, 64, 12, 1],
+        [3, 3, 1, 1, 4, 1],
+        [3, 3, 1, 3, 16, 1],
+        [3, 3, 2, 3, 20, 1],
+        [3, 3, 1, 4, 2, 1],
+        [3, 3, 1, 8, 6, 1],
+        [3, 3, 1, 16, 16, 1],
+        [3, 3, 2, 16, 4, 1],
+        [3, 3, 1, 20, 10, 1],
+        [3, 3, 1, 32, 4, 1],
+        [2, 5, 1, 12, 4, 1],
+        [5, 2, 3, 4, 8, 1],
+        [1, 7, 1, 5, 4, 1],
+        [4, 4, 4, 16, 10, 1],
+        [8, 8, 1, 8, 10, 1],
+        [3, 3, 1, 8, 8, 8],
+        [3, 3, 2, 12, 4, 4],
+        [1, 1, 1, 4, 5, 1],
+        [3, 3, 1, 6, 7, 1],
+    ];
+    const WIDTHS: &[usize] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16];
+    SHAPES.iter().flat_map(|&[kernel_h, kernel_w, stride_w, channels_in, channels_out, groups]| {
+        WIDTHS.iter().flat_map(move |&width| {
+            [(false, false), (true, false), (true, true)].into_iter().map(move |(residual, extreme)| Case {
+                kernel_h,
+                kernel_w,
+                stride_w,
+                channels_in,
+                channels_out,
+                groups,
+                width,
+                residual,
+                extreme,
+            })
+        })
+    })
+}
+
+/// A kernel's output that is not the reference's.
+pub struct Difference {
+    at: usize,
+    found: i8,
+    expected: i8,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at < GUARD {
+            return write!(f, "{} elements before the output were written", GUARD - self.at);
+        }
+        write!(f, "element {} is {} and must be {}", self.at - GUARD, self.found, self.expected)
+    }
+}
+
+/// Where the cases' rows, weights and outputs lie.
+pub struct Buffers {
+    random: u64,
+    weights: [i8; WEIGHTS_LEN],
+    requant: [Requant; CHANNELS_MAX],
+    out: [i8; OUT_LEN + 2 * GUARD],
+    expected: [i8; OUT_LEN + 2 * GUARD],
+}
+
+impl Buffers {
+    /// Buffers with a fixed seed.
+    pub fn new() -> Self {
+        Self {
+            random: 0x9E37_79B9_7F4A_7C15,
+            weights: [0; WEIGHTS_LEN],
+            requant: [Requant { c: 0, m: 0, s: 32 }; CHANNELS_MAX],
+            out: [0; OUT_LEN + 2 * GUARD],
+            expected: [0; OUT_LEN + 2 * GUARD],
+        }
+    }
+
+    /// Runs both kernels on the same contents.
+    pub fn compare<T: Element + From<i8>>(
+        &mut self,
+        case: &Case,
+        kernel: &ConvKernel<T>,
+        reference: &ConvKernel<T>,
+    ) -> Result<(), Difference> {
+        let mut rows = [T::from(0); ROWS_LEN];
+        let extreme = |bits: u32, low: i8, high: i8| if bits & 1 == 0 { low } else { high };
+        for value in &mut rows {
+            let bits = self.next();
+            *value = T::from(if case.extreme { extreme(bits, -128, 127) } else { bits as i8 });
+        }
+        let weights_len = case.weights_len::<T>();
+        for at in 0..weights_len {
+            let bits = self.next();
+            self.weights[at] = if case.extreme { extreme(bits, -127, 127) } else { (bits as i8).max(-127) };
+        }
+        if T::KIND == WeightKind::Pairs {
+            self.clear_padding(case);
+        }
+        for channel in 0..case.channels_out {
+            self.requant[channel] = self.requant(case);
+        }
+        let len = case.width * case.channels_out;
+        for at in 0..OUT_LEN + 2 * GUARD {
+            self.out[at] = self.next() as i8;
+        }
+        self.expected = self.out;
+        let multiplier = (self.next() >> 4) as i32;
+        for (out, run) in [(&mut self.out, kernel.run), (&mut self.expected, reference.run)] {
+            run(&mut ConvRow {
+                rows: &rows,
+                row_len: case.row_len(),
+                kernel_h: case.kernel_h,
+                kernel_w: case.kernel_w,
+                stride_w: case.stride_w,
+                channels_in: case.channels_in,
+                groups: case.groups,
+                weights: &self.weights[..weights_len],
+                requant: &self.requant[..case.channels_out],
+                residual: case.residual.then_some(multiplier),
+                lo: if case.extreme { -128 } else { -100 },
+                hi: if case.extreme { 127 } else { 90 },
+                out: &mut out[GUARD..][..len],
+            });
+        }
+        let differs = self.out.iter().zip(&self.expected).position(|(found, expected)| found != expected);
+        differs.map_or(Ok(()), |at| Err(Difference { at, found: self.out[at], expected: self.expected[at] }))
+    }
+
+    /// Compares a backend's widening of rows with the plain conversion; how many lengths.
+    pub fn compare_widen(&mut self, widen: fn(&[i8], &mut [i16])) -> usize {
+        const LENGTHS: usize = 70;
+        for len in 0..LENGTHS {
+            let at = len % 4;
+            let from = &self.weights[at..at + len];
+            let mut to = [0x5A5A; LENGTHS + 1];
+            widen(from, &mut to[..len]);
+            assert!(to.iter().zip(from).all(|(&to, &from)| to == i16::from(from)), "widening {len} elements");
+            assert!(to[len] == 0x5A5A, "widening {len} elements wrote behind them");
+        }
+        LENGTHS
+    }
+
+    /// Sets the weights that round runs up to 4 elements to zero, as the packer does.
+    fn clear_padding(&mut self, case: &Case) {
+        let run = case.kernel_w * case.channels_in;
+        let padded = run.next_multiple_of(4);
+        for row in self.weights[..case.channels_out * case.kernel_h * padded].chunks_mut(2 * padded) {
+            row[2 * run..].fill(0);
+        }
+    }
+
+    /// Constants that spread the sums of the case over the whole int8 range and a little more.
+    fn requant(&mut self, case: &Case) -> Requant {
+        let sum_bits = (case.kernel_h * case.kernel_w * case.channels_in / case.groups).ilog2() / 2 + 13;
+        let s = 32 + self.next() % 30;
+        // acc * m >> s has about 8 bits.
+        let m_bits = (s + 8).saturating_sub(sum_bits).clamp(1, 30);
+        let m = (1 << m_bits) - (self.next() as i32 & ((1 << m_bits) / 2));
+        let zero_point = i64::from(self.next() as i8);
+        Requant { c: (zero_point << s) + (1 << (s - 1)), m, s }
+    }
+
+    /// xorshift64*.
+    fn next(&mut self) -> u32 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
+    }
+}
