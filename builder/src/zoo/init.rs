@@ -1,0 +1,102 @@
+//! Values of the parameters before training.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use skipstone_onnx::Tensor;
+
+/// The distribution of initial weights, with `fan_in` the number of products that are summed into one output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Normal with variance `2 / fan_in` (He 2015).
+    HeNormal,
+    /// The same variance, drawn from a normal distribution cut off at two standard deviations (Keras' `he_normal`).
+    HeTruncated,
+}
+
+/// Draws initial weights: the same seed gives the same sequence. Without a seed all weights are zero, which is enough
+/// to count them and costs no time.
+#[derive(Debug)]
+pub struct Initializer {
+    init: Init,
+    rng: Option<ChaCha8Rng>,
+}
+
+impl Initializer {
+    /// An initializer that draws from `init`, or gives zeros if there is no seed.
+    pub fn new(init: Init, seed: Option<u64>) -> Self {
+        Self { init, rng: seed.map(ChaCha8Rng::seed_from_u64) }
+    }
+
+    /// A weight of `dims`, the outputs first: `fan_in` is the product of the other dimensions.
+    pub fn weight(&mut self, dims: &[usize]) -> Tensor {
+        let mut tensor = Tensor::filled(dims, 0.0);
+        let Some(rng) = &mut self.rng else { return tensor };
+        let fan_in: usize = dims[1..].iter().product();
+        let std = (2.0 / fan_in as f64).sqrt();
+        for value in tensor.data_mut() {
+            *value = match self.init {
+                Init::HeNormal => std * normal(rng),
+                Init::HeTruncated => std / TRUNCATED_STD * truncated_normal(rng),
+            } as f32;
+        }
+        tensor
+    }
+}
+
+/// Standard deviation of the standard normal distribution cut off at -2 and 2.
+const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
+
+/// One draw from the standard normal distribution (Box-Muller).
+pub(super) fn normal(rng: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * uniform(rng)).cos()
+}
+
+/// One draw from 0 (included) to 1 (excluded), on a grid of 2^-53.
+pub(super) fn uniform(rng: &mut impl Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+}
+
+fn truncated_normal(rng: &mut impl Rng) -> f64 {
+    loop {
+        let value = normal(rng);
+        if value.abs() <= 2.0 {
+            return value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variance_and_peak(init: Init) -> (f64, f64) {
+        let weight = Initializer::new(init, Some(7)).weight(&[500, 40, 1, 1]);
+        let data = weight.data().iter().map(|&v| f64::from(v));
+        let count = weight.data().len() as f64;
+        let mean = data.clone().sum::<f64>() / count;
+        assert!(mean.abs() < 0.01, "{mean}");
+        (
+            data.clone().map(|v| (v - mean).powi(2)).sum::<f64>() / count,
+            data.fold(0.0, |peak: f64, v| peak.max(v.abs())),
+        )
+    }
+
+    #[test]
+    fn both_distributions_have_the_variance_of_he() {
+        let expected = 2.0 / 40.0;
+        let (normal, _) = variance_and_peak(Init::HeNormal);
+        let (truncated, peak) = variance_and_peak(Init::HeTruncated);
+        assert!((normal / expected - 1.0).abs() < 0.03, "{normal}");
+        assert!((truncated / expected - 1.0).abs() < 0.03, "{truncated}");
+        assert!(peak <= 2.0 * f64::sqrt(expected) / TRUNCATED_STD + 1e-6, "{peak}");
+    }
+
+    #[test]
+    fn a_seed_determines_the_weights() {
+        let weight = |seed| Initializer::new(Init::HeNormal, seed).weight(&[8, 3, 3, 3]);
+        assert_eq!(weight(Some(1)), weight(Some(1)));
+        assert_ne!(weight(Some(1)), weight(Some(2)));
+        assert!(weight(None).data().iter().all(|&v| v == 0.0));
+    }
+}
