@@ -8,6 +8,8 @@
 use crate::arith::Requant;
 use crate::format::records::WeightKind;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 #[cfg(skipstone_dsp)]
 pub mod cortex_m;
 #[cfg(target_arch = "aarch64")]

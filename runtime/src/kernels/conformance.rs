@@ -1,9 +1,10 @@
-//! Sizes around the edges of tiles, and deterministic contents.
+//! The kernels' test suite, in one place for every processor: sizes around the edges of tiles, deterministic contents,
+//! every kernel against the reference. Needs no heap, so that programs for microcontrollers run it too.
 
+use super::{Backend, ConvKernel, ConvRow, Element, reference};
+use crate::arith::Requant;
+use crate::format::records::WeightKind;
 use core::fmt;
-use skipstone_runtime::arith::Requant;
-use skipstone_runtime::format::records::WeightKind;
-use skipstone_runtime::kernels::{ConvKernel, ConvRow, Element};
 
 const ROWS_LEN: usize = 4096;
 const WEIGHTS_LEN: usize = 8192;
@@ -29,16 +30,21 @@ pub struct Case {
 
 impl Case {
     /// Whether the kernels of `T` run it, and the buffers hold it.
-    pub fn fits<T: Element>(&self) -> bool {
+    fn fits<T: Element>(&self) -> bool {
         let kind_fits = T::KIND == WeightKind::Canonical || (self.groups == 1 && self.channels_out.is_multiple_of(2));
         let rows = self.kernel_h * self.row_len();
         kind_fits && rows <= ROWS_LEN && self.weights_len::<T>() <= WEIGHTS_LEN
     }
 
-    /// Odd, so that rows lie on every alignment.
+    /// Elements from a row to the next; odd, so that rows lie on every alignment.
     fn row_len(&self) -> usize {
         let pixels = (self.width - 1) * self.stride_w + self.kernel_w;
         (pixels * self.channels_in).next_multiple_of(16) + 17
+    }
+
+    /// Smallest and largest output.
+    fn clamp(&self) -> (i8, i8) {
+        if self.extreme { (-128, 127) } else { (-100, 90) }
     }
 
     fn weights_len<T: Element>(&self) -> usize {
@@ -49,7 +55,7 @@ impl Case {
 }
 
 /// Every case, the same each time.
-pub fn cases() -> impl Iterator<Item = Case> {
+fn cases() -> impl Iterator<Item = Case> {
     // kernel_h, kernel_w, stride_w, channels_in, channels_out, groups
     const SHAPES: &[[usize; 6]] = &[
         [1, 1, 1, 4, 4, 1],
@@ -93,19 +99,64 @@ pub fn cases() -> impl Iterator<Item = Case> {
 }
 
 /// A kernel's output that is not the reference's.
+#[derive(Clone, Copy, Debug)]
 pub struct Difference {
-    at: usize,
-    found: i8,
-    expected: i8,
+    /// The kernel.
+    pub kernel: &'static str,
+    /// What it computed.
+    pub case: Case,
+    /// Index of the output that differs; negative for one before the outputs.
+    pub at: isize,
+    /// The kernel's value.
+    pub found: i8,
+    /// The reference's value.
+    pub expected: i8,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.at < GUARD {
-            return write!(f, "{} elements before the output were written", GUARD - self.at);
-        }
-        write!(f, "element {} is {} and must be {}", self.at - GUARD, self.found, self.expected)
+        let Self { kernel, case, at, found, expected } = self;
+        write!(f, "kernel {kernel}, {case:?}: element {at} is {found} and must be {expected}")
     }
+}
+
+/// Compares every kernel of a backend with the reference. `report` is told each kernel's name and how many
+/// comparisons it stood. Returns the comparisons in all.
+///
+/// # Errors
+/// The first difference.
+///
+/// # Panics
+/// If widening a row differs from the plain conversion.
+pub fn compare_backend(
+    buffers: &mut Buffers,
+    backend: &Backend,
+    mut report: impl FnMut(&'static str, usize),
+) -> Result<usize, Difference> {
+    let canonical = compare_kernel(buffers, &backend.canonical, &reference::BACKEND.canonical)?;
+    report(backend.canonical.name, canonical);
+    let mut compared = canonical;
+    if let (Some(kernel), Some(reference)) = (&backend.pairs, &reference::BACKEND.pairs) {
+        let pairs = compare_kernel(buffers, kernel, reference)?;
+        report(kernel.name, pairs);
+        compared += pairs;
+    }
+    let widened = buffers.compare_widen(backend.widen);
+    report("widen", widened);
+    Ok(compared + widened)
+}
+
+fn compare_kernel<T: Element + From<i8>>(
+    buffers: &mut Buffers,
+    kernel: &ConvKernel<T>,
+    reference: &ConvKernel<T>,
+) -> Result<usize, Difference> {
+    let mut compared = 0;
+    for case in cases().filter(Case::fits::<T>) {
+        buffers.compare(&case, kernel, reference)?;
+        compared += 1;
+    }
+    Ok(compared)
 }
 
 /// Where the cases' rows, weights and outputs lie.
@@ -118,7 +169,7 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Buffers with a fixed seed.
+    /// Buffers whose contents are always the same.
     pub fn new() -> Self {
         Self {
             random: 0x9E37_79B9_7F4A_7C15,
@@ -130,7 +181,7 @@ impl Buffers {
     }
 
     /// Runs both kernels on the same contents.
-    pub fn compare<T: Element + From<i8>>(
+    fn compare<T: Element + From<i8>>(
         &mut self,
         case: &Case,
         kernel: &ConvKernel<T>,
@@ -171,17 +222,20 @@ impl Buffers {
                 weights: &self.weights[..weights_len],
                 requant: &self.requant[..case.channels_out],
                 residual: case.residual.then_some(multiplier),
-                lo: if case.extreme { -128 } else { -100 },
-                hi: if case.extreme { 127 } else { 90 },
+                lo: case.clamp().0,
+                hi: case.clamp().1,
                 out: &mut out[GUARD..][..len],
             });
         }
         let differs = self.out.iter().zip(&self.expected).position(|(found, expected)| found != expected);
-        differs.map_or(Ok(()), |at| Err(Difference { at, found: self.out[at], expected: self.expected[at] }))
+        differs.map_or(Ok(()), |at| {
+            let (kernel, case, found, expected) = (kernel.name, *case, self.out[at], self.expected[at]);
+            Err(Difference { kernel, case, at: at as isize - GUARD as isize, found, expected })
+        })
     }
 
     /// Compares a backend's widening of rows with the plain conversion; how many lengths.
-    pub fn compare_widen(&mut self, widen: fn(&[i8], &mut [i16])) -> usize {
+    fn compare_widen(&mut self, widen: fn(&[i8], &mut [i16])) -> usize {
         const LENGTHS: usize = 70;
         for len in 0..LENGTHS {
             let at = len % 4;
@@ -220,5 +274,64 @@ impl Buffers {
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
         (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) as u32
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::kernels::{BACKENDS, portable};
+
+    #[test]
+    fn every_backend_equals_the_reference() {
+        let mut names = std::vec::Vec::new();
+        for backend in BACKENDS.iter().filter(|backend| (backend.available)()) {
+            let compared = compare_backend(&mut Buffers::new(), backend, |_, compared| assert!(compared > 60));
+            assert!(compared.unwrap_or_else(|difference| panic!("{}: {difference}", backend.name)) > 500);
+            names.push(backend.name);
+        }
+        assert!(names.ends_with(&["portable", "reference"]), "{names:?}");
+        assert_eq!(names.contains(&"neon"), cfg!(target_arch = "aarch64"), "{names:?}");
+    }
+
+    #[test]
+    fn outputs_are_spread_over_their_range() {
+        let mut counts = [0usize; 3];
+        for case in cases().filter(|case| case.fits::<i8>()) {
+            let mut buffers = Buffers::new();
+            let (kernel, reference) = (&portable::BACKEND.canonical, &reference::BACKEND.canonical);
+            buffers.compare(&case, kernel, reference).unwrap();
+            let (lo, hi) = case.clamp();
+            for &value in &buffers.expected[GUARD..][..case.width * case.channels_out] {
+                counts[if value == lo {
+                    0
+                } else if value == hi {
+                    1
+                } else {
+                    2
+                }] += 1;
+            }
+        }
+        let all: usize = counts.iter().sum();
+        assert!(counts.iter().all(|&count| count > all / 20) && counts[2] > all / 3, "{counts:?}");
+    }
+
+    #[test]
+    fn a_wrong_kernel_is_found() {
+        fn wrong(row: &mut ConvRow<'_, i8>) {
+            portable::conv_4x2_portable(row);
+            if let (Some(last), true) = (row.out.last_mut(), row.residual.is_some()) {
+                *last ^= 1;
+            }
+        }
+        let kernel = ConvKernel { name: "wrong", run: wrong };
+        let difference = compare_kernel(&mut Buffers::new(), &kernel, &reference::BACKEND.canonical).unwrap_err();
+        assert!(difference.case.residual && difference.at >= 0, "{difference}");
     }
 }
