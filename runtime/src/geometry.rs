@@ -66,16 +66,53 @@ pub fn scratch_len(node: &Node, input: &Tensor, output: &Tensor) -> usize {
     padded_rows_bytes(node, input) + dense_row_bytes(output)
 }
 
-/// Bytes of the padded input rows at the start of scratch.
+/// Bytes of the padded input rows at the start of scratch, in whichever layout the file holds the weights.
 pub fn padded_rows_bytes(node: &Node, input: &Tensor) -> usize {
     if OpCode::from_code(node.op) != Some(OpCode::Conv) {
         return 0;
     }
-    let span = (usize::from(node.rows_per_step).max(1) - 1) * usize::from(node.stride_h) + usize::from(node.kernel_h);
+    let rows = step_span(node);
+    let canonical = rows * padded_row_len(node, input, WeightKind::Canonical);
     match WeightKind::from_code(node.weight_kind) {
-        Some(WeightKind::Pairs) => 2 * span * padded_row_len(node, input, WeightKind::Pairs),
-        _ => span * padded_row_len(node, input, WeightKind::Canonical),
+        Some(WeightKind::Pairs) => {
+            let pairs = 2 * rows * padded_row_len(node, input, WeightKind::Pairs);
+            if node.canonical == 0 { pairs } else { pairs.max(canonical) }
+        }
+        _ => canonical,
     }
+}
+
+/// Padded input rows that one step of a convolution reads.
+pub fn step_span(node: &Node) -> usize {
+    (usize::from(node.rows_per_step).max(1) - 1) * usize::from(node.stride_h) + usize::from(node.kernel_h)
+}
+
+/// Number of [`Requant`](crate::arith::Requant)s of a node: one for each output channel of a convolution, one in all
+/// for a sum or a pool, none for a shortcut.
+pub fn requant_count(node: &Node, output: &Tensor) -> usize {
+    match OpCode::from_code(node.op) {
+        Some(OpCode::Conv) => output.channels.into(),
+        Some(OpCode::Add | OpCode::GlobalAveragePool) => 1,
+        Some(OpCode::Shortcut) | None => 0,
+    }
+}
+
+/// Arena offset of a row, of its first channel of its first pixel.
+#[inline]
+pub fn row_offset(tensor: &Tensor, row: usize) -> usize {
+    tensor.offset as usize + row % usize::from(tensor.ring_rows).max(1) * tensor.row_stride as usize
+}
+
+/// Bytes from the first channel of a row's first pixel to the last channel of its last.
+#[inline]
+pub fn row_bytes(tensor: &Tensor) -> usize {
+    usize::from(tensor.width).saturating_sub(1) * usize::from(tensor.pixel_stride) + usize::from(tensor.channels)
+}
+
+/// Whether a row of `a` and the same row of `b` are the same bytes.
+pub fn same_row(a: &Tensor, b: &Tensor, row: usize) -> bool {
+    row_offset(a, row) == row_offset(b, row)
+        && (a.width, a.channels, a.pixel_stride) == (b.width, b.channels, b.pixel_stride)
 }
 
 /// Bytes of the dense copy of an output row; 0 where the output is dense itself.

@@ -5,6 +5,12 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 pub mod arith;
+pub mod engine;
 pub mod format;
 pub mod geometry;
 pub mod kernels;
+mod model;
+pub mod schedule;
+
+pub use engine::{Arena, Engine};
+pub use model::Model;

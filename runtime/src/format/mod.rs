@@ -1,3 +1,11 @@
 //! The packed model, `.stone`: little endian, sections aligned to 16 bytes, read in place.
+//!
+//! `docs/model-format.md` is the normative description.
 
+pub mod check;
+pub mod checksum;
+mod error;
 pub mod records;
+pub mod strings;
+
+pub use error::{LoadError, Place};

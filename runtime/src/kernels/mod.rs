@@ -12,6 +12,7 @@ use crate::format::records::WeightKind;
 pub mod conformance;
 #[cfg(skipstone_dsp)]
 pub mod cortex_m;
+pub mod elementwise;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod pad;

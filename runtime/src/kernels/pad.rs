@@ -67,3 +67,14 @@ pub fn load<T: Copy + From<i8>>(
     }
     rest.fill(zero);
 }
+
+/// Copies the pixels of a row to dense ones.
+pub fn gather(row: MapRow<'_>, to: &mut [i8]) {
+    if row.is_dense() {
+        copy(row.bytes, to);
+    } else {
+        for (from, to) in row.pixels().zip(to.chunks_mut(row.channels.max(1))) {
+            copy(from, to);
+        }
+    }
+}

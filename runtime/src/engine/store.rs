@@ -1,0 +1,136 @@
+//! The arena as steps see it: maps before and behind scratch, and scratch.
+
+use crate::format::records::{Header, Tensor};
+use crate::geometry;
+use crate::kernels::pad::{self, MapRow};
+use crate::schedule::Counters;
+use core::ops::Range;
+
+/// Everything in the arena but scratch. Offsets are the arena's; what does not exist is empty.
+pub(super) struct Maps<'a> {
+    before: &'a mut [i8],
+    after: &'a mut [i8],
+    /// Arena offset of `after`.
+    scratch_end: usize,
+    /// Arena offset of the step counters.
+    counters: usize,
+}
+
+/// Divides an arena into maps and scratch.
+pub(super) fn divide<'a>(arena: &'a mut [i8], header: &Header) -> Option<(Maps<'a>, &'a mut [i8])> {
+    let (before, rest) = arena.split_at_mut_checked(header.scratch as usize)?;
+    let (scratch, after) = rest.split_at_mut_checked(header.scratch_len as usize)?;
+    let scratch_end = before.len() + scratch.len();
+    Some((Maps { before, after, scratch_end, counters: header.counters as usize }, scratch))
+}
+
+impl Maps<'_> {
+    pub(super) fn bytes(&self, offset: usize, len: usize) -> &[i8] {
+        let (piece, at) = match offset.checked_sub(self.scratch_end) {
+            Some(at) => (&*self.after, at),
+            None => (&*self.before, offset),
+        };
+        piece.get(at..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+    }
+
+    pub(super) fn bytes_mut(&mut self, offset: usize, len: usize) -> &mut [i8] {
+        let (piece, at) = match offset.checked_sub(self.scratch_end) {
+            Some(at) => (&mut *self.after, at),
+            None => (&mut *self.before, offset),
+        };
+        piece.get_mut(at..).and_then(|rest| rest.get_mut(..len)).unwrap_or(&mut [])
+    }
+
+    /// Bytes to read and other bytes to write.
+    fn read_and_write(&mut self, read: Range<usize>, write: Range<usize>) -> (&[i8], &mut [i8]) {
+        let end = self.scratch_end;
+        let behind = |range: &Range<usize>| range.start.saturating_sub(end)..range.end.saturating_sub(end);
+        let pair = match (read.start < end, write.start < end) {
+            (true, true) => in_one(self.before, read, write),
+            (false, false) => in_one(self.after, behind(&read), behind(&write)),
+            (true, false) => self.before.get(read).zip(self.after.get_mut(behind(&write))),
+            (false, true) => self.after.get(behind(&read)).zip(self.before.get_mut(write)),
+        };
+        pair.unwrap_or((&[], &mut []))
+    }
+
+    pub(super) fn row(&self, tensor: &Tensor, row: usize) -> MapRow<'_> {
+        map_row(tensor, self.bytes(geometry::row_offset(tensor, row), geometry::row_bytes(tensor)))
+    }
+
+    /// A row with pixels that follow each other without gaps.
+    pub(super) fn dense_row_mut(&mut self, tensor: &Tensor, row: usize) -> &mut [i8] {
+        self.bytes_mut(geometry::row_offset(tensor, row), geometry::row_bytes(tensor))
+    }
+
+    /// A row to read, and a dense row to write.
+    pub(super) fn row_and_dense_row_mut(
+        &mut self,
+        (read, read_row): (&Tensor, usize),
+        (write, write_row): (&Tensor, usize),
+    ) -> (MapRow<'_>, &mut [i8]) {
+        let from = geometry::row_offset(read, read_row);
+        let to = geometry::row_offset(write, write_row);
+        let (bytes, out) =
+            self.read_and_write(from..from + geometry::row_bytes(read), to..to + geometry::row_bytes(write));
+        (map_row(read, bytes), out)
+    }
+
+    /// Writes dense pixels to a row whose pixels have gaps between them.
+    pub(super) fn scatter(&mut self, dense: &[i8], tensor: &Tensor, row: usize) {
+        let (channels, stride) = (usize::from(tensor.channels), usize::from(tensor.pixel_stride));
+        let target = self.bytes_mut(geometry::row_offset(tensor, row), geometry::row_bytes(tensor));
+        for (to, from) in target.chunks_mut(stride.max(1)).zip(dense.chunks(channels.max(1))) {
+            pad::copy(from, to);
+        }
+    }
+
+    /// State of a pool at `state`, and the row that it reads.
+    pub(super) fn row_and_sums(
+        &mut self,
+        (tensor, row): (&Tensor, usize),
+        state: usize,
+        channels: usize,
+    ) -> (MapRow<'_>, &mut [i32]) {
+        let from = geometry::row_offset(tensor, row);
+        let (bytes, state) = self.read_and_write(from..from + geometry::row_bytes(tensor), state..state + 4 * channels);
+        (map_row(tensor, bytes), bytemuck::try_cast_slice_mut(state).unwrap_or(&mut []))
+    }
+
+    /// State of a pool at `state`, and as many bytes at `offset` to write.
+    pub(super) fn sums_and_bytes(&mut self, state: usize, channels: usize, offset: usize) -> (&[i32], &mut [i8]) {
+        let (state, bytes) = self.read_and_write(state..state + 4 * channels, offset..offset + channels);
+        (bytemuck::try_cast_slice(state).unwrap_or(&[]), bytes)
+    }
+
+    /// No node has taken a step.
+    pub(super) fn reset_counters(&mut self, nodes: usize) {
+        self.bytes_mut(self.counters, 2 * nodes).fill(0);
+    }
+
+    fn counter(&self, node: usize) -> u16 {
+        match self.bytes(self.counters + 2 * node, 2) {
+            [low, high] => u16::from_le_bytes([*low as u8, *high as u8]),
+            _ => 0,
+        }
+    }
+}
+
+impl Counters for Maps<'_> {
+    fn done(&self, node: usize) -> usize {
+        self.counter(node).into()
+    }
+    fn advance(&mut self, node: usize) {
+        let count = self.counter(node).wrapping_add(1).to_le_bytes().map(|byte| byte as i8);
+        pad::copy(&count, self.bytes_mut(self.counters + 2 * node, 2));
+    }
+}
+
+fn map_row<'b>(tensor: &Tensor, bytes: &'b [i8]) -> MapRow<'b> {
+    MapRow { bytes, channels: tensor.channels.into(), pixel_stride: tensor.pixel_stride.into() }
+}
+
+fn in_one(piece: &mut [i8], read: Range<usize>, write: Range<usize>) -> Option<(&[i8], &mut [i8])> {
+    let [read, write] = piece.get_disjoint_mut([read, write]).ok()?;
+    Some((read, write))
+}

@@ -1,0 +1,144 @@
+//! The only way from bytes to a [`Model`]: what passes can be executed without another test.
+//!
+//! The proof has four parts: the file and its sections ([`check`]), shapes and memory (`layout`), sums that cannot
+//! overflow (`sums`), and an execution of the schedule on row numbers (`rows`). What it does not show is that
+//! the memory plan keeps a row until its last reader when *other* tensors share its bytes: that is the packer's duty
+//! and gives wrong scores, not a failure.
+
+mod layout;
+mod rows;
+mod sums;
+
+use super::records::{Header, MAGIC, NONE, Node, Segment, Tensor, VERSION};
+use super::{LoadError, Place, checksum, strings};
+use crate::model::Model;
+use crate::schedule::Network;
+
+/// Largest number of nodes: the check counts their steps on its stack.
+pub const MAX_NODES: usize = 512;
+
+/// Returns an error unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $place:expr, $reason:expr) => {
+        if !$condition {
+            return Err($crate::format::LoadError::Invalid { place: $place, reason: $reason });
+        }
+    };
+}
+use ensure;
+
+type Outcome = Result<(), LoadError>;
+
+/// Checks a packed model.
+pub fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
+    let model = envelope(bytes)?;
+    sections(&model)?;
+    records(&model)?;
+    layout::check(&model)?;
+    sums::check(&model)?;
+    rows::check(&model)?;
+    Ok(model)
+}
+
+/// Magic, version, alignment in memory, length, checksum: that these are the bytes that were written.
+fn envelope(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
+    if !bytes.starts_with(&MAGIC) {
+        return Err(LoadError::NotAModel);
+    }
+    let Some(first) = bytes.first_chunk() else {
+        return Err(LoadError::Length { stated: Header::LEN, found: bytes.len() });
+    };
+    let header = Header::parse(first);
+    if header.version != VERSION {
+        return Err(LoadError::Version { found: header.version });
+    }
+    if header.file_len as usize != bytes.len() {
+        return Err(LoadError::Length { stated: header.file_len as usize, found: bytes.len() });
+    }
+    let computed = checksum::of_file(bytes);
+    if header.checksum != computed {
+        return Err(LoadError::Checksum { stated: header.checksum, computed });
+    }
+    ensure!(header.emit() == *first, Place::Header, "unnamed bytes are not zero");
+    if !bytes.as_ptr().addr().is_multiple_of(super::records::ALIGNMENT) {
+        return Err(LoadError::Misaligned);
+    }
+    Ok(Model::unchecked(bytes, header))
+}
+
+/// Whether `len` bytes from `offset` are an aligned section of the file.
+fn is_section(model: &Model<'_>, offset: u32, len: u64) -> bool {
+    offset.is_multiple_of(16) && u64::from(offset) + len <= model.as_bytes().len() as u64
+}
+
+fn sections(model: &Model<'_>) -> Outcome {
+    let header = model.header();
+    let place = Place::Header;
+    let counted = |count: u16, len: usize| u64::from(count) * len as u64;
+    let outside = "a section lies outside the file or is not aligned to 16 bytes";
+    ensure!(is_section(model, header.tensors, counted(header.tensor_count, Tensor::LEN)), place, outside);
+    ensure!(is_section(model, header.nodes, counted(header.node_count, Node::LEN)), place, outside);
+    ensure!(is_section(model, header.segments, counted(header.segment_count, Segment::LEN)), place, outside);
+    ensure!(is_section(model, header.strings, header.strings_len.into()), place, outside);
+    ensure!((1..=MAX_NODES).contains(&header.node_count.into()), place, "no nodes, or more than 512");
+    ensure!(header.input < header.tensor_count, place, "the image is not a tensor");
+    ensure!(header.output < header.tensor_count, place, "the scores are not a tensor");
+    let channels = model.input().channels;
+    ensure!(is_section(model, header.pixels, counted(channels, 16)), place, "pixel conversion outside the file");
+    ensure!(is_section(model, header.normalization, counted(channels, 8)), place, "normalization outside the file");
+    ensure!(strings::read(model.strings(), header.provenance as usize).is_some(), place, "provenance is not a string");
+    let mut at = header.class_names as usize;
+    for _ in 0..header.class_count {
+        let Some((_, end)) = strings::read(model.strings(), at) else {
+            return Err(LoadError::Invalid { place, reason: "a class name is not a string" });
+        };
+        at = end;
+    }
+    Ok(())
+}
+
+/// Indices, codes, ranges of single fields, the order of nodes, the segments.
+fn records(model: &Model<'_>) -> Outcome {
+    let header = model.header();
+    for (index, tensor) in model.tensors().enumerate() {
+        let place = Place::Tensor(index);
+        ensure!(model.record(header.tensors, index) == Some(&tensor.emit()), place, "unnamed bytes are not zero");
+        ensure!(strings::read(model.strings(), tensor.name as usize).is_some(), place, "its name is not a string");
+        ensure!(tensor.scale.is_finite() && tensor.scale > 0.0, place, "its scale is not a positive number");
+        if index == usize::from(header.input) {
+            ensure!(tensor.producer == NONE, place, "a node makes the image");
+        } else {
+            let producer = usize::from(tensor.producer);
+            ensure!(producer < header.node_count.into(), place, "no node makes it");
+            let made = usize::from(model.node(producer).output);
+            ensure!(made == index, place, "its producer makes another tensor");
+        }
+    }
+    for (index, node) in model.nodes().enumerate() {
+        let place = Place::Node(index);
+        ensure!(model.record(header.nodes, index) == Some(&node.emit()), place, "unnamed bytes are not zero");
+        ensure!(strings::read(model.strings(), node.name as usize).is_some(), place, "its name is not a string");
+        ensure!(node.output < header.tensor_count, place, "its output does not exist");
+        let producer = usize::from(model.tensor(node.output.into()).producer);
+        ensure!(producer == index, place, "another node makes its output");
+        let made_before = |tensor: u16| {
+            let producer = model.tensor(tensor.into()).producer;
+            tensor < header.tensor_count && (producer == NONE || usize::from(producer) < index)
+        };
+        ensure!(made_before(node.input), place, "its input does not exist or is made later");
+        ensure!(
+            node.operand == NONE || made_before(node.operand),
+            place,
+            "its operand does not exist or is made later"
+        );
+    }
+    let mut end = 0;
+    for (index, segment) in model.segments().enumerate() {
+        let place = Place::Segment(index);
+        ensure!(segment.first == end && segment.end > segment.first, place, "segments do not follow each other");
+        ensure!(segment.operand_first <= 1, place, "the order of operands is neither 0 nor 1");
+        end = segment.end;
+    }
+    ensure!(end == header.node_count, Place::Header, "segments do not hold all nodes");
+    Ok(())
+}

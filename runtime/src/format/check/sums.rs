@@ -1,0 +1,84 @@
+//! No sum leaves its 32 or 64 bits, whatever the image is.
+
+use super::{Outcome, ensure};
+use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MAX, SHIFT_MIN};
+use crate::format::Place;
+use crate::format::records::{NONE, Node, OpCode, WeightKind};
+use crate::geometry;
+use crate::model::Model;
+use crate::schedule::Network;
+
+/// Largest magnitude of an int8 value.
+const VALUE: u64 = 128;
+
+pub(super) fn check(model: &Model<'_>) -> Outcome {
+    let pixel = 255 << OPERAND_SHIFT;
+    let holds = model.pixel_requant().iter().all(|requant| is_safe(requant, pixel, None));
+    ensure!(holds, Place::Header, "the pixel conversion can overflow, or a shift is not in 32..=62");
+    for (index, node) in model.nodes().enumerate() {
+        node_sums(model, &node, Place::Node(index))?;
+    }
+    Ok(())
+}
+
+fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
+    let overflow = "its output conversion can overflow, or a shift is not in 32..=62";
+    let requant = model.requant(node);
+    let operand = (node.operand != NONE).then_some(node.operand_multiplier);
+    match OpCode::from_code(node.op) {
+        Some(OpCode::Conv) => {
+            let symmetric = [WeightKind::Canonical, WeightKind::Pairs]
+                .iter()
+                .all(|&kind| !model.weights(node, kind).contains(&i8::MIN));
+            ensure!(symmetric, place, "a weight is -128");
+            let shift = requant.first().map(|first| first.s);
+            let one_shift = operand.is_none() || requant.iter().all(|requant| Some(requant.s) == shift);
+            ensure!(one_shift, place, "shifts differ where a residual is added");
+            for (channel, requant) in requant.iter().enumerate() {
+                let sum = VALUE * weight_sum(model, node, channel);
+                ensure!(sum < 1 << 31, place, "its accumulators can overflow");
+                ensure!(is_safe(requant, sum, operand), place, overflow);
+            }
+        }
+        Some(OpCode::Add) => {
+            let holds = requant.iter().all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, operand));
+            ensure!(holds, place, overflow);
+        }
+        Some(OpCode::GlobalAveragePool) => {
+            let input = model.tensor(node.input.into());
+            let pixels = u64::from(input.height) * u64::from(input.width);
+            ensure!(pixels < 1 << 15, place, "it averages 32768 pixels or more");
+            let sum = (VALUE * pixels) << OPERAND_SHIFT;
+            ensure!(requant.iter().all(|requant| is_safe(requant, sum, None)), place, overflow);
+        }
+        Some(OpCode::Shortcut) | None => {}
+    }
+    Ok(())
+}
+
+/// Sum of the magnitudes of an output channel's weights; of both layouts the larger, where the file holds two.
+fn weight_sum(model: &Model<'_>, node: &Node, channel: usize) -> u64 {
+    let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
+    let of = |kind| {
+        let weights = model.weights(node, kind);
+        let length = geometry::weights_len(node, &input, &output, kind) / usize::from(output.channels).max(1);
+        let magnitudes = |weights: &[i8]| weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum::<u64>();
+        let block = |at: usize, length: usize| weights.get(at..).and_then(|rest| rest.get(..length)).unwrap_or(&[]);
+        match kind {
+            WeightKind::Canonical => magnitudes(block(channel * length, length)),
+            // Words of the two channels of a pair alternate.
+            WeightKind::Pairs => {
+                block(channel / 2 * 2 * length, 2 * length).chunks(4).skip(channel % 2).step_by(2).map(magnitudes).sum()
+            }
+        }
+    };
+    of(WeightKind::Canonical).max(of(WeightKind::Pairs))
+}
+
+/// Whether `requant` keeps to 64 bits for all accumulators of magnitude `acc` and all operands.
+fn is_safe(requant: &Requant, acc: u64, operand: Option<i32>) -> bool {
+    let product = u128::from(acc) * u128::from(requant.m.unsigned_abs());
+    let operand = u128::from(VALUE << OPERAND_SHIFT) * u128::from(operand.unwrap_or(0).unsigned_abs());
+    let sum = product + operand + u128::from(requant.c.unsigned_abs());
+    (SHIFT_MIN..=SHIFT_MAX).contains(&requant.s) && sum < 1 << 63
+}

@@ -1,0 +1,168 @@
+//! The pull rule: which step comes next, without a table.
+//!
+//! From the segment's last node walk to the first input that lacks a row; where every input is there, make the next
+//! step of that node. When the last node is complete, the next segment begins. The order follows from the records
+//! alone, so that the host's planner, the check of a model and the engine agree on it step for step.
+
+use crate::format::records::{NONE, Node, Segment, Tensor};
+use crate::geometry;
+
+/// The records that the rule reads.
+pub trait Network {
+    /// Node `index`; an empty record if there is none.
+    fn node(&self, index: usize) -> Node;
+    /// Tensor `index`; an empty record if there is none.
+    fn tensor(&self, index: usize) -> Tensor;
+    /// Segment `index`.
+    fn segment(&self, index: usize) -> Option<Segment>;
+}
+
+/// Records in memory, as a planner holds them.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// In topological order.
+    pub nodes: &'a [Node],
+    /// In any order.
+    pub tensors: &'a [Tensor],
+    /// In order of execution.
+    pub segments: &'a [Segment],
+}
+
+impl Network for Records<'_> {
+    fn node(&self, index: usize) -> Node {
+        self.nodes.get(index).copied().unwrap_or_default()
+    }
+    fn tensor(&self, index: usize) -> Tensor {
+        self.tensors.get(index).copied().unwrap_or_default()
+    }
+    fn segment(&self, index: usize) -> Option<Segment> {
+        self.segments.get(index).copied()
+    }
+}
+
+/// Steps that each node has taken.
+pub trait Counters {
+    /// Steps that `node` has taken.
+    fn done(&self, node: usize) -> usize;
+    /// Counts one more step of `node`.
+    fn advance(&mut self, node: usize);
+}
+
+impl Counters for [u16] {
+    fn done(&self, node: usize) -> usize {
+        self.get(node).copied().unwrap_or(0).into()
+    }
+    fn advance(&mut self, node: usize) {
+        if let Some(count) = self.get_mut(node) {
+            *count = count.wrapping_add(1);
+        }
+    }
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Step number `step` of `node`, which is counted as done from now on.
+    Step {
+        /// The node.
+        node: usize,
+        /// Its steps before this one.
+        step: usize,
+    },
+    /// Nothing can be done before the next row of the image arrives.
+    NeedsInputRow,
+    /// The scores are there.
+    Done,
+}
+
+/// Where the execution of one image stands, apart from the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pull {
+    segment: usize,
+}
+
+impl Pull {
+    /// Chooses the next step; `fed` rows of the image have arrived.
+    pub fn next(&mut self, network: &impl Network, counters: &mut (impl Counters + ?Sized), fed: usize) -> Turn {
+        self.next_counted(network, counters, fed, &mut 0)
+    }
+
+    /// [`next`](Self::next), which adds the number of nodes that it looked at to `looked`.
+    pub fn next_counted(
+        &mut self,
+        network: &impl Network,
+        counters: &mut (impl Counters + ?Sized),
+        fed: usize,
+        looked: &mut u32,
+    ) -> Turn {
+        while let Some(segment) = network.segment(self.segment) {
+            let mut at = usize::from(segment.end).saturating_sub(1);
+            if is_complete(network, counters, at) {
+                self.segment += 1;
+                continue;
+            }
+            loop {
+                *looked = looked.saturating_add(1);
+                let step = counters.done(at);
+                match missing(network, counters, fed, at, step, segment.operand_first != 0) {
+                    Missing::Nothing => {
+                        counters.advance(at);
+                        return Turn::Step { node: at, step };
+                    }
+                    Missing::ImageRow => return Turn::NeedsInputRow,
+                    // Producers come first in a checked model, so the walk ends.
+                    Missing::RowOf(producer) if producer < at => at = producer,
+                    Missing::RowOf(_) => return Turn::Done,
+                }
+            }
+        }
+        Turn::Done
+    }
+}
+
+/// Rows of tensor `index` that have been made, overwritten ones included.
+pub fn rows_made(network: &impl Network, counters: &(impl Counters + ?Sized), fed: usize, index: usize) -> usize {
+    let tensor = network.tensor(index);
+    if tensor.producer == NONE {
+        return fed;
+    }
+    let producer = usize::from(tensor.producer);
+    let node = network.node(producer);
+    geometry::rows_made(&node, &network.tensor(node.input.into()), &tensor, counters.done(producer))
+}
+
+fn is_complete(network: &impl Network, counters: &(impl Counters + ?Sized), at: usize) -> bool {
+    let node = network.node(at);
+    let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
+    counters.done(at) >= geometry::steps(&node, &input, &output)
+}
+
+enum Missing {
+    Nothing,
+    ImageRow,
+    RowOf(usize),
+}
+
+fn missing(
+    network: &impl Network,
+    counters: &(impl Counters + ?Sized),
+    fed: usize,
+    at: usize,
+    step: usize,
+    operand_first: bool,
+) -> Missing {
+    let node = network.node(at);
+    let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
+    let first = (node.input, geometry::input_rows(&node, &input, &output, step).end);
+    let second = (node.operand, geometry::output_rows(&node, &output, step).end);
+    let order = if operand_first { [second, first] } else { [first, second] };
+    for (tensor, needed) in order {
+        if tensor != NONE && rows_made(network, counters, fed, tensor.into()) < needed {
+            return match network.tensor(tensor.into()).producer {
+                NONE => Missing::ImageRow,
+                producer => Missing::RowOf(producer.into()),
+            };
+        }
+    }
+    Missing::Nothing
+}
