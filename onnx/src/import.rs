@@ -13,7 +13,6 @@ use crate::graph::{Graph, GraphBuilder, ValueId};
 use crate::proto::{DataType, DimensionValue, GraphProto, ModelProto, TypeProto, ValueInfoProto};
 use crate::{ImportError, Metadata};
 use constants::Constants;
-use prost::Message;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
@@ -27,11 +26,7 @@ pub const OPSETS: RangeInclusive<i64> = 11..=21;
 /// # Errors
 /// [`ImportError`] where the bytes are no ONNX model or the network needs what this version does not support.
 pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
-    if bytes.is_empty() {
-        return Err(ImportError::Malformed("it is empty".into()));
-    }
-    let model = ModelProto::decode(bytes).map_err(|error| ImportError::Malformed(error.to_string()))?;
-    from_model(&model)
+    from_model(&ModelProto::from_bytes(bytes)?)
 }
 
 /// Reads a decoded model.

@@ -1,1 +1,90 @@
-//! Under construction.
+//! Checks of our execution against tract, an ONNX engine by others.
+//!
+//! Float: the scores of whole networks. Int8: every layer of the QDQ file on the very int8 inputs that our engine gave
+//! its own layer, and the file as a whole. Without the feature `tract` all of it is [`VerifyError::WithoutTract`].
+
+mod float;
+mod int8;
+#[cfg(feature = "tract")]
+mod reference;
+#[cfg(not(feature = "tract"))]
+#[path = "no_reference.rs"]
+mod reference;
+mod runner;
+
+pub use float::{FloatAgreement, float, float_scores};
+pub use int8::{Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
+
+use skipstone_onnx::ImportError;
+use skipstone_onnx::extract::ExtractError;
+
+/// Why a comparison could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The program was built without tract.
+    #[error("this program was built without tract; build it with `--features tract` to verify")]
+    WithoutTract,
+    /// The file cannot be read.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// tract cannot load or run a model.
+    #[error("tract cannot run {what}: {reason}")]
+    Tract {
+        /// The file or the layer.
+        what: String,
+        /// tract's reason.
+        reason: String,
+    },
+    /// A layer is not in the QDQ file.
+    #[error("layer `{layer}` cannot be cut out of the QDQ file: {source}")]
+    Extract {
+        /// The layer.
+        layer: String,
+        /// What is missing.
+        source: ExtractError,
+    },
+    /// Both sides speak of different things.
+    #[error("cannot compare: {0}")]
+    Mismatch(String),
+}
+
+/// Index of the largest element, the first of equal ones.
+fn argmax<T: PartialOrd>(scores: &[T]) -> usize {
+    (1..scores.len()).fold(0, |best, index| if scores[index] > scores[best] { index } else { best })
+}
+
+/// Images from channels-last to channels-first. `dims` is `[C, H, W]`, or a vector's `[features]`, which has no order.
+fn to_channels_first<T: Copy>(data: &[T], dims: &[usize]) -> Vec<T> {
+    let &[channels, height, width] = dims else { return data.to_vec() };
+    let area = height * width;
+    let mut out = Vec::with_capacity(data.len());
+    for image in data.chunks_exact(channels * area) {
+        for channel in 0..channels {
+            out.extend((0..area).map(|pixel| image[pixel * channels + channel]));
+        }
+    }
+    out
+}
+
+fn fraction(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_equal_scores_wins() {
+        assert_eq!(argmax(&[1, 3, 3]), 1);
+        assert_eq!(argmax(&[3]), 0);
+    }
+
+    #[test]
+    fn channels_move_in_front() {
+        // Two images of 1x2 pixels with 3 channels.
+        let data = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        assert_eq!(to_channels_first(&data, &[3, 1, 2]), [1, 4, 2, 5, 3, 6, 7, 10, 8, 11, 9, 12]);
+        assert_eq!(to_channels_first(&data, &[6]), data);
+    }
+}

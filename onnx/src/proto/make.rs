@@ -1,6 +1,7 @@
 //! Constructors for exporters.
 
 use super::*;
+use crate::ImportError;
 
 /// The program's name in the files that it writes.
 pub const PRODUCER: &str = "skipstone";
@@ -25,6 +26,17 @@ impl ModelProto {
             opset_import: vec![OperatorSetIdProto { domain: String::new(), version: opset }],
             metadata_props: Vec::new(),
         }
+    }
+
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// [`ImportError::Malformed`] if they are no ONNX model.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ImportError> {
+        if bytes.is_empty() {
+            return Err(ImportError::Malformed("it is empty".into()));
+        }
+        prost::Message::decode(bytes).map_err(|error: prost::DecodeError| ImportError::Malformed(error.to_string()))
     }
 
     /// The file's bytes.

@@ -1,0 +1,215 @@
+//! Int8 execution against the QDQ file, layer by layer and end to end.
+
+use super::runner::{Elements, Runner};
+use super::{VerifyError, argmax, fraction, to_channels_first};
+use crate::tensor::Tensor;
+use rayon::prelude::*;
+use serde::Serialize;
+use skipstone_onnx::extract::extract;
+use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
+
+/// An int8 tensor that exists in our engine and, quantized, in the QDQ file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracedTensor {
+    /// Its name in the QDQ file.
+    pub name: String,
+    /// Dimensions of one image: `[C, H, W]` or `[features]`.
+    pub dims: Vec<usize>,
+}
+
+/// A step of our engine and the tensors between which it stands; indices into the traced tensors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracedLayer {
+    /// The layer's name, for reports.
+    pub name: String,
+    /// What it reads.
+    pub inputs: Vec<usize>,
+    /// What it makes.
+    pub output: usize,
+}
+
+/// How our int8 execution compares to tract's of the QDQ file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Int8Agreement {
+    /// Part of the int8 elements that are equal, each layer on the same inputs.
+    pub int8_exact_fraction: f64,
+    /// Largest difference of two elements, each layer on the same inputs.
+    pub int8_max_steps: u32,
+    /// Part of the int8 elements that are equal where each side goes on from its own.
+    pub int8_end_to_end_fraction: f64,
+    /// Part of the images with the same label, end to end.
+    pub int8_top1_agreement: f64,
+    /// Number of images.
+    pub count: usize,
+    /// Each layer on the same inputs.
+    #[serde(skip)]
+    pub layers: Vec<LayerAgreement>,
+}
+
+/// How one layer compares on the same inputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerAgreement {
+    /// The layer.
+    pub name: String,
+    /// Elements compared.
+    pub elements: u64,
+    /// Elements that differ.
+    pub different: u64,
+    /// The largest difference.
+    pub max_steps: u32,
+}
+
+impl LayerAgreement {
+    fn add(&mut self, ours: &[i8], theirs: &[i8]) {
+        self.elements += ours.len() as u64;
+        for steps in ours.iter().zip(theirs).map(|(a, b)| u32::from(a.abs_diff(*b))).filter(|&steps| steps > 0) {
+            self.different += 1;
+            self.max_steps = self.max_steps.max(steps);
+        }
+    }
+}
+
+/// Compares batch after batch of images.
+pub struct Int8Check {
+    tensors: Vec<TracedTensor>,
+    layers: Vec<(TracedLayer, Runner, LayerAgreement)>,
+    whole: Runner,
+    end_to_end: LayerAgreement,
+    same_label: u64,
+    count: usize,
+}
+
+impl Int8Check {
+    /// Cuts the QDQ file into the traced layers. The last layer's output holds the scores.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if the file is damaged or does not hold the tensors as traced.
+    pub fn new(
+        qdq: &[u8],
+        input_dims: [usize; 3],
+        tensors: Vec<TracedTensor>,
+        layers: Vec<TracedLayer>,
+    ) -> Result<Self, VerifyError> {
+        let model = ModelProto::from_bytes(qdq)?;
+        if layers.is_empty() {
+            return Err(VerifyError::Mismatch("no layer was traced".into()));
+        }
+        let layers = layers
+            .into_iter()
+            .map(|layer| {
+                let inputs: Vec<ValueInfoProto> = layer.inputs.iter().map(|&i| value_info(&tensors[i])).collect();
+                let part = extract(&model, &inputs, value_info(&tensors[layer.output]))
+                    .map_err(|source| VerifyError::Extract { layer: layer.name.clone(), source })?;
+                let dims = layer.inputs.iter().map(|&i| tensors[i].dims.clone()).collect();
+                let runner = Runner::new(format!("layer `{}` of the QDQ file", layer.name), part, dims);
+                let agreement = LayerAgreement { name: layer.name.clone(), ..LayerAgreement::default() };
+                Ok((layer, runner, agreement))
+            })
+            .collect::<Result<_, VerifyError>>()?;
+        let whole = Runner::new("the QDQ file", with_outputs(model, &tensors), vec![input_dims.to_vec()]);
+        Ok(Self { tensors, layers, whole, end_to_end: LayerAgreement::default(), same_label: 0, count: 0 })
+    }
+
+    /// Compares a batch of `images` (`[N, H, W, C]`, normalized). `traced` holds what our engine made of them: for each
+    /// traced tensor its elements, image after image, channels last and without padding.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if tract cannot run a layer, or sizes differ.
+    pub fn add(&mut self, images: &Tensor, traced: &[Vec<i8>]) -> Result<(), VerifyError> {
+        let count = images.batch();
+        if traced.len() != self.tensors.len() {
+            return Err(VerifyError::Mismatch(format!("{} tensors traced of {}", traced.len(), self.tensors.len())));
+        }
+        let mut ours = Vec::with_capacity(traced.len());
+        for (tensor, data) in self.tensors.iter().zip(traced) {
+            let expected = count * tensor.dims.iter().product::<usize>();
+            if data.len() != expected {
+                let (name, len) = (&tensor.name, data.len());
+                return Err(VerifyError::Mismatch(format!("`{name}` has {len} elements, must have {expected}")));
+            }
+            ours.push(to_channels_first(data, &tensor.dims));
+        }
+        self.layers.par_iter_mut().try_for_each(|(layer, runner, agreement)| {
+            let inputs: Vec<Elements> = layer.inputs.iter().map(|&i| Elements::I8(ours[i].clone())).collect();
+            let theirs = int8(runner.run(count, &inputs)?.swap_remove(0), &self.tensors[layer.output])?;
+            compare(agreement, &self.tensors[layer.output], &ours[layer.output], &theirs)
+        })?;
+        self.add_end_to_end(images, &ours)
+    }
+
+    /// The figures over all batches.
+    pub fn finish(self) -> Int8Agreement {
+        let layers: Vec<LayerAgreement> = self.layers.into_iter().map(|(_, _, agreement)| agreement).collect();
+        let elements: u64 = layers.iter().map(|layer| layer.elements).sum();
+        let different: u64 = layers.iter().map(|layer| layer.different).sum();
+        Int8Agreement {
+            int8_exact_fraction: fraction(elements - different, elements),
+            int8_max_steps: layers.iter().map(|layer| layer.max_steps).max().unwrap_or_default(),
+            int8_end_to_end_fraction: fraction(
+                self.end_to_end.elements - self.end_to_end.different,
+                self.end_to_end.elements,
+            ),
+            int8_top1_agreement: fraction(self.same_label, self.count as u64),
+            count: self.count,
+            layers,
+        }
+    }
+
+    fn add_end_to_end(&mut self, images: &Tensor, ours: &[Vec<i8>]) -> Result<(), VerifyError> {
+        let count = images.batch();
+        let &[_, height, width, channels] = images.dims() else {
+            let dims = images.dims();
+            return Err(VerifyError::Mismatch(format!("images have dimensions {dims:?}, must be [N, H, W, C]")));
+        };
+        let input = Elements::F32(to_channels_first(images.data(), &[channels, height, width]));
+        let theirs = self.whole.run(count, &[input])?;
+        let scores = self.layers.last().map(|(layer, _, _)| layer.output);
+        for (index, (theirs, tensor)) in theirs.into_iter().zip(&self.tensors).enumerate() {
+            let theirs = int8(theirs, tensor)?;
+            compare(&mut self.end_to_end, tensor, &ours[index], &theirs)?;
+            if Some(index) == scores {
+                let classes = tensor.dims.iter().product();
+                let labels = |data: &[i8]| data.chunks_exact(classes).map(argmax).collect::<Vec<usize>>();
+                let same = labels(&ours[index]).into_iter().zip(labels(&theirs)).filter(|(a, b)| a == b).count();
+                self.same_label += same as u64;
+            }
+        }
+        self.count += count;
+        Ok(())
+    }
+}
+
+fn compare(
+    agreement: &mut LayerAgreement,
+    tensor: &TracedTensor,
+    ours: &[i8],
+    theirs: &[i8],
+) -> Result<(), VerifyError> {
+    if ours.len() != theirs.len() {
+        let (name, ours, theirs) = (&tensor.name, ours.len(), theirs.len());
+        return Err(VerifyError::Mismatch(format!("`{name}` has {ours} elements, tract computes {theirs}")));
+    }
+    agreement.add(ours, theirs);
+    Ok(())
+}
+
+fn int8(elements: Elements, tensor: &TracedTensor) -> Result<Vec<i8>, VerifyError> {
+    match elements {
+        Elements::I8(data) => Ok(data),
+        Elements::F32(_) => Err(VerifyError::Mismatch(format!("`{}` is float32 in the QDQ file", tensor.name))),
+    }
+}
+
+/// The tensor as an input or output of a part of the file, for any number of images.
+fn value_info(tensor: &TracedTensor) -> ValueInfoProto {
+    let dims: Vec<Dim> = [Dim::Symbol("N")].into_iter().chain(tensor.dims.iter().map(|&dim| Dim::Fixed(dim))).collect();
+    ValueInfoProto::tensor(&tensor.name, DataType::Int8, &dims)
+}
+
+/// The model with the traced tensors as its outputs.
+fn with_outputs(mut model: ModelProto, tensors: &[TracedTensor]) -> ModelProto {
+    if let Some(graph) = &mut model.graph {
+        graph.output = tensors.iter().map(value_info).collect();
+    }
+    model
+}
