@@ -109,6 +109,17 @@ pub fn row_bytes(tensor: &Tensor) -> usize {
     usize::from(tensor.width).saturating_sub(1) * usize::from(tensor.pixel_stride) + usize::from(tensor.channels)
 }
 
+/// Bytes of all rows of a ring, from its first row's first to its last row's last.
+pub fn ring_bytes(tensor: &Tensor) -> usize {
+    usize::from(tensor.ring_rows).saturating_sub(1) * tensor.row_stride as usize + row_bytes(tensor)
+}
+
+/// Whether two rings lie behind each other, so that they cannot share a byte.
+pub fn are_apart(a: &Tensor, b: &Tensor) -> bool {
+    let (first_a, first_b) = (a.offset as usize, b.offset as usize);
+    first_a + ring_bytes(a) <= first_b || first_b + ring_bytes(b) <= first_a
+}
+
 /// Whether a row of `a` and the same row of `b` are the same bytes.
 pub fn same_row(a: &Tensor, b: &Tensor, row: usize) -> bool {
     row_offset(a, row) == row_offset(b, row)

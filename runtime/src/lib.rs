@@ -11,6 +11,8 @@ pub mod geometry;
 pub mod kernels;
 mod model;
 pub mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use engine::{Arena, Engine};
 pub use model::Model;

@@ -2,6 +2,8 @@
 
 mod steps;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use crate::format::records::{ALIGNMENT, OpCode};
 use crate::kernels::{self, Backend, elementwise, pad};

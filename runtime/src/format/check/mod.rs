@@ -1,9 +1,8 @@
 //! The only way from bytes to a [`Model`]: what passes can be executed without another test.
 //!
-//! The proof has four parts: the file and its sections ([`check`]), shapes and memory (`layout`), sums that cannot
-//! overflow (`sums`), and an execution of the schedule on row numbers (`rows`). What it does not show is that
-//! the memory plan keeps a row until its last reader when *other* tensors share its bytes: that is the packer's duty
-//! and gives wrong scores, not a failure.
+//! The proof has four parts: the file and its records (here), shapes and memory (`layout`), sums that cannot overflow
+//! (`sums`), and an execution of the schedule on row numbers (`rows`), which shows that every row is where its readers
+//! expect it until the last of them has read it.
 
 mod layout;
 mod rows;

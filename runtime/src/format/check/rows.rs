@@ -1,43 +1,99 @@
-//! Executes the schedule on row numbers: every row that a step reads has been made and still lies in its ring, and no
-//! step overwrites what it reads.
+//! Executes the schedule on row numbers: every row that a step reads has been made and still lies in its ring, and
+//! nothing is written over a row that a later step reads.
 
 use super::{MAX_NODES, Outcome, ensure};
-use crate::format::Place;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
+use crate::format::{LoadError, Place};
 use crate::geometry;
 use crate::model::Model;
-use crate::schedule::{Network, Pull, Turn, rows_made};
+use crate::schedule::{Counters, Network, Pull, Turn, rows_made};
+use core::ops::Range;
 
-/// Most steps of an image, and most nodes that the pull rule looks at: about 100 times what DenseNet-264 needs.
-const MAX_STEPS: u32 = 1 << 18;
-const MAX_LOOKS: u32 = 1 << 22;
+/// Most records that the check looks at, which bounds its time: several times what DenseNet-264 needs.
+const MAX_LOOKS: u32 = 1 << 23;
 
 pub(super) fn check(model: &Model<'_>) -> Outcome {
     let mut counters = [0u16; MAX_NODES];
     let mut pull = Pull::default();
-    let (mut fed, mut steps, mut looked) = (0, 0u32, 0);
+    let (mut fed, mut looked) = (0, 0);
+    let image = usize::from(model.header().input);
     loop {
-        ensure!(steps < MAX_STEPS && looked < MAX_LOOKS, Place::Header, "the schedule is too long");
-        steps += 1;
-        match pull.next_counted(model, &mut counters[..], fed, &mut looked) {
+        let turn = pull.next_counted(model, &mut counters[..], fed, &mut looked);
+        let at = At { model, counters: &counters, fed };
+        match turn {
             Turn::NeedsInputRow => {
                 ensure!(fed < model.input().height.into(), Place::Header, "it needs more rows than the image has");
+                ensure!(at.spares_live_rows(image, fed..fed + 1, &mut looked), Place::Tensor(image), OVERWRITES);
                 fed += 1;
             }
             Turn::Step { node, step } => {
-                let made = |tensor: u16| rows_made(model, &counters[..], fed, tensor.into());
-                check_step(model, node, step, made)?;
+                let written = check_step(model, node, step, |tensor| at.made(tensor))?;
+                let output = model.node(node).output.into();
+                ensure!(at.spares_live_rows(output, written, &mut looked), Place::Node(node), OVERWRITES);
             }
             Turn::Done => break,
         }
+        ensure!(looked < MAX_LOOKS, Place::Header, "the schedule is too long");
     }
     let scores = rows_made(model, &counters[..], fed, model.header().output.into());
     ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
     Ok(())
 }
 
-/// `made` counts the rows of a tensor, those of this step included.
-fn check_step(model: &Model<'_>, index: usize, step: usize, made: impl Fn(u16) -> usize) -> Outcome {
+const OVERWRITES: &str = "it overwrites a row that a later step reads";
+
+/// A moment of the execution.
+struct At<'c, 'm> {
+    model: &'c Model<'m>,
+    counters: &'c [u16; MAX_NODES],
+    fed: usize,
+}
+
+impl At<'_, '_> {
+    /// Rows of a tensor that have been made, those of the current step included.
+    fn made(&self, tensor: u16) -> usize {
+        rows_made(self.model, &self.counters[..], self.fed, tensor.into())
+    }
+
+    /// Whether rows of tensor `index` can be written: no row of another tensor lies there that a step yet to come
+    /// reads, nor the scores.
+    fn spares_live_rows(&self, index: usize, written: Range<usize>, looked: &mut u32) -> bool {
+        let tensor = self.model.tensor(index);
+        if written.is_empty() {
+            return true;
+        }
+        let spares = |other: u16, first_needed: usize, looked: &mut u32| {
+            if other == NONE || usize::from(other) == index {
+                return true;
+            }
+            let live = self.model.tensor(other.into());
+            if geometry::are_apart(&tensor, &live) {
+                return true;
+            }
+            let mut rows = first_needed..self.made(other);
+            *looked = looked.saturating_add(rows.len() as u32);
+            rows.all(|row| written.clone().all(|target| is_apart(&live, row, &tensor, target)))
+        };
+        let mut consumers = self.model.nodes().enumerate();
+        *looked = looked.saturating_add(consumers.len() as u32);
+        consumers.all(|(reader, node)| {
+            let (input, output) = (self.model.tensor(node.input.into()), self.model.tensor(node.output.into()));
+            let step = self.counters[..].done(reader);
+            step >= geometry::steps(&node, &input, &output)
+                || (spares(node.input, geometry::input_rows(&node, &input, &output, step).start, looked)
+                    && spares(node.operand, geometry::output_rows(&node, &output, step).start, looked))
+        }) && spares(self.model.header().output, 0, looked)
+    }
+}
+
+/// What a step reads itself; returns the rows that it makes. `made` counts the rows of a tensor, those of this step
+/// included.
+fn check_step(
+    model: &Model<'_>,
+    index: usize,
+    step: usize,
+    made: impl Fn(u16) -> usize,
+) -> Result<Range<usize>, LoadError> {
     let place = Place::Node(index);
     let node = model.node(index);
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
@@ -67,7 +123,7 @@ fn check_step(model: &Model<'_>, index: usize, step: usize, made: impl Fn(u16) -
             }
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 /// A pool has read its last row before it writes its only one.
@@ -83,12 +139,9 @@ fn is_apart(a: &Tensor, row_a: usize, b: &Tensor, row_b: usize) -> bool {
     }
     // Two slices of one concatenation: on the grid of its pixels, their channels must not meet.
     let stride = usize::from(a.pixel_stride);
-    if a.pixel_stride != b.pixel_stride {
-        return false;
-    }
-    let (phase_a, phase_b) = (first_a % stride, first_b % stride);
-    let (end_a, end_b) = (phase_a + usize::from(a.channels), phase_b + usize::from(b.channels));
-    let meets = |start: usize, end: usize| start < end_a && phase_a < end;
-    let wraps = end_a.max(end_b) > stride;
-    !wraps && !meets(phase_b, end_b)
+    let (low, high, distance) = if first_a <= first_b { (a, b, first_b - first_a) } else { (b, a, first_a - first_b) };
+    let phase = distance % stride;
+    a.pixel_stride == b.pixel_stride
+        && usize::from(low.channels) <= phase
+        && phase + usize::from(high.channels) <= stride
 }

@@ -62,13 +62,14 @@ fn weight_sum(model: &Model<'_>, node: &Node, channel: usize) -> u64 {
     let of = |kind| {
         let weights = model.weights(node, kind);
         let length = geometry::weights_len(node, &input, &output, kind) / usize::from(output.channels).max(1);
-        let magnitudes = |weights: &[i8]| weights.iter().map(|weight| u64::from(weight.unsigned_abs())).sum::<u64>();
+        let magnitude = |weight: &i8| u64::from(weight.unsigned_abs());
         let block = |at: usize, length: usize| weights.get(at..).and_then(|rest| rest.get(..length)).unwrap_or(&[]);
         match kind {
-            WeightKind::Canonical => magnitudes(block(channel * length, length)),
-            // Words of the two channels of a pair alternate.
+            WeightKind::Canonical => block(channel * length, length).iter().map(magnitude).sum::<u64>(),
+            // The weights of the two channels of a pair alternate.
             WeightKind::Pairs => {
-                block(channel / 2 * 2 * length, 2 * length).chunks(4).skip(channel % 2).step_by(2).map(magnitudes).sum()
+                let pair = block(channel / 2 * 2 * length, 2 * length);
+                pair.iter().skip(channel % 2).step_by(2).map(magnitude).sum()
             }
         }
     };

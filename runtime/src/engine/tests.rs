@@ -1,0 +1,271 @@
+use super::{Engine, EngineError, InputError};
+use crate::format::records::{NONE, Segment, Tensor, WeightKind};
+use crate::kernels::{BACKENDS, portable, reference};
+use crate::model::Model;
+use crate::testing::{Aligned, Conv, Network, Random, small_resnet};
+
+fn image(net: &Network, seed: u64) -> Vec<u8> {
+    let t = net.tensors[0];
+    let mut random = Random::new(seed);
+    (0..usize::from(t.height) * usize::from(t.width) * usize::from(t.channels)).map(|_| random.next() as u8).collect()
+}
+
+/// Runs the packed network by every backend, by whole images and row by row, and compares every row of every node.
+/// Returns the backends that ran.
+fn runs_as_defined(net: &Network) -> Vec<&'static str> {
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let mut ran = Vec::new();
+    for backend in BACKENDS.iter().copied().filter(|backend| (backend.available)()) {
+        let mut arena = Aligned::zeroed(model.arena_len());
+        arena.fill(0xA5);
+        let mut engine = match Engine::with_backend(&model, &mut arena, backend) {
+            Ok(engine) => engine,
+            Err(EngineError::NoKernel { .. }) => continue,
+            Err(error) => panic!("{error}"),
+        };
+        for seed in 0..3 {
+            let pixels = image(net, seed);
+            let expected = net.naive(&pixels);
+            let mut rows = 0;
+            let mut compare = |made: super::Made<'_>| {
+                let output = usize::from(net.nodes[made.node].output);
+                let t = net.tensors[output];
+                let len = usize::from(t.width) * usize::from(t.channels);
+                let row = &expected[output][made.row * len..][..len];
+                assert_eq!(made.values, row, "{}: node {} row {}", backend.name, made.node, made.row);
+                rows += 1;
+            };
+            let scores = &expected[net.tensors.len() - 1][..net.classes];
+            if seed == 1 {
+                let row_len = pixels.len() / usize::from(net.tensors[0].height);
+                let mut completed = Vec::new();
+                for row in pixels.chunks(row_len) {
+                    completed.push(engine.feed_row_observed(row, &mut compare).unwrap());
+                }
+                assert_eq!(completed.iter().filter(|&&done| done).count(), 1);
+                assert_eq!(completed.last(), Some(&true));
+                assert_eq!(engine.scores(), scores);
+            } else {
+                assert_eq!(engine.run_observed(&pixels, &mut compare).unwrap(), scores);
+            }
+            let all: usize =
+                net.nodes.iter().map(|node| usize::from(net.tensors[usize::from(node.output)].height)).sum();
+            assert!(rows > 0 && rows <= all);
+        }
+        ran.push(backend.name);
+    }
+    ran
+}
+
+/// Shrinks every ring as far as the check allows.
+fn shrink_rings(net: &mut Network) {
+    for index in 0..net.tensors.len() {
+        let aliases: Vec<_> =
+            (0..net.tensors.len()).filter(|&other| net.tensors[other].offset == net.tensors[index].offset).collect();
+        loop {
+            let mut smaller = net.clone();
+            for &alias in &aliases {
+                smaller.tensors[alias].ring_rows -= 1;
+            }
+            if Model::from_bytes(&smaller.pack()).is_err() {
+                break;
+            }
+            *net = smaller;
+        }
+    }
+}
+
+#[test]
+fn whole_maps_give_what_the_operators_define() {
+    let ran = runs_as_defined(&small_resnet(9, 7, WeightKind::Canonical));
+    assert!(ran.contains(&"portable") && ran.contains(&"reference"), "{ran:?}");
+}
+
+#[test]
+fn rings_of_few_rows_give_the_same() {
+    let mut net = small_resnet(12, 5, WeightKind::Canonical);
+    let whole: u32 = net.tensors.iter().map(|t| u32::from(t.ring_rows) * t.row_stride).sum();
+    shrink_rings(&mut net);
+    let rings: Vec<_> = net.tensors.iter().map(|t| t.ring_rows).collect();
+    assert_eq!(&rings[..3], [3, 5, 3], "image, residual in place, first convolution of a block");
+    net.place();
+    net.alias(3, 1);
+    let shrunk: u32 = net.tensors.iter().map(|t| u32::from(t.ring_rows) * t.row_stride).sum();
+    assert!(2 * shrunk < whole, "{shrunk} of {whole}");
+    assert!(runs_as_defined(&net).contains(&"portable"));
+}
+
+#[test]
+fn a_ring_one_row_too_small_is_refused() {
+    let mut net = small_resnet(12, 5, WeightKind::Canonical);
+    shrink_rings(&mut net);
+    for index in (0..net.tensors.len()).filter(|&index| net.tensors[index].ring_rows > 1) {
+        let mut smaller = net.clone();
+        smaller.tensors[index].ring_rows -= 1;
+        assert!(Model::from_bytes(&smaller.pack()).is_err(), "tensor {index}");
+    }
+}
+
+#[test]
+fn segments_give_the_same() {
+    let mut net = small_resnet(9, 7, WeightKind::Canonical);
+    net.segments = (0..net.nodes.len() as u16)
+        .map(|node| Segment { first: node, end: node + 1, operand_first: node % 2 })
+        .collect();
+    assert!(runs_as_defined(&net).contains(&"portable"));
+}
+
+#[test]
+fn steps_of_two_rows_give_the_same() {
+    for height in [8, 9] {
+        let mut net = small_resnet(height, 6, WeightKind::Canonical);
+        for node in &mut net.nodes {
+            let output = net.tensors[usize::from(node.output)];
+            node.rows_per_step = if node.op == 2 || output.height == 1 { 1 } else { 2 };
+        }
+        assert!(runs_as_defined(&net).contains(&"portable"));
+        shrink_rings(&mut net);
+        assert!(net.tensors[0].ring_rows < height as u16);
+        assert!(runs_as_defined(&net).contains(&"portable"));
+    }
+}
+
+#[test]
+fn pairs_give_the_same_and_need_a_backend_that_reads_them() {
+    let mut net = small_resnet(9, 7, WeightKind::Pairs);
+    let ran = runs_as_defined(&net);
+    assert!(ran.contains(&"reference") && !ran.contains(&"portable"), "{ran:?}");
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let refused = Engine::with_backend(&model, &mut Aligned::zeroed(model.arena_len()), &portable::BACKEND).err();
+    assert_eq!(refused, Some(EngineError::NoKernel { node: 0, backend: "portable" }));
+
+    net.keep_canonical = true;
+    let ran = runs_as_defined(&net);
+    assert!(ran.contains(&"reference") && ran.contains(&"portable"), "{ran:?}");
+}
+
+/// Two convolutions write neighbouring channels of one buffer, a third adds a slice to its own, all read slices.
+#[test]
+fn slices_of_a_concatenation_are_read_and_written() {
+    let mut random = Random::new(3);
+    let mut net = Network::new(6, 5, 4);
+    let a = net.conv(Conv::new(0, 8, 3), &mut random);
+    let b = net.conv(Conv::new(a, 4, 3), &mut random);
+    let c = net.conv(Conv { residual: Some(b), ..Conv::new(a, 4, 3) }, &mut random);
+    let d = net.add(c, b);
+    let pooled = net.pool(d);
+    net.conv(Conv::new(pooled, 4, 1), &mut random);
+    let wide = [(a, 8), (b, 16), (c, 4), (d, 0)];
+    for &(index, _) in &wide {
+        net.tensors[index].pixel_stride = 20;
+    }
+    net.place();
+    let start = net.tensors[a].offset;
+    for &(index, channel) in &wide {
+        net.tensors[index].offset = start + channel;
+    }
+    assert!(runs_as_defined(&net).contains(&"portable"));
+
+    // Overlapping slices are refused.
+    net.tensors[c].offset = start + 6 + 8;
+    assert!(Model::from_bytes(&net.pack()).is_err());
+    net.tensors[c].offset = start + 12;
+    assert!(Model::from_bytes(&net.pack()).is_err());
+}
+
+/// A first layer of stride 2 does not need the last row of the image.
+#[test]
+fn rows_that_nothing_needs_are_taken_and_ignored() {
+    let mut random = Random::new(5);
+    let mut net = Network::new(8, 8, 3);
+    let a = net.conv(Conv { stride: 2, pad: 0, ..Conv::new(0, 4, 1) }, &mut random);
+    net.conv(Conv { pad: 0, ..Conv::new(a, 4, 4) }, &mut random);
+    net.place();
+    assert!(runs_as_defined(&net).contains(&"portable"));
+}
+
+#[test]
+fn two_engines_share_a_model() {
+    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let (mut one, mut two) = (Aligned::zeroed(model.arena_len()), Aligned::zeroed(model.arena_len() + 5));
+    let mut one = Engine::new(&model, &mut one).unwrap();
+    let mut two = Engine::new(&model, &mut two).unwrap();
+    let (first, second) = (image(&net, 1), image(&net, 2));
+    for (a, b) in first.chunks(21).zip(second.chunks(21)) {
+        one.feed_row(a).unwrap();
+        two.feed_row(b).unwrap();
+    }
+    let last = net.tensors.len() - 1;
+    assert_eq!(one.scores(), &net.naive(&first)[last][..10]);
+    assert_eq!(two.scores(), &net.naive(&second)[last][..10]);
+    let int8 = &net.naive(&second)[0];
+    assert_eq!(one.run_int8(int8).unwrap(), two.scores());
+}
+
+#[test]
+fn an_interrupted_image_is_forgotten() {
+    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let mut arena = Aligned::zeroed(model.arena_len());
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    let pixels = image(&net, 1);
+    engine.feed_row(&pixels[..21]).unwrap();
+    engine.restart();
+    let done: Vec<_> = pixels.chunks(21).map(|row| engine.feed_row(row).unwrap()).collect();
+    assert_eq!(done.iter().position(|&done| done), Some(8));
+    assert_eq!(engine.scores(), &net.naive(&pixels)[net.tensors.len() - 1][..10]);
+}
+
+#[test]
+fn wrong_memory_and_wrong_images_are_errors() {
+    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let needed = model.arena_len();
+    let mut arena = Aligned::zeroed(needed + 16);
+    let small = Engine::new(&model, &mut arena[..needed - 1]).err().unwrap();
+    assert_eq!(small, EngineError::ArenaTooSmall { needed, found: needed - 1 });
+    assert_eq!(Engine::new(&model, &mut arena[1..]).err(), Some(EngineError::ArenaMisaligned));
+    let mut engine = Engine::with_backend(&model, &mut arena, &reference::BACKEND).unwrap();
+    assert_eq!(engine.run(&[0; 188]), Err(InputError { expected: 189, found: 188 }));
+    assert_eq!(engine.run_int8(&[0; 190]), Err(InputError { expected: 189, found: 190 }));
+    assert_eq!(engine.feed_row(&[0; 20]), Err(InputError { expected: 21, found: 20 }));
+}
+
+#[test]
+fn the_best_classes_are_ranked() {
+    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let mut arena = Aligned::zeroed(model.arena_len());
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    for seed in 0..20 {
+        let scores = engine.run(&image(&net, seed)).unwrap().to_vec();
+        let mut sorted: Vec<_> = scores.iter().copied().enumerate().collect();
+        sorted.sort_by_key(|&(class, score)| (-i32::from(score), class));
+        for count in [0, 1, 3, 10, 12] {
+            let mut best = [(99, 0); 12];
+            let found = engine.top_k(&mut best[..count]);
+            assert_eq!(found, count.min(10));
+            assert_eq!(&best[..found], &sorted[..found]);
+        }
+    }
+}
+
+#[test]
+fn the_model_tells_about_itself() {
+    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    assert_eq!(model.class_names().collect::<Vec<_>>(), (0..10).map(|i| format!("class {i}")).collect::<Vec<_>>());
+    assert_eq!(model.provenance(), "a test");
+    assert_eq!(model.normalization().len(), 0);
+    assert_eq!((model.tensors().len(), model.nodes().len(), model.segments().len()), (11, 10, 1));
+    assert_eq!(model.input().producer, NONE);
+    assert_eq!(model.output(), Tensor { name: 0, ..net.tensors[10] });
+}
