@@ -1,1 +1,132 @@
-//! Under construction.
+//! Rewriting a trained network into one that computes the same with fewer operators.
+
+use skipstone_onnx::{Graph, GraphBuilder, GraphError, Node, NodeId, Op, Tensor, ValueId};
+use std::collections::HashMap;
+
+/// A network that a pass cannot rewrite.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PassError {
+    /// A batch normalization that no convolution can absorb.
+    #[error("node `{node}` (BatchNormalization): {reason}; only a batch norm right behind a convolution can be folded")]
+    BatchNorm {
+        /// The batch normalization.
+        node: String,
+        /// Why it stays.
+        reason: String,
+    },
+    /// The rewritten network is not well formed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// The same network with every batch normalization folded into the weights and the bias of the convolution before it.
+///
+/// Nodes and values keep their names. A folded convolution's result has the name of the batch normalization's result,
+/// whose contents it has; a bias that did not exist is named `<convolution>.bias`. Metadata stays.
+///
+/// # Errors
+/// [`PassError::BatchNorm`] where the operand of a batch normalization is not the result of a convolution, or is read
+/// by other nodes too; [`PassError::Graph`] where names clash.
+pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, PassError> {
+    let input = graph.value(graph.input());
+    let dims = [input.dims[0], input.dims[1], input.dims[2]];
+    let mut builder = GraphBuilder::new(&graph.name, &input.name, dims)?;
+    *builder.metadata_mut() = graph.metadata.clone();
+    let producers = graph.producers();
+    let folds = folds(graph)?;
+    let absorbed: HashMap<NodeId, NodeId> = folds.iter().map(|(&conv, &norm)| (norm, conv)).collect();
+    let mut ids = HashMap::from([(graph.input(), builder.input())]);
+
+    for node in graph.nodes() {
+        let id = producers[node.output.index()].expect("a node makes its output");
+        if absorbed.contains_key(&id) {
+            continue;
+        }
+        let mut result = node.output;
+        let mut operands = Vec::with_capacity(node.inputs.len() + 1);
+        if let Some(&norm) = folds.get(&id) {
+            let norm = graph.node(norm);
+            result = norm.output;
+            let (weight, bias) = fold(graph, node, norm);
+            let name = |index: usize, kind| match node.inputs.get(index) {
+                Some(&id) => graph.value(id).name.clone(),
+                None => format!("{}.{kind}", node.name),
+            };
+            operands.push(ids[&node.inputs[0]]);
+            operands.push(builder.parameter(name(1, "weight"), weight, true)?);
+            operands.push(builder.parameter(name(2, "bias"), bias, true)?);
+        } else {
+            for &operand in &node.inputs {
+                operands.push(match ids.get(&operand) {
+                    Some(&id) => id,
+                    None => copy_parameter(graph, &mut builder, &mut ids, operand)?,
+                });
+            }
+        }
+        let name = &graph.value(result).name;
+        let output = builder.push_named(&node.name, node.op.clone(), &operands, name)?;
+        ids.insert(result, output);
+    }
+    Ok(builder.finish(ids[&graph.output()])?)
+}
+
+fn copy_parameter(
+    graph: &Graph,
+    builder: &mut GraphBuilder,
+    ids: &mut HashMap<ValueId, ValueId>,
+    id: ValueId,
+) -> Result<ValueId, PassError> {
+    let value = graph.value(id);
+    let parameter = value.parameter.as_ref().expect("an operand without a producer is a parameter");
+    let copy = builder.parameter(&value.name, parameter.tensor.clone(), parameter.trainable)?;
+    ids.insert(id, copy);
+    Ok(copy)
+}
+
+/// The batch normalization that each folded convolution absorbs.
+fn folds(graph: &Graph) -> Result<HashMap<NodeId, NodeId>, PassError> {
+    let (producers, consumers) = (graph.producers(), graph.consumers());
+    let mut folds = HashMap::new();
+    for node in graph.nodes() {
+        if !matches!(node.op, Op::BatchNorm { .. }) {
+            continue;
+        }
+        let fail = |reason: String| PassError::BatchNorm { node: node.name.clone(), reason };
+        let operand = graph.value(node.inputs[0]);
+        let Some(producer) = producers[node.inputs[0].index()] else {
+            return Err(fail("its operand is the network's input".into()));
+        };
+        let before = graph.node(producer);
+        if !matches!(before.op, Op::Conv(_)) {
+            return Err(fail(format!("its operand is the result of `{}` ({})", before.name, before.op.name())));
+        }
+        if consumers[node.inputs[0].index()].len() != 1 || node.inputs[0] == graph.output() {
+            return Err(fail(format!("`{}` is read by other nodes too", operand.name)));
+        }
+        folds.insert(producer, producers[node.output.index()].expect("a node makes its output"));
+    }
+    Ok(folds)
+}
+
+/// Weights and bias of `conv` with `norm` applied to its result: `w * g / sqrt(v + e)`,
+/// `(b - mean) * g / sqrt(v + e) + beta`, computed in float64.
+fn fold(graph: &Graph, conv: &Node, norm: &Node) -> (Tensor, Tensor) {
+    let Op::BatchNorm { epsilon } = norm.op else { unreachable!("folds pairs a convolution with a batch norm") };
+    let vector = |id: ValueId| graph.parameter(id).expect("a parameter of a batch norm").data();
+    let (gamma, beta, mean, variance) =
+        (vector(norm.inputs[1]), vector(norm.inputs[2]), vector(norm.inputs[3]), vector(norm.inputs[4]));
+    let mut weight = graph.parameter(conv.inputs[1]).expect("a convolution's weight").clone();
+    let bias = conv.inputs.get(2).map(|&id| vector(id));
+    let channels = weight.dims()[0];
+    let per_channel = weight.data().len() / channels;
+    let mut folded = Vec::with_capacity(channels);
+    for (channel, weights) in weight.data_mut().chunks_exact_mut(per_channel).enumerate() {
+        let factor = f64::from(gamma[channel]) / (f64::from(variance[channel]) + f64::from(epsilon)).sqrt();
+        for w in weights {
+            *w = (f64::from(*w) * factor) as f32;
+        }
+        let bias = bias.map_or(0.0, |b| f64::from(b[channel]));
+        folded.push(((bias - f64::from(mean[channel])) * factor + f64::from(beta[channel])) as f32);
+    }
+    (weight, Tensor::new([channels], folded).expect("one bias for each channel"))
+}
