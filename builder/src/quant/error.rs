@@ -27,7 +27,9 @@ pub enum QuantError {
         reason: String,
     },
     /// A parameter that is not a number.
-    #[error("parameter `{name}` is not finite at element {index} ({value}): train again, or with a smaller learning rate")]
+    #[error(
+        "parameter `{name}` is not finite at element {index} ({value}): train again, or with a smaller learning rate"
+    )]
     NonFiniteParameter {
         /// The parameter.
         name: String,

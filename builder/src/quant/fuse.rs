@@ -125,7 +125,10 @@ impl<'g> Fusion<'g> {
             return Err(unsupported(node, "it follows a shortcut, which only copies"));
         }
         if uses != 1 {
-            return Err(unsupported(node, "its operand is read by other nodes too, and a ReLU of its own has no integer form yet"));
+            return Err(unsupported(
+                node,
+                "its operand is read by other nodes too, and a ReLU of its own has no integer form yet",
+            ));
         }
         step.relu = true;
         step.output = node.output;
@@ -172,7 +175,10 @@ impl<'g> Fusion<'g> {
         let out = &self.graph.value(node.output).dims;
         let whole = (0..3).all(|axis| slice.start[axis] == 0 && out[axis] == dims[axis].div_ceil(slice.step[axis]));
         if !whole || slice.step[0] != 1 {
-            return Err(unsupported(node, "only a slice of every n-th row and column of all channels has an integer form"));
+            return Err(unsupported(
+                node,
+                "only a slice of every n-th row and column of all channels has an integer form",
+            ));
         }
         Ok([slice.step[1], slice.step[2]])
     }

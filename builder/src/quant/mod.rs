@@ -2,7 +2,17 @@
 //!
 //! `docs/quantization.md` states the arithmetic with worked numbers.
 
+mod error;
+mod fuse;
 pub mod graph;
+mod image;
+mod lower;
+mod qdq;
+mod ranges;
 pub mod requant;
 
+pub use error::QuantError;
 pub use graph::{QConv, QGraph, QNode, QOp, QTensor, TensorIndex};
+pub use lower::lower;
+pub use qdq::{quantized_name, to_qdq};
+pub use ranges::Ranges;

@@ -1,0 +1,215 @@
+//! The quantized network as a standard ONNX file of QuantizeLinear and DequantizeLinear pairs, which any engine runs.
+//!
+//! Between the int8 tensors stands the real arithmetic that our integers stand for: each layer is
+//! DequantizeLinear, the operator with int8 weights and int32 bias dequantized, the sum, the ReLU, QuantizeLinear, and
+//! nothing else.
+//!
+//! | name | what |
+//! |---|---|
+//! | name of the input | the normalized image, float32, `[N, C, H, W]` |
+//! | `<tensor>_quantized` | the int8 tensor, `[N, C, H, W]` |
+//! | `<tensor>_dequantized`, `<tensor>_float` | its real value, and the value that was rounded |
+//! | `<tensor>_scale`, `<tensor>_zero_point` | its quantization |
+//! | `<node>_weight_quantized`, `<node>_weight_scale` | int8 weights OIHW, scale of each output channel |
+//! | `<node>_bias_quantized`, `<node>_bias_scale` | int32 bias, input scale times weight scale |
+//! | name of the output | the scores, float32, `[N, classes]` |
+//!
+//! A name that is taken gets underscores appended; those of the int8 tensors never do.
+
+use super::graph::{QConv, QGraph, QNode, QOp, QTensor, TensorIndex};
+use skipstone_onnx::export::{Batch, OPSET};
+use skipstone_onnx::proto::{
+    AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
+use std::collections::HashSet;
+
+/// Name of the int8 tensor of `tensor` in the QDQ file.
+pub fn quantized_name(tensor: &QTensor) -> String {
+    format!("{}_quantized", tensor.name)
+}
+
+/// The quantized network as a QDQ model of opset 17. The same network gives the same bytes.
+pub fn to_qdq(qgraph: &QGraph, batch: Batch) -> ModelProto {
+    let mut writer = Writer {
+        qgraph,
+        names: qgraph.tensors.iter().map(quantized_name).collect(),
+        nodes: Vec::new(),
+        initializers: Vec::new(),
+        dequantized: Vec::new(),
+        parameters: Vec::new(),
+    };
+    let input = writer.fresh(&qgraph.tensors[qgraph.input].name);
+    let output = writer.fresh(&qgraph.tensors[qgraph.output].name);
+    writer.tensor_parameters();
+    writer.quantize(qgraph.input, &input);
+    for node in &qgraph.nodes {
+        writer.node(node);
+    }
+    let scores = writer.dequantized[qgraph.output].clone();
+    writer.push("Flatten", "scores", &[scores], &output, vec![AttributeProto::int("axis", 1)]);
+
+    let [channels, height, width] = qgraph.tensors[qgraph.input].dims.map(Dim::Fixed);
+    let classes = Dim::Fixed(qgraph.class_count());
+    let mut model = ModelProto::new(
+        GraphProto {
+            node: writer.nodes,
+            name: qgraph.name.clone(),
+            initializer: writer.initializers,
+            input: vec![ValueInfoProto::tensor(input, DataType::Float, &[batch.dim(), channels, height, width])],
+            output: vec![ValueInfoProto::tensor(output, DataType::Float, &[batch.dim(), classes])],
+            ..GraphProto::default()
+        },
+        OPSET,
+    );
+    model.metadata_props = qgraph.metadata.to_props();
+    model
+}
+
+struct Writer<'q> {
+    qgraph: &'q QGraph,
+    names: HashSet<String>,
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    /// Real value of each tensor.
+    dequantized: Vec<String>,
+    /// Scale and zero point of each tensor.
+    parameters: Vec<[String; 2]>,
+}
+
+impl Writer<'_> {
+    /// `name`, or the next of its kind that is free.
+    fn fresh(&mut self, name: &str) -> String {
+        let mut name = name.to_string();
+        while !self.names.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    }
+
+    fn push(&mut self, op: &str, name: &str, inputs: &[String], output: &str, attributes: Vec<AttributeProto>) {
+        self.nodes.push(NodeProto::new(op, name, inputs, &[output], attributes));
+    }
+
+    /// Adds an operator whose result gets a free name, which is returned.
+    fn computed(&mut self, op: &str, name: &str, inputs: &[String], attributes: Vec<AttributeProto>) -> String {
+        let output = self.fresh(name);
+        self.push(op, name, inputs, &output, attributes);
+        output
+    }
+
+    fn tensor_parameters(&mut self) {
+        for tensor in &self.qgraph.tensors {
+            let scale = self.fresh(&format!("{}_scale", tensor.name));
+            let zero_point = self.fresh(&format!("{}_zero_point", tensor.name));
+            self.initializers.push(TensorProto::f32(&scale, &[], &[tensor.scale]));
+            self.initializers.push(TensorProto::i8(&zero_point, &[], &[tensor.zero_point]));
+            self.parameters.push([scale, zero_point]);
+            self.dequantized.push(String::new());
+        }
+    }
+
+    /// Rounds the real value `value` to the tensor, and dequantizes that for its readers.
+    fn quantize(&mut self, index: TensorIndex, value: &str) {
+        let tensor = &self.qgraph.tensors[index];
+        let quantized = quantized_name(tensor);
+        let [scale, zero_point] = self.parameters[index].clone();
+        let inputs = [value.to_string(), scale.clone(), zero_point.clone()];
+        self.push("QuantizeLinear", &format!("{}_quantize", tensor.name), &inputs, &quantized, Vec::new());
+        let name = format!("{}_dequantized", tensor.name);
+        self.dequantized[index] = self.computed("DequantizeLinear", &name, &[quantized, scale, zero_point], Vec::new());
+    }
+
+    fn node(&mut self, node: &QNode) {
+        let input = self.dequantized[node.input].clone();
+        let operand = node.operand.map(|index| self.dequantized[index].clone());
+        let output = &self.qgraph.tensors[node.output];
+        let mut value = match &node.op {
+            QOp::Conv(conv) => self.conv(node, conv, input),
+            QOp::Add => input,
+            QOp::GlobalAveragePool => self.computed("GlobalAveragePool", &node.name, &[input], Vec::new()),
+            QOp::Shortcut { stride, channels_before } => self.shortcut(node, *stride, *channels_before, input),
+        };
+        if let Some(operand) = operand {
+            value = self.computed("Add", &format!("{}_sum", node.name), &[value, operand], Vec::new());
+        }
+        if node.lo == output.zero_point && !matches!(node.op, QOp::Shortcut { .. }) {
+            value = self.computed("Relu", &format!("{}_relu", node.name), &[value], Vec::new());
+        }
+        // The value that is rounded has a name of its own.
+        if let Some(last) = self.nodes.last_mut().filter(|last| last.output[0] == value) {
+            let name = format!("{}_float", output.name);
+            if self.names.insert(name.clone()) {
+                last.output[0] = name.clone();
+                value = name;
+            }
+        }
+        self.quantize(node.output, &value);
+    }
+
+    fn conv(&mut self, node: &QNode, conv: &QConv, input: String) -> String {
+        let outputs = conv.bias.len();
+        let area = conv.kernel[0] * conv.kernel[1];
+        let per_group = conv.weights.len() / outputs / area;
+        let mut weights = Vec::with_capacity(conv.weights.len());
+        for channel in conv.weights.chunks_exact(area * per_group) {
+            for c in 0..per_group {
+                weights.extend(channel.iter().skip(c).step_by(per_group));
+            }
+        }
+        let input_scale = self.qgraph.tensors[node.input].scale;
+        let bias_scales: Vec<f32> = conv.weight_scales.iter().map(|scale| scale * input_scale).collect();
+        let dims = [outputs, per_group, conv.kernel[0], conv.kernel[1]];
+        let weight = |name: String| TensorProto::i8(name, &dims, &weights);
+        let weight = self.constant(node, "weight", weight, &conv.weight_scales);
+        let bias = self.constant(node, "bias", |name| TensorProto::i32(name, &[outputs], &conv.bias), &bias_scales);
+        let attributes = vec![
+            AttributeProto::sizes("kernel_shape", &conv.kernel),
+            AttributeProto::sizes("strides", &conv.stride),
+            AttributeProto::sizes("pads", &conv.pads),
+            AttributeProto::sizes("dilations", &[1, 1]),
+            AttributeProto::int("group", conv.groups as i64),
+        ];
+        self.computed("Conv", &node.name, &[input, weight, bias], attributes)
+    }
+
+    /// An integer constant with a scale for each output channel, and its real value, whose name is returned.
+    fn constant(
+        &mut self,
+        node: &QNode,
+        kind: &str,
+        values: impl FnOnce(String) -> TensorProto,
+        scales: &[f32],
+    ) -> String {
+        let name = format!("{}_{kind}", node.name);
+        let quantized = self.fresh(&format!("{name}_quantized"));
+        let scale = self.fresh(&format!("{name}_scale"));
+        self.initializers.push(values(quantized.clone()));
+        self.initializers.push(TensorProto::f32(&scale, &[scales.len()], scales));
+        let axis = vec![AttributeProto::int("axis", 0)];
+        self.computed("DequantizeLinear", &format!("{name}_dequantized"), &[quantized, scale], axis)
+    }
+
+    fn shortcut(&mut self, node: &QNode, stride: [usize; 2], before: usize, input: String) -> String {
+        let [channels, height, width] = self.qgraph.tensors[node.input].dims;
+        let behind = self.qgraph.tensors[node.output].dims[0] - before - channels;
+        let mut inputs = vec![input];
+        for (kind, numbers) in [
+            ("starts", [0, 0]),
+            ("ends", [height as i64, width as i64]),
+            ("axes", [2, 3]),
+            ("steps", stride.map(|s| s as i64)),
+        ] {
+            inputs.push(self.numbers(node, kind, &numbers));
+        }
+        let sliced = self.computed("Slice", &format!("{}_slice", node.name), &inputs, Vec::new());
+        let pads = self.numbers(node, "pads", &[0, before as i64, 0, 0, 0, behind as i64, 0, 0]);
+        let mode = vec![AttributeProto::string("mode", "constant")];
+        self.computed("Pad", &format!("{}_pad", node.name), &[sliced, pads], mode)
+    }
+
+    fn numbers(&mut self, node: &QNode, kind: &str, numbers: &[i64]) -> String {
+        let name = self.fresh(&format!("{}_{kind}", node.name));
+        self.initializers.push(TensorProto::i64(&name, &[numbers.len()], numbers));
+        name
+    }
+}
