@@ -1,1 +1,77 @@
-//! Under construction.
+//! Reverse-mode differentiation of a [`Graph`], in float32, on all cores.
+//!
+//! Each operator's forward pass gives its result and, in training, a closure that turns the gradient of the result
+//! into gradients of the operands; the tape runs the closures in reverse. Work is cut by images, never by threads, and
+//! partial sums are added in the order of the images, so results do not depend on the number of threads. They may
+//! differ in the last bits between processors whose vectors have different widths.
+//!
+//! Everything runs in the current rayon pool.
+
+mod kernels;
+pub mod loss;
+mod ops;
+mod pool;
+mod tape;
+
+pub use tape::{Step, Tape};
+
+use crate::tensor::Tensor;
+use pool::Pool;
+use rayon::prelude::*;
+use skipstone_onnx::{Graph, ValueId};
+use std::sync::Arc;
+
+/// Images that go through the network together: so few that their activations stay in a core's cache.
+const INFER_IMAGES: usize = 8;
+
+/// The scores `[N, classes]` of normalized `images` `[N, H, W, C]`; batch normalization uses its running statistics.
+///
+/// # Panics
+/// If the images' dimensions are not those of the graph's input.
+pub fn infer(graph: &Graph, images: &Tensor) -> Tensor {
+    check_dims(graph, images);
+    let classes = graph.value(graph.output()).dims[0];
+    let image = images.data().len() / images.batch().max(1);
+    let mut scores = Tensor::zeros([images.batch(), classes]);
+    let pool = Pool::default();
+    scores
+        .data_mut()
+        .par_chunks_mut(INFER_IMAGES * classes)
+        .zip(images.data().par_chunks(INFER_IMAGES * image))
+        .for_each(|(scores, images)| {
+            let mut data = pool.take(images.len());
+            data.copy_from_slice(images);
+            let mut dims = activation_dims(graph, graph.input());
+            dims.insert(0, images.len() / image);
+            let output = tape::evaluate(graph, Tensor::new(dims, data), &pool, &mut |_, _| ());
+            scores.copy_from_slice(output.data());
+            pool.give(output);
+        });
+    scores
+}
+
+/// Runs the network as [`infer`] does and shows every activation of the whole batch, the input first, then each node's
+/// result in order.
+///
+/// # Panics
+/// If the images' dimensions are not those of the graph's input.
+pub fn observe(graph: &Graph, images: &Tensor, visit: &mut dyn FnMut(ValueId, &Tensor)) {
+    check_dims(graph, images);
+    tape::evaluate(graph, images.clone(), &Pool::default(), visit);
+}
+
+/// Dimensions of one image's activation in execution order: `[H, W, C]` or `[features]`.
+fn activation_dims(graph: &Graph, id: ValueId) -> Vec<usize> {
+    match *graph.value(id).dims.as_slice() {
+        [channels, height, width] => vec![height, width, channels],
+        ref dims => dims.to_vec(),
+    }
+}
+
+fn check_dims(graph: &Graph, images: &Tensor) {
+    let expected = activation_dims(graph, graph.input());
+    assert_eq!(images.dims()[1..], expected, "images of other dimensions than the input of `{}`", graph.name);
+}
+
+/// A tensor that several holders read; whoever holds it alone may overwrite it.
+type Shared = Arc<Tensor>;

@@ -1,7 +1,53 @@
 //! Data sets: pixels and labels.
 
+mod augment;
+mod cifar;
+mod digits;
+mod spec;
+
+pub use augment::Augmentation;
+pub use spec::{Source, Spec, SpecError, Split};
+
+use crate::files::FileError;
 use crate::tensor::Tensor;
 use skipstone_onnx::Normalization;
+use std::path::PathBuf;
+
+/// A data set that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file or folder that cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The folder of a data set is not there.
+    #[error("{path} is not a folder: give the folder that holds {holds}", path = path.display())]
+    NotAFolder {
+        /// The folder asked for.
+        path: PathBuf,
+        /// The files that it should hold.
+        holds: &'static str,
+    },
+    /// A file whose contents are not what they should be.
+    #[error("{path}: {reason}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        reason: String,
+    },
+}
+
+/// Loads the images that `spec` names; `default` is the split where it names none.
+///
+/// # Errors
+/// [`DataError`] naming the file or folder.
+pub fn load(spec: &Spec, default: Split) -> Result<Dataset, DataError> {
+    let split = spec.split.unwrap_or(default);
+    match &spec.source {
+        Source::Digits => Ok(digits::load(split)),
+        Source::Cifar10(folder) => cifar::load(folder, split),
+    }
+}
 
 /// Labelled images of one size.
 #[derive(Clone, Debug)]

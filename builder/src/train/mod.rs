@@ -1,1 +1,117 @@
-//! Under construction.
+//! Training: from a graph and a data set to a run directory.
+
+mod config;
+mod evaluate;
+
+pub use config::{Config, ConfigError};
+pub use evaluate::{Evaluation, evaluate};
+
+use crate::data::Dataset;
+use crate::files::FileError;
+use skipstone_onnx::{Graph, Normalization};
+use std::path::{Path, PathBuf};
+
+/// Everything that training needs.
+#[derive(Debug)]
+pub struct Job {
+    /// The network with its initial weights; its name is the architecture's.
+    pub graph: Graph,
+    /// How to train it.
+    pub config: Config,
+    /// The images to learn from.
+    pub train: Dataset,
+    /// The images that choose the best epoch.
+    pub test: Dataset,
+    /// Normalization of the images, written into the exported network.
+    pub normalization: Normalization,
+    /// The run directory.
+    pub out: PathBuf,
+    /// Whether a run in `out` is continued; without one there, training starts.
+    pub resume: bool,
+    /// Number of threads; all cores if `None`. Results do not depend on it.
+    pub threads: Option<usize>,
+}
+
+/// Training that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A file of the run directory.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Wrong settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The run directory holds a run already.
+    #[error("{path} holds a run already: continue it with --resume, or choose another folder", path = path.display())]
+    Exists {
+        /// The run directory.
+        path: PathBuf,
+    },
+}
+
+/// Where training stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Status {
+    /// Epochs that are done.
+    pub epoch: usize,
+    /// Batches of the current epoch that are done.
+    pub batch: usize,
+    /// Batches per epoch.
+    pub batches: usize,
+    /// Mean loss of the current epoch's images so far.
+    pub loss: f64,
+    /// Images per second since the start or resumption of the epoch.
+    pub images_per_second: f64,
+}
+
+/// One line of `history.csv`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochRecord {
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Learning rate of its last step.
+    pub lr: f64,
+    /// Mean loss over its training images.
+    pub train_loss: f64,
+    /// Share of its training images that were classified correctly.
+    pub train_accuracy: f64,
+    /// Mean cross entropy over the test images.
+    pub test_loss: f64,
+    /// Share of the test images that are classified correctly.
+    pub test_accuracy: f64,
+    /// Seconds it took; not the same in two runs.
+    pub seconds: f64,
+}
+
+/// Is told how training goes on. All methods do nothing unless they are written.
+pub trait Progress {
+    /// Training starts, `epoch` epochs and `batch` batches from the beginning.
+    fn start(&mut self, config: &Config, status: &Status) {
+        let _ = (config, status);
+    }
+    /// A batch is done.
+    fn step(&mut self, status: &Status) {
+        let _ = status;
+    }
+    /// An epoch is done and judged.
+    fn epoch(&mut self, record: &EpochRecord) {
+        let _ = record;
+    }
+}
+
+impl Progress for () {}
+
+/// What training achieved.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The network of the best epoch, as in `model.onnx`.
+    pub best: Graph,
+    /// Its accuracy on the test images.
+    pub accuracy: f64,
+    /// Its loss on the test images.
+    pub loss: f64,
+    /// Epochs that were trained, those before a resumption included.
+    pub epochs: usize,
+    /// Seconds of work, those before a resumption included.
+    pub seconds: f64,
+}

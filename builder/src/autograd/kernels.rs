@@ -1,0 +1,235 @@
+//! The two inner loops of convolution, vectorized over output channels by crate pulp.
+//!
+//! In NHWC a patch is a few *runs*: for each kernel row, `kernel width * channels` elements that lie side by side. So a
+//! convolution, its gradient with respect to the input (a correlation of the output's gradient with the turned kernel)
+//! and the one with respect to the weights are loops over runs, without a matrix of patches in memory.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Output channels that are computed together; packed weights are padded to a multiple of it.
+pub(crate) const BLOCK: usize = 16;
+
+/// Where the patches of an image lie, in elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patches {
+    /// Runs per patch: the kernel's height.
+    pub(crate) runs: usize,
+    /// Elements of a run.
+    pub(crate) run: usize,
+    /// First element of the first patch.
+    pub(crate) start: usize,
+    /// From one run of a patch to the next.
+    pub(crate) run_step: usize,
+    /// From a patch to the one below.
+    pub(crate) row_step: usize,
+    /// From a patch to the one at its right.
+    pub(crate) column_step: usize,
+    /// Rows of patches.
+    pub(crate) rows: usize,
+    /// Patches per row.
+    pub(crate) columns: usize,
+}
+
+impl Patches {
+    fn at(&self, row: usize, column: usize) -> usize {
+        self.start + row * self.row_step + column * self.column_step
+    }
+}
+
+/// Where results lie: the channels of one pixel are adjacent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    /// First channel of the first pixel.
+    pub(crate) start: usize,
+    /// From a pixel to the one below.
+    pub(crate) row_step: usize,
+    /// From a pixel to the one at its right.
+    pub(crate) column_step: usize,
+    /// Channels that are written.
+    pub(crate) channels: usize,
+}
+
+/// Writes, for every patch, its products with all columns of `weights`.
+pub(crate) struct Correlate<'a> {
+    pub(crate) source: &'a [f32],
+    pub(crate) patches: Patches,
+    /// `[block][runs * run][BLOCK]`.
+    pub(crate) weights: &'a [f32],
+    pub(crate) out: &'a mut [f32],
+    pub(crate) target: Target,
+}
+
+/// Adds, for every element of a patch and every channel, the product of both summed over all patches.
+pub(crate) struct WeightGradient<'a> {
+    pub(crate) source: &'a [f32],
+    pub(crate) patches: Patches,
+    /// Gradient of the output: `[row][column][channels padded to BLOCK]`.
+    pub(crate) grad: &'a [f32],
+    /// `[block][runs * run][BLOCK]`.
+    pub(crate) out: &'a mut [f32],
+}
+
+/// Runs a kernel with the widest vectors that the processor has.
+pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
+    Arch::new().dispatch(kernel)
+}
+
+/// The size of the next tile when `left` are left: sums of 6, 4, 2 and 1 with few small ones.
+#[inline(always)]
+fn tile_size(left: usize) -> usize {
+    match left {
+        6 | 10.. => 6,
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
+    }
+}
+
+impl WithSimd for Correlate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.blocks::<S, 1>(simd),
+            8 => self.blocks::<S, 2>(simd),
+            4 => self.blocks::<S, 4>(simd),
+            _ => self.blocks::<S, 16>(simd),
+        }
+    }
+}
+
+impl Correlate<'_> {
+    #[inline(always)]
+    fn blocks<S: Simd, const V: usize>(mut self, simd: S) {
+        let Patches { runs, run, rows, columns, .. } = self.patches;
+        for block in 0..self.target.channels.div_ceil(BLOCK) {
+            let weights = &self.weights[block * runs * run * BLOCK..][..runs * run * BLOCK];
+            let (weights, _) = bytemuck::cast_slice::<f32, S::f32s>(weights).as_chunks::<V>();
+            for row in 0..rows {
+                let mut column = 0;
+                while column < columns {
+                    let size = tile_size(columns - column);
+                    match size {
+                        6 => self.tile::<S, V, 6>(simd, weights, block, row, column),
+                        4 => self.tile::<S, V, 4>(simd, weights, block, row, column),
+                        2 => self.tile::<S, V, 2>(simd, weights, block, row, column),
+                        _ => self.tile::<S, V, 1>(simd, weights, block, row, column),
+                    }
+                    column += size;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const V: usize, const P: usize>(
+        &mut self,
+        simd: S,
+        weights: &[[S::f32s; V]],
+        block: usize,
+        row: usize,
+        column: usize,
+    ) {
+        let Patches { runs, run, run_step, column_step, .. } = self.patches;
+        let mut sums = [[simd.splat_f32s(0.0); V]; P];
+        for index in 0..runs {
+            let source = &self.source[self.patches.at(row, column) + index * run_step..];
+            let patches: [&[f32]; P] = std::array::from_fn(|p| &source[p * column_step..][..run]);
+            let weights = &weights[index * run..][..run];
+            for i in 0..run {
+                let weight = weights[i];
+                for p in 0..P {
+                    let pixel = simd.splat_f32s(patches[p][i]);
+                    for v in 0..V {
+                        sums[p][v] = simd.mul_add_f32s(pixel, weight[v], sums[p][v]);
+                    }
+                }
+            }
+        }
+        let Target { start, row_step, column_step, channels } = self.target;
+        let first = block * BLOCK;
+        let count = BLOCK.min(channels - first);
+        for (p, sums) in sums.iter().enumerate() {
+            let out = &mut self.out[start + row * row_step + (column + p) * column_step + first..][..count];
+            for (out, &sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
+                simd.partial_store_f32s(out, sum);
+            }
+        }
+    }
+}
+
+impl WithSimd for WeightGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.blocks::<S, 1>(simd),
+            8 => self.blocks::<S, 2>(simd),
+            4 => self.blocks::<S, 4>(simd),
+            _ => self.blocks::<S, 16>(simd),
+        }
+    }
+}
+
+impl WeightGradient<'_> {
+    #[inline(always)]
+    fn blocks<S: Simd, const V: usize>(self, simd: S) {
+        let Patches { runs, run, .. } = self.patches;
+        let (grad, _) = bytemuck::cast_slice::<f32, S::f32s>(self.grad).as_chunks::<V>();
+        let (out, _) = bytemuck::cast_slice_mut::<f32, S::f32s>(self.out).as_chunks_mut::<V>();
+        let blocks = out.len() / (runs * run);
+        for (block, out) in out.chunks_exact_mut(runs * run).enumerate() {
+            for index in 0..runs {
+                let mut first = 0;
+                while first < run {
+                    let size = tile_size(run - first);
+                    let out = &mut out[index * run + first..][..size];
+                    let grad = &grad[block..];
+                    let offset = index * self.patches.run_step + first;
+                    match size {
+                        6 => tile::<S, V, 6>(simd, self.source, &self.patches, offset, grad, blocks, out),
+                        4 => tile::<S, V, 4>(simd, self.source, &self.patches, offset, grad, blocks, out),
+                        2 => tile::<S, V, 2>(simd, self.source, &self.patches, offset, grad, blocks, out),
+                        _ => tile::<S, V, 1>(simd, self.source, &self.patches, offset, grad, blocks, out),
+                    }
+                    first += size;
+                }
+            }
+        }
+    }
+}
+
+/// Adds to `out[p]` the products of the patches' elements `offset + p` with every `blocks`-th element of `grad`.
+#[inline(always)]
+fn tile<S: Simd, const V: usize, const P: usize>(
+    simd: S,
+    source: &[f32],
+    patches: &Patches,
+    offset: usize,
+    grad: &[[S::f32s; V]],
+    blocks: usize,
+    out: &mut [[S::f32s; V]],
+) {
+    let mut sums = [[simd.splat_f32s(0.0); V]; P];
+    for row in 0..patches.rows {
+        let source = &source[patches.at(row, 0) + offset..];
+        let grad = &grad[row * patches.columns * blocks..];
+        for column in 0..patches.columns {
+            let pixels = &source[column * patches.column_step..][..P];
+            let grad = grad[column * blocks];
+            for p in 0..P {
+                let pixel = simd.splat_f32s(pixels[p]);
+                for v in 0..V {
+                    sums[p][v] = simd.mul_add_f32s(pixel, grad[v], sums[p][v]);
+                }
+            }
+        }
+    }
+    for (out, sums) in out.iter_mut().zip(sums) {
+        for v in 0..V {
+            out[v] = simd.add_f32s(out[v], sums[v]);
+        }
+    }
+}

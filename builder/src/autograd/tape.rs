@@ -1,0 +1,204 @@
+//! The tape: nodes forward, closures backward.
+
+use super::pool::Pool;
+use super::{Shared, activation_dims, check_dims, loss, ops};
+use crate::tensor::Tensor;
+use skipstone_onnx::{Graph, Node, ValueId};
+use std::sync::Arc;
+
+/// What an operator leaves for the way back: takes the gradient of its result and adds those of its operands.
+pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
+
+/// What an operator may use on the way forward.
+pub(crate) struct Forward<'g, 'a> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) pool: &'a Pool,
+    /// Batch statistics are used and a [`Backward`] is wanted.
+    pub(crate) training: bool,
+    /// New running statistics of batch normalization.
+    pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
+}
+
+impl<'g> Forward<'g, '_> {
+    /// A parameter's contents; operand positions were checked when the graph was built.
+    pub(crate) fn parameter(&self, id: ValueId) -> &'g [f32] {
+        self.graph.parameter(id).map_or(&[], |tensor| tensor.data())
+    }
+
+    /// A tensor with arbitrary contents for the result of `node`.
+    pub(crate) fn output(&self, node: &Node, batch: usize) -> Tensor {
+        let mut dims = activation_dims(self.graph, node.output);
+        dims.insert(0, batch);
+        self.pool.tensor(dims)
+    }
+
+    /// The backward closure where one is wanted.
+    pub(crate) fn record(&self, backward: impl FnOnce(&mut Gradients, Shared) + 'g) -> Option<Backward<'g>> {
+        self.training.then(|| Box::new(backward) as Backward<'g>)
+    }
+}
+
+/// Gradients on the way back.
+pub(crate) struct Gradients<'a> {
+    pub(crate) pool: &'a Pool,
+    activations: Vec<Option<Shared>>,
+    parameters: Vec<Option<Vec<f32>>>,
+    wanted: Vec<bool>,
+}
+
+impl Gradients<'_> {
+    /// Whether anybody needs the gradient of a value.
+    pub(crate) fn wants(&self, id: ValueId) -> bool {
+        self.wanted[id.index()]
+    }
+
+    /// Adds to the gradient of an activation.
+    pub(crate) fn add(&mut self, id: ValueId, grad: Shared) {
+        if !self.wants(id) {
+            return self.pool.release(grad);
+        }
+        let slot = &mut self.activations[id.index()];
+        *slot = Some(match slot.take() {
+            None => grad,
+            Some(sum) => {
+                let (sum, other) = if Arc::strong_count(&sum) == 1 { (sum, grad) } else { (grad, sum) };
+                let mut sum = self.pool.own(sum);
+                ops::zip_images(&mut sum, &other, |sum, other| {
+                    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+                });
+                self.pool.release(other);
+                Arc::new(sum)
+            }
+        });
+    }
+
+    /// Adds to the gradient of a parameter.
+    pub(crate) fn add_parameter(&mut self, id: ValueId, grad: Vec<f32>) {
+        match &mut self.parameters[id.index()] {
+            Some(sum) => sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += grad),
+            empty => *empty = Some(grad),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Gradients<'_> {
+    pub(crate) fn activation(&self, id: ValueId) -> Option<&[f32]> {
+        self.activations[id.index()].as_ref().map(|grad| grad.data())
+    }
+
+    pub(crate) fn parameter(&self, id: ValueId) -> Option<&[f32]> {
+        self.parameters[id.index()].as_deref()
+    }
+}
+
+/// Runs the nodes in order; gives the output and, in training, what each node left for the way back.
+pub(crate) fn forward<'g>(
+    forward: &mut Forward<'g, '_>,
+    images: Tensor,
+    visit: &mut dyn FnMut(ValueId, &Tensor),
+) -> (Shared, Vec<Option<Backward<'g>>>) {
+    let graph = forward.graph;
+    let mut uses = vec![0usize; graph.values().len()];
+    graph.nodes().iter().flat_map(|node| &node.inputs).for_each(|input| uses[input.index()] += 1);
+    uses[graph.output().index()] += 1;
+    let mut values: Vec<Option<Shared>> = vec![None; graph.values().len()];
+    visit(graph.input(), &images);
+    values[graph.input().index()] = Some(Arc::new(images));
+    let mut backward = Vec::with_capacity(graph.nodes().len());
+    for node in graph.nodes() {
+        let mut operands = Vec::with_capacity(2);
+        for input in &node.inputs {
+            let index = input.index();
+            uses[index] -= 1;
+            operands.extend(if uses[index] == 0 { values[index].take() } else { values[index].clone() });
+        }
+        let (output, closure) = ops::forward(forward, node, operands);
+        visit(node.output, &output);
+        values[node.output.index()] = Some(output);
+        backward.push(closure);
+    }
+    let output = values[graph.output().index()].take();
+    (output.unwrap_or_else(|| unreachable!("the output is a node's result")), backward)
+}
+
+/// The network's output in evaluation mode.
+pub(crate) fn evaluate(graph: &Graph, images: Tensor, pool: &Pool, visit: &mut dyn FnMut(ValueId, &Tensor)) -> Tensor {
+    let mut context = Forward { graph, pool, training: false, statistics: Vec::new() };
+    let (output, _) = forward(&mut context, images, visit);
+    pool.own(output)
+}
+
+/// The gradients that follow from the gradient of the output: of activations where `wanted`, of all parameters.
+pub(crate) fn backward<'a>(
+    graph: &Graph,
+    closures: Vec<Option<Backward<'_>>>,
+    output: Tensor,
+    wanted: Vec<bool>,
+    pool: &'a Pool,
+) -> Gradients<'a> {
+    let count = graph.values().len();
+    let mut gradients = Gradients { pool, activations: vec![None; count], parameters: vec![None; count], wanted };
+    gradients.activations[graph.output().index()] = Some(Arc::new(output));
+    for (node, closure) in graph.nodes().iter().zip(closures).rev() {
+        if let (Some(grad), Some(closure)) = (gradients.activations[node.output.index()].take(), closure) {
+            closure(&mut gradients, grad);
+        }
+    }
+    gradients
+}
+
+/// What one training step saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Mean cross entropy of the batch.
+    pub loss: f64,
+    /// Images whose highest score was their label's.
+    pub correct: usize,
+}
+
+/// Computes gradients batch by batch and keeps the memory for it.
+#[derive(Default)]
+pub struct Tape {
+    pool: Pool,
+    gradients: Vec<Option<Vec<f32>>>,
+}
+
+impl Tape {
+    /// A tape without memory yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the mean
+    /// cross entropy, and the graph holds new running statistics of batch normalization.
+    ///
+    /// `images` are normalized, `[N, H, W, C]`; `labels` has one class per image. With label smoothing `s`, the target
+    /// of a label is `1 - s + s / classes` and that of another class `s / classes`.
+    ///
+    /// # Panics
+    /// If the images' dimensions are not those of the graph's input, or the numbers of images and labels differ.
+    pub fn step(&mut self, graph: &mut Graph, images: Tensor, labels: &[u16], smoothing: f32) -> Step {
+        check_dims(graph, &images);
+        assert_eq!(images.batch(), labels.len(), "one label per image");
+        let mut context = Forward { graph, pool: &self.pool, training: true, statistics: Vec::new() };
+        let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
+        let statistics = context.statistics;
+        let (step, grad) = loss::cross_entropy_gradient(&scores, labels, smoothing);
+        let producers = graph.producers();
+        let wanted = producers.iter().map(Option::is_some).collect();
+        let gradients = backward(graph, closures, grad, wanted, &self.pool);
+        self.gradients = gradients.parameters;
+        for (id, values) in statistics {
+            if let Some(tensor) = graph.parameter_mut(id) {
+                tensor.data_mut().copy_from_slice(&values);
+            }
+        }
+        step
+    }
+
+    /// The last step's gradient of a parameter; `None` for parameters without one, such as running statistics.
+    pub fn gradient(&self, id: ValueId) -> Option<&[f32]> {
+        self.gradients.get(id.index())?.as_deref()
+    }
+}
