@@ -1,0 +1,5 @@
+//! Our files and our execution against tract. All such tests are one program, because tract links slowly.
+
+mod float;
+mod int8;
+mod naive;
