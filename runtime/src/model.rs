@@ -155,15 +155,15 @@ impl<'m> Model<'m> {
 }
 
 impl Network for Model<'_> {
-    #[inline]
+    #[inline(always)]
     fn node(&self, index: usize) -> Node {
         self.record(self.header.nodes, index).map(Node::parse).unwrap_or_default()
     }
-    #[inline]
+    #[inline(always)]
     fn tensor(&self, index: usize) -> Tensor {
         self.record(self.header.tensors, index).map(Tensor::parse).unwrap_or_default()
     }
-    #[inline]
+    #[inline(always)]
     fn segment(&self, index: usize) -> Option<Segment> {
         if index >= usize::from(self.header.segment_count) {
             return None;

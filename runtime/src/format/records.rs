@@ -24,7 +24,8 @@ macro_rules! record {
             /// Bytes of the record.
             pub const LEN: usize = $len;
 
-            /// Reads the fields.
+            /// Reads the fields; inlined, only those that are used.
+            #[inline(always)]
             pub fn parse(bytes: &[u8; $len]) -> Self {
                 Self { $($field: Field::get(bytes, $at),)* }
             }

@@ -18,6 +18,8 @@ pub mod neon;
 pub mod pad;
 pub mod portable;
 pub mod reference;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+pub mod x86;
 
 /// What a padded row consists of: `i8` for canonical weights, `i16` for those that are multiplied in pairs.
 pub trait Element: Copy + Into<i32> + sealed::Sealed {
@@ -167,6 +169,8 @@ pub static BACKENDS: &[&Backend] = &[
     &cortex_m::BACKEND,
     #[cfg(target_arch = "aarch64")]
     &neon::BACKEND,
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    &x86::BACKEND,
     &portable::BACKEND,
     &reference::BACKEND,
 ];

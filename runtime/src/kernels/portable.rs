@@ -59,7 +59,13 @@ fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, at: [usize; P], w
         let pixels = at.map(|at| run_at(row.rows, at + ky * row.row_len, run));
         let weights = weights.map(|weights| run_at(weights, ky * run, run));
         // The runs all have `run` elements; the minimum tells the compiler.
-        let n = pixels.iter().chain(&weights).fold(run, |n, slice| n.min(slice.len()));
+        let mut n = run;
+        for slice in pixels {
+            n = n.min(slice.len());
+        }
+        for slice in weights {
+            n = n.min(slice.len());
+        }
         for i in 0..n {
             for (acc, pixel) in acc.iter_mut().zip(pixels) {
                 let value = i32::from(pixel.get(i).copied().unwrap_or(0));
