@@ -46,6 +46,17 @@ pub struct Requants {
     pub operand_multiplier: i32,
 }
 
+impl Requants {
+    /// The conversion of a channel that only pads the output to a multiple of channels: it gives the output's zero point
+    /// where the accumulator is 0 and the operand, if there is one, is its own zero point.
+    pub fn padding(&self, zero_point: i8, operand_zero_point: Option<i8>) -> Requant {
+        let s = self.channels.first().map_or(SHIFT_MIN, |first| first.s);
+        let operand = i64::from(operand_zero_point.unwrap_or(0)) * i64::from(self.operand_multiplier);
+        let c = (i64::from(zero_point) << s) + (1 << (s - 1)) - (operand << OPERAND_SHIFT);
+        Requant { c, m: 0, s }
+    }
+}
+
 /// A channel whose arithmetic would leave its 32 or 64 bits.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("output channel {channel}: {reason}")]

@@ -1,0 +1,195 @@
+//! From a quantized network to the bytes of a packed model, `.stone`.
+
+mod aligned;
+mod error;
+mod quantize;
+mod records;
+mod weights;
+
+pub use aligned::AlignedBytes;
+pub use error::PackError;
+pub use quantize::{Options, Quantized, Report, quantize, quantize_graph};
+
+use crate::plan::plan;
+use crate::quant::{QGraph, QNode, QOp};
+use records::narrow;
+use skipstone_runtime::Model;
+use skipstone_runtime::arith::Requant;
+use skipstone_runtime::format::checksum;
+use skipstone_runtime::format::records::{ALIGNMENT, Header, MAGIC, VERSION};
+
+/// The processor whose kernels the weights are laid out for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Weights that every program reads.
+    #[default]
+    Generic,
+    /// Cortex-M4, M7, M33: pairs of channels for SMLAD.
+    CortexM,
+    /// aarch64 with NEON.
+    Neon,
+    /// x86-64.
+    X86,
+}
+
+/// A packed model and what it costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Bytes of the weights as they are laid out, padding included.
+    pub weights_bytes: usize,
+    /// Bytes of RAM that the model needs when its image is fed row by row.
+    pub arena_bytes: usize,
+    /// Bytes of RAM that it needs when the whole image is resident.
+    pub input_resident_bytes: usize,
+}
+
+/// Packs a quantized network for `target`. The runtime has accepted what is returned; the same network gives the same
+/// bytes.
+///
+/// # Errors
+/// [`PackError`] naming the node or tensor that does not fit the format.
+pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
+    let plan = plan(records::tensors(qgraph)?, records::nodes(qgraph, target)?)?;
+    let (mut tensors, mut nodes) = (plan.tensors, plan.nodes);
+    let mut strings = Strings::default();
+    for (record, tensor) in tensors.iter_mut().zip(&qgraph.tensors) {
+        record.name = strings.push(&tensor.name)?;
+    }
+    for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
+        record.name = strings.push(&node.name)?;
+    }
+    let provenance = strings.push(&provenance(qgraph))?;
+    let class_names = strings.push_classes(qgraph)?;
+
+    let mut file = File(vec![0; Header::LEN]);
+    let pixels = file.section(&requant_bytes(&qgraph.pixels));
+    let normalization = qgraph.metadata.normalization.as_ref().map_or(0, |normalization| {
+        let values = normalization.mean.iter().chain(&normalization.std);
+        file.section(&values.flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+    });
+    let mut weights_bytes = 0;
+    for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
+        let (input, output) = (&tensors[node.input], &tensors[node.output]);
+        let requants = qgraph.requants(node)?;
+        record.operand_multiplier = requants.operand_multiplier;
+        let mut channels = requants.channels.clone();
+        if let QOp::Conv(conv) = &node.op {
+            channels.resize(output.channels.into(), padding(qgraph, node)?);
+            let weights = weights::lay_out(qgraph, node, conv, record, input, output);
+            weights_bytes += weights.len();
+            record.weights_len = narrow(&node.name, "bytes of weights", weights.len())?;
+            record.weights = file.section(bytemuck::cast_slice(&weights));
+        }
+        record.requant = file.section(&requant_bytes(&channels));
+    }
+
+    let header = Header {
+        magic: MAGIC,
+        version: VERSION,
+        arena_len: plan.arena_bytes as u32,
+        scratch: plan.scratch as u32,
+        scratch_len: plan.scratch_len as u32,
+        counters: plan.counters as u32,
+        tensors: file.section(&tensors.iter().flat_map(|record| record.emit()).collect::<Vec<u8>>()),
+        nodes: file.section(&nodes.iter().flat_map(|record| record.emit()).collect::<Vec<u8>>()),
+        segments: file.section(&plan.segments.iter().flat_map(|record| record.emit()).collect::<Vec<u8>>()),
+        tensor_count: narrow("model", "number of tensors", tensors.len())?,
+        node_count: narrow("model", "number of nodes", nodes.len())?,
+        segment_count: narrow("model", "number of segments", plan.segments.len())?,
+        class_count: narrow("model", "number of classes", qgraph.class_count())?,
+        input: narrow("model", "input index", qgraph.input)?,
+        output: narrow("model", "output index", qgraph.output)?,
+        strings: file.section(&strings.0),
+        strings_len: narrow("model", "bytes of names", strings.0.len())?,
+        pixels,
+        normalization,
+        class_names,
+        provenance,
+        macs: qgraph.macs,
+        ..Header::default()
+    };
+    let bytes = file.finish(header)?;
+    Model::from_bytes(AlignedBytes::copy(&bytes).as_slice()).map_err(PackError::Refused)?;
+    let (arena_bytes, input_resident_bytes) = (plan.arena_bytes, plan.input_resident_bytes);
+    Ok(Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes })
+}
+
+/// The conversion of the channels that only pad the output of `node`.
+fn padding(qgraph: &QGraph, node: &QNode) -> Result<Requant, PackError> {
+    let operand = node.operand.map(|index| qgraph.tensors[index].zero_point);
+    Ok(qgraph.requants(node)?.padding(qgraph.tensors[node.output].zero_point, operand))
+}
+
+fn provenance(qgraph: &QGraph) -> String {
+    let version = concat!("skipstone ", env!("CARGO_PKG_VERSION"));
+    match &qgraph.metadata.command {
+        Some(command) => format!("{version}: {} ({command})", qgraph.name),
+        None => format!("{version}: {}", qgraph.name),
+    }
+}
+
+/// Each conversion as it lies in the file: `c`, `m`, `s`.
+fn requant_bytes(requants: &[Requant]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16 * requants.len());
+    for requant in requants {
+        bytes.extend(requant.c.to_le_bytes());
+        bytes.extend(requant.m.to_le_bytes());
+        bytes.extend(requant.s.to_le_bytes());
+    }
+    bytes
+}
+
+/// The file as it grows, section by section.
+struct File(Vec<u8>);
+
+impl File {
+    /// Appends a section and gives its offset, which [`finish`](Self::finish) proves to fit.
+    fn section(&mut self, bytes: &[u8]) -> u32 {
+        self.0.resize(self.0.len().next_multiple_of(ALIGNMENT), 0);
+        let offset = self.0.len();
+        self.0.extend_from_slice(bytes);
+        offset as u32
+    }
+
+    fn finish(self, mut header: Header) -> Result<Vec<u8>, PackError> {
+        let mut bytes = self.0;
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        header.file_len = narrow("model", "bytes of the file", bytes.len())?;
+        bytes[..Header::LEN].copy_from_slice(&header.emit());
+        header.checksum = checksum::of_file(&bytes);
+        bytes[..Header::LEN].copy_from_slice(&header.emit());
+        Ok(bytes)
+    }
+}
+
+/// Strings, each a u16 length and its bytes.
+#[derive(Default)]
+struct Strings(Vec<u8>);
+
+impl Strings {
+    fn push(&mut self, text: &str) -> Result<u32, PackError> {
+        let offset = narrow("model", "bytes of names", self.0.len())?;
+        let length: u16 = narrow(text, "length of the name", text.len())?;
+        self.0.extend(length.to_le_bytes());
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(offset)
+    }
+
+    /// The class names, or the numbers of the classes where they have none. Returns the first one's offset.
+    fn push_classes(&mut self, qgraph: &QGraph) -> Result<u32, PackError> {
+        let (names, scores) = (&qgraph.metadata.class_names, qgraph.class_count());
+        if !names.is_empty() && names.len() != scores {
+            return Err(PackError::ClassNames { scores, names: names.len() });
+        }
+        let first = narrow("model", "bytes of names", self.0.len())?;
+        for class in 0..scores {
+            match names.get(class) {
+                Some(name) => self.push(name)?,
+                None => self.push(&class.to_string())?,
+            };
+        }
+        Ok(first)
+    }
+}

@@ -1,0 +1,75 @@
+//! Every int8 tensor that the engine makes of one image.
+
+use super::{SimulateError, engine, load};
+use crate::pack::AlignedBytes;
+use skipstone_runtime::arith::raise;
+use skipstone_runtime::format::checksum::crc32;
+use skipstone_runtime::schedule::Network;
+
+/// What the engine made of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The int8 image, NHWC.
+    pub image: Vec<i8>,
+    /// What each node made, in the order of the nodes.
+    pub nodes: Vec<TracedNode>,
+    /// The scores, one for each class.
+    pub scores: Vec<i8>,
+}
+
+/// What a node made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracedNode {
+    /// The node's name.
+    pub name: String,
+    /// Name of its output.
+    pub output: String,
+    /// Channels as they lie in memory.
+    pub channels: usize,
+    /// The rows in order, NHWC, the channels that only pad included.
+    pub values: Vec<i8>,
+    /// CRC-32 (ISO-HDLC) of the rows in the order in which they were made, which a device computes too.
+    pub checksum: u32,
+}
+
+impl TracedNode {
+    /// The values of the first `channels` channels, NHWC: without those that only pad.
+    ///
+    /// # Panics
+    /// If there are fewer channels.
+    pub fn stripped(&self, channels: usize) -> Vec<i8> {
+        self.values.chunks_exact(self.channels).flat_map(|pixel| &pixel[..channels]).copied().collect()
+    }
+}
+
+/// Runs the packed model on one image, `[height][width][channels]` of pixels 0..=255, and keeps what every node makes.
+///
+/// # Errors
+/// [`SimulateError`] if the model is not valid, cannot run here, or takes images of another size.
+pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
+    let stone = AlignedBytes::copy(stone);
+    let model = load(&stone)?;
+    let mut arena = AlignedBytes::zeros(model.arena_len());
+    let mut engine = engine(&model, &mut arena)?;
+    let mut made: Vec<Vec<i8>> = vec![Vec::new(); model.nodes().len()];
+    let scores = engine
+        .run_observed(pixels, |row| made[row.node].extend_from_slice(row.values))
+        .map_err(SimulateError::Input)?
+        .to_vec();
+    let requants = model.pixel_requant();
+    let convert = |(pixel, requant): (&u8, &skipstone_runtime::arith::Requant)| {
+        requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX)
+    };
+    let image = pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
+    let nodes = model.nodes().zip(made).map(|(node, values)| {
+        let output = model.tensor(node.output.into());
+        TracedNode {
+            name: model.string(node.name).into(),
+            output: model.string(output.name).into(),
+            channels: output.channels.into(),
+            checksum: crc32(bytemuck::cast_slice(&values)),
+            values,
+        }
+    });
+    Ok(Trace { image, nodes: nodes.collect(), scores })
+}
