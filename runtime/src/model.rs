@@ -157,11 +157,17 @@ impl<'m> Model<'m> {
 impl Network for Model<'_> {
     #[inline(always)]
     fn node(&self, index: usize) -> Node {
-        self.record(self.header.nodes, index).map(Node::parse).unwrap_or_default()
+        match self.record(self.header.nodes, index) {
+            Some(bytes) => Node::parse(bytes),
+            None => Node::default(),
+        }
     }
     #[inline(always)]
     fn tensor(&self, index: usize) -> Tensor {
-        self.record(self.header.tensors, index).map(Tensor::parse).unwrap_or_default()
+        match self.record(self.header.tensors, index) {
+            Some(bytes) => Tensor::parse(bytes),
+            None => Tensor::default(),
+        }
     }
     #[inline(always)]
     fn segment(&self, index: usize) -> Option<Segment> {

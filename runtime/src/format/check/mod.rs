@@ -7,6 +7,8 @@
 mod layout;
 mod rows;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 use super::records::{Header, MAGIC, NONE, Node, Segment, Tensor, VERSION};
 use super::{LoadError, Place, checksum, strings};

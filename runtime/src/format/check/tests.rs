@@ -1,0 +1,218 @@
+use super::check;
+use crate::engine::{Engine, EngineError};
+use crate::format::records::{Header, Node, Tensor, WeightKind};
+use crate::format::{LoadError, Place};
+use crate::kernels::BACKENDS;
+use crate::model::Model;
+use crate::testing::{Aligned, small_resnet};
+use proptest::prelude::*;
+
+fn file() -> Aligned {
+    small_resnet(6, 5, WeightKind::Canonical).pack()
+}
+
+fn header(file: &Aligned) -> Header {
+    Header::parse(file.first_chunk().unwrap())
+}
+
+/// The file with one record changed and the checksum of what it is now.
+fn with_header(change: impl FnOnce(&mut Header)) -> Aligned {
+    let mut file = file();
+    let mut header = header(&file);
+    change(&mut header);
+    file[..Header::LEN].copy_from_slice(&header.emit());
+    file.seal();
+    file
+}
+
+fn with_tensor(index: usize, change: impl FnOnce(&mut Tensor)) -> Aligned {
+    let mut file = file();
+    let at = header(&file).tensors as usize + index * Tensor::LEN;
+    let mut tensor = Tensor::parse(file[at..].first_chunk().unwrap());
+    change(&mut tensor);
+    file[at..at + Tensor::LEN].copy_from_slice(&tensor.emit());
+    file.seal();
+    file
+}
+
+fn with_node(index: usize, change: impl FnOnce(&mut Node)) -> Aligned {
+    let mut file = file();
+    let at = header(&file).nodes as usize + index * Node::LEN;
+    let mut node = Node::parse(file[at..].first_chunk().unwrap());
+    change(&mut node);
+    file[at..at + Node::LEN].copy_from_slice(&node.emit());
+    file.seal();
+    file
+}
+
+#[test]
+fn damage_is_told_apart_from_another_version() {
+    let file = file();
+    assert!(check(&file).is_ok());
+    let message = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
+    assert_eq!(check(b"").unwrap_err(), LoadError::NotAModel);
+    assert_eq!(check(b"onnx and more").unwrap_err(), LoadError::NotAModel);
+    assert_eq!(message(&file[..50]), "damaged: cut short after 50 of 128 bytes");
+    let cut = format!("damaged: cut short after {} of {} bytes", file.len() - 16, file.len());
+    assert_eq!(message(&file[..file.len() - 16]), cut);
+    let newer = with_header(|header| header.version = 2);
+    assert_eq!(message(&newer), "written for format version 2, this program reads 1: pack the model again");
+    let mut moved = Aligned::zeroed(file.len() + 4);
+    moved[4..].copy_from_slice(&file);
+    assert_eq!(check(&moved[4..]).unwrap_err(), LoadError::Misaligned);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let mut file = file();
+    for at in (0..file.len()).step_by(7).chain(0..Header::LEN) {
+        for bit in 0..8 {
+            file[at] ^= 1 << bit;
+            assert!(check(&file).is_err(), "byte {at}, bit {bit}");
+            file[at] ^= 1 << bit;
+        }
+    }
+    assert!(check(&file).is_ok());
+}
+
+#[test]
+fn what_cannot_run_is_refused_where_it_stands() {
+    let (tensor, node, head) = (Place::Tensor, Place::Node, Place::Header);
+    let cases: Vec<(Aligned, Place, &str)> = vec![
+        (with_header(|h| h.tensors += 4), head, "a section lies outside"),
+        (with_header(|h| h.nodes = u32::MAX - 15), head, "a section lies outside"),
+        (with_header(|h| h.strings_len = u32::MAX), head, "a section lies outside"),
+        (with_header(|h| h.node_count = 0), head, "no nodes"),
+        (with_header(|h| h.input = 11), head, "the image is not a tensor"),
+        (with_header(|h| h.output = u16::MAX), head, "the scores are not a tensor"),
+        (with_header(|h| h.output = 3), head, "the scores are a map"),
+        (with_header(|h| h.class_count = 13), head, "a class name is not a string"),
+        (with_header(|h| h.class_count = 0), head, "no classes"),
+        (with_header(|h| h.provenance = 100_000), head, "provenance"),
+        (with_header(|h| h.pixels = 1 << 20), head, "pixel conversion outside"),
+        (with_header(|h| h.normalization = 1 << 20), head, "normalization outside"),
+        (with_header(|h| h.scratch_len = 16), node(0), "scratch is too small"),
+        (with_header(|h| h.scratch = h.arena_len & !15), head, "scratch lies outside"),
+        (with_header(|h| h.scratch = 0), tensor(0), "it overlaps scratch"),
+        (with_header(|h| h.counters = h.scratch), head, "scratch and counters overlap"),
+        (with_header(|h| h.arena_len -= 1), head, "counters lie outside"),
+        (with_header(|h| h.arena_len = u32::MAX), head, "2 GiB"),
+        (with_header(|h| h.segment_count = 0), head, "segments do not hold all nodes"),
+        (with_tensor(1, |t| t.producer = 2), tensor(1), "its producer makes another"),
+        (with_tensor(1, |t| t.producer = 99), tensor(1), "no node makes it"),
+        (with_tensor(1, |t| t.name = 9999), tensor(1), "its name"),
+        (with_tensor(1, |t| t.scale = f32::NAN), tensor(1), "its scale"),
+        (with_tensor(1, |t| t.height = 0), tensor(1), "it is empty"),
+        (with_tensor(1, |t| t.ring_rows = 0), tensor(1), "it keeps no row"),
+        (with_tensor(1, |t| t.ring_rows = 7), tensor(1), "it keeps no row"),
+        (with_tensor(1, |t| t.pixel_stride = 4), tensor(1), "pixels overlap"),
+        (with_tensor(1, |t| t.row_stride = 36), tensor(1), "rows overlap"),
+        (with_tensor(1, |t| t.row_stride = u32::MAX), tensor(1), "it lies outside the arena"),
+        (with_tensor(1, |t| t.offset += 2), tensor(1), "not aligned"),
+        (with_tensor(1, |t| t.width = 4), node(0), "the output's size does not follow"),
+        (with_tensor(2, |t| t.ring_rows = 1), node(2), "overwritten"),
+        (with_tensor(2, |t| t.offset -= 6 * 48), node(1), "it overwrites a row that it reads"),
+        (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites a row that a later step reads"),
+        (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
+        (with_node(0, |n| n.op = 9), node(0), "does not know its operator"),
+        (with_node(0, |n| n.weight_kind = 9), node(0), "does not know the layout"),
+        (with_node(0, |n| n.rows_per_step = 3), node(0), "one nor two rows"),
+        (with_node(0, |n| n.stride_w = 0), node(0), "a stride is 0"),
+        (with_node(0, |n| n.kernel_h = 0), node(0), "the kernel is empty"),
+        (with_node(0, |n| n.kernel_h = 255), node(0), "the output's size does not follow"),
+        (with_node(0, |n| n.lo = 127), node(0), "the smallest output exceeds"),
+        (with_node(0, |n| n.input = 5), node(0), "made later"),
+        (with_node(0, |n| n.operand = 0), node(0), "the residual has another shape"),
+        (with_node(0, |n| n.groups = 2), node(0), "groups do not divide"),
+        (with_node(6, |n| n.weight_kind = 1), node(6), "only canonical weights"),
+        (with_node(0, |n| n.weights_len += 1), node(0), "its weights do not have the length"),
+        (with_node(0, |n| n.weights = 1 << 30), node(0), "its weights lie outside"),
+        (with_node(0, |n| n.canonical = 1 << 30), node(0), "its canonical weights lie outside"),
+        (with_node(0, |n| n.requant += 4), node(0), "its output conversion lies outside"),
+        (with_node(3, |n| n.channels_before = 9), node(3), "exceed the output"),
+        (with_node(7, |n| n.operand = 1), node(7), "a term has another shape"),
+        (with_node(8, |n| n.state_len = 0), node(8), "its state does not have"),
+        (with_node(8, |n| n.state = 1 << 30), node(8), "its state lies outside"),
+        (with_node(8, |n| n.state = 0), node(8), "its state overlaps"),
+    ];
+    let mut failures = Vec::new();
+    for (index, (file, place, reason)) in cases.iter().enumerate() {
+        match check(file) {
+            Err(LoadError::Invalid { place: found, reason: why }) if found == *place && why.contains(reason) => {}
+            other => failures.push(format!("case {index}, {place}: {reason:?} expected, got {:?}", other.err())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn sums_that_can_overflow_are_refused() {
+    let file = file();
+    let change = |at: usize, bytes: &[u8]| {
+        let mut file = file.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file.seal();
+        check(&file).err().map(|error| error.to_string())
+    };
+    let node = Node::parse(file[header(&file).nodes as usize..].first_chunk().unwrap());
+    let (requant, weights) = (node.requant as usize, node.weights as usize);
+    let conversion = "not a valid model: node 0: its output conversion can overflow, or a shift is not in 32..=62";
+    assert_eq!(change(requant, &i64::MAX.to_le_bytes()).as_deref(), Some(conversion));
+    assert_eq!(change(requant, &i64::MIN.to_le_bytes()).as_deref(), Some(conversion));
+    assert_eq!(change(requant + 12, &31u32.to_le_bytes()).as_deref(), Some(conversion));
+    assert_eq!(change(requant + 12, &63u32.to_le_bytes()).as_deref(), Some(conversion));
+    assert_eq!(change(weights, &[0x80]).as_deref(), Some("not a valid model: node 0: a weight is -128"));
+    assert_eq!(change(weights, &[0x81]), None);
+}
+
+/// Runs what passes the check by every backend that reads its weights, the reference among them, which indexes.
+fn check_or_run(file: &Aligned) -> bool {
+    let Ok(model) = Model::from_bytes(file) else { return false };
+    let input = model.input();
+    let image = vec![200; usize::from(input.height) * usize::from(input.width) * usize::from(input.channels)];
+    let mut scores = Vec::new();
+    for backend in BACKENDS.iter().copied().filter(|backend| (backend.available)()) {
+        let mut arena = Aligned::zeroed(model.arena_len());
+        match Engine::with_backend(&model, &mut arena, backend) {
+            Ok(mut engine) => scores.push(engine.run(&image).unwrap().to_vec()),
+            Err(error) => assert!(matches!(error, EngineError::NoKernel { .. }), "{error}"),
+        }
+    }
+    assert_eq!(scores.last().map(Vec::len), Some(model.class_count()));
+    assert!(scores.windows(2).all(|pair| pair[0] == pair[1]));
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the bytes are: refused, or runs without a panic.
+    #[test]
+    fn changed_files_are_refused_or_run(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0..5usize, any::<u8>()), 1..4),
+        anywhere in any::<bool>(),
+    ) {
+        let mut file = file();
+        let tail = header(&file).tensors as usize;
+        for (index, kind, value) in changes {
+            // Records lie at both ends of the file, the weights between them.
+            let at = index.index(if anywhere { file.len() } else { file.len() - tail + Header::LEN });
+            let at = if anywhere || at < Header::LEN { at } else { at - Header::LEN + tail };
+            file[at] = match kind {
+                0 => value,
+                1 => 0xFF,
+                2 => 0,
+                3 => file[at].wrapping_add(1),
+                _ => file[at] ^ 1 << (value % 8),
+            };
+        }
+        file.seal();
+        check_or_run(&file);
+    }
+}
+
+#[test]
+fn some_changes_are_harmless() {
+    assert!(check_or_run(&with_node(0, |node| node.lo = -128)));
+    assert!(check_or_run(&with_tensor(0, |tensor| tensor.ring_rows = 4)));
+}
