@@ -6,6 +6,7 @@ mod digits;
 mod spec;
 
 pub use augment::Augmentation;
+pub(crate) use augment::stream;
 pub use spec::{Source, Spec, SpecError, Split};
 
 use crate::files::FileError;

@@ -1,15 +1,22 @@
 //! Training: from a graph and a data set to a run directory.
 
+mod checkpoint;
 mod config;
 mod evaluate;
+mod feed;
+mod run;
+mod sgd;
+#[cfg(test)]
+mod tests;
 
 pub use config::{Config, ConfigError};
 pub use evaluate::{Evaluation, evaluate};
 
 use crate::data::Dataset;
 use crate::files::FileError;
+use serde::{Deserialize, Serialize};
 use skipstone_onnx::{Graph, Normalization};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Everything that training needs.
 #[derive(Debug)]
@@ -47,6 +54,46 @@ pub enum TrainError {
         /// The run directory.
         path: PathBuf,
     },
+    /// A file of the run to continue that is not as training left it.
+    #[error("{path}: {reason}; the run cannot be continued", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Network and images do not fit each other.
+    #[error(
+        "`{arch}` takes images of {input:?} in {classes} classes, the data set has {count} of {dims:?} in {labels}"
+    )]
+    Mismatch {
+        /// The network.
+        arch: String,
+        /// Channels, height, width that it takes.
+        input: Vec<usize>,
+        /// The classes that it tells apart.
+        classes: usize,
+        /// Images of the data set.
+        count: usize,
+        /// Channels, height, width of the images.
+        dims: [usize; 3],
+        /// Classes of the data set.
+        labels: usize,
+    },
+    /// The loss or the weights are no longer finite.
+    #[error(
+        "training diverged in epoch {epoch}, batch {batch}: lower the learning rate (--lr); \
+         the last good state is kept in the run directory"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The batch in it, from 1.
+        batch: usize,
+    },
+    /// The threads cannot be started.
+    #[error("cannot start the threads: {0}")]
+    Threads(String),
 }
 
 /// Where training stands.
@@ -65,7 +112,7 @@ pub struct Status {
 }
 
 /// One line of `history.csv`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Number of the epoch, from 1.
     pub epoch: usize,
@@ -84,7 +131,7 @@ pub struct EpochRecord {
 }
 
 /// Is told how training goes on. All methods do nothing unless they are written.
-pub trait Progress {
+pub trait Progress: Send {
     /// Training starts, `epoch` epochs and `batch` batches from the beginning.
     fn start(&mut self, config: &Config, status: &Status) {
         let _ = (config, status);
@@ -114,4 +161,21 @@ pub struct Outcome {
     pub epochs: usize,
     /// Seconds of work, those before a resumption included.
     pub seconds: f64,
+}
+
+/// Trains `job.graph` and fills the run directory `job.out`:
+///
+/// - `model.onnx`: the network of the epoch with the best accuracy on the test images so far;
+/// - `last.safetensors`: the latest weights, running statistics, momentum and counters, from which
+///   `resume` goes on;
+/// - `history.csv`: one line per epoch;
+/// - `config.toml`: the settings.
+///
+/// A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not.
+///
+/// # Errors
+/// [`TrainError`], before training starts where settings or the directory are at fault.
+pub fn train(job: Job, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
+    job.config.check()?;
+    run::run(job, run::CHECKPOINT, progress)
 }

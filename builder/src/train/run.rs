@@ -1,0 +1,268 @@
+//! The loop over epochs and batches, and the run directory.
+
+use super::checkpoint::{self, Counters};
+use super::feed::{self, Batch};
+use super::sgd::Sgd;
+use super::{Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate};
+use crate::autograd::Tape;
+use crate::files;
+use skipstone_onnx::{Graph, export, import};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+/// Work that may be lost.
+pub(super) const CHECKPOINT: Duration = Duration::from_secs(20);
+
+/// Files of a run directory.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn model(&self) -> PathBuf {
+        self.0.join("model.onnx")
+    }
+
+    fn last(&self) -> PathBuf {
+        self.0.join("last.safetensors")
+    }
+
+    fn history(&self) -> PathBuf {
+        self.0.join("history.csv")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// Makes sure that a run with `config` may be written here; true if there is a state to go on from.
+    fn open(&self, config: &Config, resume: bool) -> Result<bool, TrainError> {
+        let holds_run = [self.config(), self.last(), self.model()].iter().any(|path| path.exists());
+        if holds_run && !resume {
+            return Err(TrainError::Exists { path: self.0.clone() });
+        }
+        files::create_dir(&self.0)?;
+        if self.config().exists() {
+            config.check_same(&read_config(&self.config())?)?;
+        }
+        let text =
+            toml::to_string(config).map_err(|e| TrainError::Damaged { path: self.config(), reason: e.to_string() })?;
+        files::write(&self.config(), text.as_bytes())?;
+        Ok(self.last().exists())
+    }
+}
+
+fn read_config(path: &Path) -> Result<Config, TrainError> {
+    let bytes = files::read(path)?;
+    toml::from_str(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| TrainError::Damaged { path: path.to_path_buf(), reason: error.message().to_string() })
+}
+
+/// Trains; the state is saved after every epoch and whenever `interval` has passed since it was.
+pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
+    for set in [&job.train, &job.test] {
+        let (input, output) = (job.graph.input(), job.graph.output());
+        let (input, classes) = (&job.graph.value(input).dims, job.graph.value(output).dims[0]);
+        if set.is_empty() || *input != set.dims || classes != set.class_names.len() {
+            return Err(TrainError::Mismatch {
+                arch: job.graph.name.clone(),
+                input: input.clone(),
+                classes,
+                count: set.len(),
+                dims: set.dims,
+                labels: set.class_names.len(),
+            });
+        }
+    }
+    job.graph.metadata.normalization = Some(job.normalization.clone());
+    job.graph.metadata.class_names = job.train.class_names.clone();
+    let directory = Directory(job.out.clone());
+    let has_state = directory.open(&job.config, job.resume)?;
+    let mut sgd = Sgd::new(&job.graph, &job.config);
+    let counters =
+        if has_state { checkpoint::load(&directory.last(), &mut job.graph, &mut sgd)? } else { Counters::default() };
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
+    let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
+    let batches = feed::batches(job.train.len(), job.config.batch);
+    let Job { graph, config, train, test, normalization, .. } = job;
+    let mut run = Run {
+        graph,
+        config: &config,
+        sgd,
+        tape: Tape::new(),
+        counters,
+        batches,
+        best: None,
+        directory: &directory,
+        progress,
+        since_start: Instant::now(),
+        seconds_before: 0.0,
+        images_before: 0,
+        interval,
+        saved: Instant::now(),
+    };
+    run.begin_epoch();
+    let status = run.status();
+    run.progress.start(&config, &status);
+    threads.install(|| {
+        std::thread::scope(|scope| {
+            let (epoch, batch) = (run.counters.epoch, run.counters.batch);
+            let feed = feed::feed(scope, &train, &config, &normalization, epoch, batch);
+            run.epochs(&feed, &|graph| evaluate(graph, &test, &normalization))
+        })
+    })?;
+    run.outcome()
+}
+
+/// Training under way.
+struct Run<'a> {
+    graph: Graph,
+    config: &'a Config,
+    sgd: Sgd,
+    tape: Tape,
+    counters: Counters,
+    /// Steps per epoch.
+    batches: usize,
+    /// The best network, if it was found since the start of the process.
+    best: Option<Graph>,
+    directory: &'a Directory,
+    progress: &'a mut dyn Progress,
+    /// When the current epoch was begun or resumed, and how far it was then.
+    since_start: Instant,
+    seconds_before: f64,
+    images_before: usize,
+    interval: Duration,
+    saved: Instant,
+}
+
+impl Run<'_> {
+    fn epochs(
+        &mut self,
+        feed: &Receiver<Batch>,
+        judge: &dyn Fn(&Graph) -> super::Evaluation,
+    ) -> Result<(), TrainError> {
+        while self.counters.epoch < self.config.epochs {
+            while self.counters.batch < self.batches {
+                // The feed ends after the last epoch's last batch.
+                let Ok(batch) = feed.recv() else { return Ok(()) };
+                self.step(batch)?;
+                if self.saved.elapsed() >= self.interval {
+                    self.save()?;
+                }
+            }
+            self.finish_epoch(judge(&self.graph))?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, batch: Batch) -> Result<(), TrainError> {
+        let at = self.counters.epoch * self.batches + self.counters.batch;
+        let images = batch.labels.len();
+        let smoothing = self.config.label_smoothing as f32;
+        let step = self.tape.step(&mut self.graph, batch.images, &batch.labels, smoothing);
+        if !step.loss.is_finite() {
+            return Err(self.diverged());
+        }
+        self.sgd.step(&mut self.graph, &self.tape, self.config.learning_rate(at, self.batches));
+        self.counters.batch += 1;
+        self.counters.loss += step.loss * images as f64;
+        self.counters.correct += step.correct;
+        self.counters.images += images;
+        let status = self.status();
+        self.progress.step(&status);
+        Ok(())
+    }
+
+    fn finish_epoch(&mut self, test: super::Evaluation) -> Result<(), TrainError> {
+        let last_step = self.counters.epoch * self.batches + self.batches - 1;
+        let record = EpochRecord {
+            epoch: self.counters.epoch + 1,
+            lr: self.config.learning_rate(last_step, self.batches),
+            train_loss: self.counters.loss / self.counters.images as f64,
+            train_accuracy: self.counters.correct as f64 / self.counters.images as f64,
+            test_loss: test.loss,
+            test_accuracy: test.accuracy,
+            seconds: self.epoch_seconds(),
+        };
+        if !test.loss.is_finite() {
+            return Err(self.diverged());
+        }
+        let is_best = self.counters.best().is_none_or(|best| record.test_accuracy > best.test_accuracy);
+        let mut history = std::mem::take(&mut self.counters.history);
+        history.push(record);
+        self.counters = Counters { epoch: record.epoch, history, ..Counters::default() };
+        self.begin_epoch();
+        if is_best {
+            files::write(&self.directory.model(), &export::export(&self.graph, export::Batch::default()))?;
+            self.best = Some(self.graph.clone());
+        }
+        files::write(&self.directory.history(), history_csv(&self.counters.history).as_bytes())?;
+        self.save()?;
+        self.progress.epoch(&record);
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        if self.graph.parameters().any(|(_, _, p)| p.tensor.data().iter().any(|x| !x.is_finite())) {
+            return Err(self.diverged());
+        }
+        let counters = Counters { epoch_seconds: self.epoch_seconds(), ..self.counters.clone() };
+        checkpoint::save(&self.directory.last(), &self.graph, &self.sgd, &counters)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn begin_epoch(&mut self) {
+        self.since_start = Instant::now();
+        self.seconds_before = self.counters.epoch_seconds;
+        self.images_before = self.counters.images;
+    }
+
+    fn epoch_seconds(&self) -> f64 {
+        self.seconds_before + self.since_start.elapsed().as_secs_f64()
+    }
+
+    fn diverged(&self) -> TrainError {
+        TrainError::Diverged { epoch: self.counters.epoch + 1, batch: self.counters.batch + 1 }
+    }
+
+    fn status(&self) -> Status {
+        let images = self.counters.images - self.images_before;
+        Status {
+            epoch: self.counters.epoch,
+            batch: self.counters.batch,
+            batches: self.batches,
+            loss: self.counters.loss / self.counters.images.max(1) as f64,
+            images_per_second: images as f64 / self.since_start.elapsed().as_secs_f64().max(1e-9),
+        }
+    }
+
+    fn outcome(self) -> Result<Outcome, TrainError> {
+        let path = self.directory.model();
+        let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
+        let record = self.counters.best().copied().ok_or_else(|| damaged("no epoch was finished".into()))?;
+        let best = match self.best {
+            Some(best) => best,
+            None => import::import(&files::read(&path)?).map_err(|error| damaged(error.to_string()))?,
+        };
+        Ok(Outcome {
+            best,
+            accuracy: record.test_accuracy,
+            loss: record.test_loss,
+            epochs: self.counters.epoch,
+            seconds: self.counters.history.iter().map(|record| record.seconds).sum(),
+        })
+    }
+}
+
+fn history_csv(history: &[EpochRecord]) -> String {
+    let mut text = String::from("epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy,seconds\n");
+    for r in history {
+        let EpochRecord { epoch, lr, train_loss, train_accuracy, test_loss, test_accuracy, seconds } = r;
+        let _ = writeln!(
+            text,
+            "{epoch},{lr:.6},{train_loss:.6},{train_accuracy:.6},{test_loss:.6},{test_accuracy:.6},{seconds:.3}"
+        );
+    }
+    text
+}

@@ -1,0 +1,206 @@
+//! Runs as a whole, on the digits.
+
+use super::*;
+use crate::autograd::Tape;
+use crate::data::{Spec, Split, load};
+use std::path::Path;
+use std::time::Duration;
+
+fn spec() -> Spec {
+    "digits".parse().unwrap()
+}
+
+/// Two convolutions with batch normalization, a residual addition, a linear layer.
+fn tiny() -> Graph {
+    use skipstone_onnx::{Conv, GraphBuilder, Op, Tensor};
+    let mut b = GraphBuilder::new("tiny", "image", [1, 8, 8]).unwrap();
+    let mut rng = crate::data::stream(7, 0, 0);
+    let mut x = b.input();
+    let mut skip = None;
+    for (name, inputs) in [("conv1", 1), ("conv2", 8)] {
+        let dims = [8, inputs, 3, 3];
+        let scale = (2.0 / (inputs as f32 * 9.0)).sqrt();
+        let weight = Tensor::new(dims, uniform(&mut rng, 8 * inputs * 9, scale)).unwrap();
+        let weight = b.parameter(format!("{name}.weight"), weight, true).unwrap();
+        x = b.push(name, Op::Conv(Conv::square(3, 1, 1)), &[x, weight]).unwrap();
+        let mut operands = vec![x];
+        for (field, value, trainable) in
+            [("gamma", 1.0, true), ("beta", 0.0, true), ("mean", 0.0, false), ("variance", 1.0, false)]
+        {
+            let tensor = Tensor::filled([8], value);
+            operands.push(b.parameter(format!("{name}.{field}"), tensor, trainable).unwrap());
+        }
+        x = b.push(format!("{name}.bn"), Op::BatchNorm { epsilon: 1e-5 }, &operands).unwrap();
+        if let Some(skip) = skip {
+            x = b.push("add", Op::Add, &[x, skip]).unwrap();
+        }
+        x = b.push(format!("{name}.relu"), Op::Relu, &[x]).unwrap();
+        skip = Some(x);
+    }
+    let weight = b.parameter("weight", Tensor::new([10, 512], uniform(&mut rng, 5120, 0.05)).unwrap(), true).unwrap();
+    let bias = b.parameter("bias", Tensor::filled([10], 0.0), true).unwrap();
+    let x = b.push("flatten", Op::Flatten, &[x]).unwrap();
+    let x = b.push("linear", Op::Gemm, &[x, weight, bias]).unwrap();
+    b.finish(x).unwrap()
+}
+
+fn uniform(rng: &mut impl rand::Rng, count: usize, bound: f32) -> Vec<f32> {
+    use rand::RngExt;
+    (0..count).map(|_| rng.random_range(-bound..bound)).collect()
+}
+
+fn config() -> Config {
+    Config { epochs: 2, batch: 64, seed: 3, ..Config::new("tiny", &spec()) }
+}
+
+fn job(out: &Path, resume: bool) -> Job {
+    let first = |split, count: usize| {
+        let mut set = load(&spec(), split).unwrap();
+        set.pixels.truncate(count * 64);
+        set.labels.truncate(count);
+        set
+    };
+    Job {
+        graph: tiny(),
+        config: config(),
+        train: first(Split::Train, 700),
+        test: first(Split::Test, 100),
+        normalization: spec().normalization(),
+        out: out.to_path_buf(),
+        resume,
+        threads: None,
+    }
+}
+
+/// Copies a run directory as soon as training stands at an epoch and a batch: what a killed process leaves.
+struct CopyAt {
+    from: PathBuf,
+    to: PathBuf,
+    epoch: usize,
+    batch: usize,
+}
+
+impl Progress for CopyAt {
+    fn step(&mut self, status: &Status) {
+        if (status.epoch, status.batch) == (self.epoch, self.batch) {
+            for entry in std::fs::read_dir(&self.from).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), self.to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+}
+
+/// The tensors of `last.safetensors` and the exported network.
+fn results(folder: &Path) -> (Vec<u8>, Vec<u8>) {
+    let last = std::fs::read(folder.join("last.safetensors")).unwrap();
+    let (header, _) = safetensors::SafeTensors::read_metadata(&last).unwrap();
+    (last[8 + header..].to_vec(), std::fs::read(folder.join("model.onnx")).unwrap())
+}
+
+fn history(folder: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join("history.csv")).unwrap();
+    text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect()
+}
+
+#[test]
+fn an_interrupted_run_ends_with_the_same_bytes() {
+    let straight = tempfile::tempdir().unwrap();
+    let folders: Vec<_> = [(0, 5), (1, 1), (1, 7)].map(|at| (at, tempfile::tempdir().unwrap())).into();
+    for ((epoch, batch), copy) in &folders {
+        let _ = std::fs::remove_dir_all(straight.path());
+        let (from, to) = (straight.path().to_path_buf(), copy.path().to_path_buf());
+        let mut progress = CopyAt { from, to, epoch: *epoch, batch: *batch };
+        // Saving after every batch; the copy holds the state of the batch before.
+        run::run(job(straight.path(), false), Duration::ZERO, &mut progress).unwrap();
+    }
+    let expected = results(straight.path());
+    for (at, copy) in &folders {
+        // Another number of threads makes no difference either.
+        let job = Job { threads: Some(3), ..job(copy.path(), true) };
+        let outcome = train(job, &mut ()).unwrap();
+        assert!(results(copy.path()) == expected, "interrupted at {at:?}");
+        assert_eq!(history(copy.path()), history(straight.path()), "interrupted at {at:?}");
+        assert_eq!(outcome.epochs, 2);
+    }
+    // A finished run can be resumed: nothing happens.
+    let outcome = train(job(&folders[0].1.path().to_path_buf(), true), &mut ()).unwrap();
+    assert!(results(folders[0].1.path()) == expected);
+    assert_eq!(outcome.best.metadata.class_names.len(), 10);
+    assert_eq!(outcome.best.metadata.normalization, Some(spec().normalization()));
+    let last = history(straight.path()).pop().unwrap();
+    assert!(last.starts_with("2,") && outcome.accuracy > 0.3, "{last}");
+}
+
+#[test]
+fn wrong_directories_and_settings_fail_before_training() {
+    struct NoStep;
+    impl Progress for NoStep {
+        fn step(&mut self, _: &Status) {
+            panic!("training started");
+        }
+    }
+    let fails = |job: Job| train(job, &mut NoStep).unwrap_err().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = fails(job(&file.join("run"), false));
+    assert!(error.contains("cannot create") && error.contains("file/run"), "{error}");
+
+    let run = folder.path().join("run");
+    let config = Config { lr: 0.0, ..config() };
+    let error = fails(Job { config, ..job(&run, false) });
+    assert!(error.contains("`lr` is 0") && !run.exists(), "{error}");
+
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("config.toml"), toml::to_string(&super::tests::config()).unwrap()).unwrap();
+    let error = fails(job(&run, false));
+    assert!(error.contains("holds a run already") && error.contains("--resume"), "{error}");
+    let config = Config { seed: 4, ..super::tests::config() };
+    let error = fails(Job { config, ..job(&run, true) });
+    assert!(error.contains("`seed` = 3, not 4"), "{error}");
+
+    std::fs::write(run.join("last.safetensors"), [0; 20]).unwrap();
+    let error = fails(job(&run, true));
+    assert!(error.contains("last.safetensors: no safetensors file"), "{error}");
+    std::fs::write(run.join("config.toml"), "epochs = ").unwrap();
+    let error = fails(job(&run, true));
+    assert!(error.contains("config.toml") && !error.contains('\n'), "{error}");
+
+    let mut wrong = job(&folder.path().join("other"), false);
+    wrong.test.class_names.pop();
+    let error = fails(wrong);
+    assert!(error.contains("`tiny` takes images of [1, 8, 8] in 10 classes"), "{error}");
+}
+
+#[test]
+fn divergence_is_an_error_and_keeps_the_last_good_state() {
+    let folder = tempfile::tempdir().unwrap();
+    train(job(folder.path(), false), &mut ()).unwrap();
+    let good = results(folder.path());
+    // A longer run that goes on from there with a rate that bursts.
+    let config = Config { epochs: 4, lr: 1e30, warmup: 0.0, ..config() };
+    std::fs::write(folder.path().join("config.toml"), toml::to_string(&config).unwrap()).unwrap();
+    let error = train(Job { config, ..job(folder.path(), true) }, &mut ()).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { epoch: 3, .. }), "{error}");
+    assert!(error.to_string().contains("lower the learning rate"), "{error}");
+    assert!(results(folder.path()) == good);
+}
+
+#[test]
+fn steps_do_not_depend_on_the_number_of_threads() {
+    let set = load(&spec(), Split::Train).unwrap();
+    let indices: Vec<usize> = (0..100).collect();
+    let gradients = |threads| -> Vec<Vec<f32>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut graph = tiny();
+            let mut tape = Tape::new();
+            tape.step(&mut graph, set.batch(&indices, &spec().normalization()), &set.labels[..100], 0.1);
+            graph.parameters().filter_map(|(id, ..)| tape.gradient(id).map(<[f32]>::to_vec)).collect()
+        })
+    };
+    let one = gradients(1);
+    assert_eq!(one.len(), 8);
+    assert!(one == gradients(2) && one == gradients(5));
+}
