@@ -130,3 +130,65 @@ fn fold(graph: &Graph, conv: &Node, norm: &Node) -> (Tensor, Tensor) {
     }
     (weight, Tensor::new([channels], folded).expect("one bias for each channel"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::autograd;
+    use crate::quant::fixtures::{Net, random_graph, random_images};
+    use proptest::prelude::*;
+    use skipstone_onnx::Conv;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn the_folded_network_computes_the_same(seed in any::<u64>()) {
+            let graph = random_graph(seed);
+            let folded = fold_batch_norm(&graph).unwrap();
+            let norms = folded.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
+            prop_assert_eq!(norms, 0);
+            prop_assert_eq!(&folded.metadata, &graph.metadata);
+            let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+            let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&folded, &images));
+            for (before, after) in before.data().iter().zip(after.data()) {
+                prop_assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_stay() {
+        let mut net = Net::new(1, [3, 4, 4]);
+        let conv = net.conv(net.input(), 4, Conv::square(1, 1, 0), false);
+        let norm = net.norm(conv);
+        let norm_name = norm.index();
+        let graph = net.head(norm, 2);
+        let folded = fold_batch_norm(&graph).unwrap();
+        let (before, after) = (&graph.nodes()[0], &folded.nodes()[0]);
+        assert_eq!(after.name, before.name);
+        assert_eq!(folded.value(after.output).name, graph.values()[norm_name].name);
+        assert_eq!(folded.value(after.inputs[1]).name, graph.value(before.inputs[1]).name);
+        assert_eq!(folded.value(after.inputs[2]).name, format!("{}.bias", before.name));
+    }
+
+    #[test]
+    fn what_cannot_be_folded_is_named() {
+        let mut net = Net::new(1, [3, 4, 4]);
+        let norm = net.norm(net.input());
+        let graph = net.head(norm, 2);
+        let error = fold_batch_norm(&graph).unwrap_err().to_string();
+        let name = &graph.nodes()[0].name;
+        assert!(
+            error.starts_with(&format!("node `{name}` (BatchNormalization): its operand is the network's input")),
+            "{error}"
+        );
+
+        let mut net = Net::new(1, [3, 4, 4]);
+        let conv = net.conv(net.input(), 3, Conv::square(1, 1, 0), false);
+        let norm = net.norm(conv);
+        let sum = net.push(Op::Add, &[conv, norm]);
+        let error = fold_batch_norm(&net.head(sum, 2)).unwrap_err().to_string();
+        assert!(error.contains("is read by other nodes too"), "{error}");
+    }
+}

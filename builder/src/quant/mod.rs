@@ -3,6 +3,8 @@
 //! `docs/quantization.md` states the arithmetic with worked numbers.
 
 mod error;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod fuse;
 pub mod graph;
 mod image;

@@ -1,1 +1,155 @@
+//! Quantized, packed and run: the engine against the integers' definition, and both against the float network.
 
+use super::*;
+use crate::autograd;
+use crate::data::Dataset;
+use crate::pack::{Options, Quantized, Target, quantize};
+use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images};
+use crate::zoo;
+use proptest::prelude::*;
+use skipstone_onnx::Graph;
+
+const TARGETS: [Target; 4] = [Target::Generic, Target::CortexM, Target::Neon, Target::X86];
+
+/// Each node of the packed model gives what the definition says, for every target.
+fn assert_engine_is_exact(quantized: &Quantized, image: &[u8]) {
+    let qgraph = &quantized.qgraph;
+    let first = trace(&quantized.stone, image).unwrap();
+    let expected = naive(qgraph, &first.image);
+    for target in TARGETS {
+        let stone = crate::pack::pack(qgraph, target).unwrap().bytes;
+        let trace = trace(&stone, image).unwrap();
+        for (node, traced) in qgraph.nodes.iter().zip(&trace.nodes) {
+            let output = &qgraph.tensors[node.output];
+            assert_eq!((&traced.name, &traced.output), (&node.name, &output.name));
+            assert_eq!(traced.stripped(output.dims[0]), expected[node.output], "{target:?}: {}", node.name);
+            let padding = traced.values.chunks(traced.channels).flat_map(|pixel| &pixel[output.dims[0]..]);
+            assert!(padding.copied().all(|value| value == output.zero_point), "{target:?}: {}", node.name);
+        }
+        assert_eq!(trace.scores, expected[qgraph.output]);
+    }
+}
+
+fn dequantized(quantized: &Quantized, scores: &[i8]) -> Vec<f64> {
+    let output = &quantized.qgraph.tensors[quantized.qgraph.output];
+    let real = |&q: &i8| (f64::from(q) - f64::from(output.zero_point)) * f64::from(output.scale);
+    scores.iter().map(real).collect()
+}
+
+fn float_scores(graph: &Graph, images: &Dataset) -> crate::tensor::Tensor {
+    let all: Vec<usize> = (0..images.len()).collect();
+    autograd::infer(graph, &images.batch(&all, graph.metadata.normalization.as_ref().unwrap()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_engine_computes_the_quantized_graph(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let images = random_images(&graph, 3, seed);
+        let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+        // One image of the calibration, one that leaves its ranges.
+        assert_engine_is_exact(&quantized, images.image(0));
+        assert_engine_is_exact(&quantized, random_images(&graph, 1, !seed).image(0));
+    }
+
+    #[test]
+    fn scores_are_as_close_to_the_float_networks_as_the_scales_say(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let images = random_images(&graph, 8, seed);
+        let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+        let float = float_scores(&graph, &images);
+        let bound = error_bounds(&quantized.qgraph)[quantized.qgraph.output];
+        let (mut error, mut signal) = (0.0, 0.0);
+        for index in 0..images.len() {
+            let trace = trace(&quantized.stone, images.image(index)).unwrap();
+            for (int8, &float) in dequantized(&quantized, &trace.scores).into_iter().zip(float.image(index)) {
+                let difference = (int8 - f64::from(float)).abs();
+                prop_assert!(difference <= bound, "off by {difference}, at most {bound} expected");
+                error += difference * difference;
+                signal += f64::from(float) * f64::from(float);
+            }
+        }
+        // The bound is for the worst case; typical errors are far smaller.
+        prop_assert!(error <= 0.01 * signal, "{error} of {signal}");
+    }
+}
+
+fn quantized_zoo(arch: &str, input: [usize; 3]) -> (Graph, Dataset, Quantized) {
+    let options = zoo::Options { input: Some(input), seed: 7, ..zoo::Options::default() };
+    let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &options).unwrap(), 7);
+    let (mean, std) = (vec![0.4914, 0.4822, 0.4465], vec![0.2023, 0.1994, 0.201]);
+    graph.metadata.normalization = Some(skipstone_onnx::Normalization { mean, std });
+    let images = random_images(&graph, 4, 7);
+    let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+    (graph, images, quantized)
+}
+
+#[test]
+fn networks_of_the_zoo_quantize() {
+    for arch in ["resnet8", "resnet20", "plain20"] {
+        let (graph, images, quantized) = quantized_zoo(arch, [3, 16, 16]);
+        assert_engine_is_exact(&quantized, images.image(0));
+        assert_eq!(quantized.qgraph.macs, graph.macs());
+        let sums = quantized.qgraph.nodes.iter().filter(|node| matches!(node.op, crate::quant::QOp::Add)).count();
+        assert_eq!(sums, 0, "{arch}: every sum joins a convolution");
+    }
+}
+
+#[test]
+fn resnet8_needs_the_memory_of_the_best_plan_by_layers() {
+    // 32,768 bytes of maps (two of 32x32x16), and what padding rows, pooling and counting take.
+    let (_, _, quantized) = quantized_zoo("resnet8", [3, 32, 32]);
+    let overhead = quantized.report.arena_bytes - 32_768;
+    assert!(overhead < 4096, "{overhead}");
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    let graph = random_graph(3);
+    let images = random_images(&graph, 2, 3);
+    let make = || quantize(&graph, &images, &Options { target: Target::CortexM }).unwrap();
+    let (a, b) = (make(), make());
+    assert_eq!((a.stone, a.qdq), (b.stone, b.qdq));
+}
+
+#[test]
+fn evaluates_what_it_traces() {
+    let graph = random_graph(11);
+    let mut images = random_images(&graph, 50, 11);
+    let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+    let label = |index: usize| {
+        let scores = trace(&quantized.stone, images.image(index)).unwrap().scores;
+        (0..scores.len()).rev().max_by_key(|&class| scores[class]).unwrap() as u16
+    };
+    let mut labels: Vec<u16> = (0..images.len()).map(label).collect();
+    let classes = quantized.qgraph.class_count() as u16;
+    for label in &mut labels[..10] {
+        *label = (*label + 1) % classes;
+    }
+    images.labels = labels;
+    let evaluation = evaluate(&quantized.stone, &images).unwrap();
+    assert_eq!((evaluation.accuracy, evaluation.count), (0.8, 50));
+    assert!(evaluation.loss > 0.0 && evaluation.images_per_second > 0.0);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_one_line() {
+    let graph = random_graph(5);
+    let images = random_images(&graph, 2, 5);
+    let stone = quantize(&graph, &images, &Options::default()).unwrap().stone;
+    let mut flipped = stone.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(matches!(evaluate(&flipped, &images), Err(SimulateError::Load(_))));
+    let mut other = images.clone();
+    other.dims[1] += 1;
+    assert!(matches!(evaluate(&stone, &other), Err(SimulateError::ImageDims { .. })));
+    let mut wrong = images.clone();
+    wrong.labels[1] = 999;
+    let error = evaluate(&stone, &wrong).unwrap_err().to_string();
+    assert!(error.starts_with("image 1 has label 999"), "{error}");
+    let none = Dataset { pixels: Vec::new(), labels: Vec::new(), ..images.clone() };
+    assert_eq!(evaluate(&stone, &none), Err(SimulateError::NoImages));
+    assert!(matches!(trace(&stone, &images.pixels), Err(SimulateError::Input(_))));
+}
