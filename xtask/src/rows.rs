@@ -3,6 +3,7 @@
 use crate::shell::{Failure, Run};
 use crate::{rules, tools};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What every row may ask.
 pub(crate) struct Context {
@@ -46,7 +47,18 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row { name: "thumbv8m", place: "thumbv8m.main-none-eabihf", about: "the runtime for Cortex-M33", check: thumbv8m },
     Row { name: "aarch64", place: "aarch64-unknown-linux-gnu", about: "the runtime for Raspberry Pi", check: aarch64 },
+    Row {
+        name: "kernels-m4",
+        place: "QEMU mps2-an386",
+        about: "Cortex-M4 kernels against the reference",
+        check: kernels_m4,
+    },
+    Row { name: "fuzz-onnx", place: "host", about: "any bytes as an ONNX file", check: fuzz_onnx },
 ];
+
+const FIRMWARE: &str = "firmware-examples";
+/// An emulated program that says nothing for so long hangs.
+const EMULATION_LIMIT: Duration = Duration::from_secs(300);
 
 impl Context {
     fn cargo(&self, arguments: &str) -> Run {
@@ -133,4 +145,40 @@ fn aarch64(context: &Context) -> Result<String, Failure> {
     tools::ensure(&[&tools::AARCH64_GCC, &tools::AARCH64_LIBC])?;
     runtime_for(context, "aarch64-unknown-linux-gnu", "--no-default-features")?;
     runtime_for(context, "aarch64-unknown-linux-gnu", "--features std")
+}
+
+fn kernels_m4(context: &Context) -> Result<String, Failure> {
+    let target = "thumbv7em-none-eabihf";
+    tools::ensure(&[&tools::QEMU_ARM])?;
+    let compiler = tools::compiler(target)?;
+    let firmware = context.root.join(FIRMWARE);
+    if compiler == tools::Compiler::Default {
+        tools::ensure_components()?;
+        compiler.cargo("clippy --release --workspace -- -D warnings", target, &firmware).pass()?;
+    }
+    compiler.cargo("build --release -p kernel-tests", target, &firmware).pass()?;
+    let emulator = "qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none -kernel";
+    silent(
+        Run::line(emulator, &firmware)
+            .args([format!("target/{target}/release/kernel-tests")])
+            .args(["-semihosting-config", "enable=on,target=native"])
+            .limit(EMULATION_LIMIT)
+            .pass(),
+    )
+}
+
+fn fuzz_onnx(context: &Context) -> Result<String, Failure> {
+    fuzz(context, "onnx")
+}
+
+/// Fuzzes one target of `tests/fuzz`, starting from small valid files that the project's own code writes.
+fn fuzz(context: &Context, target: &str) -> Result<String, Failure> {
+    let fuzzer = tools::fuzzer(&context.root)?;
+    let seeds = format!("target/fuzz-seeds/{target}");
+    context.cargo(&format!("run -p skipstone-tests --example seeds -- {seeds} {target}")).pass()?;
+    let seconds = context.fuzz_seconds;
+    let run =
+        format!("run --fuzz-dir tests/fuzz {target} {seeds} -- -max_total_time={seconds} -timeout=20 -max_len=65536");
+    fuzzer.cargo(&run, &context.root).pass()?;
+    Ok(format!("{seconds} s with {}", fuzzer.name()))
 }

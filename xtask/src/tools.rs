@@ -173,6 +173,14 @@ pub(crate) fn fuzzer(root: &Path) -> Result<Fuzzer, Failure> {
 }
 
 impl Fuzzer {
+    /// For the table.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Nightly => "the nightly toolchain",
+            Self::Bootstrap => "the stable toolchain and RUSTC_BOOTSTRAP",
+        }
+    }
+
     /// `cargo fuzz <arguments>`.
     pub(crate) fn cargo(&self, arguments: &str, root: &Path) -> Run {
         let rest = format!("fuzz {arguments}");

@@ -13,6 +13,10 @@ const LONG_FILE: usize = 500;
 const KERNELS: &str = "runtime/src/kernels";
 /// The instruction sets' folders.
 const INSTRUCTION_SETS: [&str; 4] = ["cortex_m", "neon", "mve", "x86"];
+/// Where the boards' crates stand, which may say it too: the linker's symbols, exception handlers.
+const PROGRAMS: &str = "firmware-examples";
+/// What the boards' crates begin with.
+const BOARD_PREFIX: &str = "board-";
 
 /// Checks every rule, prints what breaks one, and lists long files.
 ///
@@ -40,8 +44,10 @@ pub(crate) fn check(root: &Path) -> Result<String, Failure> {
             continue;
         }
         if !may_be_unsafe(path) {
-            broken
-                .extend(unsafe_lines(text).map(|line| format!("{shown}:{line}: unsafe outside the instruction sets")));
+            broken.extend(
+                unsafe_lines(text)
+                    .map(|line| format!("{shown}:{line}: unsafe outside the instruction sets and boards")),
+            );
         }
         let lines = text.lines().count();
         if lines > LONG_FILE {
@@ -84,7 +90,12 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn may_be_unsafe(path: &Path) -> bool {
-    path.strip_prefix(KERNELS).is_ok_and(|rest| INSTRUCTION_SETS.iter().any(|set| rest.starts_with(set)))
+    let below = |folder: &str, one_of: &dyn Fn(&str) -> bool| {
+        let rest = path.strip_prefix(folder).ok();
+        rest.and_then(|rest| rest.iter().next()?.to_str()).is_some_and(one_of)
+    };
+    below(KERNELS, &|folder| INSTRUCTION_SETS.contains(&folder))
+        || below(PROGRAMS, &|folder| folder.starts_with(BOARD_PREFIX))
 }
 
 /// Lines, from 1, on which the keyword `unsafe` stands.
@@ -128,6 +139,8 @@ mod tests {
         assert_eq!(unsafe_lines(text).collect::<Vec<_>>(), [4]);
         assert!(may_be_unsafe(Path::new("runtime/src/kernels/neon/conv.rs")));
         assert!(!may_be_unsafe(Path::new("runtime/src/kernels/portable/conv.rs")));
+        assert!(may_be_unsafe(Path::new("firmware-examples/board-mps2/src/stack.rs")));
+        assert!(!may_be_unsafe(Path::new("firmware-examples/mps2-an386/src/main.rs")));
         assert!(!may_be_unsafe(Path::new("builder/src/neon/conv.rs")));
     }
 
