@@ -43,9 +43,11 @@ impl Requant {
 
     #[inline(always)]
     fn round(&self, product: i64, lo: i8, hi: i8) -> i8 {
-        let shifted = (product + self.c) >> (self.s & 63);
+        // The shift is at least `SHIFT_MIN`, so the high word holds all that is left: one shift on a 32-bit core.
+        let high = ((product + self.c) >> SHIFT_MIN) as i32;
+        let shifted = high >> (self.s.wrapping_sub(SHIFT_MIN) & 31);
         // lo and hi are int8, so the clamped value is too.
-        shifted.max(i64::from(lo)).min(i64::from(hi)) as i8
+        shifted.max(i32::from(lo)).min(i32::from(hi)) as i8
     }
 }
 
