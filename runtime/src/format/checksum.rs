@@ -17,15 +17,42 @@ const NIBBLES: [u32; 16] = {
     table
 };
 
+/// A CRC-32 of bytes that come in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crc32(u32);
+
+impl Crc32 {
+    /// Of no bytes.
+    pub const fn new() -> Self {
+        Self(u32::MAX)
+    }
+
+    /// Adds `bytes`, which are `u8` or `i8`.
+    pub fn update<B: bytemuck::NoUninit>(&mut self, bytes: &[B]) {
+        for &byte in bytemuck::cast_slice::<B, u8>(bytes) {
+            self.0 ^= u32::from(byte);
+            self.0 = self.0 >> 4 ^ NIBBLES[(self.0 & 15) as usize];
+            self.0 = self.0 >> 4 ^ NIBBLES[(self.0 & 15) as usize];
+        }
+    }
+
+    /// The checksum of all bytes so far.
+    pub const fn value(self) -> u32 {
+        !self.0
+    }
+}
+
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// CRC-32 of all of `bytes`.
 pub fn crc32(bytes: &[u8]) -> u32 {
-    let mut rest = u32::MAX;
-    for &byte in bytes {
-        rest ^= u32::from(byte);
-        rest = rest >> 4 ^ NIBBLES[(rest & 15) as usize];
-        rest = rest >> 4 ^ NIBBLES[(rest & 15) as usize];
-    }
-    !rest
+    let mut crc = Crc32::new();
+    crc.update(bytes);
+    crc.value()
 }
 
 /// What [`Header::checksum`](super::records::Header::checksum) of a whole file has to be: the CRC-32 of all bytes from
@@ -40,5 +67,14 @@ mod tests {
     fn agrees_with_the_standard_check_value() {
         assert_eq!(super::crc32(b"123456789"), 0xCBF4_3926);
         assert_eq!(super::crc32(b""), 0);
+    }
+
+    #[test]
+    fn pieces_give_the_checksum_of_the_whole() {
+        let mut crc = super::Crc32::new();
+        crc.update(b"1234");
+        crc.update(&[b'5' as i8, b'6' as i8]);
+        crc.update(b"789");
+        assert_eq!(crc.value(), super::crc32(b"123456789"));
     }
 }
