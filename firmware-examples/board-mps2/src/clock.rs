@@ -1,3 +1,5 @@
+//! Instructions, counted by the core's timer.
+
 use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::peripheral::{SYST, syst::SystClkSource};
 use cortex_m_rt::exception;
@@ -35,7 +37,8 @@ impl Clock {
             let periods = PERIODS.load(Ordering::SeqCst);
             let count = SYST::get_current();
             if periods == PERIODS.load(Ordering::SeqCst) {
-                return u64::from(periods) * u64::from(PERIOD) + u64::from(PERIOD - 1 - count);
+                // The count falls to 0, where the period ends and the next one begins.
+                return u64::from(periods) * u64::from(PERIOD) + u64::from((PERIOD - count) % PERIOD);
             }
         }
     }
@@ -43,5 +46,6 @@ impl Clock {
 
 #[exception]
 fn SysTick() {
-    PERIODS.fetch_add(1, Ordering::SeqCst);
+    // Nothing else writes it; Cortex-M0 has no atomic addition.
+    PERIODS.store(PERIODS.load(Ordering::SeqCst).wrapping_add(1), Ordering::SeqCst);
 }

@@ -9,8 +9,26 @@ pub use clock::Clock;
 pub use cortex_m_semihosting::hprintln as println;
 pub use stack::{paint_stack, stack_high_water};
 
+use core::fmt;
 use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::debug;
+use cortex_m_semihosting::hio::{self, HostStream};
+
+/// The emulator's standard output.
+pub struct Output(HostStream);
+
+impl Output {
+    /// Opens it; `None` where semihosting is off.
+    pub fn open() -> Option<Self> {
+        hio::hstdout().ok().map(Self)
+    }
+}
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write_all(text.as_bytes()).map_err(|()| fmt::Error)
+    }
+}
 
 /// Ends the program: the emulator exits with 0 for success and 1 for failure.
 pub fn exit(success: bool) -> ! {

@@ -1,3 +1,5 @@
+//! The stack's high-water mark.
+
 use core::ptr;
 
 const PAINT: u32 = 0x5AFE_57AC;

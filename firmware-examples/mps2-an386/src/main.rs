@@ -1,0 +1,56 @@
+//! Classifies the images that it was built with by the model that it was built with, and tells by semihosting what it
+//! computed, line by line as `docs/targets.md` says.
+#![no_std]
+#![no_main]
+
+use board_mps2::{Clock, Output, exit, paint_stack, println, stack_high_water};
+use core::fmt::Display;
+use cortex_m_rt::entry;
+use skipstone_runtime::format::checksum::Crc32;
+use skipstone_runtime::{Arena, Engine, Model};
+
+include!(concat!(env!("OUT_DIR"), "/constants.rs"));
+
+/// Bytes that start at a multiple of 16.
+#[repr(C, align(16))]
+struct Aligned<T: ?Sized>(T);
+
+static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/model.stone")));
+static TEST_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/images.bin"));
+
+#[entry]
+fn main() -> ! {
+    static mut ARENA: Arena<ARENA_LEN> = Arena::new();
+
+    println!("{}", lines::FIRST);
+    let clock = Clock::start().unwrap_or_else(|| fail("the clock was started before"));
+    let images = TEST_IMAGES[IMAGES_HEADER..].chunks_exact(IMAGE_LEN).take(IMAGES);
+
+    paint_stack();
+    let model = Model::from_bytes(&MODEL.0).unwrap_or_else(|e| fail(e));
+    let mut engine = Engine::new(&model, &mut ARENA.0).unwrap_or_else(|e| fail(e));
+    let mut instructions = 0;
+    for image in images.clone().take(1) {
+        instructions = clock.instructions(|| {
+            engine.run(image).unwrap_or_else(|e| fail(e));
+        });
+    }
+    let stack = stack_high_water();
+
+    let mut layers = [const { Crc32::new() }; NODES];
+    let mut out = Output::open().unwrap_or_else(|| exit(false));
+    let mut written = lines::backend(&engine, &mut out);
+    println!("instructions {}", instructions);
+    println!("memory arena {} stack {}", ARENA_LEN, stack);
+    for (index, image) in images.enumerate() {
+        let line = lines::image(&mut engine, index, image, &mut layers, &mut out).unwrap_or_else(|e| fail(e));
+        written = written.and(line);
+    }
+    println!("done {}", IMAGES);
+    exit(written.is_ok())
+}
+
+fn fail(why: impl Display) -> ! {
+    println!("error {}", why);
+    exit(false)
+}

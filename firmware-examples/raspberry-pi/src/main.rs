@@ -1,0 +1,73 @@
+//! `raspberry-pi MODEL.stone IMAGE.png...` classifies images and tells what it computed, line by line as
+//! `docs/targets.md` says.
+#![forbid(unsafe_code)]
+
+mod image;
+
+use skipstone_runtime::format::checksum::Crc32;
+use skipstone_runtime::{Engine, Model};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
+    let (Some(model), images) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
+        eprintln!("usage: raspberry-pi MODEL.stone IMAGE.png...");
+        return ExitCode::from(2);
+    };
+    match classify(&model, &images) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", model.display());
+    let file = std::fs::read(model).map_err(|e| named(&e))?;
+    let file = Aligned::new(&file);
+    let parsed = Model::from_bytes(file.bytes()).map_err(|e| named(&e))?;
+    let mut arena = Aligned::new(&vec![0; parsed.arena_len()]);
+    let mut engine = Engine::new(&parsed, arena.bytes_mut()).map_err(|e| named(&e))?;
+
+    println!("{}", lines::FIRST);
+    let mut line = String::new();
+    lines::backend(&engine, &mut line).map_err(|e| e.to_string())?;
+    print!("{line}");
+    println!("memory arena {} stack 0", parsed.arena_len());
+    let mut layers = vec![Crc32::new(); parsed.nodes().len()];
+    for (index, path) in images.iter().enumerate() {
+        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let pixels = image::read(path, &parsed.input()).map_err(|e| named(&e))?;
+        line.clear();
+        let written = lines::image(&mut engine, index, &pixels, &mut layers, &mut line).map_err(|e| named(&e))?;
+        written.map_err(|e| named(&e))?;
+        print!("{line}");
+    }
+    println!("done {}", images.len());
+    Ok(())
+}
+
+/// Bytes at a multiple of 16.
+struct Aligned {
+    words: Vec<u128>,
+    len: usize,
+}
+
+impl Aligned {
+    fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![0u128; bytes.len().div_ceil(16)];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self { words, len: bytes.len() }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+    }
+}
