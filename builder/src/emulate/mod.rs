@@ -1,0 +1,255 @@
+//! Runs a packed model on emulated devices: builds the program of `firmware-examples` around it and reads what the
+//! program tells.
+
+mod elf;
+mod images;
+mod lines;
+mod process;
+mod tools;
+
+pub use images::TestImages;
+pub use tools::Missing;
+
+use crate::files::{self, FileError};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tools::Toolchain;
+
+/// Longest time that compiling a program may take; its first time compiles the dependencies, perhaps the library.
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
+/// Longest time that a program may run.
+const RUN_LIMIT: Duration = Duration::from_secs(300);
+
+/// A device that a model can be run on here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// Cortex-M4: QEMU's board `mps2-an386`, a program for Armv7E-M.
+    CortexM4,
+    /// Cortex-M3 without SMLAD: QEMU's board `mps2-an385`, a program for Armv6-M, as Cortex-M0+ runs it.
+    CortexM3,
+    /// Cortex-A72 as on the Raspberry Pi 4, in QEMU's user mode; native where the host is aarch64 Linux itself.
+    CortexA72,
+}
+
+impl Device {
+    /// The name in tables and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CortexM4 => "Cortex-M4",
+            Self::CortexM3 => "Cortex-M3",
+            Self::CortexA72 => "aarch64",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Self::CortexM4 => "thumbv7em-none-eabihf",
+            Self::CortexM3 => "thumbv6m-none-eabi",
+            Self::CortexA72 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
+    /// The package of `firmware-examples` whose program it runs.
+    fn package(self) -> &'static str {
+        match self {
+            Self::CortexM4 | Self::CortexM3 => "mps2-an386",
+            Self::CortexA72 => "raspberry-pi",
+        }
+    }
+}
+
+/// What a device computed for a set of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceRun {
+    /// The class with the highest score, for each image.
+    pub labels: Vec<usize>,
+    /// The int8 scores of each image.
+    pub scores: Vec<Vec<i8>>,
+    /// For each image and each node of the packed model: the CRC-32 of the rows that the node made, in their order.
+    pub layer_checksums: Vec<Vec<u32>>,
+    /// Instructions that one image takes; counted on microcontrollers.
+    pub instructions_per_inference: Option<u64>,
+    /// Bytes of flash that the program and the model take, without the test images; of microcontrollers.
+    pub flash_bytes: Option<u64>,
+    /// Bytes of RAM: static data with the arena, and the deepest stack; of microcontrollers.
+    pub ram_bytes: Option<u64>,
+    /// Bytes of the arena.
+    pub arena_bytes: u64,
+    /// The backend of the runtime that ran.
+    pub backend: String,
+    /// The kernels that ran the convolutions.
+    pub kernels: Vec<String>,
+}
+
+/// Why a model was not run on a device.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulateError {
+    /// Something has to be installed.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// There is no `firmware-examples` folder.
+    #[error(
+        "no folder firmware-examples in {from} or above it: run this inside of a clone of Skipstone, which has the \
+         programs for the devices",
+        from = from.display()
+    )]
+    NoFirmware {
+        /// Where the search began.
+        from: PathBuf,
+    },
+    /// The images do not fit their own dimensions.
+    #[error("test images: {0}")]
+    Images(&'static str),
+    /// A process could not be started.
+    #[error("cannot run {program}: {source}")]
+    Start {
+        /// Its name.
+        program: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A process took too long and was ended.
+    #[error("{program} was stopped after {seconds} seconds")]
+    Timeout {
+        /// Its name.
+        program: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The program for the device did not compile.
+    #[error("building {package} for {target} failed: {reason}")]
+    Build {
+        /// The package of `firmware-examples`.
+        package: &'static str,
+        /// The compiler's target.
+        target: &'static str,
+        /// The compiler's first error.
+        reason: String,
+    },
+    /// The program ended with failure.
+    #[error("the program on {device} failed: {reason}")]
+    Program {
+        /// The device's name.
+        device: &'static str,
+        /// What it said last.
+        reason: String,
+    },
+    /// The program told something that cannot be understood.
+    #[error("the program on {device} said \"{line}\": {reason}")]
+    Line {
+        /// The device's name.
+        device: &'static str,
+        /// Its line.
+        line: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The built program is not an ELF file.
+    #[error("{path}: {reason}", path = path.display())]
+    Elf {
+        /// The program.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Whether everything that [`run`] needs for `device` is installed.
+///
+/// # Errors
+/// [`Missing`] says in one line what is not, and how to get it.
+pub fn available(device: Device) -> Result<(), Missing> {
+    tools::toolchain(device)?;
+    tools::emulator(device).map(drop)
+}
+
+/// Classifies `images` by the packed model in the file `model` on `device`.
+///
+/// # Errors
+/// [`EmulateError`]: what is missing, or what failed, in one line.
+pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, EmulateError> {
+    let toolchain = tools::toolchain(device)?;
+    let emulator = tools::emulator(device)?;
+    let firmware = firmware_folder()?;
+    let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
+    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
+
+    let program = folder.path().join("program");
+    let mut command = match device {
+        Device::CortexM4 | Device::CortexM3 => {
+            let file = folder.path().join("images.bin");
+            files::write(&file, &images.to_bytes()?)?;
+            let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
+            build(device, &toolchain, &firmware, &inputs, &program)?;
+            let mut command = emulator;
+            command.arg("-kernel").arg(&program);
+            command
+        }
+        Device::CortexA72 => {
+            build(device, &toolchain, &firmware, &[], &program)?;
+            let mut command = emulator;
+            if command.get_program().is_empty() {
+                command = Command::new(&program);
+            } else {
+                command.arg(&program);
+            }
+            command.arg(&model).args(images.write_png(folder.path())?);
+            command
+        }
+    };
+    let output = process::output(&mut command, RUN_LIMIT)?;
+    let told = lines::parse(device, &output, images.count())?;
+    if device == Device::CortexA72 {
+        return Ok(told.run);
+    }
+    let sizes = elf::sizes(&program)?;
+    let images_bytes = images.to_bytes()?.len() as u64;
+    Ok(DeviceRun {
+        flash_bytes: Some(sizes.flash.saturating_sub(images_bytes)),
+        ram_bytes: Some(sizes.ram + told.stack_bytes),
+        ..told.run
+    })
+}
+
+/// Compiles the device's program and copies it to `to`. Only one process at a time builds, because the next one
+/// replaces the program.
+fn build(
+    device: Device,
+    toolchain: &Toolchain,
+    firmware: &Path,
+    inputs: &[(&str, &Path)],
+    to: &Path,
+) -> Result<(), EmulateError> {
+    let (package, target) = (device.package(), device.target());
+    let folder = firmware.join("target");
+    files::create_dir(&folder)?;
+    let lock_path = folder.join(".emulate.lock");
+    let lock = std::fs::File::create(&lock_path).map_err(|e| FileError::new("create", &lock_path, e))?;
+    lock.lock().map_err(|e| FileError::new("lock", &lock_path, e))?;
+
+    let mut command = toolchain.cargo(target);
+    command.args(["--release", "--quiet", "--locked", "--target", target, "--package", package]);
+    command.arg("--target-dir").arg(&folder).current_dir(firmware).envs(inputs.iter().copied());
+    let output = process::output(&mut command, BUILD_LIMIT)?;
+    if !output.status.success() {
+        return Err(EmulateError::Build { package, target, reason: process::first_error(&output) });
+    }
+    let built = folder.join(target).join("release").join(package);
+    std::fs::copy(&built, to).map_err(|e| FileError::new("read", &built, e))?;
+    Ok(())
+}
+
+/// The folder of the programs: beside the current folder or one above it, or where this crate was compiled.
+fn firmware_folder() -> Result<PathBuf, EmulateError> {
+    let from = std::env::current_dir().unwrap_or_default();
+    let beside = from.ancestors().map(|folder| folder.join("firmware-examples"));
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples");
+    beside
+        .chain([compiled])
+        .find(|folder| folder.join("mps2-an386/Cargo.toml").is_file())
+        .ok_or(EmulateError::NoFirmware { from })
+}

@@ -1,0 +1,82 @@
+use super::EmulateError;
+use std::io::Read;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
+
+/// How often a process is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Runs a process to its end, or ends it after `limit`.
+pub(super) fn output(command: &mut Command, limit: Duration) -> Result<Output, EmulateError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |source| EmulateError::Start { program: program.clone(), source };
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let deadline = Instant::now() + limit;
+    let status = loop {
+        match child.try_wait().map_err(failed)? {
+            Some(status) => break status,
+            None if Instant::now() >= deadline => {
+                stop(&mut child);
+                return Err(EmulateError::Timeout { program, seconds: limit.as_secs() });
+            }
+            None => sleep(POLL),
+        }
+    };
+    Ok(Output { status, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() })
+}
+
+/// Reads a stream to its end beside the process, which would otherwise wait for its reader.
+fn drain(stream: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is all there is.
+        let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
+fn stop(child: &mut Child) {
+    // It may have ended by itself by now.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The first line of a compiler's output that tells an error.
+pub(super) fn first_error(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let is_error = |line: &&str| line.starts_with("error");
+    let line = text.lines().find(is_error).or_else(|| text.lines().last()).unwrap_or("no message");
+    line.to_owned()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_read_to_its_end() {
+        let script = "head -c 300000 /dev/zero; echo oops >&2; exit 3";
+        let output = output(Command::new("sh").args(["-c", script]), Duration::from_secs(20)).unwrap();
+        assert_eq!(
+            (output.stdout.len(), output.stderr.as_slice(), output.status.code()),
+            (300_000, &b"oops\n"[..], Some(3))
+        );
+    }
+
+    #[test]
+    fn a_process_that_hangs_is_stopped() {
+        let start = Instant::now();
+        let error = output(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(error, EmulateError::Timeout { .. }), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_absent_program_is_named() {
+        let error = output(&mut Command::new("skipstone-absent"), Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().starts_with("cannot run skipstone-absent: "), "{error}");
+    }
+}

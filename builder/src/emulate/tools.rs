@@ -1,0 +1,158 @@
+use super::Device;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where Debian's compiler and its library's source lie.
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
+/// Where Debian's C library for aarch64 lies.
+const AARCH64_ROOT: &str = "/usr/aarch64-linux-gnu";
+const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
+
+/// Something that has to be installed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is missing, so nothing runs on {device}: {get}")]
+pub struct Missing {
+    /// What.
+    pub what: String,
+    /// The device that needs it.
+    pub device: &'static str,
+    /// How to get it.
+    pub get: String,
+}
+
+/// A compiler for a device.
+pub(super) enum Toolchain {
+    /// The one that runs here, with the target installed.
+    Rustup(OsString),
+    /// Debian's, which compiles the library from its source.
+    Debian,
+}
+
+impl Toolchain {
+    /// `cargo build`, to be continued with arguments.
+    pub(super) fn cargo(&self, target: &str) -> Command {
+        let linux = target.contains("linux");
+        let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+        let mut command = match self {
+            Self::Rustup(cargo) => Command::new(cargo),
+            Self::Debian => Command::new(DEBIAN_CARGO),
+        };
+        command.arg("build");
+        if let Self::Debian = self {
+            command.env("PATH", "/usr/bin:/bin").env("RUSTC_BOOTSTRAP", "1");
+            // The environment of another cargo, in which this may run, names its own compiler.
+            for variable in ["RUSTC", "RUSTDOC", "CARGO", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN"] {
+                command.env_remove(variable);
+            }
+            command.arg(if linux { "-Zbuild-std=std,panic_abort" } else { "-Zbuild-std=core" });
+            if !linux {
+                command.env(&linker, "ld.lld");
+            }
+        }
+        if linux && !is_native() {
+            command.env(&linker, AARCH64_LINKER);
+        }
+        command
+    }
+}
+
+/// A compiler for the device, with its linker.
+pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
+    let missing = |what: &str, get: String| Missing { what: what.into(), device: device.name(), get };
+    if device == Device::CortexA72 && !is_native() {
+        let get = "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross";
+        find(AARCH64_LINKER).ok_or_else(|| missing(AARCH64_LINKER, get.into()))?;
+    }
+    let target = device.target();
+    if let Some(cargo) = cargo_with(target) {
+        return Ok(Toolchain::Rustup(cargo));
+    }
+    let debian = Path::new(DEBIAN_CARGO).is_file() && Path::new(DEBIAN_SOURCE).is_dir();
+    let linker = device == Device::CortexA72 || Path::new("/usr/bin/ld.lld").is_file();
+    if debian && linker {
+        return Ok(Toolchain::Debian);
+    }
+    let get = format!("rustup target add {target}, or on Debian apt-get install rustc-web cargo-web rust-web-src lld");
+    Err(missing(&format!("a Rust compiler for {target}"), get))
+}
+
+/// The emulator's command line up to the program; without a program where the host is the device.
+pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
+    let (name, package) = match device {
+        Device::CortexM4 | Device::CortexM3 => ("qemu-system-arm", "qemu-system-arm"),
+        Device::CortexA72 if is_native() => return Ok(Command::new("")),
+        Device::CortexA72 => ("qemu-aarch64", "qemu-user"),
+    };
+    let get = format!("apt-get install {package}");
+    let path = find(name).ok_or_else(|| Missing { what: name.into(), device: device.name(), get })?;
+    let mut command = Command::new(path);
+    match device {
+        Device::CortexM4 => command.args(["-machine", "mps2-an386", "-cpu", "cortex-m4"]),
+        Device::CortexM3 => command.args(["-machine", "mps2-an385", "-cpu", "cortex-m3"]),
+        Device::CortexA72 => command.args(["-L", AARCH64_ROOT, "-cpu", "cortex-a72"]),
+    };
+    if device != Device::CortexA72 {
+        command.args(["-nographic", "-semihosting-config", "enable=on,target=native", "-icount", "shift=0"]);
+    }
+    Ok(command)
+}
+
+fn is_native() -> bool {
+    cfg!(all(target_os = "linux", target_arch = "aarch64", target_env = "gnu"))
+}
+
+/// The cargo that runs here, if its compiler has the library for `target`.
+fn cargo_with(target: &str) -> Option<OsString> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", target])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let folder = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
+    let is_core = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
+    };
+    std::fs::read_dir(folder).ok()?.any(is_core).then(|| std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// The file `name` in the folders of `PATH`.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_one_line_with_the_remedy() {
+        let missing = Missing { what: "qemu-system-arm".into(), device: "Cortex-M4", get: "apt-get install x".into() };
+        let expected = "qemu-system-arm is missing, so nothing runs on Cortex-M4: apt-get install x";
+        assert_eq!(missing.to_string(), expected);
+    }
+
+    #[test]
+    fn an_unknown_target_has_no_compiler() {
+        assert_eq!(cargo_with("thumbv9-none-eabi"), None);
+        assert_eq!(find("skipstone-absent"), None);
+    }
+
+    #[test]
+    fn debian_compiles_the_library() {
+        let command = Toolchain::Debian.cargo("thumbv7em-none-eabihf");
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(
+            (command.get_program().to_str(), arguments.as_slice()),
+            (Some("/usr/bin/cargo"), &["build".as_ref(), "-Zbuild-std=core".as_ref()][..])
+        );
+        let has = |name: &str, value| command.get_envs().any(|(n, v)| n == name && v == Some(value));
+        assert!(
+            has("CARGO_TARGET_THUMBV7EM_NONE_EABIHF_LINKER", "ld.lld".as_ref()) && has("RUSTC_BOOTSTRAP", "1".as_ref())
+        );
+    }
+}
