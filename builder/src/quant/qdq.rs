@@ -12,6 +12,7 @@
 //! | `<tensor>_scale`, `<tensor>_zero_point` | its quantization |
 //! | `<node>_weight_quantized`, `<node>_weight_scale` | int8 weights OIHW, scale of each output channel |
 //! | `<node>_bias_quantized`, `<node>_bias_scale` | int32 bias, input scale times weight scale |
+//! | `<node>_weight_zero_point`, `<node>_bias_zero_point` | zeros, which some engines insist on |
 //! | name of the output | the scores, float32, `[N, classes]` |
 //!
 //! A name that is taken gets underscores appended; those of the int8 tensors never do.
@@ -159,9 +160,11 @@ impl Writer<'_> {
         let input_scale = self.qgraph.tensors[node.input].scale;
         let bias_scales: Vec<f32> = conv.weight_scales.iter().map(|scale| scale * input_scale).collect();
         let dims = [outputs, per_group, conv.kernel[0], conv.kernel[1]];
-        let weight = |name: String| TensorProto::i8(name, &dims, &weights);
-        let weight = self.constant(node, "weight", weight, &conv.weight_scales);
-        let bias = self.constant(node, "bias", |name| TensorProto::i32(name, &[outputs], &conv.bias), &bias_scales);
+        let zero_point = TensorProto::i8("", &[outputs], &vec![0; outputs]);
+        let weights = TensorProto::i8("", &dims, &weights);
+        let weight = self.constant(node, "weight", weights, &conv.weight_scales, zero_point);
+        let zero_point = TensorProto::i32("", &[outputs], &vec![0; outputs]);
+        let bias = self.constant(node, "bias", TensorProto::i32("", &[outputs], &conv.bias), &bias_scales, zero_point);
         let attributes = vec![
             AttributeProto::sizes("kernel_shape", &conv.kernel),
             AttributeProto::sizes("strides", &conv.stride),
@@ -177,16 +180,19 @@ impl Writer<'_> {
         &mut self,
         node: &QNode,
         kind: &str,
-        values: impl FnOnce(String) -> TensorProto,
+        values: TensorProto,
         scales: &[f32],
+        zero_points: TensorProto,
     ) -> String {
         let name = format!("{}_{kind}", node.name);
-        let quantized = self.fresh(&format!("{name}_quantized"));
-        let scale = self.fresh(&format!("{name}_scale"));
-        self.initializers.push(values(quantized.clone()));
-        self.initializers.push(TensorProto::f32(&scale, &[scales.len()], scales));
+        let scales = TensorProto::f32("", &[scales.len()], scales);
+        let inputs = [("quantized", values), ("scale", scales), ("zero_point", zero_points)].map(|(role, tensor)| {
+            let name = self.fresh(&format!("{name}_{role}"));
+            self.initializers.push(TensorProto { name: name.clone(), ..tensor });
+            name
+        });
         let axis = vec![AttributeProto::int("axis", 0)];
-        self.computed("DequantizeLinear", &format!("{name}_dequantized"), &[quantized, scale], axis)
+        self.computed("DequantizeLinear", &format!("{name}_dequantized"), &inputs, axis)
     }
 
     fn shortcut(&mut self, node: &QNode, stride: [usize; 2], before: usize, input: String) -> String {

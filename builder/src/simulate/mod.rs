@@ -70,5 +70,7 @@ fn image_dims(model: &Model<'_>) -> [usize; 3] {
     [input.channels, input.height, input.width].map(usize::from)
 }
 
+#[cfg(all(test, feature = "tract"))]
+mod qdq_tests;
 #[cfg(test)]
 mod tests;

@@ -76,7 +76,7 @@ proptest! {
     }
 }
 
-fn quantized_zoo(arch: &str, input: [usize; 3]) -> (Graph, Dataset, Quantized) {
+pub(super) fn quantized_zoo(arch: &str, input: [usize; 3]) -> (Graph, Dataset, Quantized) {
     let options = zoo::Options { input: Some(input), seed: 7, ..zoo::Options::default() };
     let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &options).unwrap(), 7);
     let (mean, std) = (vec![0.4914, 0.4822, 0.4465], vec![0.2023, 0.1994, 0.201]);

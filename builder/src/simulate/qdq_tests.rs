@@ -1,0 +1,87 @@
+//! The QDQ file means to tract what the engine computes.
+
+use super::tests::quantized_zoo;
+use super::trace;
+use crate::data::Dataset;
+use crate::pack::{Options, Quantized, quantize};
+use crate::quant::fixtures::{random_graph, random_images};
+use crate::quant::{QGraph, quantized_name};
+use crate::verify::{Int8Agreement, Int8Check, TracedLayer, TracedTensor, float_scores};
+use proptest::prelude::*;
+use skipstone_onnx::proto::ModelProto;
+
+fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
+    let QGraph { tensors, nodes, input, metadata, .. } = &quantized.qgraph;
+    let traced =
+        |tensor: &crate::quant::QTensor| TracedTensor { name: quantized_name(tensor), dims: tensor.dims.to_vec() };
+    let layers = nodes.iter().map(|node| TracedLayer {
+        name: node.name.clone(),
+        inputs: [Some(node.input), node.operand].into_iter().flatten().collect(),
+        output: node.output,
+    });
+    let traced = tensors.iter().map(traced).collect();
+    let mut check = Int8Check::new(&quantized.qdq, tensors[*input].dims, traced, layers.collect()).unwrap();
+    let mut values = vec![Vec::new(); tensors.len()];
+    for index in 0..images.len() {
+        let trace = trace(&quantized.stone, images.image(index)).unwrap();
+        values[*input].extend(trace.image);
+        for (node, made) in nodes.iter().zip(&trace.nodes) {
+            values[node.output].extend(made.stripped(tensors[node.output].dims[0]));
+        }
+    }
+    let all: Vec<usize> = (0..images.len()).collect();
+    check.add(&images.batch(&all, metadata.normalization.as_ref().unwrap()), &values).unwrap();
+    check.finish()
+}
+
+/// What the design promises, with room for one tie in a small network.
+fn assert_agrees(agreement: &Int8Agreement) {
+    let elements: u64 = agreement.layers.iter().map(|layer| layer.elements).sum();
+    let different: u64 = agreement.layers.iter().map(|layer| layer.different).sum();
+    assert!(agreement.int8_max_steps <= 1, "{agreement:?}");
+    assert!(different <= 1 + elements / 10_000, "{agreement:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn random_networks_mean_the_same_to_tract(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let images = random_images(&graph, 3, seed);
+        assert_agrees(&compare(&quantize(&graph, &images, &Options::default()).unwrap(), &images));
+    }
+}
+
+#[test]
+fn networks_of_the_zoo_mean_the_same_to_tract() {
+    for arch in ["resnet8", "resnet20"] {
+        let (_, images, quantized) = quantized_zoo(arch, [3, 16, 16]);
+        let agreement = compare(&quantized, &images);
+        assert_agrees(&agreement);
+        assert!(agreement.int8_end_to_end_fraction > 0.999, "{agreement:?}");
+    }
+}
+
+#[test]
+fn scores_leave_the_file_as_float() {
+    let graph = random_graph(2);
+    let images = random_images(&graph, 2, 2);
+    let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+    let output = &quantized.qgraph.tensors[quantized.qgraph.output];
+    let batch = images.batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+    let scores = float_scores(&quantized.qdq, &batch).unwrap();
+    assert_eq!(scores.dims(), [2, quantized.qgraph.class_count()]);
+    for index in 0..2 {
+        let ours = trace(&quantized.stone, images.image(index)).unwrap().scores;
+        for (&q, &score) in ours.iter().zip(scores.image(index)) {
+            let real = (f32::from(q) - f32::from(output.zero_point)) * output.scale;
+            assert!((real - score).abs() <= output.scale * 1.01, "{real} {score}");
+        }
+    }
+    let model = ModelProto::from_bytes(&quantized.qdq).unwrap();
+    let file = model.graph.as_ref().unwrap();
+    assert_eq!(file.input[0].name, "image");
+    assert_eq!(file.output[0].name, output.name);
+    assert_eq!(skipstone_onnx::Metadata::from_props(&model.metadata_props).unwrap(), graph.metadata);
+}
