@@ -53,6 +53,7 @@ pub(crate) const ROWS: &[Row] = &[
         about: "Cortex-M4 kernels against the reference",
         check: kernels_m4,
     },
+    Row { name: "fuzz-stone", place: "host", about: "any bytes as a packed model", check: fuzz_stone },
     Row { name: "fuzz-onnx", place: "host", about: "any bytes as an ONNX file", check: fuzz_onnx },
 ];
 
@@ -167,6 +168,10 @@ fn kernels_m4(context: &Context) -> Result<String, Failure> {
     )
 }
 
+fn fuzz_stone(context: &Context) -> Result<String, Failure> {
+    fuzz(context, "stone")
+}
+
 fn fuzz_onnx(context: &Context) -> Result<String, Failure> {
     fuzz(context, "onnx")
 }
@@ -174,11 +179,13 @@ fn fuzz_onnx(context: &Context) -> Result<String, Failure> {
 /// Fuzzes one target of `tests/fuzz`, starting from small valid files that the project's own code writes.
 fn fuzz(context: &Context, target: &str) -> Result<String, Failure> {
     let fuzzer = tools::fuzzer(&context.root)?;
-    let seeds = format!("target/fuzz-seeds/{target}");
-    context.cargo(&format!("run -p skipstone-tests --example seeds -- {seeds} {target}")).pass()?;
+    context.cargo("run -p skipstone-tests --example seeds -- target/fuzz-seeds").pass()?;
+    // What the fuzzer finds goes into the first folder, so that the second keeps only seeds.
+    let found = context.root.join("target/fuzz-corpus").join(target);
+    std::fs::create_dir_all(&found).map_err(|e| Failure(format!("cannot create {}: {e}", found.display())))?;
     let seconds = context.fuzz_seconds;
-    let run =
-        format!("run --fuzz-dir tests/fuzz {target} {seeds} -- -max_total_time={seconds} -timeout=20 -max_len=65536");
-    fuzzer.cargo(&run, &context.root).pass()?;
-    Ok(format!("{seconds} s with {}", fuzzer.name()))
+    let folders = format!("target/fuzz-corpus/{target} target/fuzz-seeds/{target}");
+    let limits = format!("-max_total_time={seconds} -timeout=20 -max_len=65536 -print_final_stats=1");
+    fuzzer.cargo("run", &format!("{target} {folders} -- {limits}"), &context.root).pass()?;
+    Ok(format!("{seconds} s, {}", fuzzer.remark()))
 }

@@ -149,12 +149,11 @@ fn debian(run: Run) -> Run {
     run.without(&["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"]).env("PATH", "/usr/bin:/bin").env("RUSTC_BOOTSTRAP", "1")
 }
 
-/// How cargo-fuzz runs here.
-pub(crate) enum Fuzzer {
-    /// With the nightly toolchain.
-    Nightly,
-    /// With the stable toolchain and `RUSTC_BOOTSTRAP=1`: the sanitizers' libraries come with it.
-    Bootstrap,
+/// cargo-fuzz with the compiler that runs the tests: `RUSTC_BOOTSTRAP=1` opens its unstable options, so that no nightly
+/// toolchain is needed and none of another age is used.
+pub(crate) struct Fuzzer {
+    /// Whether the compiler comes with AddressSanitizer's library, as rustup's do.
+    address_sanitizer: bool,
 }
 
 /// Finds or installs cargo-fuzz and what its targets link.
@@ -166,27 +165,31 @@ pub(crate) fn fuzzer(root: &Path) -> Result<Fuzzer, Failure> {
     if !Run::line("cargo fuzz --version", root).succeeds()
         && let Err(failure) = Run::line("cargo install cargo-fuzz --locked", root).pass()
     {
-        return fail(format!("cargo install cargo-fuzz --locked ({failure})"));
+        return fail(format!("install what is missing: cargo install cargo-fuzz --locked ({failure})"));
     }
-    let nightly = found("rustup") && Run::line("rustup run nightly rustc --version", root).succeeds();
-    Ok(if nightly { Fuzzer::Nightly } else { Fuzzer::Bootstrap })
+    let libraries = Run::line("rustc --print target-libdir", root).read()?;
+    let libraries = Path::new(libraries.trim()).read_dir().into_iter().flatten().flatten();
+    let address_sanitizer = libraries.map(|file| file.file_name()).any(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("librustc") && name.ends_with("_rt.asan.a")
+    });
+    Ok(Fuzzer { address_sanitizer })
 }
 
 impl Fuzzer {
-    /// For the table.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Nightly => "the nightly toolchain",
-            Self::Bootstrap => "the stable toolchain and RUSTC_BOOTSTRAP",
-        }
+    /// `cargo fuzz <subcommand> <arguments>`.
+    pub(crate) fn cargo(&self, subcommand: &str, arguments: &str, root: &Path) -> Run {
+        let sanitizer = if self.address_sanitizer { "address" } else { "none" };
+        let line = format!("cargo fuzz {subcommand} --fuzz-dir tests/fuzz --sanitizer {sanitizer} {arguments}");
+        Run::line(&line, root).env("RUSTC_BOOTSTRAP", "1")
     }
 
-    /// `cargo fuzz <arguments>`.
-    pub(crate) fn cargo(&self, arguments: &str, root: &Path) -> Run {
-        let rest = format!("fuzz {arguments}");
-        match self {
-            Self::Nightly => Run::line(&format!("cargo +nightly {rest}"), root).without(&["CARGO", "RUSTUP_TOOLCHAIN"]),
-            Self::Bootstrap => Run::line(&format!("cargo {rest}"), root).env("RUSTC_BOOTSTRAP", "1"),
+    /// For the table.
+    pub(crate) fn remark(&self) -> &'static str {
+        if self.address_sanitizer {
+            "with AddressSanitizer"
+        } else {
+            "without AddressSanitizer: this compiler lacks its library"
         }
     }
 }
