@@ -2,8 +2,9 @@
 //!
 //! Usage: `cargo run -p skipstone-tests --example seeds -- FOLDER`
 
+use skipstone_builder::pack::{Options, Target, quantize};
 use skipstone_onnx::{Batch, export};
-use skipstone_tests::small_residual;
+use skipstone_tests::{small_images, small_residual};
 use std::error::Error;
 use std::path::Path;
 
@@ -17,5 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     write("onnx", "one.onnx", &export(&graph, Batch::One))?;
     write("onnx", "any.onnx", &export(&graph, Batch::Any))?;
+    for (name, target) in [("canonical.stone", Target::Generic), ("pairs.stone", Target::CortexM)] {
+        write("stone", name, &quantize(&graph, &small_images(8), &Options { target })?.stone)?;
+    }
     Ok(())
 }

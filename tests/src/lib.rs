@@ -4,6 +4,7 @@
 //! `tests/examples/seeds.rs` writes. This library holds the networks that they share.
 #![forbid(unsafe_code)]
 
+use skipstone_builder::data::Dataset;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, Pad, Slice, Tensor, ValueId};
 
 /// Two residual blocks on images of 7x6 pixels with one channel: the first with an identity shortcut, the second with
@@ -32,6 +33,17 @@ pub fn small_residual() -> Result<Graph, GraphError> {
     let bias = net.parameter("fc.bias", &[3], true)?;
     let scores = net.builder.push("fc", Op::Gemm, &[flat, weight, bias])?;
     net.builder.finish(scores)
+}
+
+/// Images for [`small_residual`] with noise from dark to bright.
+pub fn small_images(count: usize) -> Dataset {
+    let pixel = |i: usize| (i * i * 7 + i * 37 + i / 42 * 11) % 256;
+    Dataset {
+        dims: [1, 7, 6],
+        pixels: (0..count * 42).map(|i| pixel(i) as u8).collect(),
+        labels: (0..count).map(|i| (i % 3) as u16).collect(),
+        class_names: ["one", "two", "three"].map(String::from).into(),
+    }
 }
 
 struct Net {

@@ -185,7 +185,7 @@ fn fuzz(context: &Context, target: &str) -> Result<String, Failure> {
     std::fs::create_dir_all(&found).map_err(|e| Failure(format!("cannot create {}: {e}", found.display())))?;
     let seconds = context.fuzz_seconds;
     let folders = format!("target/fuzz-corpus/{target} target/fuzz-seeds/{target}");
-    let limits = format!("-max_total_time={seconds} -timeout=20 -max_len=65536 -print_final_stats=1");
+    let limits = format!("-max_total_time={seconds} -timeout=20 -max_len=65536 -print_final_stats=1 -verbosity=0");
     fuzzer.cargo("run", &format!("{target} {folders} -- {limits}"), &context.root).pass()?;
     Ok(format!("{seconds} s, {}", fuzzer.remark()))
 }
