@@ -1,3 +1,5 @@
+//! What a program takes of a microcontroller.
+
 use super::EmulateError;
 use crate::files;
 use object::read::elf::{ElfFile32, ProgramHeader};

@@ -1,4 +1,7 @@
+//! Images as files that devices read.
+
 use super::EmulateError;
+use crate::data::Dataset;
 use crate::files::{self, FileError};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +24,23 @@ pub struct TestImages {
 }
 
 impl TestImages {
+    /// The first `count` images of a data set, or all if it has fewer.
+    ///
+    /// # Errors
+    /// [`EmulateError::Images`] if they are larger than 65,535 pixels in a direction.
+    pub fn first(dataset: &Dataset, count: usize) -> Result<Self, EmulateError> {
+        let too_large = |_| EmulateError::Images("they are too large");
+        let [channels, height, width] = dataset.dims;
+        let count = count.min(dataset.len());
+        Ok(Self {
+            height: height.try_into().map_err(too_large)?,
+            width: width.try_into().map_err(too_large)?,
+            channels: channels.try_into().map_err(too_large)?,
+            pixels: dataset.pixels[..count * channels * height * width].to_vec(),
+            labels: dataset.labels[..count].to_vec(),
+        })
+    }
+
     /// Number of images.
     pub fn count(&self) -> usize {
         self.labels.len()

@@ -1,3 +1,5 @@
+//! The lines by which the programs of `firmware-examples` tell what they computed.
+
 use super::{Device, DeviceRun, EmulateError};
 use std::process::Output;
 

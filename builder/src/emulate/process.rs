@@ -1,3 +1,5 @@
+//! Processes that are not waited for without end.
+
 use super::EmulateError;
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};

@@ -1,3 +1,5 @@
+//! Compilers and emulators, found or named with the command that brings them.
+
 use super::Device;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

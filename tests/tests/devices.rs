@@ -1,0 +1,104 @@
+//! Packed models on emulated devices: every layer's bytes equal the host's.
+//!
+//! These tests need QEMU and compilers for the devices, so `cargo test` lists them as ignored and `cargo xtask test`
+//! runs them. Where something is missing they fail and say what.
+
+use skipstone_builder::data::{self, Dataset, Spec, Split};
+use skipstone_builder::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
+use skipstone_builder::pack::{Options, Target, quantize};
+use skipstone_builder::{simulate, zoo};
+use std::path::Path;
+
+/// A ResNet-8 for the digits, untrained, packed for `target`; its bytes and the digits.
+fn digits_model(arch: &str, target: Target) -> (Vec<u8>, Dataset) {
+    let spec: Spec = "digits".parse().unwrap();
+    let digits = data::load(&spec, Split::Test).unwrap();
+    let options =
+        zoo::Options { input: Some(spec.dims()), classes: Some(spec.classes()), seed: 7, ..Default::default() };
+    let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &options).unwrap(), 7);
+    graph.metadata.normalization = Some(spec.normalization());
+    let stone = quantize(&graph, &digits, &Options { target }).unwrap().stone;
+    (stone, digits)
+}
+
+fn run(device: Device, stone: &[u8], images: &TestImages) -> Result<DeviceRun, EmulateError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.stone");
+    std::fs::write(&path, stone).unwrap();
+    emulate::run(device, &path, images)
+}
+
+/// Runs `count` digits and compares scores and all layers with the host's engine.
+fn assert_equals_host(device: Device, arch: &str, target: Target, count: usize) -> DeviceRun {
+    let (stone, digits) = digits_model(arch, target);
+    let run = run(device, &stone, &TestImages::first(&digits, count).unwrap()).unwrap();
+    assert_eq!(run.labels.len(), count);
+    for index in 0..count {
+        let trace = simulate::trace(&stone, digits.image(index)).unwrap();
+        assert_eq!(run.scores[index], trace.scores, "image {index}");
+        let layers = trace.nodes.iter().zip(&run.layer_checksums[index]);
+        assert_eq!(run.layer_checksums[index].len(), trace.nodes.len());
+        for (node, &checksum) in layers {
+            assert_eq!(checksum, node.checksum, "image {index}, node {}", node.name);
+        }
+    }
+    run
+}
+
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn cortex_m4_equals_the_host() {
+    for arch in ["resnet8", "resnet20", "plain20"] {
+        let run = assert_equals_host(Device::CortexM4, arch, Target::CortexM, 5);
+        assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("cortex_m", &["conv_2x3_smlad".to_owned()][..]));
+        let instructions = run.instructions_per_inference.unwrap();
+        assert!((100_000..30_000_000).contains(&instructions), "{arch}: {instructions}");
+        assert!(run.ram_bytes.unwrap() > run.arena_bytes && run.flash_bytes.unwrap() > 50_000, "{run:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn cortex_m4_runs_weights_that_every_program_reads() {
+    let run = assert_equals_host(Device::CortexM4, "resnet8", Target::Generic, 3);
+    assert_eq!(run.kernels, ["conv_4x2_portable"]);
+}
+
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
+    let run = assert_equals_host(Device::CortexM3, "resnet8", Target::Generic, 3);
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("portable", &["conv_4x2_portable".to_owned()][..]));
+    let (stone, digits) = digits_model("resnet8", Target::CortexM);
+    let error = self::run(Device::CortexM3, &stone, &TestImages::first(&digits, 1).unwrap()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the program on Cortex-M3 failed: the weights of node 0 are laid out for another"),
+        "{error}"
+    );
+}
+
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn aarch64_equals_the_host() {
+    for arch in ["resnet8", "resnet20"] {
+        let run = assert_equals_host(Device::CortexA72, arch, Target::Neon, 5);
+        assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("neon", &["conv_4x4_neon".to_owned()][..]));
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn what_a_device_cannot_run_is_one_line() {
+    let (mut stone, digits) = digits_model("resnet8", Target::CortexM);
+    let images = TestImages::first(&digits, 1).unwrap();
+    let wide = TestImages { width: 4, height: 16, ..images.clone() };
+    let error = run(Device::CortexM4, &stone, &wide).unwrap_err().to_string();
+    assert!(error.ends_with("SKIPSTONE_IMAGES: images of [16, 4, 1] where the model takes [8, 8, 1]"), "{error}");
+    stone[300] ^= 1;
+    for device in [Device::CortexM4, Device::CortexA72] {
+        let error = run(device, &stone, &images).unwrap_err().to_string();
+        assert!(error.contains("damaged: checksum") && !error.contains('\n'), "{error}");
+    }
+    let error = emulate::run(Device::CortexM4, Path::new("absent.stone"), &images).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read absent.stone: "), "{error}");
+}
