@@ -193,3 +193,94 @@ impl Strings {
         Ok(first)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Dataset;
+    use crate::quant::QuantError;
+    use crate::quant::fixtures::{Net, random_graph, random_images};
+    use skipstone_onnx::{Conv, Graph, Op};
+    use skipstone_runtime::format::records::WeightKind;
+    use skipstone_runtime::schedule::Network;
+
+    fn refusal(graph: &Graph) -> String {
+        quantize(graph, &random_images(graph, 1, 1), &Options::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_packed_model_says_what_it_is() {
+        let mut graph = random_graph(4);
+        graph.metadata.command = Some("skipstone train".into());
+        let images = random_images(&graph, 2, 4);
+        graph.metadata.class_names = images.class_names.clone();
+        let quantized = quantize(&graph, &images, &Options { target: Target::CortexM }).unwrap();
+        let bytes = AlignedBytes::copy(&quantized.stone);
+        let model = Model::from_bytes(bytes.as_slice()).unwrap();
+        assert_eq!(model.class_names().collect::<Vec<_>>(), images.class_names);
+        assert!(model.provenance().ends_with("random (skipstone train)"), "{}", model.provenance());
+        let normalization = graph.metadata.normalization.as_ref().unwrap();
+        let expected: Vec<(f32, f32)> = normalization.mean.iter().copied().zip(normalization.std.clone()).collect();
+        assert_eq!(model.normalization().collect::<Vec<_>>(), expected);
+        assert_eq!(model.header().macs, graph.macs());
+        assert_eq!(model.arena_len(), quantized.report.arena_bytes);
+        let weights: u32 = model.nodes().map(|node| node.weights_len).sum();
+        assert_eq!(weights as usize, quantized.report.weights_bytes);
+        let kinds = model.nodes().filter(|node| node.weights_len > 0).map(|node| (node.groups, node.weight_kind));
+        assert!(kinds.into_iter().all(|(groups, kind)| (groups == 1) == (kind == WeightKind::Pairs as u8)));
+        let names = qnames(&quantized.qgraph);
+        assert_eq!(model.nodes().map(|node| model.string(node.name)).collect::<Vec<_>>(), names);
+        assert_eq!(model.tensor(model.header().input.into()).channels as usize, images.dims[0]);
+    }
+
+    fn qnames(qgraph: &QGraph) -> Vec<&str> {
+        qgraph.nodes.iter().map(|node| node.name.as_str()).collect()
+    }
+
+    #[test]
+    fn bad_calibration_is_refused() {
+        let graph = random_graph(4);
+        let images = random_images(&graph, 2, 4);
+        let none = Dataset { pixels: Vec::new(), labels: Vec::new(), ..images.clone() };
+        let error = quantize(&graph, &none, &Options::default()).unwrap_err();
+        assert!(matches!(error, PackError::Quant(QuantError::NoImages)));
+        let mut other = images.clone();
+        other.dims.swap(0, 1);
+        let error = quantize(&graph, &other, &Options::default()).unwrap_err();
+        assert!(matches!(error, PackError::Quant(QuantError::ImageDims { .. })));
+    }
+
+    #[test]
+    fn class_names_must_be_as_many_as_scores() {
+        let mut graph = random_graph(4);
+        graph.metadata.class_names = vec!["only one".into()];
+        assert!(refusal(&graph).ends_with("scores and 1 class names"));
+    }
+
+    #[test]
+    fn channels_that_cannot_be_padded_are_named() {
+        let mut net = Net::new(1, [3, 5, 5]);
+        let pooled = net.push(Op::GlobalAveragePool, &[net.input()]);
+        let flat = net.push(Op::Flatten, &[pooled]);
+        let graph = net.builder.finish(flat).unwrap();
+        assert!(refusal(&graph).contains("(GlobalAveragePool): it reads the image, whose 3 channels"));
+
+        let mut net = Net::new(1, [3, 5, 5]);
+        let x = net.conv(net.input(), 6, Conv::square(1, 1, 0), true);
+        let x = net.conv(x, 6, Conv { groups: 2, ..Conv::square(3, 1, 1) }, true);
+        assert!(refusal(&net.head(x, 2)).contains("6 to 6 channels in 2 groups cannot be padded"));
+
+        let mut net = Net::new(1, [3, 5, 5]);
+        let x = net.conv(net.input(), 3, Conv::square(3, 1, 1), true);
+        let sum = net.push(Op::Add, &[x, net.input()]);
+        assert!(refusal(&net.head(sum, 2)).contains("it adds the image, whose 3 channels"));
+    }
+
+    #[test]
+    fn numbers_too_large_for_the_format_are_named() {
+        let mut net = Net::new(1, [1, 300, 3]);
+        let x = net.conv(net.input(), 4, Conv { kernel: [280, 1], ..Conv::square(1, 1, 0) }, true);
+        let error = refusal(&net.head(x, 2));
+        assert!(error.contains("kernel height is 280, a packed model holds at most 255"), "{error}");
+    }
+}

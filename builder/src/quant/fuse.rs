@@ -202,3 +202,114 @@ impl<'g> Fusion<'g> {
 fn unsupported(node: &Node, reason: impl Into<String>) -> QuantError {
     QuantError::Unsupported { node: node.name.clone(), op: node.op.name(), reason: reason.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::fixtures::Net;
+    use skipstone_onnx::{Conv, Pad, Slice};
+
+    fn steps(graph: &Graph) -> Vec<(String, StepOp, Option<String>, bool)> {
+        let name = |id: ValueId| graph.value(id).name.clone();
+        let fused = fuse(graph).unwrap();
+        fused.steps.iter().map(|s| (s.node.name.clone(), s.op.clone(), s.operand.map(name), s.relu)).collect()
+    }
+
+    fn refusal(net: Net, last: ValueId) -> String {
+        fuse(&net.head(last, 2)).unwrap_err().to_string()
+    }
+
+    fn half(dims: [usize; 3]) -> Op {
+        Op::Slice(Slice { start: [0; 3], end: dims, step: [1, 2, 2] })
+    }
+
+    #[test]
+    fn the_last_convolution_takes_the_sum_over_and_runs_where_it_stood() {
+        let mut net = Net::new(1, [4, 6, 6]);
+        let image = net.input();
+        let x = net.conv(image, 4, Conv::square(3, 1, 1), true);
+        let x = net.relu(x);
+        let main = net.conv(x, 8, Conv::square(3, 2, 1), true);
+        // The shortcut stands behind the convolution that needs it.
+        let slice = net.push(half([4, 6, 6]), &[x]);
+        let pad = net.push(Op::Pad(Pad { before: [4, 0, 0], after: [0; 3] }), &[slice]);
+        let sum = net.push(Op::Add, &[main, pad]);
+        let out = net.relu(sum);
+        let graph = net.head(out, 2);
+        let steps = steps(&graph);
+        let (conv, shortcut) = (&graph.nodes()[2].name, &graph.nodes()[4]);
+        assert_eq!(steps[1].1, StepOp::Shortcut { stride: [2, 2], channels_before: 4 });
+        assert_eq!(steps[1].0, shortcut.name);
+        let operand = Some(graph.value(shortcut.output).name.clone());
+        assert_eq!(steps[2], (conv.clone(), StepOp::Conv, operand, true));
+    }
+
+    #[test]
+    fn a_sum_of_two_convolutions_joins_the_later_one() {
+        let mut net = Net::new(1, [4, 6, 6]);
+        let image = net.input();
+        let a = net.conv(image, 4, Conv::square(1, 1, 0), true);
+        let b = net.conv(image, 4, Conv::square(1, 1, 0), true);
+        let sum = net.push(Op::Add, &[a, b]);
+        let graph = net.head(sum, 2);
+        let steps = steps(&graph);
+        assert_eq!((&steps[1].0, &steps[1].2), (&graph.nodes()[1].name, &Some(graph.value(a).name.clone())));
+        assert!(!steps[1].3);
+    }
+
+    #[test]
+    fn a_sum_that_no_convolution_can_take_over_stays() {
+        let mut net = Net::new(1, [4, 6, 6]);
+        let image = net.input();
+        let a = net.conv(image, 4, Conv::square(1, 1, 0), true);
+        // Read twice: by the sum and by what comes after it.
+        let b = net.conv(a, 4, Conv::square(1, 1, 0), true);
+        let b = net.relu(b);
+        let first = net.push(Op::Add, &[a, b]);
+        let first = net.relu(first);
+        let second = net.push(Op::Add, &[first, a]);
+        let graph = net.head(second, 2);
+        let sums: Vec<_> = steps(&graph).into_iter().filter(|step| step.1 == StepOp::Add).collect();
+        assert_eq!(sums.len(), 2);
+        assert_eq!((sums[0].3, sums[1].3), (true, false));
+    }
+
+    #[test]
+    fn what_has_no_integer_form_is_named() {
+        let mut net = Net::new(1, [4, 6, 6]);
+        let x = net.norm(net.input());
+        assert!(refusal(net, x).contains("(BatchNormalization): it must be folded"));
+
+        let mut net = Net::new(1, [4, 6, 6]);
+        let x = net.relu(net.input());
+        assert!(refusal(net, x).contains("(Relu): nothing is computed before it"));
+
+        let mut net = Net::new(1, [4, 6, 6]);
+        let a = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
+        let b = net.relu(a);
+        let sum = net.push(Op::Add, &[a, b]);
+        assert!(refusal(net, sum).contains("(Relu): its operand is read by other nodes too"));
+
+        let mut net = Net::new(1, [4, 6, 6]);
+        let x = net.push(half([4, 6, 6]), &[net.input()]);
+        let x = net.relu(x);
+        assert!(refusal(net, x).contains("(Relu): it follows a shortcut"));
+
+        let mut net = Net::new(1, [4, 6, 6]);
+        let crop = Op::Slice(Slice { start: [0, 1, 0], end: [4, 6, 6], step: [1, 1, 1] });
+        let x = net.push(crop, &[net.input()]);
+        assert!(refusal(net, x).contains("(Slice): only a slice of every n-th row"));
+
+        let mut net = Net::new(1, [4, 6, 6]);
+        let x = net.push(Op::Pad(Pad { before: [0, 1, 1], after: [0, 1, 1] }), &[net.input()]);
+        assert!(refusal(net, x).contains("(Pad): only a padding of channels"));
+    }
+
+    #[test]
+    fn a_network_must_compute_its_scores() {
+        let mut builder = skipstone_onnx::GraphBuilder::new("net", "image", [2, 1, 1]).unwrap();
+        let flat = builder.push("flat", Op::Flatten, &[builder.input()]).unwrap();
+        let error = fuse(&builder.finish(flat).unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("node `flat`") && error.contains("the scores are the image itself"), "{error}");
+    }
+}
