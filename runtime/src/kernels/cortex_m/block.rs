@@ -1,0 +1,277 @@
+//! Blocks of two output channels and one to three pixels, in assembly: the inner loop needs all fourteen registers, more
+//! than `asm!` may use.
+
+use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
+use crate::kernels::ConvRow;
+use core::arch::naked_asm;
+
+/// How a convolution walks its rows, in bytes. The assembly reads the fields by their order.
+#[repr(C)]
+pub(super) struct Shape {
+    /// From a pixel's run to that of the next pixel.
+    pixel_step: u32,
+    /// Weights of two output channels in one kernel row.
+    weights_row: u32,
+    /// From the end of a run, rounded up to 4 elements, to the same pixel's run in the next row.
+    row_gap: u32,
+    /// Weights of two output channels.
+    weights_len: u32,
+}
+
+impl Shape {
+    /// The shape of a row that is in bounds.
+    pub(super) fn new(row: &ConvRow<'_, i16>) -> Self {
+        let run = row.run().next_multiple_of(4);
+        Self {
+            pixel_step: 2 * row.pixel_step() as u32,
+            weights_row: 2 * run as u32,
+            // Not walked, and of any value, where the kernel has one row.
+            row_gap: row.row_len.wrapping_sub(run).wrapping_mul(2) as u32,
+            weights_len: (2 * run * row.kernel_h) as u32,
+        }
+    }
+}
+
+/// How sums become outputs. The assembly reads the fields by their order.
+#[repr(C)]
+struct Outputs {
+    /// Of the two channels.
+    requant: *const Requant,
+    /// The first channel of the first pixel; holds the residual operand.
+    out: *mut i8,
+    /// Bytes from a pixel to the next.
+    step: usize,
+    /// Smallest output, in both halfwords.
+    lo: u32,
+    /// Largest output, in both halfwords.
+    hi: u32,
+    /// Multiplier of the residual operand, 0 without one.
+    multiplier: i32,
+}
+
+/// `value` in both halfwords.
+#[inline(always)]
+fn twice(value: i8) -> u32 {
+    u32::from(i16::from(value) as u16) * 0x0001_0001
+}
+
+macro_rules! blocks {
+    ($($name:ident, $pixels:literal, $assembly:ident;)*) => {$(
+        /// Makes the outputs of two channels, from `first`, of the block's pixels, from `x`, of a row whose shape
+        /// `shape` is.
+        ///
+        /// # Panics
+        /// If the row has no such pixels or channels.
+        #[inline(always)]
+        pub(super) fn $name(shape: &Shape, row: &mut ConvRow<'_, i16>, first: usize, x: usize) {
+            let channels = row.channels_out();
+            let weights = &row.weights[first / 2 * shape.weights_len as usize..][..shape.weights_len as usize];
+            let pixels = &row.rows[x * row.pixel_step()..];
+            let outputs = Outputs {
+                requant: row.requant[first..first + 2].as_ptr(),
+                out: row.out[x * channels + first..][..($pixels - 1) * channels + 2].as_mut_ptr(),
+                step: channels,
+                lo: twice(row.lo),
+                hi: twice(row.hi),
+                multiplier: row.residual.unwrap_or(0),
+            };
+            // SAFETY: the weights, the constants and the outputs that the assembly reads and writes were just sliced.
+            // The pixels that it reads, up to whole groups of four elements in each kernel row, end inside of the rows
+            // because the row is in bounds and `x + $pixels` is at most its width, as the outputs' slice shows.
+            unsafe { $assembly(weights.as_ptr(), pixels.as_ptr(), shape, &outputs) };
+        }
+    )*};
+}
+blocks! {
+    block_1, 1, conv_2x1;
+    block_2, 2, conv_2x2;
+    block_3, 3, conv_2x3;
+}
+
+// r0 weights, r1 pixels, r2 pixel step, r3 and r12 the weights of channels A and B, lr r4 r5 the pixels' elements,
+// r6..r11 the sums. On the stack: 0 end of the row's weights in whole sixteens of elements, 4 end of the row's weights,
+// 8 bytes of weights in a row, 12 gap, 16 end of all weights, 20 outputs, 24 bytes from an output pixel to the next.
+macro_rules! conv {
+    ($(#[$doc:meta])* $name:ident, loads: [$($load:literal),*], products: [$($product:literal),*],
+     sums: [$([$a:literal, $b:literal]),*]) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// `weights` must be readable for `shape.weights_len` bytes, `pixels` for all runs that `shape` walks, and
+        /// `outputs` must point to constants of two channels and to two outputs of each pixel.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            weights: *const i8,
+            pixels: *const i16,
+            shape: *const Shape,
+            outputs: *const Outputs,
+        ) {
+            naked_asm!(
+                // Two elements of the run.
+                ".macro skipstone_step",
+                "ldr r3, [r0], #4",
+                $($load,)*
+                "ldr lr, [r1], #4",
+                "sxtb16 r12, r3, ror #8",
+                "sxtb16 r3, r3",
+                $($product,)*
+                ".endm",
+                // r0 and r1 c, r2 m, r3 the shift of the high word, r12 multiplier, lr outputs.
+                ".macro skipstone_constants channel",
+                "ldr lr, [sp, #20]",
+                "ldr r4, [lr]",
+                "ldr r12, [lr, #20]",
+                "ldrd r0, r1, [r4, #16 * \\channel]",
+                "ldrd r2, r3, [r4, #16 * \\channel + 8]",
+                "sub r3, r3, #{shift_min}",
+                ".endm",
+                ".macro skipstone_round sum",
+                "mov r4, r0",
+                "mov r5, r1",
+                "smlal r4, r5, \\sum, r2",
+                "asr \\sum, r5, r3",
+                ".endm",
+                ".macro skipstone_round_residual sum, channel",
+                "mov r4, r0",
+                "mov r5, r1",
+                "smlal r4, r5, \\sum, r2",
+                "ldrsb \\sum, [lr, #\\channel]",
+                "lsl \\sum, \\sum, #{operand_shift}",
+                "smlal r4, r5, \\sum, r12",
+                "asr \\sum, r5, r3",
+                "ldr r4, [sp, #24]",
+                "add lr, lr, r4",
+                ".endm",
+                // Clamps both channels of a pixel at once: SEL takes a halfword of its first operand where the
+                // difference before it was not negative.
+                ".macro skipstone_put a, b",
+                "ssat \\a, #16, \\a",
+                "ssat \\b, #16, \\b",
+                "pkhbt \\a, \\a, \\b, lsl #16",
+                "ssub16 r4, \\a, r2",
+                "sel \\a, \\a, r2",
+                "ssub16 r4, \\a, r3",
+                "sel \\a, r3, \\a",
+                "lsr \\b, \\a, #16",
+                "strb \\b, [r0, #1]",
+                "strb \\a, [r0]",
+                "add r0, r0, r1",
+                ".endm",
+                "push {{r4-r11, lr}}",
+                "sub sp, sp, #28",
+                "str r3, [sp, #20]",
+                "ldr r4, [r3, #8]",
+                "str r4, [sp, #24]",
+                "ldr r4, [r2, #4]",
+                "str r4, [sp, #8]",
+                "ldr r5, [r2, #8]",
+                "str r5, [sp, #12]",
+                "ldr r5, [r2, #12]",
+                "add r5, r5, r0",
+                "str r5, [sp, #16]",
+                "ldr r2, [r2]",
+                $(concat!("mov ", $a, ", #0"), concat!("mov ", $b, ", #0"),)*
+                "cmp r0, r5",
+                "beq 7f",
+                // A kernel row.
+                "2:",
+                "ldr r4, [sp, #8]",
+                "add r5, r0, r4",
+                "str r5, [sp, #4]",
+                "bic r4, r4, #31",
+                "add r5, r0, r4",
+                "str r5, [sp]",
+                "cmp r0, r5",
+                "beq 4f",
+                // Sixteen elements of the run.
+                "3:",
+                "skipstone_step",
+                "skipstone_step",
+                "skipstone_step",
+                "skipstone_step",
+                "skipstone_step",
+                "skipstone_step",
+                "skipstone_step",
+                "skipstone_step",
+                "ldr lr, [sp]",
+                "cmp r0, lr",
+                "bne 3b",
+                // Four elements.
+                "4:",
+                "ldr lr, [sp, #4]",
+                "cmp r0, lr",
+                "beq 6f",
+                "5:",
+                "skipstone_step",
+                "skipstone_step",
+                "ldr lr, [sp, #4]",
+                "cmp r0, lr",
+                "bne 5b",
+                "6:",
+                "ldr r4, [sp, #12]",
+                "ldr r5, [sp, #16]",
+                "add r1, r1, r4",
+                "cmp r0, r5",
+                "bne 2b",
+                // Sums to outputs.
+                "7:",
+                "skipstone_constants 0",
+                "cmp r12, #0",
+                "bne 8f",
+                $(concat!("skipstone_round ", $a),)*
+                "skipstone_constants 1",
+                $(concat!("skipstone_round ", $b),)*
+                "b 9f",
+                "8:",
+                "ldr lr, [lr, #4]",
+                $(concat!("skipstone_round_residual ", $a, ", 0"),)*
+                "skipstone_constants 1",
+                "ldr lr, [lr, #4]",
+                $(concat!("skipstone_round_residual ", $b, ", 1"),)*
+                "9:",
+                "ldr lr, [sp, #20]",
+                "ldrd r0, r1, [lr, #4]",
+                "ldrd r2, r3, [lr, #12]",
+                $(concat!("skipstone_put ", $a, ", ", $b),)*
+                "add sp, sp, #28",
+                "pop {{r4-r11, pc}}",
+                ".purgem skipstone_step",
+                ".purgem skipstone_constants",
+                ".purgem skipstone_round",
+                ".purgem skipstone_round_residual",
+                ".purgem skipstone_put",
+                shift_min = const SHIFT_MIN,
+                operand_shift = const OPERAND_SHIFT,
+            )
+        }
+    };
+}
+
+conv! {
+    /// Two channels, three pixels: 12 multiply-accumulates in 12 instructions.
+    conv_2x3,
+    loads: ["ldr r4, [r1, r2]", "ldr r5, [r1, r2, lsl #1]"],
+    products: [
+        "smlad r6, r3, lr, r6", "smlad r7, r12, lr, r7", "smlad r8, r3, r4, r8",
+        "smlad r9, r12, r4, r9", "smlad r10, r3, r5, r10", "smlad r11, r12, r5, r11"
+    ],
+    sums: [["r6", "r7"], ["r8", "r9"], ["r10", "r11"]]
+}
+
+conv! {
+    /// Two channels, two pixels: 8 multiply-accumulates in 9 instructions.
+    conv_2x2,
+    loads: ["ldr r4, [r1, r2]"],
+    products: [
+        "smlad r6, r3, lr, r6", "smlad r7, r12, lr, r7", "smlad r8, r3, r4, r8", "smlad r9, r12, r4, r9"
+    ],
+    sums: [["r6", "r7"], ["r8", "r9"]]
+}
+
+conv! {
+    /// Two channels, one pixel: 4 multiply-accumulates in 6 instructions.
+    conv_2x1,
+    loads: [],
+    products: ["smlad r6, r3, lr, r6", "smlad r7, r12, lr, r7"],
+    sums: [["r6", "r7"]]
+}
