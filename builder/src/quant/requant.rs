@@ -111,10 +111,9 @@ pub fn pixel(mean: f32, std: f32, scale: f32, zero_point: i8) -> Option<Requant>
     let at_shift = |s: u32| {
         let m = integer(multiplier, s)?;
         let shifted = (constant * power_of_two(s)).round();
-        if !(shifted.abs() < power_of_two(63 - HEADROOM_BITS)) {
-            return Err(SUM);
-        }
-        finish(m, s, shifted as i128, bound)
+        // False for a NaN, too.
+        let fits = shifted.abs() < power_of_two(63 - HEADROOM_BITS);
+        if fits { finish(m, s, shifted as i128, bound) } else { Err(SUM) }
     };
     descend(at_shift).ok()
 }
@@ -183,7 +182,7 @@ mod tests {
         let requant = requants(&[channel], None, -3).unwrap().channels[0];
         assert_eq!(requant.s, 39);
         assert_eq!(requant.m, 1_374_389_535);
-        assert_eq!(requant.c, 1340 * 1_374_389_535 - 3 * (1 << 39) + (1 << 38));
+        assert_eq!(requant.c, 467_292_442_180);
         // (4660 + 1340) / 400 - 3 = 12; half a step more rounds up, a unit less does not.
         assert_eq!(requant.apply(4660, -128, 127), 12);
         assert_eq!(requant.apply(4860, -128, 127), 13);
