@@ -6,6 +6,9 @@
 //! differ in the last bits between processors whose vectors have different widths.
 //!
 //! Everything runs in the current rayon pool.
+//!
+//! To add an operator: its variant in [`skipstone_onnx::Op`], a file under `ops/` with `forward`, which records the
+//! backward closure, and a finite-difference check, and its line in `ops::forward`.
 
 mod kernels;
 pub mod loss;
@@ -31,8 +34,11 @@ const INFER_IMAGES: usize = 8;
 pub fn infer(graph: &Graph, images: &Tensor) -> Tensor {
     check_dims(graph, images);
     let classes = graph.value(graph.output()).dims[0];
-    let image = images.data().len() / images.batch().max(1);
     let mut scores = Tensor::zeros([images.batch(), classes]);
+    if images.batch() == 0 {
+        return scores;
+    }
+    let image = images.data().len() / images.batch();
     let pool = Pool::default();
     scores
         .data_mut()
@@ -54,7 +60,7 @@ pub fn infer(graph: &Graph, images: &Tensor) -> Tensor {
 /// result in order.
 ///
 /// # Panics
-/// If the images' dimensions are not those of the graph's input.
+/// If there are no images, or their dimensions are not those of the graph's input.
 pub fn observe(graph: &Graph, images: &Tensor, visit: &mut dyn FnMut(ValueId, &Tensor)) {
     check_dims(graph, images);
     tape::evaluate(graph, images.clone(), &Pool::default(), visit);
@@ -75,3 +81,46 @@ fn check_dims(graph: &Graph, images: &Tensor) {
 
 /// A tensor that several holders read; whoever holds it alone may overwrite it.
 type Shared = Arc<Tensor>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Spec, Split, load};
+    use crate::zoo;
+
+    fn resnet8() -> (Graph, Tensor) {
+        let options = zoo::Options { input: Some([1, 8, 8]), seed: 1, ..zoo::Options::default() };
+        let spec: Spec = "digits".parse().unwrap();
+        let indices: Vec<usize> = (0..19).collect();
+        let images = load(&spec, Split::Test).unwrap().batch(&indices, &spec.normalization());
+        (zoo::build("resnet8", &options).unwrap(), images)
+    }
+
+    #[test]
+    fn scores_of_an_image_do_not_depend_on_the_others() {
+        let (graph, images) = resnet8();
+        let scores = infer(&graph, &images);
+        assert_eq!(scores.dims(), [19, 10]);
+        for index in [0, 7, 8, 18] {
+            let one = Tensor::new([1, 8, 8, 1], images.image(index).to_vec());
+            assert_eq!(infer(&graph, &one).data(), scores.image(index));
+        }
+        assert_eq!(infer(&graph, &Tensor::zeros([0, 8, 8, 1])).dims(), [0, 10]);
+    }
+
+    #[test]
+    fn observe_shows_every_activation_once_and_ends_in_the_scores() {
+        let (graph, images) = resnet8();
+        let mut seen = Vec::new();
+        let mut last = None;
+        observe(&graph, &images, &mut |id, tensor| {
+            assert_eq!(tensor.dims()[1..], activation_dims(&graph, id));
+            seen.push(id);
+            last = Some(tensor.clone());
+        });
+        let expected: Vec<_> =
+            std::iter::once(graph.input()).chain(graph.nodes().iter().map(|node| node.output)).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(last, Some(infer(&graph, &images)));
+    }
+}

@@ -3,6 +3,7 @@
 use super::*;
 use crate::autograd::Tape;
 use crate::data::{Spec, Split, load};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ fn an_interrupted_run_ends_with_the_same_bytes() {
         assert_eq!(outcome.epochs, 2);
     }
     // A finished run can be resumed: nothing happens.
-    let outcome = train(job(&folders[0].1.path().to_path_buf(), true), &mut ()).unwrap();
+    let outcome = train(job(folders[0].1.path(), true), &mut ()).unwrap();
     assert!(results(folders[0].1.path()) == expected);
     assert_eq!(outcome.best.metadata.class_names.len(), 10);
     assert_eq!(outcome.best.metadata.normalization, Some(spec().normalization()));
@@ -203,4 +204,35 @@ fn steps_do_not_depend_on_the_number_of_threads() {
     let one = gradients(1);
     assert_eq!(one.len(), 8);
     assert!(one == gradients(2) && one == gradients(5));
+}
+
+/// ResNet-8 on photographs: 60 steps must bring the loss well below that of guessing, 2.303.
+#[test]
+fn loss_falls_on_cifar10() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/cifar10/cifar-10-batches-bin");
+    if !folder.is_dir() {
+        // Past the capture of the test harness: a skipped test is not silent.
+        let _ = writeln!(std::io::stderr(), "skipped loss_falls_on_cifar10: ../shared/data/cifar10 is not here");
+        return;
+    }
+    let spec: Spec = format!("cifar10:{}", folder.display()).parse().unwrap();
+    let set = load(&spec, Split::Train).unwrap();
+    let config = Config { batch: 64, epochs: 1, warmup: 0.0, ..Config::new("resnet8", &spec) };
+    let options = crate::zoo::Options { seed: 1, ..Default::default() };
+    let mut graph = crate::zoo::build("resnet8", &options).unwrap();
+    let (mut sgd, mut tape) = (sgd::Sgd::new(&graph, &config), Tape::new());
+    let normalization = spec.normalization();
+    let losses: Vec<f64> = std::thread::scope(|scope| {
+        let feed = feed::feed(scope, &set, &config, &normalization, 0, 0);
+        feed.iter()
+            .take(60)
+            .map(|batch| {
+                let step = tape.step(&mut graph, batch.images, &batch.labels, 0.0);
+                sgd.step(&mut graph, &tape, 0.1);
+                step.loss
+            })
+            .collect()
+    });
+    let last = losses[50..].iter().sum::<f64>() / 10.0;
+    assert!(last < 1.95, "{losses:?}");
 }

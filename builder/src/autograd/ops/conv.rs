@@ -300,7 +300,7 @@ impl<'g> Shape<'g> {
     /// Calls `work` with one group of the result's gradient, its channels padded to whole blocks.
     fn with_blocks<R>(&self, grad: &[f32], group: usize, work: impl FnOnce(&[f32]) -> R) -> R {
         let count = self.outputs_per_group();
-        if self.conv.groups == 1 && count % BLOCK == 0 {
+        if self.conv.groups == 1 && count.is_multiple_of(BLOCK) {
             return work(grad);
         }
         let padded = count.next_multiple_of(BLOCK);
