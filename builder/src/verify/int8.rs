@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use skipstone_onnx::extract::extract;
 use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
+use std::collections::HashSet;
 
 /// An int8 tensor that exists in our engine and, quantized, in the QDQ file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +97,10 @@ impl Int8Check {
         }
         let layers = layers
             .into_iter()
-            .map(|layer| {
+            .map(|mut layer| {
+                // A tensor added to itself is one input.
+                let mut seen = HashSet::new();
+                layer.inputs.retain(|&index| seen.insert(index));
                 let inputs: Vec<ValueInfoProto> = layer.inputs.iter().map(|&i| value_info(&tensors[i])).collect();
                 let part = extract(&model, &inputs, value_info(&tensors[layer.output]))
                     .map_err(|source| VerifyError::Extract { layer: layer.name.clone(), source })?;

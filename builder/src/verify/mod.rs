@@ -80,6 +80,16 @@ mod tests {
         assert_eq!(argmax(&[3]), 0);
     }
 
+    #[cfg(not(feature = "tract"))]
+    #[test]
+    fn without_tract_every_comparison_says_so() {
+        use crate::tensor::Tensor;
+        use skipstone_onnx::proto::{GraphProto, ModelProto};
+        let bytes = ModelProto::new(GraphProto::default(), 17).to_bytes();
+        let error = float_scores(&bytes, &Tensor::zeros([1, 2, 2, 3])).unwrap_err();
+        assert!(matches!(error, VerifyError::WithoutTract) && error.to_string().contains("--features tract"));
+    }
+
     #[test]
     fn channels_move_in_front() {
         // Two images of 1x2 pixels with 3 channels.

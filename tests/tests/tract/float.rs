@@ -2,6 +2,7 @@
 
 use crate::naive;
 use proptest::prelude::*;
+use skipstone_builder::autograd::infer;
 use skipstone_builder::tensor::Tensor as Batch;
 use skipstone_builder::verify;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, Op, Pad, Slice, Tensor, ValueId, export, import};
@@ -120,16 +121,20 @@ proptest! {
         let scores: Vec<f32> =
             images.iter().flat_map(|image| naive::scores(&graph, image)).map(|score| score as f32).collect();
         let spread = scores.iter().fold(f32::MIN, |a, &b| a.max(b)) - scores.iter().fold(f32::MAX, |a, &b| a.min(b));
+        let images = channels_last(&images, shape.image);
 
         let batch = if any_batch { export::Batch::Any } else { export::Batch::One };
         let bytes = export::export(&graph, batch);
         prop_assert_eq!(&import::import(&bytes).unwrap(), &graph);
-        let agreement =
-            verify::float(&bytes, &channels_last(&images, shape.image), &Batch::new([3, 3], scores)).unwrap();
-        prop_assert!(
-            agreement.float_max_abs_diff <= 1e-4 * spread.max(1e-2),
-            "{:?}, scores spread over {}", agreement, spread
-        );
+        for agreement in [
+            verify::float(&bytes, &images, &Batch::new([3, 3], scores)).unwrap(),
+            verify::float(&bytes, &images, &infer(&graph, &images)).unwrap(),
+        ] {
+            prop_assert!(
+                agreement.float_max_abs_diff <= 1e-4 * spread.max(1e-2),
+                "{:?}, scores spread over {}", agreement, spread
+            );
+        }
     }
 }
 

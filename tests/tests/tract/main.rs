@@ -3,3 +3,4 @@
 mod float;
 mod int8;
 mod naive;
+mod networks;

@@ -1,0 +1,77 @@
+//! Whole networks of the zoo, untrained: quantized on smooth patterns, compared layer by layer.
+
+use skipstone_builder::autograd::infer;
+use skipstone_builder::data::Dataset;
+use skipstone_builder::pack::{Options, Quantized, quantize};
+use skipstone_builder::quant::quantized_name;
+use skipstone_builder::simulate;
+use skipstone_builder::tensor::Tensor;
+use skipstone_builder::verify::{self, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
+use skipstone_builder::zoo;
+use skipstone_onnx::export::{Batch, export};
+use skipstone_onnx::{Graph, Normalization};
+
+/// Smooth patterns, so that layers see more than an average grey.
+fn images(count: usize, dims: [usize; 3]) -> Dataset {
+    let [channels, height, width] = dims;
+    let mut pixels = Vec::new();
+    for image in 0..count {
+        for index in 0..height * width * channels {
+            let (channel, x, y) = (index % channels, index / channels % width, index / channels / width);
+            let phase = (image * (channel + 2)) as f32 * 0.7;
+            let wave = ((x * (image % 5 + 1)) as f32 * 0.4 + phase).sin() * ((y * (image % 3 + 1)) as f32 * 0.3).cos();
+            let grain = (index * 2_654_435_761usize.wrapping_mul(image + 1)) >> 7 & 31;
+            pixels.push((112.0 + 95.0 * wave) as u8 + grain as u8);
+        }
+    }
+    Dataset { dims, pixels, labels: vec![0; count], class_names: (0..10).map(|i| i.to_string()).collect() }
+}
+
+fn network(name: &str, dims: [usize; 3]) -> (Graph, Normalization) {
+    let options = zoo::Options { input: Some(dims), seed: 7, ..zoo::Options::default() };
+    let mut graph = zoo::with_nontrivial_statistics(zoo::build(name, &options).unwrap(), 11);
+    let normalization = Normalization { mean: vec![0.48; dims[0]], std: vec![0.25; dims[0]] };
+    graph.metadata.normalization = Some(normalization.clone());
+    (graph, normalization)
+}
+
+/// The engine's execution of all images against tract's of the QDQ file.
+fn compare(quantized: &Quantized, set: &Dataset, batch: &Tensor) -> Int8Agreement {
+    let Quantized { qgraph, stone, qdq, .. } = quantized;
+    let tensors = qgraph.tensors.iter().map(|t| TracedTensor { name: quantized_name(t), dims: t.dims.to_vec() });
+    let layers = qgraph.nodes.iter().map(|node| TracedLayer {
+        name: node.name.clone(),
+        inputs: [Some(node.input), node.operand].into_iter().flatten().collect(),
+        output: node.output,
+    });
+    let mut check = Int8Check::new(qdq, set.dims, tensors.collect(), layers.collect()).unwrap();
+    let mut made = vec![Vec::new(); qgraph.tensors.len()];
+    for index in 0..set.len() {
+        let trace = simulate::trace(stone, set.image(index)).unwrap();
+        made[qgraph.input].extend(trace.image);
+        for (node, traced) in qgraph.nodes.iter().zip(&trace.nodes) {
+            made[node.output].extend(traced.stripped(qgraph.tensors[node.output].dims[0]));
+        }
+    }
+    check.add(batch, &made).unwrap();
+    check.finish()
+}
+
+#[test]
+fn every_network_of_the_zoo_agrees_in_float_and_int8() {
+    for (name, dims) in [("resnet8", [3, 32, 32]), ("resnet20", [3, 16, 16]), ("plain20", [3, 16, 16])] {
+        let (graph, normalization) = network(name, dims);
+        let set = images(16, dims);
+        let batch = set.batch(&(0..set.len()).collect::<Vec<usize>>(), &normalization);
+        let float = verify::float(&export(&graph, Batch::Any), &batch, &infer(&graph, &batch)).unwrap();
+        assert!(float.float_max_abs_diff <= 1e-4, "{name}: {float:?}");
+        assert_eq!(float.float_top1_agreement, 1.0, "{name}");
+
+        let int8 = compare(&quantize(&graph, &set, &Options::default()).unwrap(), &set, &batch);
+        assert_eq!(int8.count, 16, "{name}");
+        assert!(int8.int8_exact_fraction >= 0.9999, "{name}: {int8:?}");
+        assert!(int8.int8_max_steps <= 1, "{name}: {int8:?}");
+        // Single steps feed on each other from layer to layer, most in a deep plain network: end to end the labels count.
+        assert_eq!(int8.int8_top1_agreement, 1.0, "{name}: {int8:?}");
+    }
+}
