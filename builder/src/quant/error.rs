@@ -44,6 +44,12 @@ pub enum QuantError {
         /// The value.
         name: String,
     },
+    /// An activation of a network that a packed model was not made from.
+    #[error("the packed model has no tensor `{name}`: it was made from another network")]
+    NoScale {
+        /// The value.
+        name: String,
+    },
     /// An operator without an integer form.
     #[error("node `{node}` ({op}): {reason}")]
     Unsupported {

@@ -25,6 +25,33 @@ const MARGIN: f64 = 1.0 + 1.0 / 65536.0;
 /// [`QuantError`] for operators without an integer form, parameters or activations that are not finite, an unknown or
 /// unusable normalization, and sums that could overflow.
 pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<QGraph, QuantError> {
+    lower_by(graph, &|value, smallest| {
+        let name = || graph.value(value).name.clone();
+        let range = ranges.get(value).ok_or(QuantError::NoImages)?;
+        if !(range.0.is_finite() && range.1.is_finite()) {
+            return Err(QuantError::NonFiniteActivation { name: name() });
+        }
+        let scale = f64::from(scale_of(range)).max(smallest) as f32;
+        Ok((scale, zero_point_of(range, scale)))
+    })
+}
+
+/// As [`lower`], with the scale and zero point that `scales` has for an activation's name: those of a packed model,
+/// to get its integers back from the network that it was made from.
+///
+/// # Errors
+/// As [`lower`], and [`QuantError::NoScale`] naming an activation that `scales` does not know.
+pub fn lower_with_scales(graph: &Graph, scales: &dyn Fn(&str) -> Option<(f32, i8)>) -> Result<QGraph, QuantError> {
+    lower_by(graph, &|value, _| {
+        let name = &graph.value(value).name;
+        scales(name).ok_or_else(|| QuantError::NoScale { name: name.clone() })
+    })
+}
+
+/// Gives scale and zero point of an activation, whose scale must be at least a number.
+type Scales<'s> = &'s dyn Fn(ValueId, f64) -> Result<(f32, i8), QuantError>;
+
+fn lower_by(graph: &Graph, scales: Scales<'_>) -> Result<QGraph, QuantError> {
     check_parameters(graph)?;
     let fused = fuse(graph)?;
     let dims = map_dims(graph, fused.input);
@@ -33,7 +60,7 @@ pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<QGraph, QuantError> {
     let name = graph.value(fused.input).name.clone();
     let input = QTensor { name, dims, scale: image.scale, zero_point: image.zero_point };
 
-    let mut lowering = Lowering { graph, ranges, indices: HashMap::from([(fused.input, 0)]), tensors: vec![input] };
+    let mut lowering = Lowering { graph, scales, indices: HashMap::from([(fused.input, 0)]), tensors: vec![input] };
     let nodes = fused.steps.iter().map(|step| lowering.step(step)).collect::<Result<Vec<_>, _>>()?;
     let output = lowering.indices[&fused.output];
     check_scores(&fused, &lowering.tensors[output])?;
@@ -104,7 +131,7 @@ fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel
 
 struct Lowering<'g> {
     graph: &'g Graph,
-    ranges: &'g Ranges,
+    scales: Scales<'g>,
     indices: HashMap<ValueId, TensorIndex>,
     tensors: Vec<QTensor>,
 }
@@ -129,24 +156,16 @@ impl Lowering<'_> {
             let QTensor { scale, zero_point, .. } = self.tensors[input];
             QTensor { name, dims, scale, zero_point }
         } else {
-            let range = self.range(step.output)?;
             let operand_scale = operand.map_or(0.0, |index| f64::from(self.tensors[index].scale) / OPERAND_LIMIT);
             let smallest = smallest_scale.max(operand_scale) * MARGIN;
-            let scale = f64::from(scale_of(range)).max(smallest) as f32;
-            QTensor { name, dims, scale, zero_point: zero_point_of(range, scale) }
+            let (scale, zero_point) = (self.scales)(step.output, smallest)?;
+            QTensor { name, dims, scale, zero_point }
         };
         let lo = if step.relu { tensor.zero_point } else { i8::MIN };
         let output = self.tensors.len();
         self.indices.insert(step.output, output);
         self.tensors.push(tensor);
         Ok(QNode { name: step.node.name.clone(), op, input, operand, output, lo, hi: i8::MAX })
-    }
-
-    fn range(&self, value: ValueId) -> Result<(f32, f32), QuantError> {
-        let name = || self.graph.value(value).name.clone();
-        let range = self.ranges.get(value).ok_or(QuantError::NoImages)?;
-        let finite = range.0.is_finite() && range.1.is_finite();
-        if finite { Ok(range) } else { Err(QuantError::NonFiniteActivation { name: name() }) }
     }
 
     /// Weights and bias of a convolution or a linear layer in integers. A channel's weight scale makes its largest weight

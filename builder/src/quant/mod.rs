@@ -15,6 +15,6 @@ pub mod requant;
 
 pub use error::QuantError;
 pub use graph::{QConv, QGraph, QNode, QOp, QTensor, TensorIndex};
-pub use lower::lower;
+pub use lower::{lower, lower_with_scales};
 pub use qdq::{quantized_name, to_qdq};
 pub use ranges::Ranges;

@@ -53,7 +53,10 @@ fn load(stone: &AlignedBytes) -> Result<Model<'_>, SimulateError> {
 }
 
 /// An engine on the fastest kernels of this processor that read all of the model's weights.
-fn engine<'m, 'a>(model: &Model<'m>, arena: &'a mut AlignedBytes) -> Result<Engine<'m, 'a>, SimulateError> {
+///
+/// # Errors
+/// [`SimulateError::Engine`] if no kernels here read them, or the arena is too short.
+pub fn engine<'m, 'a>(model: &Model<'m>, arena: &'a mut AlignedBytes) -> Result<Engine<'m, 'a>, SimulateError> {
     let available = || BACKENDS.iter().copied().filter(|backend| (backend.available)());
     let runs = |backend: &&'static Backend| {
         let mut arena = AlignedBytes::zeros(model.arena_len());

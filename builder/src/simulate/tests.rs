@@ -153,3 +153,14 @@ fn what_does_not_fit_is_refused_in_one_line() {
     assert_eq!(evaluate(&stone, &none), Err(SimulateError::NoImages));
     assert!(matches!(trace(&stone, &images.pixels), Err(SimulateError::Input(_))));
 }
+
+#[test]
+fn the_scales_of_a_packed_model_give_its_integers_back() {
+    let (graph, _, quantized) = quantized_zoo("resnet20", [3, 8, 8]);
+    let folded = crate::passes::fold_batch_norm(&graph).unwrap();
+    let tensors = &quantized.qgraph.tensors;
+    let scales = |name: &str| tensors.iter().find(|t| t.name == name).map(|t| (t.scale, t.zero_point));
+    assert_eq!(crate::quant::lower_with_scales(&folded, &scales).unwrap(), quantized.qgraph);
+    let error = crate::quant::lower_with_scales(&folded, &|_| None).unwrap_err().to_string();
+    assert!(error.contains("another network"), "{error}");
+}
