@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! The command line `skipstone`.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skipstone_builder::cli::main()
+}

@@ -1,1 +1,82 @@
-//! Under construction.
+//! The command line: one file per command.
+//!
+//! With `--json` a command prints one JSON object or array on standard output; everything for people goes to standard
+//! error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for wrong usage.
+
+mod agreement;
+mod classifier;
+mod console;
+mod eval;
+mod export;
+mod failure;
+mod inspect;
+mod model;
+mod npy;
+mod outputs;
+mod packed;
+mod quantize;
+mod run;
+mod subset;
+mod table;
+mod train;
+mod verify;
+mod zoo;
+
+use clap::{Parser, Subcommand};
+use console::Console;
+use failure::Failure;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Trains residual image classifiers, exports them as ONNX, quantizes them to int8 and packs them for
+/// microcontrollers.
+#[derive(Debug, Parser)]
+#[command(name = "skipstone", version, propagate_version = true, disable_help_subcommand = true)]
+struct Arguments {
+    /// Print one JSON object or array on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Zoo(zoo::Arguments),
+    Train(train::Arguments),
+    Eval(eval::Arguments),
+    Export(export::Arguments),
+    Quantize(quantize::Arguments),
+    Verify(verify::Arguments),
+    Inspect(inspect::Arguments),
+    Run(run::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) if !error.use_stderr() => {
+            // Help and version. Where standard output is closed nobody reads them.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return Failure::from_clap(&error).report(),
+    };
+    let console = Console::new(parsed.json);
+    let result = match parsed.command {
+        Command::Zoo(arguments) => zoo::run(&arguments, &console),
+        Command::Train(arguments) => train::run(&arguments, &console),
+        Command::Quantize(arguments) => quantize::run(&arguments, &console),
+        Command::Verify(arguments) => verify::run(&arguments, &console),
+        Command::Eval(arguments) => eval::run(&arguments, &console),
+        Command::Export(arguments) => export::run(&arguments, &console),
+        Command::Inspect(arguments) => inspect::run(&arguments, &console),
+        Command::Run(arguments) => run::run(&arguments, &console),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,165 @@
+//! Our execution against tract: what is compared, and what has to hold.
+
+use super::console::Console;
+use super::failure::Failure;
+use super::table::Table;
+use crate::autograd;
+use crate::data::Dataset;
+use crate::quant::{QGraph, quantized_name};
+use crate::simulate::{self, Trace};
+use crate::verify::{self, FloatAgreement, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
+use rayon::prelude::*;
+use skipstone_onnx::{Batch, Graph, Normalization};
+
+/// Images compared at a time.
+const BATCH: usize = 64;
+
+/// Largest difference of two float scores, for scores up to 1; larger scores may differ by as much in proportion.
+pub(super) const FLOAT_LIMIT: f32 = 1e-4;
+/// Least part of the int8 elements that are equal, layer by layer.
+pub(super) const EXACT_LIMIT: f64 = 0.9999;
+/// Largest difference of two int8 elements, layer by layer.
+pub(super) const STEPS_LIMIT: u32 = 1;
+/// Least part of the images with the same label, end to end.
+pub(super) const LABELS_LIMIT: f64 = 0.995;
+
+/// Compares our float scores of `images` with tract's of the exported network. Also gives the largest score.
+pub(super) fn float(
+    graph: &Graph,
+    normalization: &Normalization,
+    images: &Dataset,
+    console: &Console,
+) -> Result<(FloatAgreement, f32), Failure> {
+    let onnx = skipstone_onnx::export(graph, Batch::Any);
+    let bar = console.bar("float", images.len(), "images");
+    let (mut largest, mut difference, mut same) = (0f32, 0f32, 0.0);
+    for indices in batches(images.len()) {
+        let batch = images.batch(&indices, normalization);
+        let scores = autograd::infer(graph, &batch);
+        let agreement = verify::float(&onnx, &batch, &scores)?;
+        largest = scores.data().iter().fold(largest, |largest, score| largest.max(score.abs()));
+        difference = difference.max(agreement.float_max_abs_diff);
+        same += agreement.float_top1_agreement * indices.len() as f64;
+        bar.inc(indices.len() as u64);
+    }
+    bar.finish_and_clear();
+    let agreement = FloatAgreement { float_max_abs_diff: difference, float_top1_agreement: same / images.len() as f64 };
+    Ok((agreement, largest))
+}
+
+/// Compares the packed model `stone`, run by the engine, with tract's execution of its QDQ file.
+pub(super) fn int8(
+    qgraph: &QGraph,
+    qdq: &[u8],
+    stone: &[u8],
+    normalization: &Normalization,
+    images: &Dataset,
+    console: &Console,
+) -> Result<Int8Agreement, Failure> {
+    let tensors = &qgraph.tensors;
+    let traced = tensors.iter().map(|t| TracedTensor { name: quantized_name(t), dims: t.dims.to_vec() }).collect();
+    let layers = qgraph.nodes.iter().map(|node| TracedLayer {
+        name: node.name.clone(),
+        inputs: [Some(node.input), node.operand].into_iter().flatten().collect(),
+        output: node.output,
+    });
+    let mut check = Int8Check::new(qdq, tensors[qgraph.input].dims, traced, layers.collect())?;
+    let bar = console.bar("int8", images.len(), "images");
+    for indices in batches(images.len()) {
+        let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
+        let traces = traces.collect::<Result<Vec<Trace>, _>>()?;
+        let mut values = vec![Vec::new(); tensors.len()];
+        for trace in traces {
+            let names = trace.nodes.iter().map(|node| &node.name);
+            if !names.eq(qgraph.nodes.iter().map(|node| &node.name)) {
+                return Err(Failure::Work(
+                    "the packed model has other layers: it was made from another network".into(),
+                ));
+            }
+            values[qgraph.input].extend(trace.image);
+            for (node, made) in qgraph.nodes.iter().zip(&trace.nodes) {
+                values[node.output].extend(made.stripped(tensors[node.output].dims[0]));
+            }
+        }
+        check.add(&images.batch(&indices, normalization), &values)?;
+        bar.inc(indices.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(check.finish())
+}
+
+/// What has to hold, and what was found.
+pub(super) struct Checks(Vec<(String, bool)>);
+
+impl Checks {
+    /// No checks yet.
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a check that holds or does not.
+    pub(super) fn add(&mut self, found: String, holds: bool) {
+        self.0.push((found, holds));
+    }
+
+    /// Adds the checks of a float comparison; `limit` is the largest difference of two scores.
+    pub(super) fn add_float(&mut self, agreement: &FloatAgreement, limit: f32) {
+        let difference = agreement.float_max_abs_diff;
+        let text = format!("float scores differ from tract's by at most {difference:.1e} (limit {limit:.1e})");
+        self.add(text, difference <= limit);
+    }
+
+    /// Adds the checks of an int8 comparison.
+    pub(super) fn add_int8(&mut self, agreement: &Int8Agreement) {
+        let exact = agreement.int8_exact_fraction;
+        let text = format!(
+            "int8 layers equal tract's in {:.4} % of the elements (at least {:.2} %)",
+            100.0 * exact,
+            100.0 * EXACT_LIMIT
+        );
+        self.add(text, exact >= EXACT_LIMIT);
+        let steps = agreement.int8_max_steps;
+        self.add(format!("int8 layers differ by at most {steps} (limit {STEPS_LIMIT})"), steps <= STEPS_LIMIT);
+        let labels = agreement.int8_top1_agreement;
+        let different = ((1.0 - labels) * agreement.count as f64).round();
+        let allowed = ((1.0 - LABELS_LIMIT) * agreement.count as f64).ceil();
+        let text = format!(
+            "int8 labels end to end are tract's on {:.2} % of {} images (at most {allowed} other)",
+            100.0 * labels,
+            agreement.count
+        );
+        self.add(text, different <= allowed);
+    }
+
+    /// Shows all checks; fails if one does not hold.
+    pub(super) fn report(&self, console: &Console) -> Result<(), Failure> {
+        for (text, holds) in &self.0 {
+            console.say(format!("{} {text}", if *holds { "ok  " } else { "FAIL" }));
+        }
+        let failed: Vec<&str> = self.0.iter().filter(|(_, holds)| !holds).map(|(text, _)| text.as_str()).collect();
+        match failed.as_slice() {
+            [] => Ok(()),
+            failed => Err(Failure::Work(format!("a check does not hold: {}", failed.join("; ")))),
+        }
+    }
+}
+
+/// The layers that are not equal everywhere, for people.
+pub(super) fn differing_layers(agreement: &Int8Agreement) -> Option<Table> {
+    let mut table = Table::new(&["layer", "elements", "different", "largest"]);
+    let mut any = false;
+    for layer in agreement.layers.iter().filter(|layer| layer.different > 0) {
+        any = true;
+        table.row([
+            layer.name.clone(),
+            layer.elements.to_string(),
+            layer.different.to_string(),
+            layer.max_steps.to_string(),
+        ]);
+    }
+    any.then_some(table)
+}
+
+fn batches(count: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..count).step_by(BATCH).map(move |start| (start..count.min(start + BATCH)).collect())
+}

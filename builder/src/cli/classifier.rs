@@ -1,0 +1,89 @@
+//! A MODEL that classifies: a float network, or a packed one as the device runs it.
+
+use super::failure::Failure;
+use super::model::{self, Kind, Pixels};
+use super::packed::Packed;
+use crate::autograd;
+use crate::data::Dataset;
+use crate::tensor::Tensor;
+use crate::zoo;
+use skipstone_onnx::{Graph, Normalization};
+use std::path::Path;
+
+/// A network that gives scores for images.
+pub(super) enum Classifier {
+    /// In float32.
+    Float(Box<Graph>, Normalization),
+    /// In int8, by the engine.
+    Packed(Packed),
+}
+
+impl Classifier {
+    /// Reads MODEL; `pixels` says how pixels become its input where the file does not.
+    pub(super) fn open(model: &Path, pixels: &Pixels) -> Result<Self, Failure> {
+        match model::locate(model)? {
+            (file, Kind::Onnx) => {
+                let mut graph = model::import(&file)?;
+                let normalization = pixels.complete(&mut graph, &file)?;
+                Ok(Self::Float(Box::new(graph), normalization))
+            }
+            (file, Kind::Stone) if pixels.given() => Err(Failure::Usage(format!(
+                "{} carries the normalization of its input: leave out --raw, --mean and --std",
+                file.display()
+            ))),
+            (file, Kind::Stone) => Ok(Self::Packed(Packed::read(&file)?)),
+        }
+    }
+
+    /// Channels, height, width of an image.
+    pub(super) fn dims(&self) -> [usize; 3] {
+        match self {
+            Self::Float(graph, _) => model::input_dims(graph),
+            Self::Packed(packed) => {
+                let input = packed.model().input();
+                [input.channels, input.height, input.width].map(usize::from)
+            }
+        }
+    }
+
+    /// Names of the classes, in the order of the scores; numbers where the file has no names.
+    pub(super) fn class_names(&self) -> Vec<String> {
+        let (names, count): (Vec<String>, usize) = match self {
+            Self::Float(graph, _) => (graph.metadata.class_names.clone(), graph.value(graph.output()).dims[0]),
+            Self::Packed(packed) => {
+                let model = packed.model();
+                (model.class_names().map(str::to_owned).collect(), model.class_count())
+            }
+        };
+        let name = |class: usize| names.get(class).filter(|name| !name.is_empty()).cloned();
+        (0..count).map(|class| name(class).unwrap_or_else(|| class.to_string())).collect()
+    }
+
+    /// The scores of the chosen images before softmax, `[N, classes]`.
+    pub(super) fn scores(&self, data: &Dataset, indices: &[usize]) -> Result<Tensor, Failure> {
+        match self {
+            Self::Float(graph, normalization) => Ok(autograd::infer(graph, &data.batch(indices, normalization))),
+            Self::Packed(packed) => {
+                packed.scores(indices.len(), |engine, index| engine.run(data.image(indices[index])).map(drop))
+            }
+        }
+    }
+
+    /// Whether the images and classes of `data` are those of the network.
+    pub(super) fn check(&self, model: &Path, data: &Dataset) -> Result<(), Failure> {
+        check(model, self.dims(), self.class_names().len(), data)
+    }
+}
+
+/// Whether the images and classes of `data` are those that a network takes.
+pub(super) fn check(model: &Path, dims: [usize; 3], classes: usize, data: &Dataset) -> Result<(), Failure> {
+    if data.dims != dims {
+        let (takes, has) = (zoo::text(dims), zoo::text(data.dims));
+        return Err(Failure::at(model, format!("takes images of {takes}, the data set has {has}")));
+    }
+    if data.class_names.len() != classes {
+        let has = data.class_names.len();
+        return Err(Failure::at(model, format!("tells {classes} classes apart, the data set has {has}")));
+    }
+    Ok(())
+}

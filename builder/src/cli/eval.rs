@@ -1,0 +1,76 @@
+//! `skipstone eval`
+
+use super::classifier::Classifier;
+use super::console::Console;
+use super::failure::Failure;
+use super::model::Pixels;
+use crate::autograd::loss;
+use crate::data::{self, Dataset, Spec, Split};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Images classified at a time.
+const BATCH: usize = 128;
+
+/// Measure accuracy and loss of a run, an .onnx or a .stone file on a data set.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A run, an .onnx file or a .stone file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The data set; its test split, unless it names another.
+    #[arg(long, value_name = "SPEC")]
+    data: Spec,
+    #[command(flatten)]
+    pixels: Pixels,
+}
+
+/// How well a network classifies.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Evaluation {
+    /// Part of the images with the right label.
+    pub(super) accuracy: f64,
+    /// Mean cross entropy.
+    pub(super) loss: f64,
+    /// Number of images.
+    pub(super) count: usize,
+    /// Images classified in a second of wall clock.
+    pub(super) images_per_second: f64,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    let classifier = Classifier::open(&arguments.model, &arguments.pixels)?;
+    let data = data::load(&arguments.data, Split::Test)?;
+    classifier.check(&arguments.model, &data)?;
+    let evaluation = evaluate(&classifier, &data, console)?;
+    let Evaluation { accuracy, loss, count, images_per_second } = evaluation;
+    console.say(format!(
+        "accuracy {:.2} %, loss {loss:.4}, {count} images, {images_per_second:.0} a second",
+        100.0 * accuracy
+    ));
+    console.result(&evaluation)
+}
+
+/// Classifies all of `data`.
+pub(super) fn evaluate(classifier: &Classifier, data: &Dataset, console: &Console) -> Result<Evaluation, Failure> {
+    let bar = console.bar("evaluating", data.len(), "images");
+    let start = Instant::now();
+    let (mut loss, mut correct) = (0.0, 0);
+    let indices: Vec<usize> = (0..data.len()).collect();
+    for batch in indices.chunks(BATCH) {
+        let scores = classifier.scores(data, batch)?;
+        let step = loss::cross_entropy(&scores, &data.labels[batch[0]..][..batch.len()], 0.0);
+        loss += step.loss * batch.len() as f64;
+        correct += step.correct;
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    let count = data.len() as f64;
+    Ok(Evaluation {
+        accuracy: correct as f64 / count,
+        loss: loss / count,
+        count: data.len(),
+        images_per_second: count / start.elapsed().as_secs_f64(),
+    })
+}

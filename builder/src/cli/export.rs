@@ -1,0 +1,76 @@
+//! `skipstone export`
+
+use super::console::Console;
+use super::failure::Failure;
+use super::table::grouped;
+use super::{model, outputs};
+use crate::{files, zoo};
+use skipstone_onnx::{Batch, Graph, Normalization};
+use std::path::PathBuf;
+
+/// Write a network as an ONNX file that any engine reads: a run's best weights, or an untrained architecture.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The run, or an .onnx file to write anew.
+    #[arg(value_name = "RUN", required_unless_present = "arch", conflicts_with = "arch")]
+    run: Option<PathBuf>,
+    /// An architecture, untrained, with batch-norm statistics that are not trivial.
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// Number of classes, instead of the published one.
+    #[arg(long, value_name = "N", requires = "arch")]
+    classes: Option<usize>,
+    /// Size of the image, instead of the published one.
+    #[arg(long, value_name = "CxHxW", requires = "arch", value_parser = dims)]
+    input: Option<Dims>,
+    /// Seed of the weights and statistics.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "arch")]
+    seed: u64,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE.onnx")]
+    output: PathBuf,
+}
+
+/// Channels, height, width.
+type Dims = [usize; 3];
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    outputs::check_file(&arguments.output)?;
+    let graph = match (&arguments.arch, &arguments.run) {
+        (Some(name), _) => untrained(name, arguments)?,
+        (None, Some(run)) => model::read_graph(run)?.1,
+        (None, None) => return Err(Failure::Usage("give a run or --arch".into())),
+    };
+    let bytes = skipstone_onnx::export(&graph, Batch::Any);
+    files::write(&arguments.output, &bytes)?;
+    let (params, macs) = (grouped(graph.parameter_count() as u64), grouped(graph.macs()));
+    console.say(format!(
+        "{}: {}, {params} parameters, {macs} multiply-accumulates, {} bytes",
+        arguments.output.display(),
+        graph.name,
+        grouped(bytes.len() as u64)
+    ));
+    console.result(&serde_json::json!({
+        "file": arguments.output,
+        "params": graph.parameter_count(),
+        "macs": graph.macs(),
+    }))
+}
+
+fn untrained(name: &str, arguments: &Arguments) -> Result<Graph, Failure> {
+    let options = zoo::Options { classes: arguments.classes, input: arguments.input, seed: arguments.seed };
+    let graph = zoo::build(name, &options).map_err(super::zoo::usage)?;
+    let mut graph = zoo::with_nontrivial_statistics(graph, arguments.seed);
+    let channels = graph.value(graph.input()).dims[0];
+    // No data, no statistics of it: pixels become -1..1.
+    graph.metadata.normalization = Some(Normalization { mean: vec![0.5; channels], std: vec![0.5; channels] });
+    graph.metadata.command = Some(format!("skipstone export --arch {name} --seed {}", arguments.seed));
+    Ok(graph)
+}
+
+/// Reads `3x32x32`.
+pub(super) fn dims(text: &str) -> Result<Dims, String> {
+    let fail = || format!("`{text}` must be CHANNELSxHEIGHTxWIDTH, such as 3x32x32");
+    let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    sizes.ok().and_then(|sizes| sizes.try_into().ok()).ok_or_else(fail)
+}

@@ -1,0 +1,25 @@
+//! `skipstone inspect`
+
+mod boards;
+mod onnx;
+mod stone;
+
+use super::console::Console;
+use super::failure::Failure;
+use super::model::{self, Kind};
+use std::path::PathBuf;
+
+/// Show what is in an .onnx or .stone file: layers, sizes, memory, and which boards it fits.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A run, an .onnx file or a .stone file.
+    #[arg(value_name = "FILE")]
+    model: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    match model::locate(&arguments.model)? {
+        (file, Kind::Onnx) => onnx::inspect(&file, console),
+        (file, Kind::Stone) => stone::inspect(&file, console),
+    }
+}

@@ -1,0 +1,123 @@
+//! MODEL: a run, an `.onnx` file or a `.stone` file.
+
+use super::failure::Failure;
+use crate::files;
+use skipstone_onnx::{Graph, Normalization};
+use std::path::{Path, PathBuf};
+
+/// The file that a run keeps its best network in.
+pub(super) const RUN_MODEL: &str = "model.onnx";
+
+/// What a MODEL argument names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A float network.
+    Onnx,
+    /// A packed int8 network.
+    Stone,
+}
+
+/// The file that `model` stands for, and what it holds.
+pub(super) fn locate(model: &Path) -> Result<(PathBuf, Kind), Failure> {
+    if model.is_dir() {
+        let file = model.join(RUN_MODEL);
+        if !file.is_file() {
+            let reason = format!("holds no {RUN_MODEL}: it is no run, or its first epoch is not over");
+            return Err(Failure::at(model, reason));
+        }
+        return Ok((file, Kind::Onnx));
+    }
+    match model.extension().and_then(|extension| extension.to_str()) {
+        Some("onnx") => Ok((model.into(), Kind::Onnx)),
+        Some("stone") => Ok((model.into(), Kind::Stone)),
+        _ if !model.exists() => {
+            Err(files::read(model).err().map_or_else(|| Failure::at(model, "cannot be read"), Failure::from))
+        }
+        _ => Err(Failure::Usage(format!("{} is neither a run's folder nor an .onnx or .stone file", model.display()))),
+    }
+}
+
+/// Reads a float network from a run or an `.onnx` file; also gives the file.
+pub(super) fn read_graph(model: &Path) -> Result<(PathBuf, Graph), Failure> {
+    match locate(model)? {
+        (file, Kind::Onnx) => {
+            let graph = import(&file)?;
+            Ok((file, graph))
+        }
+        (file, Kind::Stone) => Err(Failure::Usage(format!(
+            "{} is packed for a device: give the run or the .onnx file that it was made from",
+            file.display()
+        ))),
+    }
+}
+
+/// Reads an `.onnx` file.
+pub(super) fn import(file: &Path) -> Result<Graph, Failure> {
+    let bytes = files::read(file)?;
+    skipstone_onnx::import(&bytes).map_err(|error| Failure::at(file, error))
+}
+
+/// Channels, height, width of an image that a network takes.
+pub(super) fn input_dims(graph: &Graph) -> [usize; 3] {
+    graph.value(graph.input()).dims.as_slice().try_into().expect("a graph's input is an image")
+}
+
+/// How pixels become the input of a network whose file does not say it.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Pixels {
+    /// The network takes pixels 0..255 as they are (for files that carry no normalization).
+    #[arg(long, conflicts_with_all = ["mean", "std"])]
+    raw: bool,
+    /// Mean of each channel, on pixels scaled to 0..1 (for files that carry no normalization).
+    #[arg(long, value_name = "M,M,M", value_delimiter = ',', requires = "std", allow_hyphen_values = true)]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, on pixels scaled to 0..1.
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',', requires = "mean")]
+    std: Option<Vec<f32>>,
+}
+
+impl Pixels {
+    /// Whether the command says how.
+    pub(super) fn given(&self) -> bool {
+        self.raw || self.mean.is_some()
+    }
+
+    /// Sets and gives the normalization of a network that was read from `file`; refuses to guess one, or to override
+    /// the file's own.
+    pub(super) fn complete(&self, graph: &mut Graph, file: &Path) -> Result<Normalization, Failure> {
+        let shown = file.display();
+        let channels = input_dims(graph)[0];
+        let normalization = match (&graph.metadata.normalization, &self.mean, &self.std) {
+            (Some(_), ..) if self.given() => {
+                return Err(Failure::Usage(format!(
+                    "{shown} carries the normalization of its input: leave out --raw, --mean and --std"
+                )));
+            }
+            (Some(own), ..) => own.clone(),
+            (None, Some(mean), Some(std)) => Normalization { mean: mean.clone(), std: std.clone() },
+            (None, ..) if self.raw => Normalization { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] },
+            (None, ..) => {
+                return Err(Failure::Usage(format!(
+                    "{shown} does not say how pixels become its input: give --raw if it takes them as 0..255, or \
+                     --mean and --std"
+                )));
+            }
+        };
+        for (flag, values) in [("--mean", &normalization.mean), ("--std", &normalization.std)] {
+            let count = values.len();
+            if count != channels {
+                return Err(Failure::Usage(format!(
+                    "{flag} has {count} values, the input of {shown} has {channels} channels"
+                )));
+            }
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(Failure::Usage(format!("{flag} must be finite")));
+            }
+        }
+        if normalization.std.iter().any(|&std| std <= 0.0) {
+            return Err(Failure::Usage("--std must be positive".into()));
+        }
+        graph.metadata.normalization = Some(normalization.clone());
+        Ok(normalization)
+    }
+}

@@ -1,0 +1,124 @@
+//! `skipstone quantize`
+
+use super::console::Console;
+use super::failure::Failure;
+use super::model::{self, Pixels};
+use super::table::grouped;
+use super::{classifier, outputs, subset};
+use crate::data::{self, Spec, Split};
+use crate::pack::{self, Options, Report};
+use crate::{files, simulate, train};
+use clap::ValueEnum;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Quantize a network to int8 and pack it for a device.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A run or an .onnx file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Images to calibrate on, of the train split unless it names another; the accuracies are those on its test split.
+    #[arg(long, value_name = "SPEC")]
+    calib: Spec,
+    /// Number of calibration images, spread over the split.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    /// The packed model to write.
+    #[arg(short, long, value_name = "FILE.stone")]
+    output: PathBuf,
+    /// Also write the quantized network as a QDQ file, which any ONNX engine runs.
+    #[arg(long, value_name = "FILE.onnx")]
+    qdq: Option<PathBuf>,
+    /// How the ranges of activations are chosen.
+    #[arg(long, value_enum, default_value_t = Method::Minmax)]
+    method: Method,
+    /// The processor whose kernels the weights are laid out for.
+    #[arg(long, value_enum, default_value_t = Target::Generic)]
+    target: Target,
+    #[command(flatten)]
+    pixels: Pixels,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// From the smallest to the largest value seen.
+    Minmax,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// Runs everywhere.
+    Generic,
+    /// Cortex-M4, M7, M33.
+    CortexM,
+    /// aarch64.
+    Neon,
+    /// x86-64.
+    X86,
+}
+
+impl From<Target> for pack::Target {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Generic => Self::Generic,
+            Target::CortexM => Self::CortexM,
+            Target::Neon => Self::Neon,
+            Target::X86 => Self::X86,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Output {
+    #[serde(flatten)]
+    report: Report,
+    accuracy_float: f64,
+    accuracy_int8: f64,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    outputs::check_file(&arguments.output)?;
+    if let Some(qdq) = &arguments.qdq {
+        outputs::check_file(qdq)?;
+    }
+    let Method::Minmax = arguments.method;
+    let (file, mut graph) = model::read_graph(&arguments.model)?;
+    let normalization = arguments.pixels.complete(&mut graph, &file)?;
+    let calibration = data::load(&arguments.calib, Split::Train)?;
+    let test = data::load(&Spec { split: Some(Split::Test), ..arguments.calib.clone() }, Split::Test)?;
+    let classes = graph.value(graph.output()).dims[0];
+    classifier::check(&file, model::input_dims(&graph), classes, &test)?;
+    if graph.metadata.class_names.is_empty() {
+        graph.metadata.class_names = test.class_names.clone();
+    }
+    let calibration = subset::spread(&calibration, arguments.count as usize);
+
+    console.say(format!("calibrating on {} images", calibration.len()));
+    let quantized = pack::quantize(&graph, &calibration, &Options { target: arguments.target.into() })?;
+    console.say(format!("evaluating on {} images", test.len()));
+    let output = Output {
+        report: quantized.report,
+        accuracy_float: train::evaluate(&graph, &test, &normalization).accuracy,
+        accuracy_int8: simulate::evaluate(&quantized.stone, &test)?.accuracy,
+    };
+    if let Some(qdq) = &arguments.qdq {
+        files::write(qdq, &quantized.qdq)?;
+    }
+    files::write(&arguments.output, &quantized.stone)?;
+    let Report { weights_bytes, arena_bytes, input_resident_bytes } = output.report;
+    console.say(format!(
+        "{}: {} bytes, of which weights {}; arena {} bytes, {} with the image resident",
+        arguments.output.display(),
+        grouped(quantized.stone.len() as u64),
+        grouped(weights_bytes as u64),
+        grouped(arena_bytes as u64),
+        grouped(input_resident_bytes as u64)
+    ));
+    console.say(format!(
+        "accuracy: {:.2} % in float, {:.2} % in int8",
+        100.0 * output.accuracy_float,
+        100.0 * output.accuracy_int8
+    ));
+    console.result(&output)
+}

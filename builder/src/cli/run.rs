@@ -1,0 +1,184 @@
+//! `skipstone run`
+
+use super::classifier::Classifier;
+use super::console::Console;
+use super::failure::Failure;
+use super::model::{self, Kind, Pixels};
+use super::npy::Array;
+use super::outputs;
+use super::packed::Packed;
+use crate::data::Dataset;
+use crate::tensor::Tensor;
+use crate::{autograd, files, zoo};
+use image::imageops::FilterType;
+use serde::Serialize;
+use skipstone_runtime::format::records;
+use std::path::{Path, PathBuf};
+
+/// Classes shown of each image.
+const TOP: usize = 5;
+
+/// Classify PNG or JPEG files, or compute scores of a float tensor.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A run, an .onnx file or a .stone file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// PNG or JPEG files; they are resized to the size that the network takes.
+    #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
+    images: Vec<PathBuf>,
+    /// A .npy file of float32 [N, C, H, W], given to the network as it is.
+    #[arg(long, value_name = "X.npy", requires = "output")]
+    input: Option<PathBuf>,
+    /// Where to write the scores, float32 [N, classes].
+    #[arg(long, value_name = "Y.npy", requires = "input")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    pixels: Pixels,
+}
+
+#[derive(Serialize)]
+struct Classified {
+    image: String,
+    top: Vec<Class>,
+}
+
+#[derive(Serialize)]
+struct Class {
+    class: usize,
+    label: String,
+    /// Softmax of the network's scores.
+    score: f64,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    if let (Some(input), Some(output)) = (&arguments.input, &arguments.output) {
+        return run_tensor(arguments, input, output, console);
+    }
+    let classifier = Classifier::open(&arguments.model, &arguments.pixels)?;
+    let names = classifier.class_names();
+    let mut results = Vec::with_capacity(arguments.images.len());
+    for path in &arguments.images {
+        let image = read_image(path, classifier.dims())?;
+        let scores = classifier.scores(&image, &[0])?;
+        let top: Vec<Class> = top(scores.data())
+            .into_iter()
+            .map(|(class, score)| Class { class, label: names[class].clone(), score })
+            .collect();
+        let list: Vec<String> = top.iter().map(|c| format!("{} {:.1} %", c.label, 100.0 * c.score)).collect();
+        console.say(format!("{}: {}", path.display(), list.join(", ")));
+        results.push(Classified { image: path.display().to_string(), top });
+    }
+    console.result(&results)
+}
+
+/// Reads an image and resizes it to `dims`.
+fn read_image(path: &Path, dims: [usize; 3]) -> Result<Dataset, Failure> {
+    let [channels, height, width] = dims;
+    let bytes = files::read(path)?;
+    let image = image::load_from_memory(&bytes)
+        .map_err(|error| Failure::at(path, format!("no PNG or JPEG that can be read: {error}")))?;
+    let image = if (image.height() as usize, image.width() as usize) == (height, width) {
+        image
+    } else {
+        image.resize_exact(width as u32, height as u32, FilterType::Triangle)
+    };
+    let pixels = match channels {
+        1 => image.into_luma8().into_raw(),
+        3 => image.into_rgb8().into_raw(),
+        _ => {
+            return Err(Failure::Usage(format!(
+                "the network takes {channels} channels, image files give 1 or 3: give --input X.npy"
+            )));
+        }
+    };
+    Ok(Dataset { dims, pixels, labels: vec![0], class_names: Vec::new() })
+}
+
+fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Console) -> Result<(), Failure> {
+    if arguments.pixels.given() {
+        return Err(Failure::Usage("--input goes to the network as it is: leave out --raw, --mean and --std".into()));
+    }
+    outputs::check_file(output)?;
+    let array = Array::from_bytes(&files::read(input)?).map_err(|reason| Failure::at(input, reason))?;
+    let scores = match model::locate(&arguments.model)? {
+        (file, Kind::Onnx) => {
+            let graph = model::import(&file)?;
+            autograd::infer(&graph, &images(&array, input, model::input_dims(&graph))?)
+        }
+        (file, Kind::Stone) => {
+            let packed = Packed::read(&file)?;
+            let image = packed.model().input();
+            let images = images(&array, input, [image.channels, image.height, image.width].map(usize::from))?;
+            packed.scores(images.batch(), |engine, index| {
+                let quantized: Vec<i8> = images.image(index).iter().map(|&x| quantize(&image, x)).collect();
+                engine.run_int8(&quantized).map(drop)
+            })?
+        }
+    };
+    let array = Array { dims: scores.dims().to_vec(), data: scores.into_data() };
+    files::write(output, &array.to_bytes())?;
+    console.say(format!("{}: scores {:?}", output.display(), array.dims));
+    console.result(&serde_json::json!({ "output": output, "dims": array.dims }))
+}
+
+/// The array `[N, C, H, W]` as a batch `[N, H, W, C]` of images of `dims`.
+fn images(array: &Array, file: &Path, dims: [usize; 3]) -> Result<Tensor, Failure> {
+    let &[count, c, h, w] = array.dims.as_slice() else {
+        return Err(Failure::at(file, format!("has dimensions {:?}, must be [N, C, H, W]", array.dims)));
+    };
+    let [channels, height, width] = dims;
+    if [c, h, w] != dims || count == 0 {
+        let (has, takes) = (zoo::text([c, h, w]), zoo::text(dims));
+        return Err(Failure::at(file, format!("holds {count} images of {has}, the network takes {takes}")));
+    }
+    let area = height * width;
+    let mut data = Vec::with_capacity(array.data.len());
+    for image in array.data.chunks_exact(channels * area) {
+        for pixel in 0..area {
+            data.extend((0..channels).map(|channel| image[channel * area + pixel]));
+        }
+    }
+    Ok(Tensor::new([count, height, width, channels], data))
+}
+
+/// As ONNX's QuantizeLinear: ties go to the even number.
+fn quantize(input: &records::Tensor, value: f32) -> i8 {
+    ((value / input.scale).round_ties_even() + f32::from(input.zero_point)).clamp(-128.0, 127.0) as i8
+}
+
+/// The likeliest classes with their softmax, the likeliest first.
+fn top(scores: &[f32]) -> Vec<(usize, f64)> {
+    let peak = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let odds: Vec<f64> = scores.iter().map(|&score| f64::from(score - peak).exp()).collect();
+    let sum: f64 = odds.iter().sum();
+    let mut classes: Vec<(usize, f64)> = odds.into_iter().map(|odds| odds / sum).enumerate().collect();
+    classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    classes.truncate(TOP);
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_sums_to_one_and_the_first_of_equal_scores_leads() {
+        let classes = top(&[1000.0, 1001.0, -1000.0, 1001.0]);
+        assert_eq!(classes.iter().map(|c| c.0).collect::<Vec<_>>(), [1, 3, 0, 2]);
+        assert!((classes.iter().map(|c| c.1).sum::<f64>() - 1.0).abs() < 1e-12);
+        assert!((classes[0].1 - 1.0 / (2.0 + (-1f64).exp())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn images_are_resized_and_converted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("red.png");
+        image::RgbImage::from_pixel(5, 7, image::Rgb([255, 0, 0])).save(&path).unwrap();
+        let colour = read_image(&path, [3, 4, 6]).unwrap();
+        assert_eq!(colour.image(0), [255, 0, 0].repeat(24));
+        let gray = read_image(&path, [1, 8, 8]).unwrap();
+        assert!(gray.image(0).iter().all(|&pixel| pixel == gray.image(0)[0] && pixel > 0));
+        assert_eq!(gray.image(0).len(), 64);
+    }
+}

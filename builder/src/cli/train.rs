@@ -1,0 +1,216 @@
+//! `skipstone train`
+
+use super::console::Console;
+use super::failure::Failure;
+use super::model::{self, Pixels};
+use super::{classifier, outputs};
+use crate::data::{self, Dataset, Spec, Split};
+use crate::train::{self, Config, ConfigError, EpochRecord, Job, Outcome, Progress, Status, TrainError};
+use crate::{files, zoo};
+use indicatif::ProgressBar;
+use serde::Serialize;
+use skipstone_onnx::{Graph, Normalization};
+use std::path::{Path, PathBuf};
+
+/// Train a network. The run's folder holds the best weights, and all that --resume needs after an interruption.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The architecture; `skipstone zoo` lists them.
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init"])]
+    arch: Option<String>,
+    /// The data set: `digits` or `cifar10:DIR`.
+    #[arg(long, value_name = "SPEC", required_unless_present = "resume")]
+    data: Option<Spec>,
+    /// The run's folder, which must not hold a run unless it is resumed.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Times that every image is shown.
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Images per step.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Learning rate after warm-up.
+    #[arg(long, value_name = "X")]
+    lr: Option<f64>,
+    /// Seed of weights, order and augmentation [default: 0].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Number of threads [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Go on with the run in DIR; its settings need not be repeated.
+    #[arg(long)]
+    resume: bool,
+    /// Start from the weights of a run or an .onnx file instead of random ones.
+    #[arg(long, value_name = "MODEL.onnx")]
+    init: Option<PathBuf>,
+    #[command(flatten)]
+    pixels: Pixels,
+}
+
+#[derive(Serialize)]
+struct Output {
+    accuracy: f64,
+    loss: f64,
+    epochs: usize,
+    seconds: f64,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    if arguments.pixels.given() && arguments.init.is_none() {
+        return Err(Failure::Usage(
+            "--raw, --mean and --std say how a network of --init takes pixels: there is none".into(),
+        ));
+    }
+    outputs::check_folder(&arguments.out)?;
+    let before = if arguments.resume { stored_settings(&arguments.out)? } else { None };
+    let config = settings(arguments, before)?;
+    let spec: Spec = config.data.parse()?;
+    let (graph, normalization) = network(arguments, &config, &spec)?;
+    if !arguments.resume && arguments.out.join("config.toml").exists() {
+        return Err(TrainError::Exists { path: arguments.out.clone() }.into());
+    }
+    let sets = [data::load(&spec, Split::Train)?, data::load(&test_of(&spec), Split::Test)?];
+    let outcome = train(graph, config, normalization, sets, arguments, console)?;
+    let Outcome { accuracy, loss, epochs, seconds, .. } = outcome;
+    console.say(format!(
+        "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
+        arguments.out.join(model::RUN_MODEL).display(),
+        100.0 * accuracy
+    ));
+    console.result(&Output { accuracy, loss, epochs, seconds })
+}
+
+fn train(
+    mut graph: Graph,
+    config: Config,
+    normalization: Normalization,
+    [train, test]: [Dataset; 2],
+    arguments: &Arguments,
+    console: &Console,
+) -> Result<Outcome, Failure> {
+    let classes = graph.value(graph.output()).dims[0];
+    classifier::check(Path::new(&config.arch), model::input_dims(&graph), classes, &train)?;
+    graph.metadata.command = Some(format!(
+        "skipstone train --arch {} --data {} --epochs {} --batch {} --lr {} --seed {}",
+        config.arch, config.data, config.epochs, config.batch, config.lr, config.seed
+    ));
+    let job = Job {
+        graph,
+        config,
+        train,
+        test,
+        normalization,
+        out: arguments.out.clone(),
+        resume: arguments.resume,
+        threads: arguments.threads.map(usize::from),
+    };
+    let mut bars = Bars::new(console);
+    let result = train::train(job, &mut bars);
+    bars.finish();
+    Ok(result?)
+}
+
+/// The settings of the run in `out`, if there is one.
+fn stored_settings(out: &Path) -> Result<Option<Config>, Failure> {
+    let path = out.join("config.toml");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&files::read(&path)?).into_owned();
+    toml::from_str(&text).map(Some).map_err(|error| Failure::at(&path, error.message()))
+}
+
+/// The settings of the run, those that the command names before those that the run was started with.
+fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Failure> {
+    let mut config = match (before, &arguments.data) {
+        (Some(before), _) => before,
+        (None, Some(data)) => Config::new("", data),
+        (None, None) => {
+            let out = arguments.out.display();
+            return Err(Failure::Work(format!("{out} holds no run to resume: start one with --arch and --data")));
+        }
+    };
+    if let Some(data) = &arguments.data {
+        config.data = data.to_string();
+    }
+    if let Some(arch) = &arguments.arch {
+        config.arch = arch.clone();
+    }
+    config.epochs = arguments.epochs.unwrap_or(config.epochs);
+    config.batch = arguments.batch.unwrap_or(config.batch);
+    config.lr = arguments.lr.unwrap_or(config.lr);
+    config.seed = arguments.seed.unwrap_or(config.seed);
+    config.warmup = config.warmup.min(config.epochs as f64);
+    config.check().map_err(|error: ConfigError| Failure::Usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// The network to begin with, and the normalization of its input.
+fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph, Normalization), Failure> {
+    if let Some(init) = &arguments.init {
+        let (file, mut graph) = model::read_graph(init)?;
+        let normalization = arguments.pixels.complete(&mut graph, &file)?;
+        return Ok((graph, normalization));
+    }
+    let options = zoo::Options { classes: Some(spec.classes()), input: Some(spec.dims()), seed: config.seed };
+    Ok((zoo::build(&config.arch, &options).map_err(super::zoo::usage)?, spec.normalization()))
+}
+
+fn test_of(spec: &Spec) -> Spec {
+    Spec { split: Some(Split::Test), ..spec.clone() }
+}
+
+/// A progress bar for each epoch and a line after it.
+pub(super) struct Bars<'c> {
+    console: &'c Console,
+    bar: ProgressBar,
+    epochs: usize,
+}
+
+impl<'c> Bars<'c> {
+    /// Bars that are shown as training goes on.
+    pub(super) fn new(console: &'c Console) -> Self {
+        Self { console, bar: ProgressBar::hidden(), epochs: 0 }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn show(&self, status: &Status) {
+        self.bar.set_length(status.batches as u64);
+        self.bar.set_position(status.batch as u64);
+        self.bar.set_prefix(format!("epoch {}/{}", status.epoch + 1, self.epochs));
+        let (loss, speed) = (status.loss, status.images_per_second);
+        self.bar.set_message(format!("loss {loss:.4}, {speed:.0} images/s"));
+    }
+}
+
+impl Progress for Bars<'_> {
+    fn start(&mut self, config: &Config, status: &Status) {
+        self.epochs = config.epochs;
+        if status.epoch + status.batch > 0 {
+            let (epoch, batch) = (status.epoch, status.batch);
+            self.console.say(format!("resuming after {epoch} epochs and {batch} batches"));
+        }
+        self.bar = self.console.batches();
+        self.show(status);
+    }
+
+    fn step(&mut self, status: &Status) {
+        self.show(status);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        let EpochRecord { epoch, train_loss, test_loss, test_accuracy, seconds, .. } = record;
+        let accuracy = 100.0 * test_accuracy;
+        let line = format!(
+            "epoch {epoch:>3}/{}: loss {train_loss:.4}, test loss {test_loss:.4}, accuracy {accuracy:.2} %, {seconds:.1} s",
+            self.epochs
+        );
+        self.bar.suspend(|| self.console.say(line));
+    }
+}

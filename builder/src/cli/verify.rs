@@ -1,0 +1,84 @@
+//! `skipstone verify`
+
+use super::agreement::{self, Checks, FLOAT_LIMIT};
+use super::console::Console;
+use super::failure::Failure;
+use super::model::{self, Pixels};
+use super::packed::Packed;
+use super::{classifier, subset};
+use crate::data::{self, Spec, Split};
+use crate::pack::{self, Options};
+use crate::passes::fold_batch_norm;
+use crate::quant::{lower_with_scales, to_qdq};
+use crate::verify::{FloatAgreement, Int8Agreement};
+use serde::Serialize;
+use skipstone_onnx::Batch;
+use std::path::PathBuf;
+
+/// Calibration images where no packed model is given.
+const CALIBRATION: usize = 1024;
+
+/// Compare our execution with tract: float scores, and int8 layer by layer on the same inputs and end to end.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A run or an .onnx file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The packed model that was made from it; without one, it is quantized here.
+    #[arg(long, value_name = "FILE")]
+    stone: Option<PathBuf>,
+    /// The images to compare on; of the test split, unless it names another.
+    #[arg(long, value_name = "SPEC")]
+    data: Spec,
+    /// Number of images.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    count: u32,
+    #[command(flatten)]
+    pixels: Pixels,
+}
+
+#[derive(Serialize)]
+struct Output {
+    #[serde(flatten)]
+    float: FloatAgreement,
+    #[serde(flatten)]
+    int8: Int8Agreement,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    let (file, mut graph) = model::read_graph(&arguments.model)?;
+    let normalization = arguments.pixels.complete(&mut graph, &file)?;
+    let data = data::load(&arguments.data, Split::Test)?;
+    classifier::check(&file, model::input_dims(&graph), graph.value(graph.output()).dims[0], &data)?;
+    let images = subset::spread(&data, arguments.count as usize);
+
+    let (qgraph, stone) = if let Some(path) = &arguments.stone {
+        let packed = Packed::read(path)?;
+        let tensors: Vec<_> = packed.model().tensors().collect();
+        let scale = |name: &str| {
+            let tensor = tensors.iter().find(|tensor| packed.model().string(tensor.name) == name);
+            tensor.map(|tensor| (tensor.scale, tensor.zero_point))
+        };
+        let qgraph = lower_with_scales(&fold_batch_norm(&graph)?, &scale).map_err(|error| Failure::at(path, error))?;
+        (qgraph, packed.bytes().to_vec())
+    } else {
+        let calibration = data::load(&Spec { split: Some(Split::Train), ..arguments.data.clone() }, Split::Train)?;
+        let calibration = subset::spread(&calibration, CALIBRATION);
+        console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
+        let quantized = pack::quantize(&graph, &calibration, &Options::default())?;
+        (quantized.qgraph, quantized.stone)
+    };
+    let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
+
+    let (float, largest) = agreement::float(&graph, &normalization, &images, console)?;
+    let int8 = agreement::int8(&qgraph, &qdq, &stone, &normalization, &images, console)?;
+    let mut checks = Checks::new();
+    checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
+    checks.add_int8(&int8);
+    if let Some(table) = agreement::differing_layers(&int8) {
+        console.say(table);
+    }
+    console.say(format!("int8 end to end: {:.4} % of the elements are equal", 100.0 * int8.int8_end_to_end_fraction));
+    console.result(&Output { float, int8 })?;
+    checks.report(console)
+}

@@ -1,0 +1,296 @@
+//! The program as a user runs it.
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+fn skipstone(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_skipstone")).args(arguments).output().expect("the program starts")
+}
+
+/// Runs a command that must succeed and gives what it prints as JSON.
+fn json(arguments: &[&str]) -> Value {
+    let output = skipstone(&[arguments, &["--json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+/// Runs a command that must fail with `code` and one line that holds all of `parts`.
+fn fails(arguments: &[&str], code: i32, parts: &[&str]) {
+    let output = skipstone(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+    assert!(errors.starts_with("error: "), "{arguments:?}: {errors}");
+    for part in parts {
+        assert!(errors.contains(part), "{arguments:?}: `{part}` is not in: {errors}");
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have names in UTF-8")
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn zoo_lists_exact_counts() {
+    let list = json(&["zoo"]);
+    let count = |name: &str| {
+        let entry = list.as_array().unwrap().iter().find(|entry| entry["name"] == name).expect(name);
+        (entry["params"].as_u64().unwrap(), entry["macs"].as_u64().unwrap())
+    };
+    assert_eq!(count("resnet8"), (78_186, 12_501_632));
+    assert_eq!(count("resnet20"), (269_722, 40_551_040));
+    assert_eq!(count("plain20"), (269_722, 40_551_040));
+    let one = json(&["zoo", "--arch", "resnet8"]);
+    assert_eq!(one[0]["family"], "resnet");
+    assert_eq!((&one[0]["classes"], &one[0]["input"]), (&10.into(), &"3x32x32".into()));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("x.onnx");
+    let onnx = text(&onnx);
+    fails(&[], 2, &["--help"]);
+    fails(&["frobnicate"], 2, &["frobnicate"]);
+    fails(&["zoo", "--arch", "resnet9"], 2, &["resnet9", "resnet8", "resnet20", "plain20"]);
+    fails(&["export", "--arch", "resnet8"], 2, &["--output"]);
+    fails(&["export", "--arch", "resnet9", "-o", onnx], 2, &["resnet9"]);
+    fails(&["export", "--arch", "resnet8", "--input", "3x32", "-o", onnx], 2, &["3x32x32"]);
+    fails(&["export", "--arch", "resnet8", "--input", "3x2x2", "-o", onnx], 2, &["at least 4"]);
+    fails(&["export", "--arch", "resnet8", "--classes", "1", "-o", onnx], 2, &["classes"]);
+    fails(&["train", "--arch", "resnet9", "--data", "digits", "--out", onnx], 2, &["resnet9", "resnet8"]);
+    fails(&["train", "--arch", "resnet8", "--data", "digitz", "--out", onnx], 2, &["digitz", "cifar10:DIR"]);
+    fails(&["eval", onnx, "--data", "digits@dev"], 2, &["@test"]);
+    assert!(entries(folder.path()).is_empty());
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for arguments in [["--help"], ["--version"]] {
+        let output = skipstone(&arguments);
+        assert!(output.status.success() && output.stderr.is_empty());
+        assert!(String::from_utf8_lossy(&output.stdout).contains("skipstone"));
+    }
+}
+
+#[test]
+fn damaged_and_missing_files_are_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(&folder.path().join(name)).to_owned();
+    let whole = path("whole.onnx");
+    json(&["export", "--arch", "resnet8", "--input", "1x8x8", "--seed", "3", "-o", &whole]);
+    let bytes = std::fs::read(&whole).unwrap();
+    let cut = path("cut.onnx");
+    for len in [0, 1, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&cut, &bytes[..len]).unwrap();
+        for command in [&["inspect", &cut][..], &["eval", &cut, "--data", "digits"]] {
+            fails(command, 1, &["cut.onnx"]);
+        }
+    }
+    fails(&["inspect", &path("absent.onnx")], 1, &["absent.onnx"]);
+    fails(&["inspect", &path("absent")], 1, &["absent"]);
+    fails(&["inspect", text(folder.path())], 1, &["model.onnx"]);
+    std::fs::write(path("noise.stone"), [7; 1000]).unwrap();
+    fails(&["inspect", &path("noise.stone")], 1, &["noise.stone"]);
+    std::fs::write(path("photo.png"), [7; 1000]).unwrap();
+    fails(&["run", &whole, &path("photo.png")], 1, &["photo.png"]);
+    fails(&["run", &whole, &path("absent.png")], 1, &["absent.png"]);
+    let output = path("y.npy");
+    fails(&["run", &whole, "--input", &path("photo.png"), "--output", &output], 1, &["photo.png", ".npy"]);
+    assert!(!Path::new(&output).exists());
+    // The image has other dimensions than the network.
+    fails(&["eval", &whole, "--data", "cifar10:absent"], 1, &["absent"]);
+}
+
+#[test]
+fn places_that_cannot_be_written_are_found_before_work_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let below = file.join("below");
+    fails(&["export", "--arch", "resnet8", "-o", text(&below)], 1, &["file/below"]);
+    fails(&["train", "--arch", "resnet8", "--data", "digits", "--out", text(&below)], 1, &["file"]);
+    assert_eq!(entries(folder.path()), ["file"]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"x");
+}
+
+#[test]
+fn truncated_data_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("batches.meta.txt"), "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n").unwrap();
+    for batch in 1..=5 {
+        std::fs::write(folder.path().join(format!("data_batch_{batch}.bin")), [0; 5000]).unwrap();
+    }
+    std::fs::write(folder.path().join("test_batch.bin"), [0; 5000]).unwrap();
+    let out = folder.path().join("run");
+    let data = format!("cifar10:{}", text(folder.path()));
+    fails(&["train", "--arch", "resnet8", "--data", &data, "--out", text(&out)], 1, &["data_batch_1.bin"]);
+    assert!(!out.join("model.onnx").exists());
+    let absent = format!("cifar10:{}", text(&folder.path().join("absent")));
+    fails(&["train", "--arch", "resnet8", "--data", &absent, "--out", text(&out)], 1, &["absent"]);
+}
+
+/// Trains for `epochs`.
+fn train(out: &Path, epochs: &str) {
+    let arguments = ["train", "--arch", "resnet8", "--data", "digits", "--epochs", epochs, "--seed", "5"];
+    let result = json(&[&arguments[..], &["--out", text(out)]].concat());
+    assert_eq!(result["epochs"], epochs.parse::<u64>().unwrap());
+    for field in ["accuracy", "loss", "seconds"] {
+        assert!(result[field].is_f64(), "{result}");
+    }
+}
+
+/// The state at the end of a run: names, dimensions and contents of the tensors in its last checkpoint.
+fn weights(run: &Path) -> Vec<(String, Vec<usize>, Vec<u8>)> {
+    let bytes = std::fs::read(run.join("last.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> =
+        file.iter().map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec())).collect();
+    tensors.sort();
+    tensors
+}
+
+/// Everything from a run to a packed model, as far as it goes without a device.
+#[test]
+fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| text(&folder.path().join(name)).to_owned();
+    let (run, stone, qdq) = (path("run"), path("m.stone"), path("m.qdq.onnx"));
+    train(Path::new(&run), "1");
+    assert_eq!(entries(Path::new(&run)), ["config.toml", "history.csv", "last.safetensors", "model.onnx"]);
+    fails(&["train", "--arch", "resnet8", "--data", "digits", "--out", &run], 1, &["--resume"]);
+
+    let float = json(&["eval", &run, "--data", "digits"]);
+    assert_eq!(float["count"], 364);
+    let accuracy = float["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.3, "{float}");
+    assert!(float["loss"].is_f64() && float["images_per_second"].as_f64().unwrap() > 0.0);
+
+    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--method", "mse"], 2, &["mse", "minmax"]);
+    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--optimize", "ram"], 2, &["--optimize"]);
+    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--raw"], 2, &["normalization"]);
+    let quantized = json(&["quantize", &run, "--calib", "digits", "-o", &stone, "--qdq", &qdq]);
+    assert_eq!(quantized["accuracy_float"].as_f64().unwrap(), accuracy);
+    assert!((quantized["accuracy_int8"].as_f64().unwrap() - accuracy).abs() < 0.05, "{quantized}");
+    let int8 = json(&["eval", &stone, "--data", "digits"]);
+    assert_eq!(int8["accuracy"], quantized["accuracy_int8"]);
+
+    let inspected = json(&["inspect", &stone]);
+    for field in ["weights_bytes", "arena_bytes"] {
+        assert_eq!(inspected[field], quantized[field], "{field}");
+    }
+    assert_eq!(inspected["macs"], json(&["inspect", &run])["macs"]);
+    assert_eq!(inspected["layers"].as_array().unwrap().len(), 11);
+
+    for command in [&["verify", &run, "--stone", &stone][..], &["verify", &run]] {
+        let verified = json(&[command, &["--data", "digits", "--count", "20"]].concat());
+        assert!(verified["float_max_abs_diff"].as_f64().unwrap() <= 1e-4, "{verified}");
+        assert!(verified["int8_exact_fraction"].as_f64().unwrap() >= 0.9999, "{verified}");
+        assert!(verified["int8_max_steps"].as_u64().unwrap() <= 1, "{verified}");
+        assert_eq!(verified["count"], 20);
+        for field in ["float_top1_agreement", "int8_end_to_end_fraction", "int8_top1_agreement"] {
+            assert!(verified[field].as_f64().unwrap() > 0.9, "{verified}");
+        }
+    }
+
+    classifies_images_and_tensors(&run, &stone, folder.path());
+    refuses_a_damaged_model(&stone, folder.path());
+    let other = path("other.onnx");
+    json(&["export", "--arch", "plain20", "--input", "1x8x8", "-o", &other]);
+    fails(&["verify", &other, "--stone", &stone, "--data", "digits"], 1, &["another network"]);
+    fails(&["eval", &other, "--data", "digits", "--mean", "0.5", "--std", "0.5"], 2, &["normalization"]);
+}
+
+fn classifies_images_and_tensors(run: &str, stone: &str, folder: &Path) {
+    let image = folder.join("gray.png");
+    image::RgbImage::from_fn(20, 30, |x, y| image::Rgb([x as u8 * 10, y as u8 * 5, 90])).save(&image).unwrap();
+    for model in [run, stone] {
+        let result = json(&["run", model, text(&image), text(&image)]);
+        assert_eq!(result.as_array().unwrap().len(), 2);
+        assert_eq!(result[0]["image"], text(&image));
+        let top = result[0]["top"].as_array().unwrap();
+        assert!(top[0]["label"].is_string() && top[0]["class"].is_u64());
+        assert!(top.is_sorted_by_key(|class| std::cmp::Reverse((1e9 * class["score"].as_f64().unwrap()) as u64)));
+    }
+
+    // Two images [2, 1, 8, 8] of one half, as numpy.save writes them.
+    let mut npy =
+        b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 8, 8), }".to_vec();
+    npy.resize(127, b' ');
+    npy.push(b'\n');
+    npy.extend([0.5f32; 128].iter().flat_map(|value| value.to_le_bytes()));
+    let (x, y) = (folder.join("x.npy"), folder.join("y.npy"));
+    std::fs::write(&x, &npy).unwrap();
+    let scores = |model: &str| -> Vec<f32> {
+        json(&["run", model, "--input", text(&x), "--output", text(&y)]);
+        let bytes = std::fs::read(&y).unwrap();
+        let data = &bytes[bytes.len() - 80..];
+        data.chunks_exact(4).map(|raw| f32::from_le_bytes(raw.try_into().unwrap())).collect()
+    };
+    let (float, int8) = (scores(run), scores(stone));
+    assert_eq!(float[..10], float[10..]);
+    let spread = float.iter().fold(0f32, |spread, score| spread.max(score.abs()));
+    for (float, int8) in float.iter().zip(&int8) {
+        assert!((float - int8).abs() < 0.2 * spread, "{float} {int8}");
+    }
+    std::fs::write(&x, &npy[..npy.len() - 1]).unwrap();
+    fails(&["run", run, "--input", text(&x), "--output", text(&y)], 1, &["x.npy", "cut short"]);
+}
+
+fn refuses_a_damaged_model(stone: &str, folder: &Path) {
+    let bytes = std::fs::read(stone).unwrap();
+    let damaged = folder.join("damaged.stone");
+    for bit in (0..bytes.len() * 8).step_by(bytes.len() / 3 * 8 + 77) {
+        let mut bytes = bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&damaged, &bytes).unwrap();
+        fails(&["inspect", text(&damaged)], 1, &["damaged.stone"]);
+        fails(&["eval", text(&damaged), "--data", "digits"], 1, &["damaged.stone"]);
+    }
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    train(&whole, "2");
+
+    let arguments = ["train", "--arch", "resnet8", "--data", "digits", "--epochs", "2", "--seed", "5", "--out"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skipstone"))
+        .args(arguments)
+        .arg(&killed)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let history = killed.join("history.csv");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !history.exists() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no epoch ended within a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    fails(&["train", "--resume", "--out", text(&killed), "--lr", "0.5"], 1, &["lr"]);
+    let result = json(&["train", "--resume", "--out", text(&killed)]);
+    assert_eq!(result["epochs"], 2);
+    assert!(weights(&killed) == weights(&whole), "other weights");
+    let model = |run: &Path| std::fs::read(run.join("model.onnx")).unwrap();
+    assert!(model(&killed) == model(&whole), "another best network");
+    fails(&["train", "--resume", "--out", text(&folder.path().join("none"))], 1, &["no run to resume"]);
+}
