@@ -5,42 +5,23 @@ use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
 use crate::kernels::ConvRow;
 use core::arch::naked_asm;
 
-/// How a convolution walks its rows, in bytes. The assembly reads the fields by their order.
+/// What the assembly needs besides weights and pixels; it reads the fields by their order.
 #[repr(C)]
-pub(super) struct Shape {
-    /// From a pixel's run to that of the next pixel.
+struct Arguments {
+    /// Bytes from a pixel's run to that of the next pixel.
     pixel_step: u32,
-    /// Weights of two output channels in one kernel row.
+    /// Bytes of the weights of two output channels in one kernel row.
     weights_row: u32,
-    /// From the end of a run, rounded up to 4 elements, to the same pixel's run in the next row.
+    /// Bytes from the end of a run, rounded up to 4 elements, to the same pixel's run in the next row.
     row_gap: u32,
-    /// Weights of two output channels.
+    /// Bytes of the weights of two output channels.
     weights_len: u32,
-}
-
-impl Shape {
-    /// The shape of a row that is in bounds.
-    pub(super) fn new(row: &ConvRow<'_, i16>) -> Self {
-        let run = row.run().next_multiple_of(4);
-        Self {
-            pixel_step: 2 * row.pixel_step() as u32,
-            weights_row: 2 * run as u32,
-            // Not walked, and of any value, where the kernel has one row.
-            row_gap: row.row_len.wrapping_sub(run).wrapping_mul(2) as u32,
-            weights_len: (2 * run * row.kernel_h) as u32,
-        }
-    }
-}
-
-/// How sums become outputs. The assembly reads the fields by their order.
-#[repr(C)]
-struct Outputs {
     /// Of the two channels.
     requant: *const Requant,
     /// The first channel of the first pixel; holds the residual operand.
     out: *mut i8,
-    /// Bytes from a pixel to the next.
-    step: usize,
+    /// Bytes from an output pixel to the next.
+    out_step: usize,
     /// Smallest output, in both halfwords.
     lo: u32,
     /// Largest output, in both halfwords.
@@ -50,62 +31,91 @@ struct Outputs {
 }
 
 /// `value` in both halfwords.
-#[inline(always)]
 fn twice(value: i8) -> u32 {
     u32::from(i16::from(value) as u16) * 0x0001_0001
 }
 
+/// Two output channels of a row at work.
+pub(super) struct Channels<'r> {
+    arguments: Arguments,
+    weights: &'r [i8],
+    pixels: &'r [i16],
+    /// Outputs from the two channels of the next pixel to the end.
+    out: &'r mut [i8],
+    pixel_step: usize,
+}
+
+impl<'r> Channels<'r> {
+    /// The channels `first` and `first + 1` of a row.
+    ///
+    /// # Panics
+    /// If the row is not in bounds or has no such channels.
+    pub(super) fn new(row: &'r mut ConvRow<'_, i16>, first: usize) -> Self {
+        assert!(row.in_bounds(), "a convolution row outside its slices");
+        let run = row.run().next_multiple_of(4);
+        let weights_len = 2 * run * row.kernel_h;
+        let arguments = Arguments {
+            pixel_step: 2 * row.pixel_step() as u32,
+            weights_row: 2 * run as u32,
+            // Not walked, and of any value, where the kernel has one row.
+            row_gap: row.row_len.wrapping_sub(run).wrapping_mul(2) as u32,
+            weights_len: weights_len as u32,
+            requant: row.requant[first..first + 2].as_ptr(),
+            out: core::ptr::null_mut(),
+            out_step: row.channels_out(),
+            lo: twice(row.lo),
+            hi: twice(row.hi),
+            multiplier: row.residual.unwrap_or(0),
+        };
+        let weights = &row.weights[first / 2 * weights_len..][..weights_len];
+        let pixel_step = row.pixel_step();
+        Self { arguments, weights, pixels: row.rows, out: &mut row.out[first..], pixel_step }
+    }
+}
+
 macro_rules! blocks {
-    ($($name:ident, $pixels:literal, $assembly:ident;)*) => {$(
-        /// Makes the outputs of two channels, from `first`, of the block's pixels, from `x`, of a row whose shape
-        /// `shape` is.
-        ///
-        /// # Panics
-        /// If the row has no such pixels or channels.
-        #[inline(always)]
-        pub(super) fn $name(shape: &Shape, row: &mut ConvRow<'_, i16>, first: usize, x: usize) {
-            let channels = row.channels_out();
-            let weights = &row.weights[first / 2 * shape.weights_len as usize..][..shape.weights_len as usize];
-            let pixels = &row.rows[x * row.pixel_step()..];
-            let outputs = Outputs {
-                requant: row.requant[first..first + 2].as_ptr(),
-                out: row.out[x * channels + first..][..($pixels - 1) * channels + 2].as_mut_ptr(),
-                step: channels,
-                lo: twice(row.lo),
-                hi: twice(row.hi),
-                multiplier: row.residual.unwrap_or(0),
-            };
-            // SAFETY: the weights, the constants and the outputs that the assembly reads and writes were just sliced.
-            // The pixels that it reads, up to whole groups of four elements in each kernel row, end inside of the rows
-            // because the row is in bounds and `x + $pixels` is at most its width, as the outputs' slice shows.
-            unsafe { $assembly(weights.as_ptr(), pixels.as_ptr(), shape, &outputs) };
-        }
-    )*};
+    ($($name:ident, $pixels:literal, $assembly:ident;)*) => {
+        impl Channels<'_> {$(
+            /// Makes the outputs of the row's next pixels, as many as the name says.
+            ///
+            /// # Panics
+            /// If the row has not so many left.
+            #[inline(always)]
+            pub(super) fn $name(&mut self) {
+                let step = self.arguments.out_step;
+                assert!(self.out.len() >= ($pixels - 1) * step + 2);
+                self.arguments.out = self.out.as_mut_ptr();
+                let (weights, pixels) = (self.weights.as_ptr(), self.pixels.as_ptr());
+                // SAFETY: `new` sliced the weights and the constants; the outputs were just compared. The pixels that
+                // the assembly reads, up to whole groups of four elements in each kernel row, end inside of the rows,
+                // because `new` found the row in bounds and the outputs that are left show that it has these pixels.
+                unsafe { $assembly(weights, pixels, &self.arguments) };
+                self.pixels = self.pixels.get($pixels * self.pixel_step..).unwrap_or_default();
+                let out = core::mem::take(&mut self.out);
+                self.out = out.get_mut($pixels * step..).unwrap_or_default();
+            }
+        )*}
+    };
 }
 blocks! {
-    block_1, 1, conv_2x1;
-    block_2, 2, conv_2x2;
-    block_3, 3, conv_2x3;
+    one, 1, conv_2x1;
+    two, 2, conv_2x2;
+    three, 3, conv_2x3;
 }
 
 // r0 weights, r1 pixels, r2 pixel step, r3 and r12 the weights of channels A and B, lr r4 r5 the pixels' elements,
 // r6..r11 the sums. On the stack: 0 end of the row's weights in whole sixteens of elements, 4 end of the row's weights,
-// 8 bytes of weights in a row, 12 gap, 16 end of all weights, 20 outputs, 24 bytes from an output pixel to the next.
+// 8 bytes of weights in a row, 12 gap, 16 end of all weights, 20 arguments.
 macro_rules! conv {
     ($(#[$doc:meta])* $name:ident, loads: [$($load:literal),*], products: [$($product:literal),*],
      sums: [$([$a:literal, $b:literal]),*]) => {
         $(#[$doc])*
         ///
         /// # Safety
-        /// `weights` must be readable for `shape.weights_len` bytes, `pixels` for all runs that `shape` walks, and
-        /// `outputs` must point to constants of two channels and to two outputs of each pixel.
+        /// `weights` must be readable for `weights_len` bytes, `pixels` for the runs of all pixels in all kernel rows,
+        /// and the arguments must point to the constants of two channels and to two outputs of each pixel.
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(
-            weights: *const i8,
-            pixels: *const i16,
-            shape: *const Shape,
-            outputs: *const Outputs,
-        ) {
+        unsafe extern "C" fn $name(weights: *const i8, pixels: *const i16, arguments: *const Arguments) {
             naked_asm!(
                 // Two elements of the run.
                 ".macro skipstone_step",
@@ -116,11 +126,11 @@ macro_rules! conv {
                 "sxtb16 r3, r3",
                 $($product,)*
                 ".endm",
-                // r0 and r1 c, r2 m, r3 the shift of the high word, r12 multiplier, lr outputs.
+                // r0 and r1 c, r2 m, r3 the shift of the high word, r12 multiplier, lr arguments.
                 ".macro skipstone_constants channel",
                 "ldr lr, [sp, #20]",
-                "ldr r4, [lr]",
-                "ldr r12, [lr, #20]",
+                "ldr r4, [lr, #16]",
+                "ldr r12, [lr, #36]",
                 "ldrd r0, r1, [r4, #16 * \\channel]",
                 "ldrd r2, r3, [r4, #16 * \\channel + 8]",
                 "sub r3, r3, #{shift_min}",
@@ -139,7 +149,8 @@ macro_rules! conv {
                 "lsl \\sum, \\sum, #{operand_shift}",
                 "smlal r4, r5, \\sum, r12",
                 "asr \\sum, r5, r3",
-                "ldr r4, [sp, #24]",
+                "ldr r4, [sp, #20]",
+                "ldr r4, [r4, #24]",
                 "add lr, lr, r4",
                 ".endm",
                 // Clamps both channels of a pixel at once: SEL takes a halfword of its first operand where the
@@ -159,29 +170,23 @@ macro_rules! conv {
                 ".endm",
                 "push {{r4-r11, lr}}",
                 "sub sp, sp, #28",
-                "str r3, [sp, #20]",
-                "ldr r4, [r3, #8]",
-                "str r4, [sp, #24]",
-                "ldr r4, [r2, #4]",
-                "str r4, [sp, #8]",
-                "ldr r5, [r2, #8]",
-                "str r5, [sp, #12]",
-                "ldr r5, [r2, #12]",
-                "add r5, r5, r0",
-                "str r5, [sp, #16]",
-                "ldr r2, [r2]",
+                "mov r3, r2",
+                "ldm r3, {{r2, r4, r5, r6}}",
+                "add r6, r6, r0",
+                "strd r4, r5, [sp, #8]",
+                "strd r6, r3, [sp, #16]",
+                "mov r5, r6",
                 $(concat!("mov ", $a, ", #0"), concat!("mov ", $b, ", #0"),)*
                 "cmp r0, r5",
                 "beq 7f",
                 // A kernel row.
                 "2:",
-                "ldr r4, [sp, #8]",
-                "add r5, r0, r4",
-                "str r5, [sp, #4]",
-                "bic r4, r4, #31",
-                "add r5, r0, r4",
-                "str r5, [sp]",
-                "cmp r0, r5",
+                "ldr r3, [sp, #8]",
+                "add r5, r0, r3",
+                "bic r3, r3, #31",
+                "add r4, r0, r3",
+                "strd r4, r5, [sp]",
+                "cmp r0, r4",
                 "beq 4f",
                 // Sixteen elements of the run.
                 "3:",
@@ -208,8 +213,7 @@ macro_rules! conv {
                 "cmp r0, lr",
                 "bne 5b",
                 "6:",
-                "ldr r4, [sp, #12]",
-                "ldr r5, [sp, #16]",
+                "ldrd r4, r5, [sp, #12]",
                 "add r1, r1, r4",
                 "cmp r0, r5",
                 "bne 2b",
@@ -223,15 +227,15 @@ macro_rules! conv {
                 $(concat!("skipstone_round ", $b),)*
                 "b 9f",
                 "8:",
-                "ldr lr, [lr, #4]",
+                "ldr lr, [lr, #20]",
                 $(concat!("skipstone_round_residual ", $a, ", 0"),)*
                 "skipstone_constants 1",
-                "ldr lr, [lr, #4]",
+                "ldr lr, [lr, #20]",
                 $(concat!("skipstone_round_residual ", $b, ", 1"),)*
                 "9:",
                 "ldr lr, [sp, #20]",
-                "ldrd r0, r1, [lr, #4]",
-                "ldrd r2, r3, [lr, #12]",
+                "ldrd r0, r1, [lr, #20]",
+                "ldrd r2, r3, [lr, #28]",
                 $(concat!("skipstone_put ", $a, ", ", $b),)*
                 "add sp, sp, #28",
                 "pop {{r4-r11, pc}}",

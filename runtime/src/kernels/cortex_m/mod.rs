@@ -1,9 +1,11 @@
 //! Cortex-M cores with the DSP extension (M4, M7, M33): dual 16-bit multiply-accumulates over weights in pairs.
 
 mod block;
+mod widen;
 
-use super::{Backend, ConvKernel, ConvRow, pad, portable};
-use block::{Shape, block_1, block_2, block_3};
+use super::{Backend, ConvKernel, ConvRow, portable};
+use block::Channels;
+use widen::widen;
 
 /// SMLAD kernels; canonical weights run the portable one, because these cores multiply no bytes.
 pub static BACKEND: Backend = Backend {
@@ -11,27 +13,25 @@ pub static BACKEND: Backend = Backend {
     available: || true,
     canonical: ConvKernel { name: "conv_4x2_portable", run: portable::conv_4x2_portable },
     pairs: Some(ConvKernel { name: "conv_2x3_smlad", run: conv_2x3_smlad }),
-    widen: pad::widen,
+    widen,
 };
 
 /// Convolution by weights in pairs: blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one.
 pub fn conv_2x3_smlad(row: &mut ConvRow<'_, i16>) {
-    assert!(row.in_bounds(), "a convolution row outside its slices");
-    let shape = Shape::new(row);
-    let width = row.width_out();
     for first in (0..row.channels_out()).step_by(2) {
-        let mut x = 0;
+        let mut left = row.width_out();
+        let mut channels = Channels::new(row, first);
         // A row ends with blocks of two rather than a lone pixel.
-        while width - x == 3 || width - x > 4 {
-            block_3(&shape, row, first, x);
-            x += 3;
+        while left == 3 || left > 4 {
+            channels.three();
+            left -= 3;
         }
-        while width - x >= 2 {
-            block_2(&shape, row, first, x);
-            x += 2;
+        while left >= 2 {
+            channels.two();
+            left -= 2;
         }
-        if x < width {
-            block_1(&shape, row, first, x);
+        if left == 1 {
+            channels.one();
         }
     }
 }
