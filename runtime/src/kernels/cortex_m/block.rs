@@ -117,6 +117,7 @@ macro_rules! conv {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(weights: *const i8, pixels: *const i16, arguments: *const Arguments) {
             naked_asm!(
+                extension!(),
                 // Two elements of the run.
                 ".macro skipstone_step",
                 "ldr r3, [r0], #4",

@@ -1,5 +1,21 @@
 //! Cortex-M cores with the DSP extension (M4, M7, M33): dual 16-bit multiply-accumulates over weights in pairs.
 
+/// The first line of each naked function, which is assembled for the target's plain architecture: on Armv8-M it names a
+/// core with the extension.
+#[cfg(skipstone_armv8m)]
+macro_rules! extension {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+/// Armv7E-M has the extension.
+#[cfg(not(skipstone_armv8m))]
+macro_rules! extension {
+    () => {
+        ""
+    };
+}
+
 mod block;
 mod widen;
 
