@@ -127,6 +127,17 @@ pub(crate) fn compiler(target: &str) -> Result<Compiler, Failure> {
     }
 }
 
+/// Finds or installs what runs packed models on emulated devices.
+///
+/// # Errors
+/// With the command that would help.
+pub(crate) fn emulators() -> Result<(), Failure> {
+    ensure(&[&QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC])?;
+    ["thumbv7em-none-eabihf", "thumbv6m-none-eabi", "aarch64-unknown-linux-gnu"]
+        .into_iter()
+        .try_for_each(|target| compiler(target).map(drop))
+}
+
 impl Compiler {
     /// `cargo <arguments>` for `target`; the first argument is cargo's subcommand.
     pub(crate) fn cargo(self, arguments: &str, target: &str, dir: &Path) -> Run {

@@ -1,0 +1,55 @@
+//! Rows that run on the host.
+
+use super::{Context, silent};
+use crate::shell::Failure;
+use crate::{rules, tools};
+
+pub(super) fn tools(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&tools::PACKAGES)?;
+    tools::ensure_components()?;
+    let compilers = tools::TARGETS.map(tools::compiler).into_iter().collect::<Result<Vec<_>, _>>()?;
+    tools::fuzzer(&context.root)?;
+    let debian = compilers.iter().filter(|c| **c == tools::Compiler::Debian).count();
+    let of_debian = if debian > 0 { format!(", {debian} by Debian's rustc-web") } else { String::new() };
+    Ok(format!("{} packages, {} targets{of_debian}", tools::PACKAGES.len(), compilers.len()))
+}
+
+pub(super) fn format(context: &Context) -> Result<String, Failure> {
+    tools::ensure_components()?;
+    for manifest in ["Cargo.toml", "firmware-examples/Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        context.cargo(&format!("fmt --all --manifest-path {manifest} --check")).pass()?;
+    }
+    Ok(String::new())
+}
+
+pub(super) fn house_rules(context: &Context) -> Result<String, Failure> {
+    rules::check(&context.root)
+}
+
+pub(super) fn clippy(context: &Context) -> Result<String, Failure> {
+    tools::ensure_components()?;
+    silent(context.cargo("clippy --workspace --all-targets -- -D warnings").pass())
+}
+
+pub(super) fn doc(context: &Context) -> Result<String, Failure> {
+    silent(context.cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-D warnings").pass())
+}
+
+pub(super) fn test(context: &Context) -> Result<String, Failure> {
+    silent(context.cargo("test --workspace").pass())
+}
+
+pub(super) fn lean(context: &Context) -> Result<String, Failure> {
+    context.cargo("check -p skipstone-builder --no-default-features").pass()?;
+    silent(context.cargo("check -p skipstone-runtime --no-default-features").pass())
+}
+
+pub(super) fn demo(context: &Context) -> Result<String, Failure> {
+    tools::emulators()?;
+    let out = context.root.join("target/demo");
+    // A run directory that holds a run is refused, as it should be.
+    if out.exists() {
+        std::fs::remove_dir_all(&out).map_err(|e| Failure(format!("cannot remove {}: {e}", out.display())))?;
+    }
+    silent(context.cargo("run -- demo --out target/demo").pass())
+}

@@ -1,0 +1,65 @@
+//! The rows of `cargo xtask test`, in the order in which they run.
+
+mod fuzz;
+mod host;
+mod targets;
+
+use crate::shell::{Failure, Run};
+use std::path::PathBuf;
+
+/// What every row may ask.
+pub(crate) struct Context {
+    /// The workspace's folder.
+    pub(crate) root: PathBuf,
+    /// How long each fuzzing row runs.
+    pub(crate) fuzz_seconds: u32,
+}
+
+impl Context {
+    /// `cargo <arguments>` in the workspace.
+    fn cargo(&self, arguments: &str) -> Run {
+        Run::line(&format!("cargo {arguments}"), &self.root)
+    }
+}
+
+/// Runs a row; gives a remark for the table.
+type Check = fn(&Context) -> Result<String, Failure>;
+
+/// One line of the table.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// Machine, target or board.
+    pub(crate) place: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) check: Check,
+}
+
+/// Every row. Each prepares the tools that it needs, so that it also runs alone.
+pub(crate) const ROWS: &[Row] = &[
+    row("tools", "host", "toolchains and emulators, found or installed", host::tools),
+    row("fmt", "host", "formatting", host::format),
+    row("rules", "host", "crate arrows, module order, unsafe, machine paths", host::house_rules),
+    row("clippy", "host", "lints, warnings denied", host::clippy),
+    row("doc", "host", "documentation and its links", host::doc),
+    row("test", "host", "unit, property and pipeline tests", host::test),
+    row("lean", "host", "the builder without tract, the runtime without std", host::lean),
+    row("thumbv6m", "thumbv6m-none-eabi", "the runtime for Cortex-M0 and M0+", targets::thumbv6m),
+    row("thumbv7m", "thumbv7m-none-eabi", "the runtime for Cortex-M3", targets::thumbv7m),
+    row("thumbv7em", "thumbv7em-none-eabihf", "the runtime for Cortex-M4 and M7", targets::thumbv7em),
+    row("thumbv8m", "thumbv8m.main-none-eabihf", "the runtime for Cortex-M33, with and without DSP", targets::thumbv8m),
+    row("aarch64", "aarch64-unknown-linux-gnu", "the runtime for Raspberry Pi", targets::aarch64),
+    row("kernels-m4", "QEMU mps2-an386", "kernels of the Cortex-M4 against the reference", targets::kernels_m4),
+    row("kernels-neon", "qemu-aarch64", "the runtime's tests, NEON kernels included", targets::kernels_neon),
+    row("devices", "QEMU M4, M3, A72", "packed models: every layer equals the host's", targets::devices),
+    row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
+    row("fuzz-stone", "host", "any bytes as a packed model", fuzz::stone),
+    row("fuzz-onnx", "host", "any bytes as an ONNX file", fuzz::onnx),
+];
+
+const fn row(name: &'static str, place: &'static str, about: &'static str, check: Check) -> Row {
+    Row { name, place, about, check }
+}
+
+fn silent(result: Result<(), Failure>) -> Result<String, Failure> {
+    result.map(|()| String::new())
+}
