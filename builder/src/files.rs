@@ -46,7 +46,12 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let fail = |e| FileError::new("write", path, e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut aside = tempfile::Builder::new().prefix(".skipstone-").tempfile_in(folder).map_err(fail)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".skipstone-");
+    // A temporary file is for its owner alone unless told otherwise; this one becomes a file like any other.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut aside = builder.tempfile_in(folder).map_err(fail)?;
     aside.write_all(bytes).map_err(fail)?;
     aside.as_file().sync_all().map_err(fail)?;
     aside.persist(path).map_err(|e| fail(e.error))?;
@@ -65,6 +70,18 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn written_files_have_the_permissions_of_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write(&ours, b"x").unwrap();
+        std::fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
     }
 
     #[test]

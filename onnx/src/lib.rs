@@ -1,7 +1,7 @@
 //! One graph, from training to silicon.
 //!
 //! [`Graph`] is the network that every other part of Skipstone works on: the zoo builds it, autograd differentiates
-//! it, [`export`] writes it as a standard `.onnx` file, [`import`] reads one back. It is validated and its shapes are
+//! it, [`export()`] writes it as a standard `.onnx` file, [`import()`] reads one back. It is validated and its shapes are
 //! inferred while it is built, so a `Graph` that exists is well formed.
 
 #![forbid(unsafe_code)]

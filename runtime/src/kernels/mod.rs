@@ -1,7 +1,7 @@
 //! Kernels: what makes one output row out of padded input rows.
 //!
 //! [`BACKENDS`] is the one list of them; selection, tests and benchmarks read it. A kernel's name says the operator,
-//! its tile (output channels x pixels) and the instruction set. Every kernel equals [`reference`] bit for bit.
+//! its tile (output channels x pixels) and the instruction set. Every kernel equals [`reference`](mod@reference) bit for bit.
 //!
 //! To add one: a folder or file here, a [`Backend`] in the list, before the ones that are slower.
 
@@ -48,7 +48,7 @@ mod sealed {
 /// One output row of a convolution, ready to be computed.
 ///
 /// `out[x][o] = requant[o](sum over ky, i of rows[ky][x * pixel_step + i] * weights[o][ky][i])`, `i` in `0..run`, for
-/// one group; with more groups see [`reference`]. Padding is in the rows already, zero points are in the [`Requant`]s.
+/// one group; with more groups see [`reference`](mod@reference). Padding is in the rows already, zero points are in the [`Requant`]s.
 pub struct ConvRow<'a, T> {
     /// [`kernel_h`](Self::kernel_h) padded input rows, the first one first; 16-byte aligned when the engine makes it.
     pub rows: &'a [T],
