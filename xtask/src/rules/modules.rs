@@ -16,9 +16,13 @@ pub(super) fn check(texts: &[(PathBuf, String)]) -> Result<Vec<String>, Failure>
     if order.is_empty() {
         return fail(format!("{SOURCES}/lib.rs declares no modules"));
     }
+    let tests: Vec<PathBuf> = texts.iter().flat_map(|(path, text)| test_modules(path, &code_only(text))).collect();
     let mut broken = Vec::new();
     for (path, text) in texts {
         let Some((module, position)) = module_of(path, &order) else { continue };
+        if tests.iter().any(|test| path.starts_with(test) || path.with_extension("") == *test) {
+            continue;
+        }
         let code = code_only(text);
         for used in used(without_tests(&code)) {
             if order.iter().position(|name| name == used).is_some_and(|other| other > position) {
@@ -39,14 +43,26 @@ fn declared(code: &str) -> Vec<String> {
     names.map(|rest| rest.trim_end().trim_end_matches(';').to_string()).collect()
 }
 
-/// The top module that a source file belongs to, and its position. Files of tests belong to none.
+/// Paths without extension of the modules that a file declares for tests alone.
+fn test_modules(path: &Path, code: &str) -> Vec<PathBuf> {
+    let folder = if path.ends_with("mod.rs") || path.ends_with("lib.rs") {
+        path.parent().unwrap_or(Path::new("")).to_path_buf()
+    } else {
+        path.with_extension("")
+    };
+    let declared = code.split("#[cfg(test)]").skip(1).filter_map(|after| {
+        let words: Vec<&str> = after.split_whitespace().take(3).collect();
+        let name = words.iter().skip_while(|word| **word != "mod").nth(1)?;
+        name.strip_suffix(';').map(|name| folder.join(name))
+    });
+    declared.collect()
+}
+
+/// The top module that a source file belongs to, and its position.
 fn module_of<'a>(path: &Path, order: &'a [String]) -> Option<(&'a str, usize)> {
     let inside = path.strip_prefix(SOURCES).ok()?;
     let first = inside.components().next()?.as_os_str().to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
-    if inside.components().any(|part| part.as_os_str() == "tests.rs" || part.as_os_str() == "tests") {
-        return None;
-    }
     let position = order.iter().position(|module| module == name)?;
     Some((&order[position], position))
 }
@@ -109,7 +125,10 @@ mod tests {
             text("builder/src/lib.rs", "/// A.\npub mod data;\npub mod tensor;\nmod zoo;\n"),
             text("builder/src/data/mod.rs", "use crate::tensor::Tensor;"),
             text("builder/src/tensor.rs", "use crate::data;\n#[cfg(test)]\nmod tests { use crate::zoo; }"),
-            text("builder/src/tensor/tests.rs", "use crate::zoo;"),
+            text("builder/src/tensor/rows.rs", "use crate::data;\n#[cfg(test)]\npub(crate) mod proofs;"),
+            text("builder/src/tensor/rows/proofs.rs", "use crate::zoo;"),
+            text("builder/src/zoo/mod.rs", "use crate::tensor;\n#[cfg(test)]\nmod tests;\n"),
+            text("builder/src/zoo/tests.rs", "use crate::tensor;"),
         ];
         let broken = check(&files).unwrap();
         assert_eq!(broken.len(), 1, "{broken:?}");
