@@ -1,6 +1,6 @@
 //! The builder's modules stand in data-flow order: each uses only those declared above it in `builder/src/lib.rs`.
 
-use super::source::{code_only, without_tests};
+use super::source::{code_only, without_tests, words};
 use crate::shell::{Failure, fail};
 use std::path::{Path, PathBuf};
 
@@ -50,10 +50,13 @@ fn test_modules(path: &Path, code: &str) -> Vec<PathBuf> {
     } else {
         path.with_extension("")
     };
-    let declared = code.split("#[cfg(test)]").skip(1).filter_map(|after| {
-        let words: Vec<&str> = after.split_whitespace().take(3).collect();
-        let name = words.iter().skip_while(|word| **word != "mod").nth(1)?;
-        name.strip_suffix(';').map(|name| folder.join(name))
+    let declared = code.split("#[cfg(").skip(1).filter_map(|after| {
+        let (condition, item) = after.split_once(")]")?;
+        if !words(condition).any(|word| word == "test") || words(condition).any(|word| word == "not") {
+            return None;
+        }
+        let mut start = item.split_whitespace().take(3).skip_while(|word| *word != "mod");
+        start.nth(1)?.strip_suffix(';').map(|name| folder.join(name))
     });
     declared.collect()
 }
@@ -125,7 +128,7 @@ mod tests {
             text("builder/src/lib.rs", "/// A.\npub mod data;\npub mod tensor;\nmod zoo;\n"),
             text("builder/src/data/mod.rs", "use crate::tensor::Tensor;"),
             text("builder/src/tensor.rs", "use crate::data;\n#[cfg(test)]\nmod tests { use crate::zoo; }"),
-            text("builder/src/tensor/rows.rs", "use crate::data;\n#[cfg(test)]\npub(crate) mod proofs;"),
+            text("builder/src/tensor/rows.rs", "use crate::data;\n#[cfg(all(test, unix))]\npub(crate) mod proofs;"),
             text("builder/src/tensor/rows/proofs.rs", "use crate::zoo;"),
             text("builder/src/zoo/mod.rs", "use crate::tensor;\n#[cfg(test)]\nmod tests;\n"),
             text("builder/src/zoo/tests.rs", "use crate::tensor;"),
