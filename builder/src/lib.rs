@@ -27,6 +27,4 @@ pub mod verify;
 
 pub mod emulate;
 
-pub mod report;
-
 pub mod cli;

@@ -294,3 +294,35 @@ fn a_killed_run_resumes_to_the_same_weights() {
     assert!(model(&killed) == model(&whole), "another best network");
     fails(&["train", "--resume", "--out", text(&folder.path().join("none"))], 1, &["no run to resume"]);
 }
+
+/// The devices' compilers and emulators are found by the search path; what needs them says so, and the rest works.
+#[test]
+fn the_demo_works_without_emulators() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("demo");
+    let demo = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skipstone"));
+        command.args(["demo", "--json", "--out", text(&out)]).env("PATH", folder.path());
+        command.output().expect("the program starts")
+    };
+    let output = demo();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors.matches("is missing").count(), 2, "{errors}");
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let accuracies: Vec<f64> = rows.as_array().unwrap().iter().map(|row| row["accuracy"].as_f64().unwrap()).collect();
+    assert_eq!(accuracies.len(), 2);
+    assert!(accuracies.iter().all(|&accuracy| accuracy >= 0.97), "{accuracies:?}");
+    let files = entries(&out);
+    for name in ["model.onnx", "model.qdq.onnx", "model.stone", "model.cortex-m.stone"] {
+        assert!(files.iter().any(|file| file == name), "{files:?}");
+    }
+    // Its own folder is replaced, another run's is not.
+    let trained = std::fs::read(out.join("model.onnx")).unwrap();
+    json(&["export", "--arch", "resnet8", "-o", text(&out.join("model.onnx"))]);
+    fails(&["demo", "--out", text(&out)], 1, &["demo"]);
+    assert_eq!(entries(&out), files);
+    std::fs::write(out.join("model.onnx"), &trained).unwrap();
+    assert!(demo().status.success());
+    assert!(std::fs::read(out.join("model.onnx")).unwrap() == trained, "another network of the same seed");
+}

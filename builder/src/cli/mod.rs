@@ -6,6 +6,7 @@
 mod agreement;
 mod classifier;
 mod console;
+mod demo;
 mod eval;
 mod export;
 mod failure;
@@ -42,6 +43,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     Zoo(zoo::Arguments),
     Train(train::Arguments),
     Eval(eval::Arguments),
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
     let console = Console::new(parsed.json);
     let result = match parsed.command {
         Command::Zoo(arguments) => zoo::run(&arguments, &console),
+        Command::Demo(arguments) => demo::run(&arguments, &console),
         Command::Train(arguments) => train::run(&arguments, &console),
         Command::Quantize(arguments) => quantize::run(&arguments, &console),
         Command::Verify(arguments) => verify::run(&arguments, &console),

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// The file that a run keeps its best network in.
 pub(super) const RUN_MODEL: &str = "model.onnx";
 
+/// The file that a run keeps its settings in.
+pub(super) const CONFIG: &str = "config.toml";
+
 /// What a MODEL argument names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

@@ -2,7 +2,7 @@
 
 use super::console::Console;
 use super::failure::Failure;
-use super::model::{self, Pixels};
+use super::model::{self, CONFIG, Pixels};
 use super::{classifier, outputs};
 use crate::data::{self, Dataset, Spec, Split};
 use crate::train::{self, Config, ConfigError, EpochRecord, Job, Outcome, Progress, Status, TrainError};
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let config = settings(arguments, before)?;
     let spec: Spec = config.data.parse()?;
     let (graph, normalization) = network(arguments, &config, &spec)?;
-    if !arguments.resume && arguments.out.join("config.toml").exists() {
+    if !arguments.resume && arguments.out.join(CONFIG).exists() {
         return Err(TrainError::Exists { path: arguments.out.clone() }.into());
     }
     let sets = [data::load(&spec, Split::Train)?, data::load(&test_of(&spec), Split::Test)?];
@@ -113,8 +113,8 @@ fn train(
 }
 
 /// The settings of the run in `out`, if there is one.
-fn stored_settings(out: &Path) -> Result<Option<Config>, Failure> {
-    let path = out.join("config.toml");
+pub(super) fn stored_settings(out: &Path) -> Result<Option<Config>, Failure> {
+    let path = out.join(CONFIG);
     if !path.exists() {
         return Ok(None);
     }

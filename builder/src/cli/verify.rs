@@ -79,6 +79,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         console.say(table);
     }
     console.say(format!("int8 end to end: {:.4} % of the elements are equal", 100.0 * int8.int8_end_to_end_fraction));
+    checks.show(console);
     console.result(&Output { float, int8 })?;
-    checks.report(console)
+    checks.verdict()
 }
