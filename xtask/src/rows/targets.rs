@@ -60,7 +60,9 @@ pub(super) fn kernels_m4(context: &Context) -> Result<String, Failure> {
     let compiler = tools::compiler(CORTEX_M4)?;
     let firmware = context.root.join(FIRMWARE);
     lint(compiler, "-p kernel-tests -p board-mps2", CORTEX_M4, context)?;
-    compiler.cargo("build --release -p kernel-tests --bin kernel-tests", CORTEX_M4, &firmware).pass()?;
+    compiler
+        .cargo("build --release --target-dir target -p kernel-tests --bin kernel-tests", CORTEX_M4, &firmware)
+        .pass()?;
     let board = "-machine mps2-an386 -cpu cortex-m4 -nographic -semihosting-config enable=on,target=native";
     let program = format!("qemu-system-arm {board} -icount shift=0 -kernel target/{CORTEX_M4}/release/kernel-tests");
     silent(Run::line(&program, &firmware).limit(EMULATION_LIMIT).pass())
