@@ -97,10 +97,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.say(format!("calibrating on {} images", calibration.len()));
     let quantized = pack::quantize(&graph, &calibration, &Options { target: arguments.target.into() })?;
     console.say(format!("evaluating on {} images", test.len()));
+    // The same integers in the layout that this computer is fastest with.
+    let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;
     let output = Output {
         report: quantized.report,
         accuracy_float: train::evaluate(&graph, &test, &normalization).accuracy,
-        accuracy_int8: simulate::evaluate(&quantized.stone, &test)?.accuracy,
+        accuracy_int8: simulate::evaluate(&generic.bytes, &test)?.accuracy,
     };
     if let Some(qdq) = &arguments.qdq {
         files::write(qdq, &quantized.qdq)?;
