@@ -51,6 +51,12 @@ pub enum GraphError {
         /// Its dimensions.
         dims: Vec<usize>,
     },
+    /// The output holds probabilities.
+    #[error("node `{node}` (Softmax): the network must end in scores; cut it before this node")]
+    Softmax {
+        /// The node.
+        node: String,
+    },
 }
 
 /// A file that cannot be read as a [`Graph`](crate::Graph).

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn takes_the_nodes_between_and_their_initializers() {
-        let model = to_model(&fixtures::every_op(), Batch::One);
+        let model = to_model(&fixtures::residual(), Batch::One);
         let inputs = [info("bn1.out", &[1, 8, 5, 4]), info("short.pad.out", &[1, 8, 5, 4])];
         let part = extract(&model, &inputs, info("conv2.out", &[1, 6, 5, 4])).unwrap();
         let graph = part.graph.unwrap();
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn says_what_is_missing_or_useless() {
-        let model = to_model(&fixtures::every_op(), Batch::One);
+        let model = to_model(&fixtures::residual(), Batch::One);
         let output = info("conv2.out", &[1, 6, 5, 4]);
         let missing = extract(&model, &[info("bn1.out", &[1, 8, 5, 4])], output.clone());
         assert_eq!(missing, Err(ExtractError::Missing("image".into())));

@@ -1,6 +1,6 @@
 //! Graphs for tests.
 
-use crate::{Conv, Graph, GraphBuilder, Normalization, Op, Pad, Slice, Tensor, ValueId};
+use crate::{Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, Slice, Tensor, ValueId, Window};
 
 /// Parameters that differ from each other and from element to element.
 pub(crate) fn tensor(dims: &[usize], seed: usize) -> Tensor {
@@ -13,13 +13,13 @@ fn param(builder: &mut GraphBuilder, name: &str, dims: &[usize], trainable: bool
     builder.parameter(name, tensor(dims, name.len()), trainable).unwrap()
 }
 
-/// A small network with every operator: strided convolution with asymmetric padding, batch norm, an option A shortcut,
+/// A small network of residual blocks: strided convolution with asymmetric padding, batch norm, an option A shortcut,
 /// a grouped convolution with bias, pooling and a linear layer.
-pub(crate) fn every_op() -> Graph {
-    let mut b = GraphBuilder::new("every-op", "image", [4, 9, 8]).unwrap();
+pub(crate) fn residual() -> Graph {
+    let mut b = GraphBuilder::new("residual", "image", [4, 9, 8]).unwrap();
     b.metadata_mut().class_names = vec!["cat".into(), "dog\n\\".into(), "".into()];
     b.metadata_mut().normalization = Some(Normalization { mean: vec![0.1; 4], std: vec![0.25, 1.0 / 3.0, 1.0, 1e-7] });
-    b.metadata_mut().command = Some("skipstone train --arch every-op".into());
+    b.metadata_mut().command = Some("skipstone train --arch residual".into());
     let image = b.input();
     let weight = param(&mut b, "conv1.weight", &[8, 4, 3, 2], true);
     let conv = Conv { kernel: [3, 2], stride: [2, 2], pads: [0, 1, 2, 0], groups: 1 };
@@ -42,5 +42,36 @@ pub(crate) fn every_op() -> Graph {
     let weight = param(&mut b, "fc.weight", &[3, 6], true);
     let bias = param(&mut b, "fc.bias", &[3], true);
     let scores = b.push_named("fc", Op::Gemm, &[flat, weight, bias], "scores").unwrap();
+    b.finish(scores).unwrap()
+}
+
+/// A small network of the operators that [`residual`] lacks: pools of all kinds, a concatenation, a mask with a gate,
+/// interpolation both ways, train-only operators, and a softmax inside.
+pub(crate) fn branches() -> Graph {
+    let mut b = GraphBuilder::new("branches", "image", [3, 9, 8]).unwrap();
+    let image = b.input();
+    let window = Window { kernel: [3, 2], stride: [2, 2], pads: [0, 1, 1, 0], ceil_mode: true };
+    let max = b.push("max", Op::MaxPool(window.clone()), &[image]).unwrap();
+    let mean = b.push("mean", Op::AveragePool { window, count_include_pad: true }, &[image]).unwrap();
+    let own = Op::AveragePool { window: Window::square(3, 1, 1), count_include_pad: false };
+    let own = b.push("own", own, &[max]).unwrap();
+    let small = b.push("small", Op::Clip { min: 0.0, max: 6.0 }, &[own]).unwrap();
+    let below = b.push("below", Op::Clip { min: f32::NEG_INFINITY, max: 0.5 }, &[small]).unwrap();
+    let above = b.push("above", Op::Clip { min: -1.5, max: f32::INFINITY }, &[below]).unwrap();
+    let joined = b.push("joined", Op::Concat, &[max, mean, above, max]).unwrap();
+    let dropped = b.push("dropped", Op::Dropout { rate: 0.2 }, &[joined]).unwrap();
+    let branch = b.push("branch", Op::StochasticDepth { rate: 0.2 }, &[dropped]).unwrap();
+    let resize = |size, coordinates| Op::Resize(Resize { size, coordinates });
+    let larger = b.push("larger", resize([7, 10], Coordinates::AlignCorners), &[branch]).unwrap();
+    let trunk = b.push("trunk", resize([7, 10], Coordinates::HalfPixel), &[joined]).unwrap();
+    let mask = b.push("mask", Op::Sigmoid, &[larger]).unwrap();
+    let masked = b.push("masked", Op::Mul, &[trunk, mask]).unwrap();
+    let gate = b.push("gate", Op::GlobalMaxPool, &[masked]).unwrap();
+    let gated = b.push("gated", Op::Mul, &[gate, masked]).unwrap();
+    let pool = b.push("pool", Op::GlobalAveragePool, &[gated]).unwrap();
+    let flat = b.push("flatten", Op::Flatten, &[pool]).unwrap();
+    let shares = b.push("shares", Op::Softmax, &[flat]).unwrap();
+    let weight = param(&mut b, "fc.weight", &[2, 12], true);
+    let scores = b.push("fc", Op::Gemm, &[shares, weight]).unwrap();
     b.finish(scores).unwrap()
 }

@@ -272,11 +272,15 @@ impl GraphBuilder {
     /// Ends the network with `output`, which must hold the scores: `[classes]`.
     ///
     /// # Errors
-    /// [`GraphError::Output`] if `output` is a parameter or not one-dimensional.
+    /// [`GraphError::Output`] if `output` is a parameter or not one-dimensional, [`GraphError::Softmax`] if it holds
+    /// probabilities.
     pub fn finish(self, output: ValueId) -> Result<Graph, GraphError> {
         let value = &self.values[output.0];
         if value.dims.len() != 1 || value.parameter.is_some() {
             return Err(GraphError::Output { name: value.name.clone(), dims: value.dims.clone() });
+        }
+        if let Some(node) = self.nodes.iter().find(|node| node.output == output && node.op == Op::Softmax) {
+            return Err(GraphError::Softmax { node: node.name.clone() });
         }
         Ok(Graph {
             name: self.name,

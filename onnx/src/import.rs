@@ -8,6 +8,7 @@ mod attributes;
 mod constants;
 mod node;
 mod ops;
+mod windows;
 
 use crate::graph::{Graph, GraphBuilder, ValueId};
 use crate::proto::{DataType, DimensionValue, GraphProto, ModelProto, TypeProto, ValueInfoProto};

@@ -23,5 +23,5 @@ pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
 pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
 pub use import::import;
-pub use op::{Conv, Op, Pad, Slice};
+pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use tensor::Tensor;

@@ -15,10 +15,40 @@ pub enum Op {
     },
     /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, min), max)`; a side without a limit has an infinite one.
+    Clip {
+        /// The lower limit.
+        min: f32,
+        /// The upper limit, not below the lower one.
+        max: f32,
+    },
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Softmax over the features of a vector. A network never ends in it: its output are the scores.
+    Softmax,
     /// Sum of two tensors of one shape.
     Add,
+    /// Product, element by element, of two tensors of one shape; or of a map `[C, H, W]` and a gate `[C, 1, 1]`, in
+    /// either order, each channel multiplied by its gate.
+    Mul,
+    /// Any number of inputs side by side along the channels (or, for vectors, the features).
+    Concat,
+    /// Largest element of each window; padding never is.
+    MaxPool(Window),
+    /// Mean of each window.
+    AveragePool {
+        /// The windows.
+        window: Window,
+        /// Whether padding counts as zeros. Otherwise a window's sum is divided by its elements inside the map.
+        /// Positions beyond the padding, which only `ceil_mode` reaches, never count.
+        count_include_pad: bool,
+    },
     /// Mean over each channel's map: `[C, H, W]` to `[C, 1, 1]`.
     GlobalAveragePool,
+    /// Largest element of each channel's map: `[C, H, W]` to `[C, 1, 1]`.
+    GlobalMaxPool,
+    /// Bilinear interpolation to another height and width.
+    Resize(Resize),
     /// `[C, H, W]` to `[C * H * W]`, channel-major.
     Flatten,
     /// Linear layer `x * weight^T + bias`. Inputs: `x [I]`, `weight [O, I]`, optionally `bias [O]`.
@@ -27,21 +57,43 @@ pub enum Op {
     Slice(Slice),
     /// Zero padding.
     Pad(Pad),
+    /// In training, zeroes each element with a probability and scales the others by `1 / (1 - rate)`; in evaluation
+    /// the identity.
+    Dropout {
+        /// The probability, below 1.
+        rate: f32,
+    },
+    /// Stochastic depth: in training, zeroes all of an image's elements together with a probability, and scales those
+    /// of other images by `1 / (1 - rate)`; in evaluation the identity. Stands at the end of a residual branch.
+    StochasticDepth {
+        /// The probability, below 1.
+        rate: f32,
+    },
 }
 
 impl Op {
-    /// The operator's name in the ONNX specification.
+    /// The operator's name in the ONNX specification; `Dropout` for stochastic depth, which has none of its own.
     pub fn name(&self) -> &'static str {
         match self {
             Op::Conv(_) => "Conv",
             Op::BatchNorm { .. } => "BatchNormalization",
             Op::Relu => "Relu",
+            Op::Clip { .. } => "Clip",
+            Op::Sigmoid => "Sigmoid",
+            Op::Softmax => "Softmax",
             Op::Add => "Add",
+            Op::Mul => "Mul",
+            Op::Concat => "Concat",
+            Op::MaxPool(_) => "MaxPool",
+            Op::AveragePool { .. } => "AveragePool",
             Op::GlobalAveragePool => "GlobalAveragePool",
+            Op::GlobalMaxPool => "GlobalMaxPool",
+            Op::Resize(_) => "Resize",
             Op::Flatten => "Flatten",
             Op::Gemm => "Gemm",
             Op::Slice(_) => "Slice",
             Op::Pad(_) => "Pad",
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => "Dropout",
         }
     }
 }
@@ -64,6 +116,51 @@ impl Conv {
     pub fn square(kernel: usize, stride: usize, pad: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], pads: [pad; 4], groups: 1 }
     }
+}
+
+/// The windows of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Vertical and horizontal distance of windows.
+    pub stride: [usize; 2],
+    /// Rows and columns added at top, left, bottom, right; each less than the kernel, so that no window lies outside.
+    pub pads: [usize; 4],
+    /// Whether a last window that reaches beyond the padding counts too, unless it would start outside the map and its
+    /// padding before it.
+    pub ceil_mode: bool,
+}
+
+impl Window {
+    /// Square windows with equal strides and symmetric padding.
+    pub fn square(kernel: usize, stride: usize, pad: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], pads: [pad; 4], ceil_mode: false }
+    }
+
+    /// Windows with a whole map of `[height, width]`.
+    pub fn whole(size: [usize; 2]) -> Self {
+        Self { kernel: size, stride: [1; 2], pads: [0; 4], ceil_mode: false }
+    }
+}
+
+/// Attributes of bilinear interpolation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// Height and width of the result.
+    pub size: [usize; 2],
+    /// Where the result's pixels lie in the operand.
+    pub coordinates: Coordinates,
+}
+
+/// Where pixel `i` of `out` lies on an axis of `size` pixels. Positions before the first or behind the last pixel have
+/// its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordinates {
+    /// `i * (size - 1) / (out - 1)`: first and last pixels coincide. 0 if `out` is 1.
+    AlignCorners,
+    /// `(i + 0.5) * size / out - 0.5`: the outer edges of first and last pixels coincide.
+    HalfPixel,
 }
 
 /// Attributes of a strided slice over (channels, height, width): elements `start, start + step, ...` below `end`.

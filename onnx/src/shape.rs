@@ -1,7 +1,7 @@
 //! Shape inference and cost, operator by operator.
 
 use crate::graph::{Graph, Node, Value};
-use crate::{Conv, Op, Pad, Slice};
+use crate::{Conv, Op, Pad, Resize, Slice, Window};
 
 /// Most elements of one activation. Larger ones are mistakes, and below it no product of sizes overflows.
 pub const MAX_ELEMENTS: usize = 1 << 30;
@@ -26,13 +26,14 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
     let expected = match op {
         Op::Conv(_) | Op::Gemm => 2..=3,
         Op::BatchNorm { .. } => 5..=5,
-        Op::Add => 2..=2,
+        Op::Add | Op::Mul => 2..=2,
+        Op::Concat => 1..=usize::MAX,
         _ => 1..=1,
     };
     if !expected.contains(&count) {
         return Err(format!("has {count} inputs, takes {} to {}", expected.start(), expected.end()));
     }
-    let activations = if matches!(op, Op::Add) { 2 } else { 1 };
+    let activations = if matches!(op, Op::Add | Op::Mul | Op::Concat) { count } else { 1 };
     for (index, value) in operands.iter().enumerate() {
         if value.parameter.is_some() != (index >= activations) {
             let (is, wants) =
@@ -49,14 +50,42 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
             }
             Ok(operands[0].dims.clone())
         }
-        Op::Relu => Ok(operands[0].dims.clone()),
+        Op::Relu | Op::Sigmoid => Ok(operands[0].dims.clone()),
+        Op::Clip { min, max } => {
+            // Limits that are no numbers fail too.
+            if min <= max && *min < f32::INFINITY && *max > f32::NEG_INFINITY {
+                Ok(operands[0].dims.clone())
+            } else {
+                Err(format!("its limits are {min} and {max}"))
+            }
+        }
+        Op::Softmax => match operands[0].dims.as_slice() {
+            [features] => Ok(vec![*features]),
+            dims => Err(format!("input has dimensions {dims:?}, must be a vector")),
+        },
+        Op::Dropout { rate } | Op::StochasticDepth { rate } => {
+            if !(0.0..1.0).contains(rate) {
+                return Err(format!("its rate is {rate}, must be at least 0 and below 1"));
+            }
+            Ok(operands[0].dims.clone())
+        }
+        Op::Mul => infer_mul(operands),
+        Op::Concat => infer_concat(operands),
         Op::Add => {
             if operands[0].dims != operands[1].dims {
                 return Err(format!("operands have dimensions {:?} and {:?}", operands[0].dims, operands[1].dims));
             }
             Ok(operands[0].dims.clone())
         }
-        Op::GlobalAveragePool => map_dims(operands[0]).map(|[channels, ..]| vec![channels, 1, 1]),
+        Op::MaxPool(window) | Op::AveragePool { window, .. } => infer_pool(window, map_dims(operands[0])?),
+        Op::Resize(Resize { size: [height, width], .. }) => {
+            let [channels, ..] = map_dims(operands[0])?;
+            if *height == 0 || *width == 0 {
+                return Err(format!("resizes to {height}x{width}"));
+            }
+            Ok(vec![channels, *height, *width])
+        }
+        Op::GlobalAveragePool | Op::GlobalMaxPool => map_dims(operands[0]).map(|[channels, ..]| vec![channels, 1, 1]),
         Op::Flatten => Ok(vec![operands[0].dims.iter().product()]),
         Op::Gemm => {
             let &[inputs] = operands[0].dims.as_slice() else {
@@ -124,6 +153,57 @@ fn infer_conv(conv: &Conv, operands: &[&Value]) -> Result<Vec<usize>, String> {
         outputs,
         extent(height, top, bottom, kernel_h, conv.stride[0])?,
         extent(width, left, right, kernel_w, conv.stride[1])?,
+    ])
+}
+
+fn infer_mul(operands: &[&Value]) -> Result<Vec<usize>, String> {
+    let [a, b] = [&operands[0].dims, &operands[1].dims];
+    let gates = |gate: &[usize], map: &[usize]| gate.len() == 3 && map.len() == 3 && *gate == [map[0], 1, 1];
+    if a == b || gates(b, a) {
+        Ok(a.clone())
+    } else if gates(a, b) {
+        Ok(b.clone())
+    } else {
+        Err(format!("operands have dimensions {a:?} and {b:?}, must be equal, or one of them a gate [C, 1, 1]"))
+    }
+}
+
+fn infer_concat(operands: &[&Value]) -> Result<Vec<usize>, String> {
+    let mut dims = operands[0].dims.clone();
+    for value in &operands[1..] {
+        if value.dims.len() != dims.len() || value.dims[1..] != dims[1..] {
+            let all: Vec<&[usize]> = operands.iter().map(|value| value.dims.as_slice()).collect();
+            return Err(format!("operands have dimensions {all:?}, may differ in the channels only"));
+        }
+        dims[0] = dims[0].checked_add(value.dims[0]).ok_or("has an absurd number of channels")?;
+    }
+    Ok(dims)
+}
+
+fn infer_pool(window: &Window, [channels, height, width]: [usize; 3]) -> Result<Vec<usize>, String> {
+    let Window { kernel, stride, pads: [top, left, bottom, right], ceil_mode } = *window;
+    let extent = |size: usize, before: usize, after: usize, kernel: usize, stride: usize| {
+        if kernel == 0 || stride == 0 {
+            return Err("kernel and stride must be at least 1".into());
+        }
+        if before >= kernel || after >= kernel {
+            return Err(format!("padding of {before} and {after} leaves windows of {kernel} without an element"));
+        }
+        let padded = padded(size, before, after)?;
+        // One window that reaches beyond the padding by less than a stride is as good as any other in ceil mode.
+        let missing = kernel.saturating_sub(padded);
+        if missing > 0 && !(ceil_mode && missing < stride) {
+            return Err(format!("a window of {kernel} does not fit into {padded} rows or columns"));
+        }
+        let room = padded.saturating_sub(kernel);
+        let count = if ceil_mode { room.div_ceil(stride) + 1 } else { room / stride + 1 };
+        // A window that starts behind the map is dropped.
+        Ok(count - usize::from((count - 1) * stride >= size + before))
+    };
+    Ok(vec![
+        channels,
+        extent(height, top, bottom, kernel[0], stride[0])?,
+        extent(width, left, right, kernel[1], stride[1])?,
     ])
 }
 

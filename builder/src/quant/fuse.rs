@@ -111,6 +111,17 @@ impl<'g> Fusion<'g> {
             Op::Slice(_) => self.slice(node)?,
             Op::Pad(_) => self.pad(node)?,
             Op::BatchNorm { .. } => return Err(unsupported(node, "it must be folded into a convolution first")),
+            Op::Clip { .. }
+            | Op::Sigmoid
+            | Op::Softmax
+            | Op::Mul
+            | Op::Concat
+            | Op::MaxPool(_)
+            | Op::AveragePool { .. }
+            | Op::GlobalMaxPool
+            | Op::Resize(_)
+            | Op::Dropout { .. }
+            | Op::StochasticDepth { .. } => return Err(unsupported(node, "it has no integer form yet")),
         }
         Ok(())
     }

@@ -95,6 +95,16 @@ impl NodeReader<'_, '_> {
         self.proto.input.get(index).is_some_and(|name| !name.is_empty())
     }
 
+    /// Number of operands.
+    pub(super) fn input_count(&self) -> usize {
+        self.proto.input.len()
+    }
+
+    /// The node's text for people.
+    pub(super) fn doc_string(&self) -> &str {
+        &self.proto.doc_string
+    }
+
     /// Dimensions of one image of a value.
     pub(super) fn dims(&self, id: ValueId) -> &[usize] {
         self.importer.builder.dims(id)
@@ -137,6 +147,18 @@ impl NodeReader<'_, '_> {
             Array { dims, .. } => {
                 Err(format!("operand {index} has dimensions {dims:?}, must be a list of integers").into())
             }
+        }
+    }
+
+    /// Operand `index`, which is one constant number, unless it is left out.
+    pub(super) fn scalar(&self, index: usize) -> Result<Option<f32>, Failure> {
+        if !self.has_input(index) {
+            return Ok(None);
+        }
+        match self.constant(index)?.elements {
+            Elements::Float(values) if values.len() == 1 => Ok(Some(values[0])),
+            Elements::Int(values) if values.len() == 1 => Ok(Some(values[0] as f32)),
+            _ => Err(format!("operand {index} must be one number").into()),
         }
     }
 

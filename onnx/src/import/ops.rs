@@ -3,22 +3,34 @@
 use super::attributes::sizes;
 use super::constants::{Array, Elements, decode};
 use super::node::{Failure, NodeReader};
-use crate::{Conv, Op, Pad, Slice, Tensor};
+use super::windows::{average_pool, conv, max_pool, resize};
+use crate::export::STOCHASTIC_DEPTH;
+use crate::{Op, Pad, Slice, Tensor};
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 11] = [
-    ("Add", add),
+const OPS: [(&str, Import); 21] = [
+    ("Add", |node| elementwise(node, Op::Add)),
+    ("AveragePool", average_pool),
     ("BatchNormalization", batch_norm),
+    ("Clip", clip),
+    ("Concat", concat),
     ("Constant", constant),
     ("Conv", conv),
+    ("Dropout", dropout),
     ("Flatten", flatten),
     ("Gemm", gemm),
-    ("GlobalAveragePool", global_average_pool),
+    ("GlobalAveragePool", |node| unary(node, Op::GlobalAveragePool)),
+    ("GlobalMaxPool", |node| unary(node, Op::GlobalMaxPool)),
     ("Identity", identity),
+    ("MaxPool", max_pool),
+    ("Mul", |node| elementwise(node, Op::Mul)),
     ("Pad", pad),
-    ("Relu", relu),
+    ("Relu", |node| unary(node, Op::Relu)),
+    ("Resize", resize),
+    ("Sigmoid", |node| unary(node, Op::Sigmoid)),
     ("Slice", slice),
+    ("Softmax", softmax),
 ];
 
 /// The function that reads an operator, or why there is none.
@@ -26,16 +38,20 @@ pub(super) fn find(op_type: &str) -> Result<Import, String> {
     if let Some((_, import)) = OPS.iter().find(|(name, _)| *name == op_type) {
         return Ok(*import);
     }
-    if op_type == "Softmax" {
-        return Err("the network must end in scores; cut the file before this node".into());
-    }
     let known: Vec<&str> = OPS.iter().map(|(name, _)| *name).collect();
     Err(format!("the operator is not supported; supported are {}", known.join(", ")))
 }
 
-fn add(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+/// An operator with one operand and no attributes.
+fn unary(node: &mut NodeReader<'_, '_>, op: Op) -> Result<(), Failure> {
+    let input = node.activation(0)?;
+    node.push(op, &[input])
+}
+
+/// An operator with two operands and no attributes.
+fn elementwise(node: &mut NodeReader<'_, '_>, op: Op) -> Result<(), Failure> {
     let inputs = [node.activation(0)?, node.activation(1)?];
-    node.push(Op::Add, &inputs)
+    node.push(op, &inputs)
 }
 
 fn batch_norm(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -50,6 +66,22 @@ fn batch_norm(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         inputs.push(node.parameter(index, trainable)?);
     }
     node.push(Op::BatchNorm { epsilon }, &inputs)
+}
+
+fn clip(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let min = node.scalar(1)?.unwrap_or(f32::NEG_INFINITY);
+    let max = node.scalar(2)?.unwrap_or(f32::INFINITY);
+    unary(node, Op::Clip { min, max })
+}
+
+fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let inputs = (0..node.input_count()).map(|index| node.activation(index)).collect::<Result<Vec<_>, _>>()?;
+    let rank = inputs.first().map_or(0, |&id| node.dims(id).len() + 1);
+    let axis = node.attributes.int("axis")?.ok_or("attribute `axis` is missing")?;
+    if axes(&[axis], rank)? != [1] {
+        return Err(format!("attribute `axis` is {axis}, only channels can be concatenated").into());
+    }
+    node.push(Op::Concat, &inputs)
 }
 
 fn constant(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -70,47 +102,15 @@ fn constant(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     node.set_constant(array)
 }
 
-fn conv(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let input = node.activation(0)?;
-    let weight = node.parameter(1, true)?;
-    let (&[_, height, width], &[_, _, kernel_h, kernel_w]) = (node.dims(input), node.dims(weight)) else {
-        let (input, weight) = (node.dims(input), node.dims(weight));
-        return Err(format!("takes maps [C, H, W] and a weight OIHW, has {input:?} and {weight:?}").into());
-    };
-    let mut inputs = vec![input, weight];
-    if node.has_input(2) {
-        inputs.push(node.parameter(2, true)?);
+fn dropout(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    node.attributes.ignore("seed");
+    if node.scalar(2)?.is_some_and(|training| training != 0.0) {
+        return Err("it is in training mode; export the network for evaluation".into());
     }
-    let attributes = &mut node.attributes;
-    if attributes.sizes::<2>("dilations")?.is_some_and(|dilations| dilations != [1, 1]) {
-        return Err("dilated convolutions are not supported".into());
-    }
-    let kernel = attributes.sizes("kernel_shape")?.unwrap_or([kernel_h, kernel_w]);
-    let stride: [usize; 2] = attributes.sizes("strides")?.unwrap_or([1, 1]);
-    if stride.contains(&0) {
-        return Err("attribute `strides` holds 0".into());
-    }
-    let pads: Option<[usize; 4]> = attributes.sizes("pads")?;
-    let rows = same_padding(height, kernel[0], stride[0]);
-    let columns = same_padding(width, kernel[1], stride[1]);
-    let pads = match attributes.string("auto_pad")?.unwrap_or("NOTSET") {
-        "NOTSET" => pads.unwrap_or_default(),
-        _ if pads.is_some_and(|pads| pads != [0; 4]) => return Err("has both `auto_pad` and `pads`".into()),
-        "VALID" => [0; 4],
-        "SAME_UPPER" => [rows / 2, columns / 2, rows - rows / 2, columns - columns / 2],
-        "SAME_LOWER" => [rows - rows / 2, columns - columns / 2, rows / 2, columns / 2],
-        other => return Err(format!("attribute `auto_pad` is `{other}`").into()),
-    };
-    let groups = match attributes.int("group")? {
-        None => 1,
-        Some(groups) => usize::try_from(groups).map_err(|_| format!("attribute `group` is {groups}"))?,
-    };
-    node.push(Op::Conv(Conv { kernel, stride, pads, groups }), &inputs)
-}
-
-/// Rows or columns to add so that the result has `ceil(size / stride)`.
-fn same_padding(size: usize, kernel: usize, stride: usize) -> usize {
-    ((size.div_ceil(stride) - 1) * stride).saturating_add(kernel).saturating_sub(size)
+    // Up to opset 11 the ratio is an attribute.
+    let rate = node.scalar(1)?.or(node.attributes.float("ratio")?).unwrap_or(0.5);
+    let whole_images = node.doc_string() == STOCHASTIC_DEPTH;
+    unary(node, if whole_images { Op::StochasticDepth { rate } } else { Op::Dropout { rate } })
 }
 
 fn flatten(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -143,11 +143,6 @@ fn transpose(tensor: Tensor) -> Result<Tensor, Failure> {
     };
     let data = (0..rows * columns).map(|i| tensor.data()[i % rows * columns + i / rows]).collect();
     Ok(Tensor::new([columns, rows], data)?)
-}
-
-fn global_average_pool(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let input = node.activation(0)?;
-    node.push(Op::GlobalAveragePool, &[input])
 }
 
 fn identity(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -187,11 +182,6 @@ fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     node.push(Op::Pad(Pad { before: [c, h, w], after: [c_end, h_end, w_end] }), &[input])
 }
 
-fn relu(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let input = node.activation(0)?;
-    node.push(Op::Relu, &[input])
-}
-
 fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let input = node.activation(0)?;
     let &[channels, height, width] = node.dims(input) else {
@@ -228,6 +218,14 @@ fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     node.push(Op::Slice(slice), &[input])
 }
 
+fn softmax(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let axis = node.attributes.int("axis")?.unwrap_or(-1);
+    if ![-1, 1].contains(&axis) {
+        return Err(format!("attribute `axis` is {axis}, only that of features is supported").into());
+    }
+    unary(node, Op::Softmax)
+}
+
 /// A position on an axis: from the end if negative, and never beyond it.
 fn clamp(position: i64, size: usize) -> usize {
     match usize::try_from(position) {
@@ -237,7 +235,7 @@ fn clamp(position: i64, size: usize) -> usize {
 }
 
 /// Axes counted from the front, each at most once.
-fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
     let fail = || format!("axes {axes:?} do not fit {rank} dimensions");
     let mut seen = vec![false; rank];
     axes.iter()

@@ -58,6 +58,11 @@ impl TensorProto {
         Self::raw(name, dims, DataType::Float, data.iter().flat_map(|x| x.to_le_bytes()).collect(), data.len())
     }
 
+    /// One float32 element without dimensions.
+    pub fn scalar(name: impl Into<String>, value: f32) -> Self {
+        Self::f32(name, &[], &[value])
+    }
+
     /// int8 elements.
     pub fn i8(name: impl Into<String>, dims: &[usize], data: &[i8]) -> Self {
         Self::raw(name, dims, DataType::Int8, data.iter().flat_map(|x| x.to_le_bytes()).collect(), data.len())
@@ -154,7 +159,7 @@ impl NodeProto {
             input: inputs.iter().map(|name| name.as_ref().into()).collect(),
             output: outputs.iter().map(|name| name.as_ref().into()).collect(),
             attribute: attributes,
-            domain: String::new(),
+            ..Self::default()
         }
     }
 }

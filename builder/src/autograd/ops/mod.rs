@@ -38,6 +38,7 @@ pub(super) fn forward<'g>(
         Op::Gemm => gemm::forward(cx, node, x),
         Op::Slice(slice) => slice::forward(cx, node, slice, x),
         Op::Pad(pad) => pad::forward(cx, node, pad, x),
+        op => panic!("{} cannot be computed yet", op.name()),
     }
 }
 
