@@ -16,7 +16,7 @@ mod ops;
 mod pool;
 mod tape;
 
-pub use tape::{Step, Tape};
+pub use tape::{Noise, Step, Tape};
 
 use crate::tensor::Tensor;
 use pool::Pool;

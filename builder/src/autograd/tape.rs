@@ -3,11 +3,41 @@
 use super::pool::Pool;
 use super::{Shared, activation_dims, check_dims, loss, ops};
 use crate::tensor::Tensor;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use skipstone_onnx::{Graph, Node, ValueId};
 use std::sync::Arc;
 
 /// What an operator leaves for the way back: takes the gradient of its result and adds those of its operands.
 pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
+
+/// What the random masks of a training step follow from: the same noise drops the same elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noise {
+    /// The run's seed.
+    pub seed: u64,
+    /// Number of the step in the run.
+    pub step: u64,
+}
+
+/// The random masks of one node in one step.
+#[derive(Clone, Copy)]
+pub(crate) struct Masks {
+    noise: Noise,
+    node: u64,
+}
+
+impl Masks {
+    /// Random numbers for the image at position `index` of the batch.
+    pub(crate) fn image(self, index: usize) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        let words = [self.noise.seed, self.noise.step, self.node, index as u64];
+        for (bytes, word) in seed.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        ChaCha8Rng::from_seed(seed)
+    }
+}
 
 /// What an operator may use on the way forward.
 pub(crate) struct Forward<'g, 'a> {
@@ -17,9 +47,23 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) training: bool,
     /// New running statistics of batch normalization.
     pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
+    noise: Noise,
+    /// Position of the node that is being computed.
+    node: usize,
 }
 
-impl<'g> Forward<'g, '_> {
+impl<'g, 'a> Forward<'g, 'a> {
+    /// A pass in evaluation mode; in training mode with the noise of a step.
+    pub(crate) fn new(graph: &'g Graph, pool: &'a Pool, training: Option<Noise>) -> Self {
+        let noise = training.unwrap_or_default();
+        Self { graph, pool, training: training.is_some(), statistics: Vec::new(), noise, node: 0 }
+    }
+
+    /// The random masks of the current node.
+    pub(crate) fn masks(&self) -> Masks {
+        Masks { noise: self.noise, node: self.node as u64 }
+    }
+
     /// A parameter's contents; operand positions were checked when the graph was built.
     pub(crate) fn parameter(&self, id: ValueId) -> &'g [f32] {
         self.graph.parameter(id).map_or(&[], |tensor| tensor.data())
@@ -106,7 +150,8 @@ pub(crate) fn forward<'g>(
     visit(graph.input(), &images);
     values[graph.input().index()] = Some(Arc::new(images));
     let mut backward = Vec::with_capacity(graph.nodes().len());
-    for node in graph.nodes() {
+    for (index, node) in graph.nodes().iter().enumerate() {
+        forward.node = index;
         let mut operands = Vec::with_capacity(2);
         for input in &node.inputs {
             let index = input.index();
@@ -124,7 +169,7 @@ pub(crate) fn forward<'g>(
 
 /// The network's output in evaluation mode.
 pub(crate) fn evaluate(graph: &Graph, images: Tensor, pool: &Pool, visit: &mut dyn FnMut(ValueId, &Tensor)) -> Tensor {
-    let mut context = Forward { graph, pool, training: false, statistics: Vec::new() };
+    let mut context = Forward::new(graph, pool, None);
     let (output, _) = forward(&mut context, images, visit);
     pool.own(output)
 }
@@ -174,14 +219,15 @@ impl Tape {
     /// cross entropy, and the graph holds new running statistics of batch normalization.
     ///
     /// `images` are normalized, `[N, H, W, C]`; `labels` has one class per image. With label smoothing `s`, the target
-    /// of a label is `1 - s + s / classes` and that of another class `s / classes`.
+    /// of a label is `1 - s + s / classes` and that of another class `s / classes`. `noise` decides what dropout and
+    /// stochastic depth drop.
     ///
     /// # Panics
     /// If the images' dimensions are not those of the graph's input, or the numbers of images and labels differ.
-    pub fn step(&mut self, graph: &mut Graph, images: Tensor, labels: &[u16], smoothing: f32) -> Step {
+    pub fn step(&mut self, graph: &mut Graph, images: Tensor, labels: &[u16], smoothing: f32, noise: Noise) -> Step {
         check_dims(graph, &images);
         assert_eq!(images.batch(), labels.len(), "one label per image");
-        let mut context = Forward { graph, pool: &self.pool, training: true, statistics: Vec::new() };
+        let mut context = Forward::new(graph, &self.pool, Some(noise));
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let statistics = context.statistics;
         let (step, grad) = loss::cross_entropy_gradient(&scores, labels, smoothing);

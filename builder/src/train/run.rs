@@ -4,7 +4,7 @@ use super::checkpoint::{self, Counters};
 use super::feed::{self, Batch};
 use super::sgd::Sgd;
 use super::{Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate};
-use crate::autograd::Tape;
+use crate::autograd::{Noise, Tape};
 use crate::files;
 use skipstone_onnx::{Graph, export, import};
 use std::fmt::Write;
@@ -159,7 +159,8 @@ impl Run<'_> {
         let at = self.counters.epoch * self.batches + self.counters.batch;
         let images = batch.labels.len();
         let smoothing = self.config.label_smoothing as f32;
-        let step = self.tape.step(&mut self.graph, batch.images, &batch.labels, smoothing);
+        let noise = Noise { seed: self.config.seed, step: at as u64 };
+        let step = self.tape.step(&mut self.graph, batch.images, &batch.labels, smoothing, noise);
         if !step.loss.is_finite() {
             return Err(self.diverged());
         }

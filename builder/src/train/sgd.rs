@@ -60,6 +60,7 @@ impl Sgd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autograd::Noise;
     use crate::tensor::Tensor;
     use skipstone_onnx::{GraphBuilder, Op, Tensor as Parameter};
 
@@ -77,7 +78,7 @@ mod tests {
         let mut tape = Tape::new();
         let (mut w, mut vw, mut b, mut vb) = (0.5f64, 0.0, 0.5f64, 0.0);
         for _ in 0..2 {
-            tape.step(&mut graph, Tensor::new([1, 1, 1, 1], vec![2.0]), &[1], 0.0);
+            tape.step(&mut graph, Tensor::new([1, 1, 1, 1], vec![2.0]), &[1], 0.0, Noise::default());
             let (gw, gb) = (f64::from(tape.gradient(weight).unwrap()[0]), f64::from(tape.gradient(bias).unwrap()[0]));
             assert!(gb > 0.01 && (gw - 2.0 * gb).abs() < 1e-6);
             sgd.step(&mut graph, &tape, 0.05);

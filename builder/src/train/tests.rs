@@ -1,7 +1,7 @@
 //! Runs as a whole, on the digits.
 
 use super::*;
-use crate::autograd::Tape;
+use crate::autograd::{Noise, Tape};
 use crate::data::{Spec, Split, load};
 use std::io::Write;
 use std::path::Path;
@@ -197,7 +197,13 @@ fn steps_do_not_depend_on_the_number_of_threads() {
         pool.install(|| {
             let mut graph = tiny();
             let mut tape = Tape::new();
-            tape.step(&mut graph, set.batch(&indices, &spec().normalization()), &set.labels[..100], 0.1);
+            tape.step(
+                &mut graph,
+                set.batch(&indices, &spec().normalization()),
+                &set.labels[..100],
+                0.1,
+                Noise::default(),
+            );
             graph.parameters().filter_map(|(id, ..)| tape.gradient(id).map(<[f32]>::to_vec)).collect()
         })
     };
@@ -227,7 +233,7 @@ fn loss_falls_on_cifar10() {
         feed.iter()
             .take(60)
             .map(|batch| {
-                let step = tape.step(&mut graph, batch.images, &batch.labels, 0.0);
+                let step = tape.step(&mut graph, batch.images, &batch.labels, 0.0, Noise::default());
                 sgd.step(&mut graph, &tape, 0.1);
                 step.loss
             })

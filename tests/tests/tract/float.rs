@@ -38,7 +38,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 /// Numbers in -1..1 that follow from a seed.
-struct Numbers(u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
     fn next(&mut self) -> f32 {
@@ -46,12 +46,12 @@ impl Numbers {
         ((self.0 >> 40) as f32) / (1u64 << 23) as f32 - 1.0
     }
 
-    fn take(&mut self, count: usize) -> Vec<f32> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.next()).collect()
     }
 }
 
-fn parameter(b: &mut GraphBuilder, numbers: &mut Numbers, name: &str, dims: &[usize]) -> ValueId {
+pub(crate) fn parameter(b: &mut GraphBuilder, numbers: &mut Numbers, name: &str, dims: &[usize]) -> ValueId {
     let mut data = numbers.take(dims.iter().product());
     if name.ends_with("variance") {
         data.iter_mut().for_each(|x| *x = x.abs() + 0.1);
@@ -105,7 +105,7 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
 }
 
 /// `[N, C, H, W]` to `[N, H, W, C]`.
-fn channels_last(images: &[Vec<f32>], [c, h, w]: [usize; 3]) -> Batch {
+pub(crate) fn channels_last(images: &[Vec<f32>], [c, h, w]: [usize; 3]) -> Batch {
     let data = images.iter().flat_map(|image| (0..h * w * c).map(move |i| image[i % c * h * w + i / c])).collect();
     Batch::new([images.len(), h, w, c], data)
 }

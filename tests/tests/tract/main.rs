@@ -1,5 +1,6 @@
 //! Our files and our execution against tract. All such tests are one program, because tract links slowly.
 
+mod branches;
 mod float;
 mod int8;
 mod naive;

@@ -1,6 +1,6 @@
 //! The operators' definitions in float64, for one image in ONNX's order of axes.
 
-use skipstone_onnx::{Conv, Graph, Op, ValueId};
+use skipstone_onnx::{Conv, Coordinates, Graph, Op, Resize, ValueId, Window};
 
 /// The scores of one image, `[C, H, W]`.
 pub(crate) fn scores(graph: &Graph, image: &[f32]) -> Vec<f64> {
@@ -38,6 +38,39 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
         }
         Op::Relu => x.iter().map(|x| x.max(0.0)).collect(),
         Op::Add => x.iter().zip(operand(1)).map(|(a, b)| a + b).collect(),
+        Op::Clip { min, max } => x.iter().map(|x| x.max((*min).into()).min((*max).into())).collect(),
+        Op::Sigmoid => x.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        Op::Softmax => {
+            let sum: f64 = x.iter().map(|x| x.exp()).sum();
+            x.iter().map(|x| x.exp() / sum).collect()
+        }
+        Op::Dropout { .. } | Op::StochasticDepth { .. } => x.to_vec(),
+        Op::Mul => {
+            let at = |(dims, x): (&[usize], &[f64]), c: usize, i: usize| if dims[1..] == [1, 1] { x[c] } else { x[i] };
+            let area: usize = out[1..].iter().product();
+            let product = |i: usize| at(operands[0], i / area, i) * at(operands[1], i / area, i);
+            (0..out.iter().product()).map(product).collect()
+        }
+        Op::Concat => operands.iter().flat_map(|(_, x)| x.iter().copied()).collect(),
+        Op::MaxPool(window) => positions(out)
+            .map(|at| inside(window, dims, at).map(|at| x[index(dims, at)]).fold(f64::NEG_INFINITY, f64::max))
+            .collect(),
+        Op::AveragePool { window, count_include_pad } => positions(out)
+            .map(|at| {
+                let elements: Vec<f64> = inside(window, dims, at).map(|at| x[index(dims, at)]).collect();
+                let axis = |axis: usize| {
+                    let start = at[axis + 1] * window.stride[axis];
+                    let end = window.pads[axis] + dims[axis + 1] + window.pads[axis + 2];
+                    (start..start + window.kernel[axis]).filter(|&at| at < end).count()
+                };
+                let count = if *count_include_pad { axis(0) * axis(1) } else { elements.len() };
+                elements.iter().sum::<f64>() / count as f64
+            })
+            .collect(),
+        Op::GlobalMaxPool => {
+            x.chunks_exact(dims[1] * dims[2]).map(|map| map.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect()
+        }
+        Op::Resize(resize) => positions(out).map(|at| interpolate(resize, dims, x, at)).collect(),
         Op::GlobalAveragePool => {
             let area = dims[1] * dims[2];
             x.chunks_exact(area).map(|map| map.iter().sum::<f64>() / area as f64).collect()
@@ -79,6 +112,39 @@ fn convolve(conv: &Conv, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<
             sum
         })
         .collect()
+}
+
+/// The positions of a pool's window that lie in the map.
+fn inside(window: &Window, dims: &[usize], [c, y, x]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    let Window { kernel, stride, pads, .. } = window.clone();
+    let (height, width) = (dims[1], dims[2]);
+    positions(&[1, kernel[0], kernel[1]]).filter_map(move |[_, ky, kx]| {
+        let row = (y * stride[0] + ky).checked_sub(pads[0]).filter(|&row| row < height)?;
+        let column = (x * stride[1] + kx).checked_sub(pads[1]).filter(|&column| column < width)?;
+        Some([c, row, column])
+    })
+}
+
+fn interpolate(resize: &Resize, dims: &[usize], x: &[f64], [c, y, z]: [usize; 3]) -> f64 {
+    let place = |axis: usize, index: usize| {
+        let (size, out) = (dims[axis + 1] as f64, resize.size[axis] as f64);
+        match resize.coordinates {
+            Coordinates::AlignCorners if resize.size[axis] == 1 => 0.0,
+            Coordinates::AlignCorners => index as f64 * (size - 1.0) / (out - 1.0),
+            Coordinates::HalfPixel => (index as f64 + 0.5) * size / out - 0.5,
+        }
+    };
+    let (row, column) = (place(0, y), place(1, z));
+    let mut sum = 0.0;
+    for (i, down) in [(row.floor(), 1.0 - row.rem_euclid(1.0)), (row.floor() + 1.0, row.rem_euclid(1.0))] {
+        for (j, right) in
+            [(column.floor(), 1.0 - column.rem_euclid(1.0)), (column.floor() + 1.0, column.rem_euclid(1.0))]
+        {
+            let clamp = |at: f64, size: usize| at.clamp(0.0, (size - 1) as f64) as usize;
+            sum += down * right * x[index(dims, [c, clamp(i, dims[1]), clamp(j, dims[2])])];
+        }
+    }
+    sum
 }
 
 fn positions(dims: &[usize]) -> impl Iterator<Item = [usize; 3]> + use<> {

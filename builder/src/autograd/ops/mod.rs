@@ -1,22 +1,32 @@
 //! The operators, one per file: forward, backward, and their test against finite differences.
 
 mod add;
+mod average_pool;
 mod batch_norm;
+mod clip;
+mod concat;
 mod conv;
+mod dropout;
 mod flatten;
 mod gemm;
+mod global_average_pool;
+mod max_pool;
+mod mul;
 mod pad;
-mod pool;
 mod relu;
+mod resize;
+mod sigmoid;
 mod slice;
+mod softmax;
 #[cfg(test)]
 mod testing;
+mod windows;
 
 use super::Shared;
 use super::tape::{Backward, Forward};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
-use skipstone_onnx::{Node, Op};
+use skipstone_onnx::{Node, Op, Window};
 use std::sync::Arc;
 
 /// Computes a node's result from its activations; `operands` that nobody else holds may be overwritten.
@@ -25,6 +35,9 @@ pub(super) fn forward<'g>(
     node: &'g Node,
     operands: Vec<Shared>,
 ) -> (Shared, Option<Backward<'g>>) {
+    if node.op == Op::Concat {
+        return concat::forward(cx, node, operands);
+    }
     let mut operands = operands.into_iter();
     let mut next = || operands.next().unwrap_or_else(|| unreachable!("operands were counted by the graph's builder"));
     let x = next();
@@ -33,12 +46,25 @@ pub(super) fn forward<'g>(
         Op::BatchNorm { epsilon } => batch_norm::forward(cx, node, *epsilon, x),
         Op::Relu => relu::forward(cx, node, x),
         Op::Add => add::forward(cx, node, x, next()),
-        Op::GlobalAveragePool => pool::forward(cx, node, x),
+        Op::Clip { min, max } => clip::forward(cx, node, [*min, *max], x),
+        Op::Sigmoid => sigmoid::forward(cx, node, x),
+        Op::Softmax => softmax::forward(cx, node, x),
+        Op::Mul => mul::forward(cx, node, x, next()),
+        Op::Concat => unreachable!("was dealt with"),
+        Op::MaxPool(window) => max_pool::forward(cx, node, window, x),
+        Op::AveragePool { window, count_include_pad } => average_pool::forward(cx, node, window, *count_include_pad, x),
+        Op::GlobalAveragePool => global_average_pool::forward(cx, node, x),
+        Op::GlobalMaxPool => {
+            let [height, width, _] = map_dims(&x);
+            max_pool::forward(cx, node, &Window::whole([height, width]), x)
+        }
+        Op::Resize(resize) => resize::forward(cx, node, resize, x),
         Op::Flatten => flatten::forward(cx, node, x),
         Op::Gemm => gemm::forward(cx, node, x),
         Op::Slice(slice) => slice::forward(cx, node, slice, x),
         Op::Pad(pad) => pad::forward(cx, node, pad, x),
-        op => panic!("{} cannot be computed yet", op.name()),
+        Op::Dropout { rate } => dropout::forward(cx, node, dropout::Unit::Element, *rate, x),
+        Op::StochasticDepth { rate } => dropout::forward(cx, node, dropout::Unit::Image, *rate, x),
     }
 }
 
@@ -55,6 +81,23 @@ pub(super) fn zip_images(out: &mut Tensor, x: &Tensor, work: impl Fn(&mut [f32],
         .par_chunks_mut(out_len)
         .zip(x.data().par_chunks(x_len))
         .for_each(|(out, x)| kernels_dispatch(|| work(out, x)));
+}
+
+/// As [`zip_images`], with two tensors to read.
+fn zip3_images(out: &mut Tensor, a: &Tensor, b: &Tensor, work: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) {
+    let batch = a.batch();
+    let [out_len, a_len, b_len] = [out.data().len(), a.data().len(), b.data().len()].map(|len| len / batch);
+    out.data_mut()
+        .par_chunks_mut(out_len)
+        .zip(a.data().par_chunks(a_len))
+        .zip(b.data().par_chunks(b_len))
+        .for_each(|((out, a), b)| kernels_dispatch(|| work(out, a, b)));
+}
+
+/// Calls `work` for parts of a tensor, in parallel.
+fn each_chunk(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync) {
+    const CHUNK: usize = 1 << 14;
+    x.data_mut().par_chunks_mut(CHUNK).for_each(|x| kernels_dispatch(|| work(x)));
 }
 
 /// Calls `work` compiled for the widest vectors that the processor has.

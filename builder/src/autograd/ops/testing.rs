@@ -1,25 +1,35 @@
 //! Checks backward passes against central differences.
 
 use crate::autograd::pool::Pool;
-use crate::autograd::tape::{self, Forward};
+use crate::autograd::tape::{self, Forward, Noise};
 use crate::tensor::Tensor;
+use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use skipstone_onnx::{Graph, GraphBuilder, GraphError, Op, Tensor as Parameter, ValueId};
 
 const STEP: f32 = 1.0 / 128.0;
+const NOISE: Noise = Noise { seed: 3, step: 4 };
 
 /// An operator under test, between random images and a random projection of its result.
 pub(super) struct Check {
     builder: GraphBuilder,
     rng: ChaCha8Rng,
     batch: usize,
+    distinct: bool,
 }
 
 impl Check {
     pub(super) fn new(dims: [usize; 3], batch: usize) -> Self {
         let builder = GraphBuilder::new("check", "image", dims).unwrap();
-        Self { builder, rng: ChaCha8Rng::seed_from_u64(1), batch }
+        Self { builder, rng: ChaCha8Rng::seed_from_u64(1), batch, distinct: false }
+    }
+
+    /// Images of numbers that are further from each other than differences reach, in random order: for operators
+    /// that have no derivative where two numbers are equal.
+    pub(super) fn distinct(mut self) -> Self {
+        self.distinct = true;
+        self
     }
 
     /// A parameter with random contents.
@@ -37,12 +47,18 @@ impl Check {
             output = self.builder.push("last", Op::Flatten, &[output]).unwrap();
         }
         let graph = self.builder.finish(output).unwrap();
-        let images = Tensor::new([self.batch, h, w, c], random(&mut self.rng, self.batch * c * h * w));
+        let count = self.batch * c * h * w;
+        let mut pixels = random(&mut self.rng, count);
+        if self.distinct {
+            pixels = (0..count).map(|i| (i as f32 - count as f32 / 2.0) * 3.0 * STEP).collect();
+            pixels.shuffle(&mut self.rng);
+        }
+        let images = Tensor::new([self.batch, h, w, c], pixels);
         let classes = graph.value(output).dims[0];
         let projection = Tensor::new([self.batch, classes], random(&mut self.rng, self.batch * classes));
 
         let pool = Pool::default();
-        let mut cx = Forward { graph: &graph, pool: &pool, training: true, statistics: Vec::new() };
+        let mut cx = Forward::new(&graph, &pool, Some(NOISE));
         let (_, closures) = tape::forward(&mut cx, images.clone(), &mut |_, _| ());
         let wanted = vec![true; graph.values().len()];
         let gradients = tape::backward(&graph, closures, projection.clone(), wanted, &pool);
@@ -69,6 +85,27 @@ impl Check {
     }
 }
 
+/// The result of one operator over maps, `[N, features]`, in evaluation.
+pub(super) fn one_operator(op: Op, images: &Tensor) -> Tensor {
+    tape::evaluate(&network(op, images), images.clone(), &Pool::default(), &mut |_, _| ())
+}
+
+/// As [`one_operator`], in training.
+pub(super) fn train_one_operator(op: Op, images: &Tensor, noise: Noise) -> Tensor {
+    let (graph, pool) = (network(op, images), Pool::default());
+    let mut cx = Forward::new(&graph, &pool, Some(noise));
+    let (output, _) = tape::forward(&mut cx, images.clone(), &mut |_, _| ());
+    pool.own(output)
+}
+
+fn network(op: Op, images: &Tensor) -> Graph {
+    let [_, h, w, c] = *images.dims() else { unreachable!("images have four dimensions") };
+    let mut builder = GraphBuilder::new("one", "image", [c, h, w]).unwrap();
+    let result = builder.push("one", op, &[builder.input()]).unwrap();
+    let output = builder.push("last", Op::Flatten, &[result]).unwrap();
+    builder.finish(output).unwrap()
+}
+
 /// Random numbers that stay away from zero, where ReLU has no derivative.
 fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(0.1f32..1.0) * if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect()
@@ -76,7 +113,7 @@ fn random(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
 
 fn objective(graph: &Graph, images: Tensor, projection: &Tensor) -> f64 {
     let pool = Pool::default();
-    let mut cx = Forward { graph, pool: &pool, training: true, statistics: Vec::new() };
+    let mut cx = Forward::new(graph, &pool, Some(NOISE));
     let (output, _) = tape::forward(&mut cx, images, &mut |_, _| ());
     output.data().iter().zip(projection.data()).map(|(&y, &p)| f64::from(y) * f64::from(p)).sum()
 }

@@ -1,0 +1,96 @@
+//! Pools, concatenations, masks and interpolation mean to tract and to our own execution what the definitions say.
+
+use crate::float::{Numbers, channels_last, parameter};
+use crate::naive;
+use proptest::prelude::*;
+use skipstone_builder::autograd;
+use skipstone_builder::tensor::Tensor as Batch;
+use skipstone_builder::verify;
+use skipstone_onnx::{Coordinates, Graph, GraphBuilder, Op, Resize, ValueId, Window, export, import};
+
+#[derive(Clone, Debug)]
+struct Shape {
+    image: [usize; 3],
+    window: Window,
+    count_include_pad: bool,
+    size: [usize; 2],
+    coordinates: Coordinates,
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    let window = ([1..4usize, 1..4], [1..4usize, 1..4], [0..3usize, 0..3, 0..3, 0..3], any::<bool>()).prop_map(
+        |(kernel, stride, pads, ceil_mode)| {
+            let pads = [0, 1, 2, 3].map(|side| pads[side] % kernel[side % 2]);
+            Window { kernel, stride, pads, ceil_mode }
+        },
+    );
+    let coordinates = prop_oneof![Just(Coordinates::AlignCorners), Just(Coordinates::HalfPixel)];
+    (([1..4usize, 3..9, 3..9]), window, any::<bool>(), [1..12usize, 1..12], coordinates).prop_map(
+        |(image, window, count_include_pad, size, coordinates)| Shape {
+            image,
+            window,
+            count_include_pad,
+            size,
+            coordinates,
+        },
+    )
+}
+
+/// Both pools of the image side by side, under a mask of another size, each channel under a gate; then the shares of
+/// the features and a linear layer.
+fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
+    let mut b = GraphBuilder::new("branches", "image", shape.image).unwrap();
+    let image = b.input();
+    let mut push = |name: &str, op: Op, inputs: &[ValueId]| b.push(name, op, inputs).unwrap();
+    let resize = |size| Op::Resize(Resize { size, coordinates: shape.coordinates });
+    let (window, count_include_pad) = (shape.window.clone(), shape.count_include_pad);
+    let max = push("max", Op::MaxPool(window.clone()), &[image]);
+    let mean = push("mean", Op::AveragePool { window, count_include_pad }, &[image]);
+    let small = push("small", Op::Clip { min: -0.25, max: 0.5 }, &[mean]);
+    let joined = push("joined", Op::Concat, &[max, small, mean]);
+    let joined = push("dropped", Op::Dropout { rate: 0.5 }, &[joined]);
+    let trunk = push("trunk", resize(shape.size), &[joined]);
+    let mask = push("mask", Op::Sigmoid, &[trunk]);
+    let masked = push("masked", Op::Mul, &[mask, trunk]);
+    let branch = push("branch", Op::StochasticDepth { rate: 0.5 }, &[masked]);
+    let sum = push("sum", Op::Add, &[branch, trunk]);
+    let gate = push("gate", Op::GlobalMaxPool, &[sum]);
+    let gated = push("gated", Op::Mul, &[gate, sum]);
+    let last = push("last", resize([2, 3]), &[gated]);
+    let positive = push("positive", Op::Clip { min: 0.0, max: f32::INFINITY }, &[last]);
+    let flat = push("flat", Op::Flatten, &[positive]);
+    let shares = push("shares", Op::Softmax, &[flat]);
+    let all = push("all", Op::Concat, &[shares, flat]);
+    let features = b.dims(all)[0];
+    let weight = parameter(&mut b, numbers, "fc.weight", &[3, features]);
+    let scores = b.push("fc", Op::Gemm, &[all, weight]).unwrap();
+    b.finish(scores).unwrap()
+}
+
+fn spread(scores: &[f32]) -> f32 {
+    scores.iter().fold(f32::MIN, |a, &b| a.max(b)) - scores.iter().fold(f32::MAX, |a, &b| a.min(b))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn tract_and_we_compute_what_the_definitions_say(shape in shapes(), seed: u64, any_batch: bool) {
+        let mut numbers = Numbers(seed);
+        let graph = network(&shape, &mut numbers);
+        let images: Vec<Vec<f32>> = (0..3).map(|_| numbers.take(shape.image.iter().product())).collect();
+        let scores: Vec<f32> =
+            images.iter().flat_map(|image| naive::scores(&graph, image)).map(|score| score as f32).collect();
+        let tolerance = 1e-4 * spread(&scores).max(1e-2);
+        let batch = channels_last(&images, shape.image);
+        let ours = autograd::infer(&graph, &batch);
+        for (ours, expected) in ours.data().iter().zip(&scores) {
+            prop_assert!((ours - expected).abs() <= tolerance, "we: {ours}, defined: {expected}");
+        }
+        let export_batch = if any_batch { export::Batch::Any } else { export::Batch::One };
+        let bytes = export::export(&graph, export_batch);
+        prop_assert_eq!(&import::import(&bytes).unwrap(), &graph);
+        let agreement = verify::float(&bytes, &batch, &Batch::new([3, 3], scores)).unwrap();
+        prop_assert!(agreement.float_max_abs_diff <= tolerance, "{:?}, tolerance {}", agreement, tolerance);
+    }
+}
