@@ -14,6 +14,7 @@ mod kernels;
 pub mod loss;
 mod ops;
 mod pool;
+mod saved;
 mod tape;
 
 pub use tape::{Noise, Step, Tape};

@@ -2,20 +2,69 @@
 
 use crate::tensor::Tensor;
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Buffers by length.
+/// Buffers by size. Buffers in use and free ones together never take more memory than the ones in use took at their
+/// peak.
 #[derive(Default)]
 pub(crate) struct Pool {
-    free: Mutex<HashMap<usize, Vec<Vec<f32>>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Free buffers by the largest class that fits into their capacity.
+    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    /// Elements of free buffers.
+    spare: usize,
+    /// Elements of buffers in use.
+    live: usize,
+    /// Most elements in use at one time.
+    peak: usize,
+}
+
+impl State {
+    /// The smallest free buffer for `len` elements that is not too large for them.
+    fn pop(&mut self, len: usize) -> Option<Vec<f32>> {
+        let (&class, buffers) = self.free.range_mut(class(len)..=2 * class(len)).next()?;
+        let buffer = buffers.pop()?;
+        if buffers.is_empty() {
+            self.free.remove(&class);
+        }
+        self.spare -= buffer.capacity();
+        Some(buffer)
+    }
+
+    /// Gives up free buffers, the largest first, until all buffers fit into the peak.
+    fn shrink(&mut self) {
+        while self.live + self.spare > self.peak {
+            let Some(mut entry) = self.free.last_entry() else { return };
+            self.spare -= entry.get_mut().pop().map_or(0, |buffer| buffer.capacity());
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// The smallest size of a buffer, at least `len`, that buffers come in: at most an eighth too large.
+fn class(len: usize) -> usize {
+    len.next_multiple_of((len.next_power_of_two() / 16).max(1))
 }
 
 impl Pool {
     /// A buffer of `len` elements with arbitrary contents.
     pub(crate) fn take(&self, len: usize) -> Vec<f32> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&len).and_then(Vec::pop);
-        free.unwrap_or_else(|| vec![0.0; len])
+        let mut state = self.lock();
+        let found = state.pop(len);
+        state.live += found.as_ref().map_or(class(len), Vec::capacity);
+        state.peak = state.peak.max(state.live);
+        state.shrink();
+        drop(state);
+        let mut buffer = found.unwrap_or_else(|| vec![0.0; class(len)]);
+        buffer.resize(len, 0.0);
+        buffer
     }
 
     /// A tensor with arbitrary contents.
@@ -28,7 +77,15 @@ impl Pool {
     /// Takes a tensor's buffer back.
     pub(crate) fn give(&self, tensor: Tensor) {
         let data = tensor.into_data();
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).entry(data.len()).or_default().push(data);
+        let capacity = data.capacity();
+        let fits = class(capacity) == capacity;
+        let mut state = self.lock();
+        state.live = state.live.saturating_sub(capacity);
+        // Buffers of other sizes were not made here.
+        if fits && state.live + state.spare + capacity <= state.peak {
+            state.spare += capacity;
+            state.free.entry(capacity).or_default().push(data);
+        }
     }
 
     /// Takes a tensor's buffer back if nobody else holds it.
@@ -46,6 +103,20 @@ impl Pool {
             copy
         })
     }
+
+    /// Says that no buffer is in use any more; those that were not given back are forgotten.
+    pub(crate) fn begin(&self) {
+        self.lock().live = 0;
+    }
+
+    /// Most bytes in use at one time.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        self.lock().peak * size_of::<f32>()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Calls `work` with a buffer of `len` elements with arbitrary contents that belongs to the thread.
@@ -58,4 +129,46 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
     let result = work(&mut buffer[..len]);
     FREE.with_borrow_mut(|free| free.push(buffer));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_waste_at_most_an_eighth() {
+        for len in (0..3000).chain([1 << 20, (1 << 20) + 1, 54_321_987]) {
+            let class = class(len);
+            assert!(class >= len && class <= len + len / 8, "{len}: {class}");
+            assert_eq!(super::class(class), class);
+        }
+    }
+
+    #[test]
+    fn buffers_of_a_growing_network_do_not_pile_up() {
+        let pool = Pool::default();
+        for _ in 0..3 {
+            pool.begin();
+            for size in 1..50 {
+                let tensor = pool.tensor([size * 1000]);
+                pool.give(tensor);
+            }
+            // A buffer of unknown origin.
+            pool.give(Tensor::zeros([12_345]));
+        }
+        let state = pool.lock();
+        assert!(state.spare <= state.peak && state.peak <= 49_000 * 9 / 8, "{} {}", state.spare, state.peak);
+        assert_eq!(state.live, 0);
+    }
+
+    #[test]
+    fn a_buffer_comes_back() {
+        let pool = Pool::default();
+        let tensor = pool.tensor([1000]);
+        let place = tensor.data().as_ptr();
+        pool.give(tensor);
+        let again = pool.take(990);
+        assert_eq!(again.as_ptr(), place);
+        assert_eq!(pool.peak_bytes(), 4 * class(1000));
+    }
 }

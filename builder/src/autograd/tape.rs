@@ -1,11 +1,14 @@
 //! The tape: nodes forward, closures backward.
 
 use super::pool::Pool;
+use super::saved::{Recipe, Remade, Saved};
 use super::{Shared, activation_dims, check_dims, loss, ops};
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use skipstone_onnx::{Graph, Node, ValueId};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What an operator leaves for the way back: takes the gradient of its result and adds those of its operands.
@@ -47,6 +50,8 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) training: bool,
     /// New running statistics of batch normalization.
     pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
+    /// Activations that the way back makes again instead of keeping them.
+    recipes: HashMap<ValueId, Rc<Remade>>,
     noise: Noise,
     /// Position of the node that is being computed.
     node: usize,
@@ -56,12 +61,48 @@ impl<'g, 'a> Forward<'g, 'a> {
     /// A pass in evaluation mode; in training mode with the noise of a step.
     pub(crate) fn new(graph: &'g Graph, pool: &'a Pool, training: Option<Noise>) -> Self {
         let noise = training.unwrap_or_default();
-        Self { graph, pool, training: training.is_some(), statistics: Vec::new(), noise, node: 0 }
+        Self {
+            graph,
+            pool,
+            training: training.is_some(),
+            statistics: Vec::new(),
+            recipes: HashMap::new(),
+            noise,
+            node: 0,
+        }
     }
 
     /// The random masks of the current node.
     pub(crate) fn masks(&self) -> Masks {
         Masks { noise: self.noise, node: self.node as u64 }
+    }
+
+    /// A claim to an activation for the way back, which ends the caller's hold on `tensor`.
+    pub(crate) fn save(&self, id: ValueId, tensor: Shared) -> Saved {
+        match self.remade(id) {
+            Some(saved) => {
+                self.pool.release(tensor);
+                saved
+            }
+            None => Saved::Kept(tensor),
+        }
+    }
+
+    /// A claim to an activation for the way back if it is one that will be made again.
+    pub(crate) fn remade(&self, id: ValueId) -> Option<Saved> {
+        self.recipes.get(&id).map(Remade::claim)
+    }
+
+    /// Claims to the parts of an activation that is a concatenation and will be made again.
+    pub(crate) fn parts(&self, id: ValueId) -> Option<Vec<Saved>> {
+        self.recipes.get(&id)?.parts()
+    }
+
+    /// Says how to make the result of `node` again, so that the way back need not keep it.
+    pub(crate) fn publish(&mut self, node: &Node, recipe: Recipe) {
+        if self.training {
+            self.recipes.insert(node.output, Remade::new(recipe));
+        }
     }
 
     /// A parameter's contents; operand positions were checked when the graph was built.
@@ -227,9 +268,10 @@ impl Tape {
     pub fn step(&mut self, graph: &mut Graph, images: Tensor, labels: &[u16], smoothing: f32, noise: Noise) -> Step {
         check_dims(graph, &images);
         assert_eq!(images.batch(), labels.len(), "one label per image");
+        self.pool.begin();
         let mut context = Forward::new(graph, &self.pool, Some(noise));
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
-        let statistics = context.statistics;
+        let Forward { statistics, .. } = context;
         let (step, grad) = loss::cross_entropy_gradient(&scores, labels, smoothing);
         let producers = graph.producers();
         let wanted = producers.iter().map(Option::is_some).collect();
@@ -241,6 +283,11 @@ impl Tape {
             }
         }
         step
+    }
+
+    /// Most bytes that activations and their gradients took at one time in a step so far.
+    pub fn peak_bytes(&self) -> usize {
+        self.pool.peak_bytes()
     }
 
     /// The last step's gradient of a parameter; `None` for parameters without one, such as running statistics.

@@ -2,6 +2,7 @@
 
 use super::{chunk_images, kernels_dispatch, shared, zip_images};
 use crate::autograd::Shared;
+use crate::autograd::saved::Recipe;
 use crate::autograd::tape::{Backward, Forward};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -58,18 +59,16 @@ pub(super) fn forward<'g>(
     let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + f64::from(epsilon)).sqrt()) as f32).collect();
     let (scale, shift) = affine(gamma, beta, &mean, &inverse);
     let mut y = cx.output(node, x.batch());
-    zip_images(&mut y, &x, |y, x| {
-        let channels = scale.len();
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(&scale).zip(&shift) {
-                *y = x * scale + shift;
-            }
-        }
-    });
+    transform(&mut y, &x, &scale, &shift);
+    if let Some(x) = cx.remade(node.inputs[0]) {
+        cx.publish(node, Recipe::Affine { x, scale, shift });
+    }
 
+    let x = cx.save(node.inputs[0], x);
     let backward = cx.record(move |gradients, grad| {
         // With n = (x - mean) * inverse: d beta = sum(grad), d gamma = sum(grad * n), and
         // d x = gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
+        let x = x.get(gradients.pool);
         let channels = gamma.len();
         let (mut d_gamma, mut d_beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
         let mut coefficients = Vec::with_capacity(channels);
@@ -100,7 +99,19 @@ pub(super) fn forward<'g>(
     shared(y, backward)
 }
 
-/// `y = x * scale + shift`.
+/// `y = x * scale + shift`, channel by channel.
+pub(in crate::autograd) fn transform(y: &mut Tensor, x: &Tensor, scale: &[f32], shift: &[f32]) {
+    zip_images(y, x, |y, x| {
+        let channels = scale.len();
+        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+            for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                *y = x * scale + shift;
+            }
+        }
+    });
+}
+
+/// Scale and shift of [`transform`].
 fn affine(gamma: &[f32], beta: &[f32], mean: &[f32], inverse: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let scale: Vec<f32> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
     let shift = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();

@@ -38,7 +38,13 @@ pub(super) fn forward<'g>(
             }
         }
     });
+    if !cx.training {
+        cx.pool.release(x);
+        return shared(y, None);
+    }
+    let x = cx.save(node.inputs[0], x);
     let backward = cx.record(move |gradients, grad| {
+        let x = x.get(gradients.pool);
         let (dw, db) = weight_gradient(&shape, &x, &grad);
         gradients.add_parameter(node.inputs[1], dw);
         if let Some(&bias) = node.inputs.get(2) {

@@ -2,9 +2,9 @@
 
 mod add;
 mod average_pool;
-mod batch_norm;
+pub(super) mod batch_norm;
 mod clip;
-mod concat;
+pub(super) mod concat;
 mod conv;
 mod dropout;
 mod flatten;
@@ -13,7 +13,7 @@ mod global_average_pool;
 mod max_pool;
 mod mul;
 mod pad;
-mod relu;
+pub(super) mod relu;
 mod resize;
 mod sigmoid;
 mod slice;

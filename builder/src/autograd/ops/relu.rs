@@ -1,21 +1,24 @@
 //! `max(x, 0)`.
 
-use super::zip_images;
+use super::{each_chunk, zip_images};
 use crate::autograd::Shared;
+use crate::autograd::saved::Recipe;
 use crate::autograd::tape::{Backward, Forward};
-use rayon::prelude::*;
+use crate::tensor::Tensor;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
-const CHUNK: usize = 1 << 14;
-
 pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -> (Shared, Option<Backward<'g>>) {
+    if let Some(x) = cx.remade(node.inputs[0]) {
+        cx.publish(node, Recipe::Relu(x));
+    }
     let mut y = cx.pool.own(x);
-    y.data_mut().par_chunks_mut(CHUNK).for_each(|chunk| chunk.iter_mut().for_each(|y| *y = y.max(0.0)));
+    rectify(&mut y);
     let y = Arc::new(y);
-    let kept = Arc::clone(&y);
+    let kept = cx.save(node.output, Arc::clone(&y));
     let input = node.inputs[0];
     let backward = cx.record(move |gradients, grad| {
+        let kept = kept.get(gradients.pool);
         let mut grad = gradients.pool.own(grad);
         zip_images(&mut grad, &kept, |grad, y| {
             grad.iter_mut().zip(y).for_each(|(grad, &y)| *grad = if y > 0.0 { *grad } else { 0.0 });
@@ -24,6 +27,11 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
         gradients.add(input, Arc::new(grad));
     });
     (y, backward)
+}
+
+/// NaN stays NaN, so that training that went wrong is seen to.
+pub(in crate::autograd) fn rectify(y: &mut Tensor) {
+    each_chunk(y, |y| y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y }));
 }
 
 #[cfg(test)]

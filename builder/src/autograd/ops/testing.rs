@@ -38,6 +38,12 @@ impl Check {
         self.builder.parameter(name, Parameter::new(dims, data).unwrap(), true).unwrap()
     }
 
+    /// As [`Check::parameter`], but one that takes no part in training.
+    pub(super) fn statistic(&mut self, name: &str, dims: &[usize]) -> ValueId {
+        let data = random(&mut self.rng, dims.iter().product());
+        self.builder.parameter(name, Parameter::new(dims, data).unwrap(), false).unwrap()
+    }
+
     /// Builds the network and compares the gradients of the input and of all parameters with differences.
     pub(super) fn run(mut self, build: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>) {
         let input = self.builder.input();
@@ -72,7 +78,7 @@ impl Check {
         for (id, name, parameter) in graph.parameters() {
             // The statistics of batch normalization take no part in training.
             let Some(gradient) = gradients.parameter(id) else {
-                assert!(["mean", "variance"].contains(&name), "{name} has no gradient");
+                assert!(!parameter.trainable || ["mean", "variance"].contains(&name), "{name} has no gradient");
                 continue;
             };
             assert_eq!(gradient.len(), parameter.tensor.data().len());

@@ -1,0 +1,117 @@
+//! Activations that the way back needs: kept, or made again from others that are kept.
+//!
+//! In a dense block each layer reads the concatenation of all layers before it, normalized and rectified: kept, these
+//! would take memory quadratic in the depth. They are cheap, so only what they are made of is kept, each layer's new
+//! features once.
+
+use super::Shared;
+use super::ops::{batch_norm, concat, relu};
+use super::pool::Pool;
+use crate::tensor::Tensor;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One reader's claim to an activation.
+pub(crate) enum Saved {
+    /// In memory.
+    Kept(Shared),
+    /// Made when its first reader asks, and kept until the last one has.
+    Remade(Rc<Remade>),
+}
+
+/// How to make an activation again.
+pub(crate) enum Recipe {
+    /// Activations side by side along the channels.
+    Concat { parts: Vec<Saved>, dims: Vec<usize> },
+    /// `x * scale + shift`, channel by channel.
+    Affine { x: Saved, scale: Vec<f32>, shift: Vec<f32> },
+    /// `max(x, 0)`.
+    Relu(Saved),
+}
+
+/// An activation that is not in memory.
+pub(crate) struct Remade {
+    state: RefCell<State>,
+}
+
+struct State {
+    readers: usize,
+    /// Gone as soon as it was followed.
+    recipe: Option<Recipe>,
+    made: Option<Shared>,
+}
+
+impl Remade {
+    pub(crate) fn new(recipe: Recipe) -> Rc<Self> {
+        Rc::new(Self { state: RefCell::new(State { readers: 0, recipe: Some(recipe), made: None }) })
+    }
+
+    /// A claim for one more reader.
+    pub(crate) fn claim(self: &Rc<Self>) -> Saved {
+        self.state.borrow_mut().readers += 1;
+        Saved::Remade(Rc::clone(self))
+    }
+
+    /// What it is made of if it is a concatenation, with claims for one more reader.
+    pub(crate) fn parts(&self) -> Option<Vec<Saved>> {
+        match &self.state.borrow().recipe {
+            Some(Recipe::Concat { parts, .. }) => Some(parts.iter().map(Saved::another).collect()),
+            _ => None,
+        }
+    }
+}
+
+impl Saved {
+    /// A claim for one more reader.
+    pub(crate) fn another(&self) -> Self {
+        match self {
+            Saved::Kept(tensor) => Saved::Kept(Arc::clone(tensor)),
+            Saved::Remade(remade) => remade.claim(),
+        }
+    }
+
+    /// The activation; for the last reader without other holders.
+    pub(crate) fn get(self, pool: &Pool) -> Shared {
+        let remade = match self {
+            Saved::Kept(tensor) => return tensor,
+            Saved::Remade(remade) => remade,
+        };
+        let mut state = remade.state.borrow_mut();
+        if let Some(recipe) = state.recipe.take() {
+            state.made = Some(Arc::new(recipe.follow(pool)));
+        }
+        state.readers -= 1;
+        let made = if state.readers == 0 { state.made.take() } else { state.made.clone() };
+        made.unwrap_or_else(|| unreachable!("there are as many claims as readers"))
+    }
+}
+
+impl Recipe {
+    fn follow(self, pool: &Pool) -> Tensor {
+        match self {
+            Recipe::Concat { parts, dims } => {
+                let mut y = pool.tensor(dims);
+                let mut first = 0;
+                for part in parts {
+                    let part = part.get(pool);
+                    first = concat::place(&mut y, &part, first);
+                    pool.release(part);
+                }
+                y
+            }
+            Recipe::Affine { x, scale, shift } => {
+                let x = x.get(pool);
+                let mut y = pool.tensor(x.dims());
+                batch_norm::transform(&mut y, &x, &scale, &shift);
+                pool.release(x);
+                y
+            }
+            Recipe::Relu(x) => {
+                let mut y = pool.own(x.get(pool));
+                relu::rectify(&mut y);
+                y
+            }
+        }
+    }
+}
