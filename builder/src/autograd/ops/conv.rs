@@ -23,7 +23,7 @@ pub(super) fn forward<'g>(
     let packed = shape.pack(weight);
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     y.data_mut().par_chunks_mut(y_len).zip(x.data().par_chunks(x_len)).for_each(|(y, x)| {
-        for group in 0..conv.groups {
+        for group in 0..shape.groups {
             let patches = shape.patches();
             shape.with_padded(x, group, |source| {
                 let weights = &packed[group * shape.packed_len()..][..shape.packed_len()];
@@ -62,7 +62,7 @@ pub(super) fn forward<'g>(
 
 /// Gradients of weight and bias.
 fn weight_gradient(shape: &Shape, x: &Tensor, grad: &Tensor) -> (Vec<f32>, Vec<f32>) {
-    let groups = shape.conv.groups;
+    let groups = shape.groups;
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     let images = chunk_images(x.batch());
     let mut chunks = Vec::new();
@@ -111,12 +111,12 @@ fn input_gradient(shape: &Shape, weight: &[f32], dims: &[usize], grad: &Tensor, 
     let mut dx = gradients.pool.tensor(dims);
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     dx.data_mut().par_chunks_mut(x_len).zip(grad.data().par_chunks(y_len)).for_each(|(dx, grad)| {
-        for group in 0..shape.conv.groups {
+        for group in 0..shape.groups {
             let frame = Frame { top, left, height, width, first: group * outputs, count: outputs };
             frame.with_copy(grad, shape.output, |source| {
                 for (index, packed) in packed.iter().enumerate() {
                     let (row, column) = (&rows[index / columns.len()], &columns[index % columns.len()]);
-                    let len = packed.len() / shape.conv.groups;
+                    let len = packed.len() / shape.groups;
                     let empty = row.taps == 0 || column.taps == 0;
                     let start = if empty {
                         0
@@ -246,23 +246,32 @@ impl Frame {
 }
 
 /// A convolution and its images.
+///
+/// Neighbouring groups whose channels fit into one block together are computed as one, with zeros where a weight would
+/// join two of them: the same work in fewer and longer runs.
 struct Shape<'g> {
     conv: &'g Conv,
     input: Map,
     output: Map,
+    /// Groups after joining.
+    groups: usize,
 }
 
 impl<'g> Shape<'g> {
     fn new(conv: &'g Conv, x: &Tensor, y: &Tensor) -> Self {
-        Self { conv, input: Map::of(x), output: Map::of(y) }
+        let (input, output) = (Map::of(x), Map::of(y));
+        let widest = input.channels.max(output.channels);
+        let joins = |&groups: &usize| conv.groups.is_multiple_of(groups) && widest / groups <= BLOCK;
+        let groups = (1..=conv.groups).find(joins).unwrap_or(conv.groups);
+        Self { conv, input, output, groups }
     }
 
     fn inputs_per_group(&self) -> usize {
-        self.input.channels / self.conv.groups
+        self.input.channels / self.groups
     }
 
     fn outputs_per_group(&self) -> usize {
-        self.output.channels / self.conv.groups
+        self.output.channels / self.groups
     }
 
     /// Elements of a patch within one group.
@@ -306,7 +315,7 @@ impl<'g> Shape<'g> {
     /// Calls `work` with one group of the result's gradient, its channels padded to whole blocks.
     fn with_blocks<R>(&self, grad: &[f32], group: usize, work: impl FnOnce(&[f32]) -> R) -> R {
         let count = self.outputs_per_group();
-        if self.conv.groups == 1 && count.is_multiple_of(BLOCK) {
+        if self.groups == 1 && count.is_multiple_of(BLOCK) {
             return work(grad);
         }
         let padded = count.next_multiple_of(BLOCK);
@@ -319,53 +328,58 @@ impl<'g> Shape<'g> {
         })
     }
 
+    /// The places of every weight among the groups: group, output, input, and the first element of its kernel in OIHW.
+    fn weights(&self) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+        let [inputs, outputs] = [self.input.channels, self.output.channels].map(|count| count / self.conv.groups);
+        let (joined, kernel) = (self.conv.groups / self.groups, self.conv.kernel[0] * self.conv.kernel[1]);
+        (0..self.output.channels * inputs).map(move |index| {
+            let (o, i) = (index / inputs, index % inputs);
+            let group = o / outputs;
+            (group / joined, o % (joined * outputs), group % joined * inputs + i, index * kernel)
+        })
+    }
+
     /// Calls `each` with the positions of every weight in the packed layout and in OIHW.
     fn each_weight(&self, mut each: impl FnMut(usize, usize)) {
-        let [kernel_h, kernel_w] = self.conv.kernel;
-        let (inputs, outputs) = (self.inputs_per_group(), self.outputs_per_group());
-        for o in 0..self.output.channels {
-            let (group, o_in_group) = (o / outputs, o % outputs);
-            let block = group * self.packed_len() + o_in_group / BLOCK * self.patch() * BLOCK + o_in_group % BLOCK;
-            for i in 0..inputs {
-                for tap in 0..kernel_h * kernel_w {
-                    each(block + (tap * inputs + i) * BLOCK, (o * inputs + i) * kernel_h * kernel_w + tap);
-                }
+        let inputs = self.inputs_per_group();
+        for (group, o, i, from) in self.weights() {
+            let block = group * self.packed_len() + o / BLOCK * self.patch() * BLOCK + o % BLOCK;
+            for tap in 0..self.conv.kernel[0] * self.conv.kernel[1] {
+                each(block + (tap * inputs + i) * BLOCK, from + tap);
             }
         }
     }
 
     /// OIHW to `[group][block][kernel row][kernel column][input][BLOCK]`.
     fn pack(&self, weight: &[f32]) -> Vec<f32> {
-        let mut packed = vec![0.0; self.conv.groups * self.packed_len()];
+        let mut packed = vec![0.0; self.groups * self.packed_len()];
         self.each_weight(|at, from| packed[at] = weight[from]);
         packed
     }
 
     fn unpack(&self, packed: &[f32]) -> Vec<f32> {
-        let mut weight = vec![0.0; self.output.channels * self.patch()];
+        let per_output = self.input.channels / self.conv.groups * self.conv.kernel[0] * self.conv.kernel[1];
+        let mut weight = vec![0.0; self.output.channels * per_output];
         self.each_weight(|at, to| weight[to] = packed[at]);
         weight
     }
 
     /// The turned kernel of one phase: `[group][block of inputs][row][column][output][BLOCK]`.
     fn pack_turned(&self, weight: &[f32], rows: &Axis, columns: &Axis) -> Vec<f32> {
-        let [kernel_h, kernel_w] = self.conv.kernel;
+        let kernel_w = self.conv.kernel[1];
         let [stride_h, stride_w] = self.conv.stride;
         let (inputs, outputs) = (self.inputs_per_group(), self.outputs_per_group());
         let patch = rows.taps * columns.taps * outputs;
         let group_len = inputs.next_multiple_of(BLOCK) * patch;
-        let mut packed = vec![0.0; self.conv.groups * group_len];
-        for o in 0..self.output.channels {
-            let (group, o_in_group) = (o / outputs, o % outputs);
-            for i in 0..inputs {
-                for row in 0..rows.taps {
-                    for column in 0..columns.taps {
-                        let y = rows.first + (rows.taps - 1 - row) * stride_h;
-                        let x = columns.first + (columns.taps - 1 - column) * stride_w;
-                        let at = (row * columns.taps + column) * outputs + o_in_group;
-                        packed[group * group_len + (i / BLOCK * patch + at) * BLOCK + i % BLOCK] =
-                            weight[((o * inputs + i) * kernel_h + y) * kernel_w + x];
-                    }
+        let mut packed = vec![0.0; self.groups * group_len];
+        for (group, o, i, from) in self.weights() {
+            for row in 0..rows.taps {
+                for column in 0..columns.taps {
+                    let y = rows.first + (rows.taps - 1 - row) * stride_h;
+                    let x = columns.first + (columns.taps - 1 - column) * stride_w;
+                    let at = (row * columns.taps + column) * outputs + o;
+                    packed[group * group_len + (i / BLOCK * patch + at) * BLOCK + i % BLOCK] =
+                        weight[from + y * kernel_w + x];
                 }
             }
         }
@@ -413,5 +427,10 @@ mod tests {
     fn gradient_matches_differences_in_groups() {
         check([6, 4, 5], 4, Conv { groups: 2, ..Conv::square(3, 1, 1) }, true, 2);
         check([3, 5, 5], 3, Conv { groups: 3, ..Conv::square(3, 2, 1) }, false, 2);
+        // Groups that are joined: all of them, some, none.
+        check([16, 3, 4], 16, Conv { groups: 8, ..Conv::square(3, 1, 1) }, false, 2);
+        check([24, 3, 4], 24, Conv { groups: 24, ..Conv::square(3, 2, 1) }, true, 2);
+        check([24, 3, 3], 12, Conv { groups: 6, ..Conv::square(3, 1, 1) }, false, 2);
+        check([34, 2, 3], 36, Conv { groups: 2, ..Conv::square(3, 1, 1) }, false, 1);
     }
 }
