@@ -137,7 +137,7 @@ mod tests {
     use crate::autograd;
     use crate::quant::fixtures::{Net, random_graph, random_images};
     use proptest::prelude::*;
-    use skipstone_onnx::Conv;
+    use skipstone_onnx::{Conv, Window};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
@@ -154,6 +154,32 @@ mod tests {
             for (before, after) in before.data().iter().zip(after.data()) {
                 prop_assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
             }
+        }
+    }
+
+    #[test]
+    fn other_operators_stay_as_they_are() {
+        let mut net = Net::new(1, [3, 5, 4]);
+        let conv = net.conv(net.input(), 4, Conv::square(3, 1, 1), false);
+        let norm = net.norm(conv);
+        let dropped = net.push(Op::Dropout { rate: 0.5 }, &[norm]);
+        let mask = net.push(Op::Sigmoid, &[dropped]);
+        let masked = net.push(Op::Mul, &[mask, dropped]);
+        let joined = net.push(Op::Concat, &[masked, norm, net.input()]);
+        let conv = net.conv(joined, 4, Conv::square(1, 1, 0), true);
+        let norm = net.norm(conv);
+        let pool = net.push(Op::MaxPool(Window::square(2, 2, 0)), &[norm]);
+        let graph = net.head(pool, 2);
+        let folded = fold_batch_norm(&graph).unwrap();
+        let others = |graph: &Graph| -> Vec<Op> {
+            let norms = |op: &Op| matches!(op, Op::BatchNorm { .. });
+            graph.nodes().iter().map(|node| node.op.clone()).filter(|op| !norms(op)).collect()
+        };
+        assert_eq!((folded.nodes().len() + 2, others(&folded)), (graph.nodes().len(), others(&graph)));
+        let images = crate::tensor::Tensor::new([1, 5, 4, 3], (0..60).map(|i| (i % 7) as f32 - 3.0).collect());
+        let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&folded, &images));
+        for (before, after) in before.data().iter().zip(after.data()) {
+            assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
         }
     }
 

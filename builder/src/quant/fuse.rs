@@ -218,7 +218,7 @@ fn unsupported(node: &Node, reason: impl Into<String>) -> QuantError {
 mod tests {
     use super::*;
     use crate::quant::fixtures::Net;
-    use skipstone_onnx::{Conv, Pad, Slice};
+    use skipstone_onnx::{Conv, Coordinates, Pad, Resize, Slice, Window};
 
     fn steps(graph: &Graph) -> Vec<(String, StepOp, Option<String>, bool)> {
         let name = |id: ValueId| graph.value(id).name.clone();
@@ -314,6 +314,34 @@ mod tests {
         let mut net = Net::new(1, [4, 6, 6]);
         let x = net.push(Op::Pad(Pad { before: [0, 1, 1], after: [0, 1, 1] }), &[net.input()]);
         assert!(refusal(net, x).contains("(Pad): only a padding of channels"));
+    }
+
+    #[test]
+    fn operators_without_an_integer_form_are_named() {
+        let window = || Window::square(2, 1, 0);
+        for op in [
+            Op::Clip { min: 0.0, max: 6.0 },
+            Op::Sigmoid,
+            Op::Mul,
+            Op::Concat,
+            Op::MaxPool(window()),
+            Op::AveragePool { window: window(), count_include_pad: false },
+            Op::GlobalMaxPool,
+            Op::Resize(Resize { size: [3, 3], coordinates: Coordinates::HalfPixel }),
+            Op::Dropout { rate: 0.5 },
+            Op::StochasticDepth { rate: 0.5 },
+        ] {
+            let mut net = Net::new(1, [4, 6, 6]);
+            let x = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
+            let operands = if matches!(op, Op::Mul | Op::Concat) { vec![x, x] } else { vec![x] };
+            let name = op.name();
+            let x = net.push(op, &operands);
+            let error = refusal(net, x);
+            assert!(
+                error.starts_with("node `") && error.contains(&format!("({name}): it has no integer form")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

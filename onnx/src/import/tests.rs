@@ -2,7 +2,7 @@ use super::*;
 use crate::export::{Batch, export, to_model};
 use crate::fixtures::{branches, residual, tensor};
 use crate::proto::{AttributeProto, Dim, NodeProto, StringStringEntryProto, TensorProto};
-use crate::{Conv, Op, Pad, Slice};
+use crate::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 use proptest::prelude::*;
 
 /// The model of every operator after `change`.
@@ -138,11 +138,136 @@ fn slices_and_pads_as_exporters_write_them() {
     assert!(pad(&[i64::MAX, i64::MAX], &[1]).unwrap_err().contains("node `p` (Pad)"));
 }
 
+/// The operator that a node over an image of 3x7x6 reads as. Operands from `x` and constants.
+fn read(op: &str, constants: Vec<TensorProto>, attributes: Vec<AttributeProto>) -> Result<Op, String> {
+    let names: Vec<&str> = ["x"].into_iter().chain(constants.iter().map(|tensor| tensor.name.as_str())).collect();
+    // A constant whose name starts with a dash is left out.
+    let inputs: Vec<&str> = names.iter().map(|name| if name.starts_with('-') { "" } else { name }).collect();
+    let node = NodeProto::new(op, "n", &inputs, &["y"], attributes);
+    let constants = constants.iter().filter(|tensor| !tensor.name.starts_with('-')).cloned().collect();
+    one_node([3, 7, 6], node, constants).map(|graph| graph.nodes()[0].op.clone()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn pools_as_exporters_write_them() {
+    let kernel = || AttributeProto::ints("kernel_shape", &[3, 2]);
+    let strides = || AttributeProto::ints("strides", &[2, 2]);
+    let ceil = || AttributeProto::int("ceil_mode", 1);
+    let window = Window { kernel: [3, 2], stride: [1, 1], pads: [0; 4], ceil_mode: false };
+    assert_eq!(read("MaxPool", vec![], vec![kernel()]).unwrap(), Op::MaxPool(window.clone()));
+    let auto_pad = AttributeProto::string("auto_pad", "SAME_UPPER");
+    let order = AttributeProto::int("storage_order", 0);
+    let same = Window { stride: [2, 2], pads: [1, 0, 1, 0], ..window.clone() };
+    let attributes = vec![kernel(), strides(), auto_pad, order];
+    assert_eq!(read("MaxPool", vec![], attributes).unwrap(), Op::MaxPool(same));
+    let include = AttributeProto::int("count_include_pad", 1);
+    let up = Window { stride: [2, 2], ceil_mode: true, ..window };
+    let attributes = vec![kernel(), strides(), ceil(), include];
+    let expected = Op::AveragePool { window: up, count_include_pad: true };
+    assert_eq!(read("AveragePool", vec![], attributes).unwrap(), expected);
+
+    for (attributes, part) in [
+        (vec![strides()], "`kernel_shape` is missing"),
+        (vec![kernel(), AttributeProto::ints("dilations", &[2, 1])], "dilated"),
+        (vec![kernel(), AttributeProto::ints("pads", &[3, 0, 0, 0])], "without an element"),
+        (vec![kernel(), ceil(), AttributeProto::string("auto_pad", "VALID")], "ambiguous"),
+        (vec![AttributeProto::ints("kernel_shape", &[8, 1])], "does not fit"),
+        (vec![AttributeProto::ints("kernel_shape", &[0, 1])], "at least 1"),
+    ] {
+        let error = read("MaxPool", vec![], attributes).unwrap_err();
+        assert!(error.contains("`n` (MaxPool)") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn interpolation_as_exporters_write_it() {
+    let linear = || AttributeProto::string("mode", "linear");
+    let align = || AttributeProto::string("coordinate_transformation_mode", "align_corners");
+    let left_out = || TensorProto::f32("-roi", &[0], &[]);
+    let scales = |scales: &[f32]| vec![left_out(), TensorProto::f32("scales", &[scales.len()], scales)];
+    let sizes = |sizes: &[i64]| vec![left_out(), left_out(), TensorProto::i64("sizes", &[sizes.len()], sizes)];
+    let resize = |height, width, coordinates| Op::Resize(Resize { size: [height, width], coordinates });
+    let half = |height, width| resize(height, width, Coordinates::HalfPixel);
+    let axes = || AttributeProto::ints("axes", &[2, -1]);
+    for (constants, attributes, expected) in [
+        (scales(&[1.0, 1.0, 2.0, 0.5]), vec![linear()], half(14, 3)),
+        (sizes(&[1, 3, 5, 9]), vec![linear(), align()], resize(5, 9, Coordinates::AlignCorners)),
+        (sizes(&[5, 9]), vec![linear(), axes()], half(5, 9)),
+        (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear(), align()], resize(10, 9, Coordinates::AlignCorners)),
+    ] {
+        assert_eq!(read("Resize", constants, attributes).unwrap(), expected);
+    }
+    for (constants, attributes, part) in [
+        (scales(&[1.0, 1.0, 2.0, 2.0]), vec![], "`mode` is `nearest`"),
+        (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear()], "no whole number"),
+        (scales(&[1.0, 2.0, 1.0, 1.0]), vec![linear()], "the channels"),
+        (scales(&[2.0, 1.0, 1.0, 1.0]), vec![linear()], "the batch"),
+        (scales(&[1.0, f32::NAN, 1.0, 1.0]), vec![linear()], "positive scales"),
+        (scales(&[1.0, 1.0]), vec![linear()], "2 scales or sizes for 4 axes"),
+        (vec![left_out()], vec![linear()], "either scales or sizes"),
+        (sizes(&[1, 3, 0, 9]), vec![linear()], "0x9"),
+        (sizes(&[1, 3, -1, 9]), vec![linear()], "must be sizes"),
+        (sizes(&[1, 3, 1 << 20, 1 << 20]), vec![linear()], "more than"),
+    ] {
+        let error = read("Resize", constants, attributes).unwrap_err();
+        assert!(error.contains("`n` (Resize)") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn numbers_as_operands() {
+    let scalar = |name: &str, value| TensorProto::scalar(name, value);
+    let clip = |constants| read("Clip", constants, vec![]);
+    let (min, max) = (f32::NEG_INFINITY, f32::INFINITY);
+    assert_eq!(clip(vec![scalar("min", 0.0), scalar("max", 6.0)]).unwrap(), Op::Clip { min: 0.0, max: 6.0 });
+    assert_eq!(clip(vec![scalar("-min", 0.0), scalar("max", 6.0)]).unwrap(), Op::Clip { min, max: 6.0 });
+    assert_eq!(clip(vec![]).unwrap(), Op::Clip { min, max });
+    assert!(clip(vec![scalar("min", 1.0), scalar("max", 0.0)]).unwrap_err().contains("limits are 1 and 0"));
+    assert!(clip(vec![scalar("min", f32::NAN)]).unwrap_err().contains("limits are NaN"));
+    assert!(clip(vec![TensorProto::f32("min", &[2], &[0.0; 2])]).unwrap_err().contains("one number"));
+
+    let dropout = |constants, attributes| read("Dropout", constants, attributes);
+    assert_eq!(dropout(vec![], vec![]).unwrap(), Op::Dropout { rate: 0.5 });
+    assert_eq!(dropout(vec![scalar("ratio", 0.25)], vec![]).unwrap(), Op::Dropout { rate: 0.25 });
+    let attribute = vec![AttributeProto::float("ratio", 0.125), AttributeProto::int("seed", 1)];
+    assert_eq!(dropout(vec![], attribute).unwrap(), Op::Dropout { rate: 0.125 });
+    assert!(dropout(vec![scalar("ratio", 1.0)], vec![]).unwrap_err().contains("rate is 1"));
+    let training = vec![scalar("ratio", 0.5), TensorProto::i64("training", &[], &[1])];
+    assert!(dropout(training, vec![]).unwrap_err().contains("training mode"));
+}
+
+#[test]
+fn a_network_that_ends_in_probabilities_is_refused() {
+    let model = changed_graph(|graph| {
+        graph.node.push(NodeProto::new("Softmax", "last", &["scores"], &["probabilities"], vec![]));
+        graph.output[0].name = "probabilities".into();
+    });
+    let error = from_model(&model).unwrap_err().to_string();
+    assert!(error.contains("`last` (Softmax)") && error.contains("must end in scores"), "{error}");
+}
+
 #[test]
 fn errors_say_what_and_where() {
     let cases: Vec<(ModelProto, &[&str])> = vec![
         (changed_graph(|g| node(g, "relu").op_type = "Selu".into()), &["`relu` (Selu)", "not supported", "BatchNorm"]),
         (changed_graph(|g| node(g, "relu").op_type = "Softmax".into()), &["`relu` (Softmax)", "must be a vector"]),
+        (changed_graph(|g| node(g, "add").op_type = "Concat".into()), &["`add` (Concat)", "`axis` is missing"]),
+        (
+            changed_graph(|g| {
+                let add = node(g, "add");
+                add.op_type = "Concat".into();
+                add.attribute.push(AttributeProto::int("axis", 2));
+            }),
+            &["`add` (Concat)", "only channels"],
+        ),
+        (
+            changed_graph(|g| {
+                let add = node(g, "add");
+                add.op_type = "Mul".into();
+                add.input[1] = "image".into();
+            }),
+            &["`add` (Mul)", "[8, 5, 4] and [4, 9, 8]"],
+        ),
         (changed_graph(|g| node(g, "relu").domain = "com.x".into()), &["`relu` (Relu)", "`com.x`"]),
         (changed_graph(|g| g.node.swap(2, 3)), &["`short.pad` (Pad)", "`short.slice`", "out of order"]),
         (changed_graph(|g| node(g, "conv1").input[0] = "relu.out".into()), &["`conv1` (Conv)", "cycle"]),

@@ -75,6 +75,8 @@ mod tests {
     use crate::autograd::ops::testing::Check;
     use skipstone_onnx::{Conv, GraphBuilder, GraphError, Op, Pad, ValueId, Window};
 
+    type Built = Result<ValueId, GraphError>;
+
     #[test]
     fn gradient_matches_differences() {
         Check::new([3, 4, 5], 2).run(|b, x| {
@@ -84,36 +86,46 @@ mod tests {
         });
     }
 
-    /// The activations of a dense block are made again on the way back, in all ways in which they are read.
+    /// A dense block of three layers, with and without ReLU, whose concatenations are read in other ways besides.
+    fn dense_block(check: &mut Check, relu: bool) -> impl FnOnce(&mut GraphBuilder, ValueId) -> Built + use<> {
+        let layers = [("a", 3), ("b", 5), ("c", 7)].map(|(name, inputs)| {
+            let [gamma, beta] = ["gamma", "beta"].map(|role| check.parameter(&format!("{name}.{role}"), &[inputs]));
+            let [mean, variance] =
+                ["mean", "variance"].map(|role| check.statistic(&format!("{name}.{role}"), &[inputs]));
+            (name, [gamma, beta, mean, variance], check.parameter(&format!("{name}.weight"), &[2, inputs, 3, 3]))
+        });
+        move |b, image| {
+            let mut x = image;
+            for (name, [gamma, beta, mean, variance], weight) in layers {
+                let operands = [x, gamma, beta, mean, variance];
+                let mut new = b.push(format!("{name}.norm"), Op::BatchNorm { epsilon: 1e-5 }, &operands)?;
+                if relu {
+                    new = b.push(format!("{name}.relu"), Op::Relu, &[new])?;
+                }
+                let new = b.push(format!("{name}.conv"), Op::Conv(Conv::square(3, 1, 1)), &[new, weight])?;
+                x = b.push(format!("{name}.concat"), Op::Concat, &[x, new])?;
+            }
+            let pool = Op::AveragePool { window: Window::square(3, 1, 1), count_include_pad: true };
+            let pool = b.push("pool", pool, &[x])?;
+            let sum = b.push("sum", Op::Add, &[x, pool])?;
+            b.push("joined", Op::Concat, &[sum, image])
+        }
+    }
+
     #[test]
     fn gradient_matches_differences_through_a_dense_block() {
         let mut check = Check::new([3, 3, 4], 4);
-        let mut layer = |name: &'static str, inputs: usize| {
-            let norm = ["gamma", "beta"].map(|role| check.parameter(&format!("{name}.{role}"), &[inputs]));
-            let statistics = ["mean", "variance"].map(|role| check.statistic(&format!("{name}.{role}"), &[inputs]));
-            let weight = check.parameter(&format!("{name}.weight"), &[2, inputs, 3, 3]);
-            move |b: &mut GraphBuilder, x: ValueId| -> Result<ValueId, GraphError> {
-                let [gamma, beta] = norm;
-                let [mean, variance] = statistics;
-                let operands = [x, gamma, beta, mean, variance];
-                let x = b.push(format!("{name}.norm"), Op::BatchNorm { epsilon: 1e-5 }, &operands)?;
-                let x = b.push(format!("{name}.relu"), Op::Relu, &[x])?;
-                b.push(format!("{name}.conv"), Op::Conv(Conv::square(3, 1, 1)), &[x, weight])
-            }
-        };
-        let layers = [layer("a", 3), layer("b", 5), layer("c", 7)];
-        check.run(|b, image| {
-            let mut x = image;
-            for (index, layer) in layers.iter().enumerate() {
-                let new = layer(b, x)?;
-                x = b.push(format!("concat{index}"), Op::Concat, &[x, new])?;
-            }
-            // A concatenation that is read in other ways besides.
-            let pool =
-                b.push("pool", Op::AveragePool { window: Window::square(3, 1, 1), count_include_pad: true }, &[x])?;
-            let sum = b.push("sum", Op::Add, &[x, pool])?;
-            b.push("joined", Op::Concat, &[sum, image])
-        });
+        let build = dense_block(&mut check, false);
+        check.run(build);
+    }
+
+    #[test]
+    fn what_is_made_again_is_what_was() {
+        let mut check = Check::new([3, 9, 8], 4);
+        let build = dense_block(&mut check, true);
+        let [(made, less), (kept, more)] = check.gradients_made_and_kept(build);
+        assert_eq!(made, kept);
+        assert!(less < more, "{less} and {more} bytes");
     }
 
     #[test]

@@ -44,8 +44,11 @@ impl Check {
         self.builder.parameter(name, Parameter::new(dims, data).unwrap(), false).unwrap()
     }
 
-    /// Builds the network and compares the gradients of the input and of all parameters with differences.
-    pub(super) fn run(mut self, build: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>) {
+    /// The network, a batch of images and the projection of its result.
+    fn build(
+        mut self,
+        build: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>,
+    ) -> (Graph, Tensor, Tensor) {
         let input = self.builder.input();
         let [c, h, w] = *self.builder.dims(input) else { unreachable!() };
         let mut output = build(&mut self.builder, input).unwrap();
@@ -62,7 +65,33 @@ impl Check {
         let images = Tensor::new([self.batch, h, w, c], pixels);
         let classes = graph.value(output).dims[0];
         let projection = Tensor::new([self.batch, classes], random(&mut self.rng, self.batch * classes));
+        (graph, images, projection)
+    }
 
+    /// Gradients of all parameters and of the input, and the bytes that activations took: as training has them, and
+    /// where every activation is kept for the way back.
+    pub(super) fn gradients_made_and_kept(
+        self,
+        build: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>,
+    ) -> [(Vec<Vec<f32>>, usize); 2] {
+        let (graph, images, projection) = self.build(build);
+        [false, true].map(|keep| {
+            let pool = Pool::default();
+            let mut cx = Forward::new(&graph, &pool, Some(NOISE));
+            cx.keep = keep;
+            let (_, closures) = tape::forward(&mut cx, images.clone(), &mut |_, _| ());
+            drop(cx);
+            let wanted = vec![true; graph.values().len()];
+            let gradients = tape::backward(&graph, closures, projection.clone(), wanted, &pool);
+            let parameters = graph.parameters().filter_map(|(id, ..)| gradients.parameter(id));
+            (parameters.chain(gradients.activation(graph.input())).map(<[f32]>::to_vec).collect(), pool.peak_bytes())
+        })
+    }
+
+    /// Builds the network and compares the gradients of the input and of all parameters with differences.
+    pub(super) fn run(self, build: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>) {
+        let (graph, images, projection) = self.build(build);
+        let input = graph.input();
         let pool = Pool::default();
         let mut cx = Forward::new(&graph, &pool, Some(NOISE));
         let (_, closures) = tape::forward(&mut cx, images.clone(), &mut |_, _| ());
