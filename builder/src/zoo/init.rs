@@ -4,12 +4,16 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use skipstone_onnx::Tensor;
 
-/// The distribution of initial weights, with `fan_in` the number of products that are summed into one output.
+/// The distribution of initial weights. `fan_in` is the number of products that are summed into one output, `fan_out`
+/// the number of a convolution's outputs times the area of its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// Normal with variance `2 / fan_in` (He 2015).
     HeNormal,
-    /// The same variance, drawn from a normal distribution cut off at two standard deviations (Keras' `he_normal`).
+    /// Convolutions normal with variance `2 / fan_out`, groups or not; linear layers uniform up to `1 / sqrt(fan_in)`
+    /// (Torch, torchvision).
+    HeFanOut,
+    /// Variance `2 / fan_in`, drawn from a normal distribution cut off at two standard deviations (Keras' `he_normal`).
     HeTruncated,
 }
 
@@ -27,16 +31,19 @@ impl Initializer {
         Self { init, rng: seed.map(ChaCha8Rng::seed_from_u64) }
     }
 
-    /// A weight of `dims`, the outputs first: `fan_in` is the product of the other dimensions.
+    /// A weight of `dims`: `[outputs, inputs per group, height, width]` or, for a linear layer, `[outputs, inputs]`.
     pub fn weight(&mut self, dims: &[usize]) -> Tensor {
         let mut tensor = Tensor::filled(dims, 0.0);
         let Some(rng) = &mut self.rng else { return tensor };
-        let fan_in: usize = dims[1..].iter().product();
-        let std = (2.0 / fan_in as f64).sqrt();
+        let fan_in = dims[1..].iter().product::<usize>() as f64;
+        let fan_out = (dims[0] * dims[2..].iter().product::<usize>()) as f64;
+        let linear = dims.len() == 2;
         for value in tensor.data_mut() {
             *value = match self.init {
-                Init::HeNormal => std * normal(rng),
-                Init::HeTruncated => std / TRUNCATED_STD * truncated_normal(rng),
+                Init::HeNormal => (2.0 / fan_in).sqrt() * normal(rng),
+                Init::HeFanOut if linear => (2.0 * uniform(rng) - 1.0) / fan_in.sqrt(),
+                Init::HeFanOut => (2.0 / fan_out).sqrt() * normal(rng),
+                Init::HeTruncated => (2.0 / fan_in).sqrt() / TRUNCATED_STD * truncated_normal(rng),
             } as f32;
         }
         tensor
@@ -70,8 +77,8 @@ fn truncated_normal(rng: &mut impl Rng) -> f64 {
 mod tests {
     use super::*;
 
-    fn variance_and_peak(init: Init) -> (f64, f64) {
-        let weight = Initializer::new(init, Some(7)).weight(&[500, 40, 1, 1]);
+    fn variance_and_peak(init: Init, dims: &[usize]) -> (f64, f64) {
+        let weight = Initializer::new(init, Some(7)).weight(dims);
         let data = weight.data().iter().map(|&v| f64::from(v));
         let count = weight.data().len() as f64;
         let mean = data.clone().sum::<f64>() / count;
@@ -83,13 +90,22 @@ mod tests {
     }
 
     #[test]
-    fn both_distributions_have_the_variance_of_he() {
+    fn distributions_have_the_variance_of_he() {
         let expected = 2.0 / 40.0;
-        let (normal, _) = variance_and_peak(Init::HeNormal);
-        let (truncated, peak) = variance_and_peak(Init::HeTruncated);
+        let (normal, _) = variance_and_peak(Init::HeNormal, &[500, 40, 1, 1]);
+        let (truncated, peak) = variance_and_peak(Init::HeTruncated, &[500, 40, 1, 1]);
         assert!((normal / expected - 1.0).abs() < 0.03, "{normal}");
         assert!((truncated / expected - 1.0).abs() < 0.03, "{truncated}");
         assert!(peak <= 2.0 * f64::sqrt(expected) / TRUNCATED_STD + 1e-6, "{peak}");
+    }
+
+    #[test]
+    fn fan_out_counts_all_outputs_even_in_groups_and_not_in_linear_layers() {
+        let (conv, _) = variance_and_peak(Init::HeFanOut, &[64, 40, 3, 3]);
+        assert!((conv / (2.0 / (64.0 * 9.0)) - 1.0).abs() < 0.03, "{conv}");
+        let (linear, peak) = variance_and_peak(Init::HeFanOut, &[500, 64]);
+        assert!((linear / (1.0 / 64.0 / 3.0) - 1.0).abs() < 0.03, "{linear}");
+        assert!(peak <= 0.125, "{peak}");
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! What may be chosen about an architecture.
+
+use super::ZooError;
+use std::fmt;
+
+/// What an architecture is built for; what is not given is as published.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Number of classes.
+    pub classes: Option<usize>,
+    /// Channels, height, width of the image.
+    pub input: Option<[usize; 3]>,
+    /// Seed of the initial weights.
+    pub seed: u64,
+    /// [`Choice::Dropout`]: the rate after every convolution but the first. The paper has 0.2, and only where images are
+    /// not augmented.
+    pub dropout: f32,
+    /// [`Choice::StochasticDepth`]: the rate at the last block; it rises linearly from 0 at the first.
+    pub stochastic_depth: f32,
+    /// [`Choice::ZeroGamma`]: each block starts as its shortcut.
+    pub zero_gamma: bool,
+    /// [`Choice::NaiveAttention`]: modules give `mask * trunk`, not `(1 + mask) * trunk`.
+    pub naive_attention: bool,
+}
+
+/// A choice that some families leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Dropout after convolutions.
+    Dropout,
+    /// Residual branches that training leaves out at random.
+    StochasticDepth,
+    /// Branches whose last batch norm starts at gamma 0.
+    ZeroGamma,
+    /// Attention without residual learning.
+    NaiveAttention,
+}
+
+impl Choice {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Dropout => "only dense networks were published with it",
+            Self::StochasticDepth => "it needs residual branches without masks",
+            Self::ZeroGamma => "it needs residual branches that end in a batch norm",
+            Self::NaiveAttention => "it has no attention modules",
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dropout => "dropout",
+            Self::StochasticDepth => "stochastic depth",
+            Self::ZeroGamma => "zero gamma",
+            Self::NaiveAttention => "naive attention",
+        })
+    }
+}
+
+impl Options {
+    /// Checks that only `choices` are made, with possible rates.
+    pub(super) fn check(&self, arch: &'static str, choices: &[Choice]) -> Result<(), ZooError> {
+        for (choice, rate) in [(Choice::Dropout, self.dropout), (Choice::StochasticDepth, self.stochastic_depth)] {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(ZooError::Rate { choice, rate });
+            }
+        }
+        let made = [
+            (Choice::Dropout, self.dropout > 0.0),
+            (Choice::StochasticDepth, self.stochastic_depth > 0.0),
+            (Choice::ZeroGamma, self.zero_gamma),
+            (Choice::NaiveAttention, self.naive_attention),
+        ];
+        match made.into_iter().find(|&(choice, made)| made && !choices.contains(&choice)) {
+            Some((choice, _)) => Err(ZooError::Choice { arch, choice }),
+            None => Ok(()),
+        }
+    }
+}
