@@ -162,7 +162,7 @@ impl Graph {
 
     /// Number of trainable elements.
     pub fn parameter_count(&self) -> usize {
-        self.parameters().filter(|(_, _, p)| p.trainable).map(|(_, _, p)| p.tensor.data().len()).sum()
+        self.parameters().filter(|(_, _, p)| p.trainable).map(|(_, _, p)| p.tensor.count()).sum()
     }
 
     /// Multiply-accumulates of convolutions and linear layers for one image.
