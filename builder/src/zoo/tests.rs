@@ -1,4 +1,6 @@
 use super::*;
+use crate::autograd::{Noise, Tape};
+use crate::tensor::Tensor;
 use skipstone_onnx::Op;
 use std::path::Path;
 
@@ -258,6 +260,33 @@ fn attention_networks_follow_the_published_files() {
         let graph = shape_of("attention56", &options).unwrap();
         let fused = graph.nodes().iter().filter(|node| node.name.contains(".attention1.add")).count();
         assert_eq!(fused, sums);
+    }
+}
+
+#[test]
+fn gradients_reach_every_weight_of_every_family() {
+    let pixel = |i: usize| ((i * 2654435761) % 1000) as f32 / 500.0 - 1.0;
+    for (name, side) in [
+        ("resnet20", 8),
+        ("plain20", 8),
+        ("resnet8", 7),
+        ("preresnet164", 6),
+        ("resnext20-8x2d", 8),
+        ("densenet40-k12", 8),
+        ("densenet-bc22-k8", 9),
+        ("attention-mini", 10),
+    ] {
+        let mut graph = build(name, &Options { input: Some([3, side, side]), ..Options::default() }).unwrap();
+        let images = Tensor::new([4, side, side, 3], (0..4 * side * side * 3).map(pixel).collect());
+        let mut tape = Tape::new();
+        let step = tape.step(&mut graph, images, &[0, 1, 2, 3], 0.0, Noise::default());
+        assert!(step.loss.is_finite() && step.loss < 100.0, "{name}: loss {}", step.loss);
+        for (id, parameter, _) in graph.parameters().filter(|(_, _, p)| p.trainable) {
+            let gradient = tape.gradient(id).unwrap_or_else(|| panic!("{name}: {parameter} has no gradient"));
+            assert!(gradient.iter().all(|v| v.is_finite()), "{name}: {parameter}");
+            let dead = parameter.ends_with(".weight") && gradient.iter().all(|&v| v == 0.0);
+            assert!(!dead, "{name}: no gradient reaches {parameter}");
+        }
     }
 }
 
