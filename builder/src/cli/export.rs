@@ -58,7 +58,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 }
 
 fn untrained(name: &str, arguments: &Arguments) -> Result<Graph, Failure> {
-    let options = zoo::Options { classes: arguments.classes, input: arguments.input, seed: arguments.seed };
+    let &Arguments { classes, input, seed, .. } = arguments;
+    let options = zoo::Options { classes, input, seed, ..Default::default() };
     let graph = zoo::build(name, &options).map_err(super::zoo::usage)?;
     let mut graph = zoo::with_nontrivial_statistics(graph, arguments.seed);
     let channels = graph.value(graph.input()).dims[0];

@@ -7,12 +7,12 @@ use skipstone_onnx::GraphError;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ZooError {
     /// No architecture has this name.
-    #[error("unknown architecture `{name}`: known are {known}")]
+    #[error("unknown architecture `{name}`: there are {similar}; `skipstone zoo` lists all")]
     Unknown {
         /// The name asked for.
         name: String,
-        /// The names there are.
-        known: String,
+        /// The names that have most letters from the start in common with it.
+        similar: String,
     },
     /// Fewer than two classes, or more than labels can count.
     #[error("{arch} cannot tell {classes} classes apart: give at least 2, at most {most}")]

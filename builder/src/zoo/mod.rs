@@ -107,7 +107,14 @@ fn architectures() -> impl Iterator<Item = &'static Architecture> {
 fn find(name: &str) -> Result<&'static Architecture, ZooError> {
     architectures()
         .find(|architecture| architecture.name == name)
-        .ok_or_else(|| ZooError::Unknown { name: name.into(), known: names().collect::<Vec<_>>().join(", ") })
+        .ok_or_else(|| ZooError::Unknown { name: name.into(), similar: similar(name).join(", ") })
+}
+
+/// The names that have most letters from the start in common with `name`.
+fn similar(name: &str) -> Vec<&'static str> {
+    let common = |known: &str| known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+    let most = names().map(common).max();
+    names().filter(|known| Some(common(known)) == most).collect()
 }
 
 impl Architecture {

@@ -151,7 +151,8 @@ fn counts_of_other_classes_and_inputs() {
 fn refuses_what_does_not_fit_and_says_why() {
     let error = |name: &str, options: Options| build(name, &options).unwrap_err().to_string();
     let default = Options::default;
-    assert!(error("resnet9", default()).contains("known are resnet18, "));
+    let unknown = error("resnext9", default());
+    assert!(unknown.contains("there are resnext50-32x4d, ") && unknown.contains("resnext20-8x2d; "), "{unknown}");
     let classes = |classes| Options { classes: Some(classes), ..default() };
     assert!(error("resnet8", classes(1)).contains("at least 2"));
     assert!(error("resnet8", classes(usize::MAX)).contains("at most 65536"));

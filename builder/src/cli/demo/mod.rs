@@ -151,7 +151,8 @@ fn train(
     out: &Path,
     console: &Console,
 ) -> Result<Outcome, Failure> {
-    let options = zoo::Options { classes: Some(spec.classes()), input: Some(spec.dims()), seed: config.seed };
+    let (classes, input) = (Some(spec.classes()), Some(spec.dims()));
+    let options = zoo::Options { classes, input, seed: config.seed, ..Default::default() };
     let mut graph = zoo::build(ARCH, &options)?;
     graph.metadata.command = Some(COMMAND.into());
     let job = Job {
