@@ -2,6 +2,7 @@ use super::*;
 use crate::autograd::{Noise, Tape};
 use crate::tensor::Tensor;
 use skipstone_onnx::Op;
+use std::io::Write;
 use std::path::Path;
 
 /// What every architecture must count: name, family, classes, input, trainable parameters, multiply-accumulates.
@@ -72,7 +73,9 @@ fn counts_are_those_of_the_publications() {
 fn counts_are_those_of_the_specification() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/specs/zoo.csv");
     let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("NOT RUN: zoo::tests::counts_are_those_of_the_specification needs ../shared/specs/zoo.csv");
+        // Past the capture of the test harness: a skipped test is not silent.
+        let skipped = "skipped counts_are_those_of_the_specification: ../shared/specs/zoo.csv is not here";
+        let _ = writeln!(std::io::stderr(), "{skipped}");
         return;
     };
     let columns = |line: &str| line.split(',').take(6).collect::<Vec<_>>().join(" ");
