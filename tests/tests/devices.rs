@@ -13,8 +13,12 @@ use std::path::Path;
 fn digits_model(arch: &str, target: Target) -> (Vec<u8>, Dataset) {
     let spec: Spec = "digits".parse().unwrap();
     let digits = data::load(&spec, Split::Test).unwrap();
-    let options =
-        zoo::Options { input: Some(spec.dims()), classes: Some(spec.classes()), seed: 7, ..Default::default() };
+    let options = zoo::Options {
+        input: Some(spec.dims()),
+        classes: Some(spec.classes().unwrap()),
+        seed: 7,
+        ..Default::default()
+    };
     let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &options).unwrap(), 7);
     graph.metadata.normalization = Some(spec.normalization());
     let stone = quantize(&graph, &digits, &Options { target }).unwrap().stone;

@@ -37,8 +37,12 @@ fn chain() -> &'static Chain {
     CHAIN.get_or_init(|| {
         let spec: Spec = "digits".parse().unwrap();
         let load = |split| data::load(&spec, split).unwrap();
-        let options =
-            zoo::Options { classes: Some(spec.classes()), input: Some(spec.dims()), seed: 7, ..Default::default() };
+        let options = zoo::Options {
+            classes: Some(spec.classes().unwrap()),
+            input: Some(spec.dims()),
+            seed: 7,
+            ..Default::default()
+        };
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         let outcome = train(

@@ -154,7 +154,7 @@ fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph
         let normalization = arguments.pixels.complete(&mut graph, &file)?;
         return Ok((graph, normalization));
     }
-    let (classes, input) = (Some(spec.classes()), Some(spec.dims()));
+    let (classes, input) = (Some(spec.classes()?), Some(spec.dims()));
     let options = zoo::Options { classes, input, seed: config.seed, ..Default::default() };
     Ok((zoo::build(&config.arch, &options).map_err(super::zoo::usage)?, spec.normalization()))
 }

@@ -1,18 +1,22 @@
 //! Data sets: pixels and labels.
 
-mod augment;
+pub mod augment;
 mod cifar;
 mod digits;
+mod folder;
+mod idx;
+mod notes;
 mod spec;
 
 pub use augment::Augmentation;
 pub(crate) use augment::stream;
+pub use notes::Notes;
 pub use spec::{Source, Spec, SpecError, Split};
 
 use crate::files::FileError;
 use crate::tensor::Tensor;
 use skipstone_onnx::Normalization;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A data set that cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -36,18 +40,79 @@ pub enum DataError {
         /// What is wrong and where.
         reason: String,
     },
+    /// Fashion-MNIST was not given a folder and is not installed.
+    #[error(
+        "Fashion-MNIST is not installed in {path}: run `apt-get install dataset-fashion-mnist` or name its folder, \
+         `fashion-mnist:DIR`", path = path.display()
+    )]
+    NotInstalled {
+        /// Where Debian's package puts it.
+        path: PathBuf,
+    },
+    /// More pixels than memory.
+    #[error(
+        "{path}: {count} images of {size} pixels need more memory than there is: choose a smaller --input",
+        path = path.display(), size = format!("{}x{}x{}", dims[0], dims[1], dims[2])
+    )]
+    TooLarge {
+        /// The folder.
+        path: PathBuf,
+        /// Number of images.
+        count: usize,
+        /// Channels, height, width.
+        dims: [usize; 3],
+    },
 }
 
-/// Loads the images that `spec` names; `default` is the split where it names none.
+/// How to load a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Channels (1 or 3), height, width at which the images of a folder are loaded; [`Spec::dims`] where there are none.
+    /// The other sets have one size.
+    pub dims: Option<[usize; 3]>,
+    /// Whether a file that cannot be read, or an image smaller than `dims`, is an error.
+    pub strict: bool,
+}
+
+/// Loads the images that `spec` names; `default` is the split where it names none. Strict, because it returns no notes.
 ///
 /// # Errors
 /// [`DataError`] naming the file or folder.
 pub fn load(spec: &Spec, default: Split) -> Result<Dataset, DataError> {
+    load_with(spec, default, &Options { strict: true, ..Options::default() }).map(|(set, _)| set)
+}
+
+/// Loads the images that `spec` names as `options` ask, and says what was left out or enlarged; `default` is the split
+/// where `spec` names none.
+///
+/// # Errors
+/// [`DataError`] naming the file or folder.
+pub fn load_with(spec: &Spec, default: Split, options: &Options) -> Result<(Dataset, Notes), DataError> {
     let split = spec.split.unwrap_or(default);
-    match &spec.source {
-        Source::Digits => Ok(digits::load(split)),
-        Source::Cifar10(folder) => cifar::load(folder, split),
-    }
+    let set = match &spec.source {
+        Source::Digits => digits::load(split),
+        Source::Cifar10(folder) => cifar::CIFAR10.load(folder, split)?,
+        Source::Cifar100(folder) => cifar::CIFAR100.load(folder, split)?,
+        Source::Mnist(folder) => idx::mnist(folder, split)?,
+        Source::FashionMnist(folder) => idx::fashion(folder.as_deref(), split)?,
+        Source::Folder(folder) => {
+            return folder::load(folder, split, options.dims.unwrap_or(spec.dims()), options.strict);
+        }
+    };
+    Ok((set, Notes::default()))
+}
+
+/// The pixels of one PNG or JPEG file, `[row][column][channel]`, treated as those of a folder: turned upright, its
+/// centre kept, scaled to `dims` (channels, 1 or 3; height; width).
+///
+/// # Errors
+/// [`DataError::Malformed`] naming the file.
+pub fn read_image(path: &Path, dims: [usize; 3]) -> Result<Vec<u8>, DataError> {
+    folder::check_dims(path, dims)?;
+    let mut pixels = vec![0; dims.iter().product()];
+    folder::decode(path, dims, &mut pixels)
+        .map_err(|reason| DataError::Malformed { path: path.to_path_buf(), reason })?;
+    Ok(pixels)
 }
 
 /// Labelled images of one size.

@@ -61,7 +61,7 @@ impl Config {
     pub fn new(arch: &str, data: &Spec) -> Self {
         let (epochs, batch, lr, weight_decay, warmup) = match data.source {
             Source::Digits => (20, 32, 0.05, 5e-4, 1.0),
-            Source::Cifar10(_) => (50, 128, 0.1, 5e-4, 1.0),
+            _ => (50, 128, 0.1, 5e-4, 1.0),
         };
         Self {
             arch: arch.into(),

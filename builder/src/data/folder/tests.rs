@@ -1,0 +1,180 @@
+//! Folders as people keep them, and as they should not.
+
+use super::*;
+use crate::data::{Options, Spec, load, load_with};
+use image::{GrayImage, Rgb, RgbImage, Rgba, RgbaImage};
+use std::fs;
+use std::path::PathBuf;
+
+/// Classes `cat` (red) and `dog` (blue), `count` images of 8x6 pixels each, in `root`.
+fn fill(root: &Path, count: usize) {
+    for (class, color) in [("dog", [0, 0, 200]), ("cat", [200, 0, 0])] {
+        fs::create_dir_all(root.join(class)).unwrap();
+        for i in 0..count {
+            RgbImage::from_pixel(8, 6, Rgb(color)).save(root.join(class).join(format!("{i}.png"))).unwrap();
+        }
+    }
+}
+
+fn folder(count: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), count);
+    folder
+}
+
+fn load_at(folder: &Path, split: Split, dims: [usize; 3], strict: bool) -> Result<(Dataset, Notes), DataError> {
+    let spec: Spec = format!("folder:{}", folder.display()).parse().unwrap();
+    load_with(&spec, split, &Options { dims: Some(dims), strict })
+}
+
+fn error(folder: &Path, split: Split, strict: bool) -> String {
+    let error = load_at(folder, split, [3, 4, 4], strict).unwrap_err().to_string();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+#[test]
+fn splits_are_disjoint_and_complete() {
+    let folder = folder(50);
+    let (train, notes) = load_at(folder.path(), Split::Train, [3, 4, 4], true).unwrap();
+    assert!(notes.is_empty());
+    let (test, _) = load_at(folder.path(), Split::Test, [3, 4, 4], true).unwrap();
+    assert_eq!(train.class_names, ["cat", "dog"]);
+    assert_eq!(train.len() + test.len(), 100);
+    assert!((8..=32).contains(&test.len()), "{}", test.len());
+    for set in [train, test] {
+        assert_eq!(set.pixels.len(), set.len() * 48);
+        assert!(set.labels.is_sorted());
+        for (index, &label) in set.labels.iter().enumerate() {
+            let color = if label == 0 { [200, 0, 0] } else { [0, 0, 200] };
+            assert!(set.image(index).chunks(3).all(|pixel| pixel == color), "image {index}");
+        }
+    }
+}
+
+#[test]
+fn folders_of_splits_are_taken_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(&folder.path().join("train"), 3);
+    let error = error(folder.path(), Split::Test, false);
+    assert!(error.contains("has a train/ with class folders, but neither test/ nor val/"), "{error}");
+    fill(&folder.path().join("val"), 2);
+    let counts = || [Split::Train, Split::Test].map(|s| load_at(folder.path(), s, [3, 4, 4], true).unwrap().0.len());
+    assert_eq!(counts(), [6, 4]);
+    fill(&folder.path().join("test"), 1);
+    assert_eq!(counts(), [6, 2]);
+    let spec: Spec = format!("folder:{}", folder.path().display()).parse().unwrap();
+    assert_eq!(spec.classes().unwrap(), 2);
+
+    fs::create_dir(folder.path().join("test/bird")).unwrap();
+    let error = self::error(folder.path(), Split::Test, false);
+    assert!(error.contains("test/bird: is no class of"), "{error}");
+}
+
+#[test]
+fn the_centre_is_kept_and_scaled() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.png");
+    // 4 black columns, 8x8 pixels that grow by 10 per column, 4 white columns.
+    let level = |x: u32| {
+        if x < 4 {
+            0
+        } else if x < 12 {
+            50 + 10 * x as u8
+        } else {
+            255
+        }
+    };
+    GrayImage::from_fn(16, 8, |x, _| image::Luma([level(x)])).save(&path).unwrap();
+    let mut same = [0; 64];
+    assert!(!decode(&path, [1, 8, 8], &mut same).unwrap());
+    assert_eq!(same[..8], [90, 100, 110, 120, 130, 140, 150, 160]);
+    let mut half = [0; 48];
+    assert!(!decode(&path, [3, 4, 4], &mut half).unwrap());
+    // Halving a ramp gives the means of pairs; the first and last see the window's edge.
+    assert_eq!(half[3..9], [115, 115, 115, 135, 135, 135]);
+    let mut tall = [0; 2 * 8];
+    assert!(!decode(&path, [1, 8, 2], &mut tall).unwrap());
+    assert_eq!(tall[..2], [120, 130]);
+    let mut large = [0; 256];
+    assert!(decode(&path, [1, 16, 16], &mut large).unwrap());
+}
+
+#[test]
+fn transparency_and_depth_are_dropped_and_names_do_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("picture");
+    RgbaImage::from_pixel(2, 2, Rgba([10, 20, 30, 0])).save_with_format(&path, image::ImageFormat::Png).unwrap();
+    let mut pixels = [0; 12];
+    decode(&path, [3, 2, 2], &mut pixels).unwrap();
+    assert_eq!(pixels[..3], [10, 20, 30]);
+    let deep = image::ImageBuffer::from_pixel(2, 2, image::Luma([0x8000_u16]));
+    deep.save_with_format(&path, image::ImageFormat::Png).unwrap();
+    decode(&path, [3, 2, 2], &mut pixels).unwrap();
+    assert_eq!(pixels, [128; 12]);
+    let photo = RgbImage::from_pixel(16, 16, Rgb([250, 10, 10]));
+    photo.save_with_format(&path, image::ImageFormat::Jpeg).unwrap();
+    decode(&path, [3, 2, 2], &mut pixels).unwrap();
+    assert!(pixels[0] > 240 && pixels[1] < 20, "{pixels:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_skipped_and_named_or_refused() {
+    let folder = folder(30);
+    let (clean, _) = load_at(folder.path(), Split::Train, [3, 4, 4], true).unwrap();
+    let train: Vec<PathBuf> =
+        classes::entries(folder.path(), Split::Train).unwrap().1.into_iter().map(|entry| entry.path).collect();
+    let half = fs::read(&train[2]).unwrap();
+    fs::write(&train[0], b"").unwrap();
+    fs::write(&train[1], b"GIF89a, or what claims to be one").unwrap();
+    fs::write(&train[2], &half[..half.len() / 2]).unwrap();
+    let (set, notes) = load_at(folder.path(), Split::Train, [3, 4, 4], false).unwrap();
+    assert_eq!(set.len(), clean.len() - 3);
+    assert_eq!((set.pixels.as_slice(), set.labels.as_slice()), (&clean.pixels[3 * 48..], &clean.labels[3..]));
+    let lines = notes.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].starts_with("skipped 3 files that cannot be read: "), "{}", lines[0]);
+    assert!(train[..3].iter().all(|path| lines[0].contains(path.to_str().unwrap())), "{}", lines[0]);
+    assert!(lines[0].contains("the file is empty") && lines[0].contains("neither a PNG nor a JPEG"), "{}", lines[0]);
+    let error = error(folder.path(), Split::Train, true);
+    assert!(error.contains(train[0].to_str().unwrap()) && error.contains("3 files cannot be read"), "{error}");
+    let spec: Spec = format!("folder:{}", folder.path().display()).parse().unwrap();
+    assert!(load(&spec, Split::Train).unwrap_err().to_string().contains("3 files cannot be read"));
+}
+
+#[test]
+fn small_images_are_enlarged_and_counted_or_refused() {
+    let folder = folder(10);
+    let (set, notes) = load_at(folder.path(), Split::Train, [1, 8, 8], false).unwrap();
+    assert_eq!(notes.enlarged.len(), set.len());
+    assert!(notes.lines()[0].starts_with(&format!("enlarged {} images smaller", set.len())), "{:?}", notes.lines());
+    let error = load_at(folder.path(), Split::Train, [1, 8, 8], true).unwrap_err().to_string();
+    assert!(error.contains("smaller than 8x8 pixels") && error.contains(".png"), "{error}");
+}
+
+#[test]
+fn errors_name_folder_and_fault() {
+    let missing = error(Path::new("absent"), Split::Train, false);
+    assert!(missing.contains("absent is not a folder: give the folder that holds"), "{missing}");
+    let folder = tempfile::tempdir().unwrap();
+    assert!(error(folder.path(), Split::Train, false).contains("has 0 class folders"));
+    fill(folder.path(), 12);
+    fs::create_dir(folder.path().join("emu")).unwrap();
+    fs::write(folder.path().join("emu/.DS_Store"), b"x").unwrap();
+    for split in [Split::Train, Split::Test] {
+        let empty = error(folder.path(), split, false);
+        assert!(empty.contains("emu: is a class without images"), "{empty}");
+    }
+    for i in 0..12 {
+        fs::write(folder.path().join(format!("emu/{i}.png")), b"x").unwrap();
+    }
+    let damaged = error(folder.path(), Split::Train, false);
+    assert!(damaged.contains("class `emu` has no training image that can be read"), "{damaged}");
+    for dims in [[2, 4, 4], [3, 0, 4], [3, 4, 0]] {
+        let wrong = load_at(folder.path(), Split::Train, dims, false).unwrap_err().to_string();
+        assert!(wrong.contains("cannot be loaded at"), "{wrong}");
+        assert!(crate::data::read_image(&folder.path().join("cat/0.png"), dims).is_err());
+    }
+    let huge = load_at(folder.path(), Split::Train, [3, 65535, 65535], false).unwrap_err().to_string();
+    assert!(huge.contains("smaller --input"), "{huge}");
+}

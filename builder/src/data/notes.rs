@@ -1,0 +1,82 @@
+//! What happened to single files while a data set was loaded.
+
+use super::DataError;
+use std::path::PathBuf;
+
+/// Files named in a line; the others are counted.
+const NAMED: usize = 10;
+
+/// Files that were left out, and images that are not as sharp as their size says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Files that cannot be read as images, and why.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// Images smaller than the size asked for.
+    pub enlarged: Vec<PathBuf>,
+}
+
+impl Notes {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.skipped.is_empty() && self.enlarged.is_empty()
+    }
+
+    /// A line for each kind of thing that happened.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.skipped.is_empty() {
+            let named = self.skipped.iter().map(|(path, reason)| format!("{} ({reason})", path.display()));
+            lines.push(format!("skipped {} that cannot be read: {}", count(self.skipped.len(), "file"), list(named)));
+        }
+        if !self.enlarged.is_empty() {
+            let named = self.enlarged.iter().map(|path| path.display().to_string());
+            let images = count(self.enlarged.len(), "image");
+            lines.push(format!("enlarged {images} smaller than the size asked for: {}", list(named)));
+        }
+        lines
+    }
+
+    /// Fails if there is something to say, `dims` being the size asked for.
+    pub(super) fn refuse(&self, dims: [usize; 3]) -> Result<(), DataError> {
+        if let Some((path, reason)) = self.skipped.first() {
+            let files = count(self.skipped.len(), "file");
+            let reason = format!("{reason}; {files} cannot be read, which is an error where loading is strict");
+            return Err(DataError::Malformed { path: path.clone(), reason });
+        }
+        if let Some(path) = self.enlarged.first() {
+            let images = count(self.enlarged.len(), "image");
+            let [_, height, width] = dims;
+            let reason = format!(
+                "smaller than {height}x{width} pixels, as {images} of the set: an error where loading is strict"
+            );
+            return Err(DataError::Malformed { path: path.clone(), reason });
+        }
+        Ok(())
+    }
+}
+
+fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn list(named: impl ExactSizeIterator<Item = String>) -> String {
+    let more = named.len().saturating_sub(NAMED);
+    let named = named.take(NAMED).collect::<Vec<String>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_are_named_and_the_others_counted() {
+        let skipped = (0..12).map(|i| (PathBuf::from(format!("{i}.png")), "empty".to_string())).collect();
+        let notes = Notes { skipped, enlarged: vec!["a.png".into()] };
+        let lines = notes.lines();
+        assert!(lines[0].starts_with("skipped 12 files that cannot be read: 0.png (empty), "), "{}", lines[0]);
+        assert!(lines[0].ends_with("9.png (empty) and 2 more"), "{}", lines[0]);
+        assert_eq!(lines[1], "enlarged 1 image smaller than the size asked for: a.png");
+        assert!(Notes::default().is_empty() && Notes::default().lines().is_empty());
+    }
+}
