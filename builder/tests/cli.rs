@@ -328,3 +328,37 @@ fn the_demo_works_without_emulators() {
     assert!(demo().status.success());
     assert!(std::fs::read(out.join("model.onnx")).unwrap() == trained, "another network of the same seed");
 }
+
+#[test]
+fn a_folder_of_images_is_trained_on_and_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    for (class, level) in [("dark", 30), ("light", 220)] {
+        std::fs::create_dir_all(images.join(class)).unwrap();
+        for i in 0..40_u8 {
+            let path = images.join(class).join(format!("{i}.png"));
+            image::RgbImage::from_pixel(24, 20, image::Rgb([level, level - i / 2, level])).save(&path).unwrap();
+        }
+    }
+    let spec = format!("folder:{}", text(&images));
+    let out = folder.path().join("run");
+    let train = ["train", "--arch", "resnet8", "--data", &spec, "--input", "3x16x16", "--epochs", "4", "--batch", "8"];
+    let train = [train.as_slice(), &["--out", text(&out)]].concat();
+    assert!(json(&train)["accuracy"].as_f64().unwrap() > 0.9);
+
+    let damaged = images.join("dark/5.jpg");
+    std::fs::write(&damaged, b"no image").unwrap();
+    let eval = ["eval", text(&out), "--data", &format!("{spec}@train")];
+    let skipped = skipstone(&eval);
+    let errors = String::from_utf8_lossy(&skipped.stderr);
+    assert!(skipped.status.success() && errors.contains("skipped 1 file that cannot be read"), "{errors}");
+    assert!(errors.contains(text(&damaged)), "{errors}");
+    fails(&[eval.as_slice(), &["--strict"]].concat(), 1, &["dark/5.jpg", "neither a PNG nor a JPEG"]);
+    let run = json(&["run", text(&out), text(&images.join("light/7.png"))]);
+    assert_eq!(run[0]["top"][0]["label"], "light");
+
+    std::fs::create_dir(images.join("empty")).unwrap();
+    let other = folder.path().join("other");
+    let again = [&train[..train.len() - 1], &[text(&other)]].concat();
+    fails(&again, 1, &["empty", "class without images"]);
+}

@@ -3,9 +3,10 @@
 use super::classifier::Classifier;
 use super::console::Console;
 use super::failure::Failure;
+use super::images::Images;
 use super::model::Pixels;
 use crate::autograd::loss;
-use crate::data::{self, Dataset, Spec, Split};
+use crate::data::{Dataset, Spec, Split};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub(super) struct Arguments {
     data: Spec,
     #[command(flatten)]
     pixels: Pixels,
+    #[command(flatten)]
+    images: Images,
 }
 
 /// How well a network classifies.
@@ -41,7 +44,7 @@ pub(super) struct Evaluation {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let classifier = Classifier::open(&arguments.model, &arguments.pixels)?;
-    let data = data::load(&arguments.data, Split::Test)?;
+    let data = arguments.images.load(&arguments.data, Split::Test, classifier.dims(), console)?;
     classifier.check(&arguments.model, &data)?;
     let evaluation = evaluate(&classifier, &data, console)?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 }
 
 /// Channels, height, width.
-type Dims = [usize; 3];
+pub(super) type Dims = [usize; 3];
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     outputs::check_file(&arguments.output)?;

@@ -10,6 +10,7 @@ mod demo;
 mod eval;
 mod export;
 mod failure;
+mod images;
 mod inspect;
 mod model;
 mod npy;

@@ -2,10 +2,11 @@
 
 use super::console::Console;
 use super::failure::Failure;
+use super::images::Images;
 use super::model::{self, Pixels};
 use super::table::grouped;
 use super::{classifier, outputs, subset};
-use crate::data::{self, Spec, Split};
+use crate::data::{Spec, Split};
 use crate::pack::{self, Options, Report};
 use crate::{files, simulate, train};
 use clap::ValueEnum;
@@ -38,6 +39,8 @@ pub(super) struct Arguments {
     target: Target,
     #[command(flatten)]
     pixels: Pixels,
+    #[command(flatten)]
+    images: Images,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,10 +88,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let Method::Minmax = arguments.method;
     let (file, mut graph) = model::read_graph(&arguments.model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    let calibration = data::load(&arguments.calib, Split::Train)?;
-    let test = data::load(&Spec { split: Some(Split::Test), ..arguments.calib.clone() }, Split::Test)?;
+    let dims = model::input_dims(&graph);
+    let calibration = arguments.images.load(&arguments.calib, Split::Train, dims, console)?;
+    let test = Spec { split: Some(Split::Test), ..arguments.calib.clone() };
+    let test = arguments.images.load(&test, Split::Test, dims, console)?;
     let classes = graph.value(graph.output()).dims[0];
-    classifier::check(&file, model::input_dims(&graph), classes, &test)?;
+    classifier::check(&file, dims, classes, &test)?;
     if graph.metadata.class_names.is_empty() {
         graph.metadata.class_names = test.class_names.clone();
     }

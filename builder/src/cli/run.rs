@@ -7,10 +7,9 @@ use super::model::{self, Kind, Pixels};
 use super::npy::Array;
 use super::outputs;
 use super::packed::Packed;
-use crate::data::Dataset;
+use crate::data::{self, Dataset};
 use crate::tensor::Tensor;
 use crate::{autograd, files, zoo};
-use image::imageops::FilterType;
 use serde::Serialize;
 use skipstone_runtime::format::records;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// PNG or JPEG files; they are resized to the size that the network takes.
+    /// PNG or JPEG files; their centre is scaled to the size that the network takes.
     #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
     images: Vec<PathBuf>,
     /// A .npy file of float32 [N, C, H, W], given to the network as it is.
@@ -72,27 +71,15 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&results)
 }
 
-/// Reads an image and resizes it to `dims`.
+/// Reads an image, its centre at `dims`.
 fn read_image(path: &Path, dims: [usize; 3]) -> Result<Dataset, Failure> {
-    let [channels, height, width] = dims;
-    let bytes = files::read(path)?;
-    let image = image::load_from_memory(&bytes)
-        .map_err(|error| Failure::at(path, format!("no PNG or JPEG that can be read: {error}")))?;
-    let image = if (image.height() as usize, image.width() as usize) == (height, width) {
-        image
-    } else {
-        image.resize_exact(width as u32, height as u32, FilterType::Triangle)
-    };
-    let pixels = match channels {
-        1 => image.into_luma8().into_raw(),
-        3 => image.into_rgb8().into_raw(),
-        _ => {
-            return Err(Failure::Usage(format!(
-                "the network takes {channels} channels, image files give 1 or 3: give --input X.npy"
-            )));
-        }
-    };
-    Ok(Dataset { dims, pixels, labels: vec![0], class_names: Vec::new() })
+    let channels = dims[0];
+    if ![1, 3].contains(&channels) {
+        return Err(Failure::Usage(format!(
+            "the network takes {channels} channels, image files give 1 or 3: give --input X.npy"
+        )));
+    }
+    Ok(Dataset { dims, pixels: data::read_image(path, dims)?, labels: vec![0], class_names: Vec::new() })
 }
 
 fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Console) -> Result<(), Failure> {

@@ -1,10 +1,12 @@
 //! `skipstone train`
 
 use super::console::Console;
+use super::export::Dims;
 use super::failure::Failure;
+use super::images::Images;
 use super::model::{self, CONFIG, Pixels};
 use super::{classifier, outputs};
-use crate::data::{self, Dataset, Spec, Split};
+use crate::data::{Dataset, Spec, Split};
 use crate::train::{self, Config, ConfigError, EpochRecord, Job, Outcome, Progress, Status, TrainError};
 use crate::{files, zoo};
 use indicatif::ProgressBar;
@@ -18,12 +20,15 @@ pub(super) struct Arguments {
     /// The architecture; `skipstone zoo` lists them.
     #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init"])]
     arch: Option<String>,
-    /// The data set: `digits` or `cifar10:DIR`.
+    /// The data set: `digits`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `fashion-mnist[:DIR]` or `folder:DIR`.
     #[arg(long, value_name = "SPEC", required_unless_present = "resume")]
     data: Option<Spec>,
     /// The run's folder, which must not hold a run unless it is resumed.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Size of the image, for a `folder:DIR` [default: 3x224x224].
+    #[arg(long, value_name = "CxHxW", value_parser = super::export::dims)]
+    input: Option<Dims>,
     /// Times that every image is shown.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -47,6 +52,8 @@ pub(super) struct Arguments {
     init: Option<PathBuf>,
     #[command(flatten)]
     pixels: Pixels,
+    #[command(flatten)]
+    images: Images,
 }
 
 #[derive(Serialize)]
@@ -71,7 +78,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     if !arguments.resume && arguments.out.join(CONFIG).exists() {
         return Err(TrainError::Exists { path: arguments.out.clone() }.into());
     }
-    let sets = [data::load(&spec, Split::Train)?, data::load(&test_of(&spec), Split::Test)?];
+    let dims = model::input_dims(&graph);
+    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, console);
+    let sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let outcome = train(graph, config, normalization, sets, arguments, console)?;
     let Outcome { accuracy, loss, epochs, seconds, .. } = outcome;
     console.say(format!(
@@ -154,9 +163,20 @@ fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph
         let normalization = arguments.pixels.complete(&mut graph, &file)?;
         return Ok((graph, normalization));
     }
-    let (classes, input) = (Some(spec.classes()?), Some(spec.dims()));
-    let options = zoo::Options { classes, input, seed: config.seed, ..Default::default() };
-    Ok((zoo::build(&config.arch, &options).map_err(super::zoo::usage)?, spec.normalization()))
+    let dims = input_of(arguments)?.unwrap_or(spec.dims());
+    let options =
+        zoo::Options { classes: Some(spec.classes()?), input: Some(dims), seed: config.seed, ..Default::default() };
+    let graph = zoo::build(&config.arch, &options).map_err(super::zoo::usage)?;
+    Ok((graph, spec.normalization_for(dims[0])))
+}
+
+/// The size of the image, if the command or the run to continue has one.
+fn input_of(arguments: &Arguments) -> Result<Option<Dims>, Failure> {
+    let best = arguments.out.join(model::RUN_MODEL);
+    if arguments.input.is_none() && arguments.resume && best.exists() {
+        return Ok(Some(model::input_dims(&model::import(&best)?)));
+    }
+    Ok(arguments.input)
 }
 
 fn test_of(spec: &Spec) -> Spec {

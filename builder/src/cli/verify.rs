@@ -3,10 +3,11 @@
 use super::agreement::{self, Checks, FLOAT_LIMIT};
 use super::console::Console;
 use super::failure::Failure;
+use super::images::Images;
 use super::model::{self, Pixels};
 use super::packed::Packed;
 use super::{classifier, subset};
-use crate::data::{self, Spec, Split};
+use crate::data::{Spec, Split};
 use crate::pack::{self, Options};
 use crate::passes::fold_batch_norm;
 use crate::quant::{lower_with_scales, to_qdq};
@@ -35,6 +36,8 @@ pub(super) struct Arguments {
     count: u32,
     #[command(flatten)]
     pixels: Pixels,
+    #[command(flatten)]
+    images: Images,
 }
 
 #[derive(Serialize)]
@@ -48,8 +51,9 @@ struct Output {
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let (file, mut graph) = model::read_graph(&arguments.model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    let data = data::load(&arguments.data, Split::Test)?;
-    classifier::check(&file, model::input_dims(&graph), graph.value(graph.output()).dims[0], &data)?;
+    let dims = model::input_dims(&graph);
+    let data = arguments.images.load(&arguments.data, Split::Test, dims, console)?;
+    classifier::check(&file, dims, graph.value(graph.output()).dims[0], &data)?;
     let images = subset::spread(&data, arguments.count as usize);
 
     let (qgraph, stone) = if let Some(path) = &arguments.stone {
@@ -62,7 +66,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         let qgraph = lower_with_scales(&fold_batch_norm(&graph)?, &scale).map_err(|error| Failure::at(path, error))?;
         (qgraph, packed.bytes().to_vec())
     } else {
-        let calibration = data::load(&Spec { split: Some(Split::Train), ..arguments.data.clone() }, Split::Train)?;
+        let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
+        let calibration = arguments.images.load(&train, Split::Train, dims, console)?;
         let calibration = subset::spread(&calibration, CALIBRATION);
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default())?;

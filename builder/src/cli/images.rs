@@ -1,0 +1,30 @@
+//! The images that a command works on.
+
+use super::console::Console;
+use super::failure::Failure;
+use crate::data::{self, Dataset, Options, Spec, Split};
+
+/// How strictly images are loaded.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Images {
+    /// Refuse files of an image folder that cannot be read, and images smaller than the network takes, instead of
+    /// leaving out the ones and enlarging the others.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Images {
+    /// The images of `spec`, those of a folder at `dims`; says what was left out or enlarged.
+    pub(super) fn load(
+        self,
+        spec: &Spec,
+        default: Split,
+        dims: [usize; 3],
+        console: &Console,
+    ) -> Result<Dataset, Failure> {
+        let options = Options { dims: Some(dims), strict: self.strict };
+        let (set, notes) = data::load_with(spec, default, &options)?;
+        notes.lines().into_iter().for_each(|line| console.say(line));
+        Ok(set)
+    }
+}
