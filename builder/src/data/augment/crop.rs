@@ -11,16 +11,23 @@ const ATTEMPTS: usize = 10;
 
 /// The image seen through a window that lies `down` rows lower and `right` columns further right; outside is `fill`.
 pub fn shift(image: &Image, down: isize, right: isize, fill: &[u8]) -> Image {
-    // Negative coordinates wrap to ones that are beyond the image.
-    let from = |at: usize, by: isize, len: usize| Some(at.wrapping_add_signed(by)).filter(|&at| at < len);
-    let pixels: Vec<u8> = (0..image.height)
-        .flat_map(|row| (0..image.width).map(move |column| (row, column)))
-        .flat_map(|(row, column)| {
-            let source = (from(row, down, image.height), from(column, right, image.width));
-            if let (Some(row), Some(column)) = source { image.pixel(row, column) } else { fill }
-        })
-        .copied()
-        .collect();
+    let Image { height, width, channels, .. } = *image;
+    // Of each row, the columns from `start` to `end` come from the image.
+    let start = (-right).clamp(0, width as isize) as usize;
+    let end = (width as isize - right).clamp(0, width as isize) as usize;
+    let outside = |pixels: &mut Vec<u8>, columns| pixels.extend(std::iter::repeat_n(fill, columns).flatten());
+    let mut pixels = Vec::with_capacity(image.pixels.len());
+    for row in 0..height {
+        match row.checked_add_signed(down).filter(|&row| row < height && start < end) {
+            Some(row) => {
+                let source = (row * width + start).saturating_add_signed(right) * channels;
+                outside(&mut pixels, start);
+                pixels.extend_from_slice(&image.pixels[source..][..(end - start) * channels]);
+                outside(&mut pixels, width - end);
+            }
+            None => outside(&mut pixels, width),
+        }
+    }
     Image { pixels, ..*image }
 }
 
@@ -149,7 +156,9 @@ mod tests {
         assert_eq!(shift(&image(), 0, 0, &[9]), image());
         assert_eq!(shift(&image(), 1, -1, &[9]).pixels, [9, 4, 5, 9, 9, 9]);
         assert_eq!(shift(&image(), -1, 2, &[0]).pixels, [0, 0, 0, 3, 0, 0]);
-        assert_eq!(shift(&image(), 5, 5, &[0]).pixels, [0; 6]);
+        for (down, right) in [(5, 5), (0, 3), (0, -3), (0, 9), (0, -9), (2, 0), (-2, 0)] {
+            assert_eq!(shift(&image(), down, right, &[0]).pixels, [0; 6]);
+        }
         let colored = Image { height: 1, width: 2, channels: 3, pixels: vec![1, 2, 3, 4, 5, 6] };
         assert_eq!(shift(&colored, 0, 1, &[7, 8, 9]).pixels, [4, 5, 6, 7, 8, 9]);
     }

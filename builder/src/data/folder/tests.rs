@@ -119,6 +119,22 @@ fn transparency_and_depth_are_dropped_and_names_do_not_matter() {
 }
 
 #[test]
+fn photographs_are_turned_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("held_sideways.jpg");
+    // Black on the left, white on the right.
+    GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 0 } else { 255 }])).save(&path).unwrap();
+    let plain = fs::read(&path).unwrap();
+    // An EXIF segment of one entry: orientation (0x0112), one u16, 6: turn clockwise by a quarter.
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let segment = [&[0xff, 0xe1, 0, 2 + 6 + tiff.len() as u8][..], b"Exif\0\0", tiff].concat();
+    fs::write(&path, [&plain[..2], &segment, &plain[2..]].concat()).unwrap();
+    let mut pixels = [0; 128];
+    assert!(!decode(&path, [1, 16, 8], &mut pixels).unwrap());
+    assert!(pixels[..64].iter().all(|&p| p < 30) && pixels[64..].iter().all(|&p| p > 225), "{pixels:?}");
+}
+
+#[test]
 fn what_cannot_be_read_is_skipped_and_named_or_refused() {
     let folder = folder(30);
     let (clean, _) = load_at(folder.path(), Split::Train, [3, 4, 4], true).unwrap();
