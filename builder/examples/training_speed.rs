@@ -5,6 +5,7 @@
 //! ```
 //! FOLDER holds CIFAR-10's binary batches.
 
+use skipstone_builder::autograd::loss::{Loss, targets};
 use skipstone_builder::autograd::{Noise, Tape};
 use skipstone_builder::data::{self, Augmentation, Split};
 use skipstone_builder::zoo;
@@ -26,8 +27,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let indices: Vec<usize> = (0..BATCH).map(|i| (step * BATCH + i) % set.len()).collect();
         let images = Augmentation::NONE.batch(&set, &indices, &spec.normalization(), 0, 0);
         let labels: Vec<u16> = indices.iter().map(|&index| set.labels[index]).collect();
+        let targets = targets(&labels, set.class_names.len(), 0.0);
         let start = Instant::now();
-        loss += tape.step(&mut graph, images, &labels, 0.0, Noise::default()).loss;
+        loss += tape.step(&mut graph, images, &targets, Loss::CrossEntropy, Noise::default()).loss;
         let ids: Vec<_> = graph.parameters().filter(|(_, _, p)| p.trainable).map(|(id, ..)| id).collect();
         for id in ids {
             if let (Some(weight), Some(gradient)) = (graph.parameter_mut(id), tape.gradient(id)) {

@@ -1,8 +1,9 @@
 //! The tape: nodes forward, closures backward.
 
+use super::loss::Loss;
 use super::pool::Pool;
 use super::saved::{Recipe, Remade, Saved};
-use super::{Shared, activation_dims, check_dims, loss, ops};
+use super::{Shared, activation_dims, check_dims, ops};
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -246,9 +247,9 @@ pub(crate) fn backward<'a>(
 /// What one training step saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// Mean cross entropy of the batch.
+    /// Mean loss of the batch.
     pub loss: f64,
-    /// Images whose highest score was their label's.
+    /// Images whose highest score was their highest target's.
     pub correct: usize,
 }
 
@@ -265,23 +266,21 @@ impl Tape {
         Self::default()
     }
 
-    /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the mean
-    /// cross entropy, and the graph holds new running statistics of batch normalization.
+    /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the loss,
+    /// and the graph holds new running statistics of batch normalization.
     ///
-    /// `images` are normalized, `[N, H, W, C]`; `labels` has one class per image. With label smoothing `s`, the target
-    /// of a label is `1 - s + s / classes` and that of another class `s / classes`. `noise` decides what dropout and
+    /// `images` are normalized, `[N, H, W, C]`; `targets` are `[N, classes]`. `noise` decides what dropout and
     /// stochastic depth drop.
     ///
     /// # Panics
-    /// If the images' dimensions are not those of the graph's input, or the numbers of images and labels differ.
-    pub fn step(&mut self, graph: &mut Graph, images: Tensor, labels: &[u16], smoothing: f32, noise: Noise) -> Step {
+    /// If the images' dimensions are not those of the graph's input, or the targets' not those of the scores.
+    pub fn step(&mut self, graph: &mut Graph, images: Tensor, targets: &Tensor, loss: Loss, noise: Noise) -> Step {
         check_dims(graph, &images);
-        assert_eq!(images.batch(), labels.len(), "one label per image");
         self.pool.begin();
         let mut context = Forward::new(graph, &self.pool, Some(noise));
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, .. } = context;
-        let (step, grad) = loss::cross_entropy_gradient(&scores, labels, smoothing);
+        let (step, grad) = loss.gradient(&scores, targets);
         let producers = graph.producers();
         let wanted = producers.iter().map(Option::is_some).collect();
         let gradients = backward(graph, closures, grad, wanted, &self.pool);

@@ -1,7 +1,7 @@
 //! `last.safetensors`: everything that training needs to go on.
 
-use super::sgd::Sgd;
-use super::{EpochRecord, TrainError};
+use super::average::Average;
+use super::{EpochRecord, TrainError, optimizer};
 use crate::files;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ use std::path::Path;
 
 /// The key of the counters among the file's metadata.
 const COUNTERS: &str = "skipstone";
-/// What stands before a parameter's name in the name of its velocity.
-const VELOCITY: &str = "velocity/";
+/// What stands before a parameter's name in the name of its average.
+const AVERAGE: &str = "average/";
 
 /// Where training stands, besides its tensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub(super) struct Counters {
     pub(super) epoch: usize,
     /// Batches of the current epoch that are done.
     pub(super) batch: usize,
+    /// Steps of the optimizer that are done.
+    pub(super) steps: u64,
     /// Summed loss of the current epoch's images.
     pub(super) loss: f64,
     /// Images of the current epoch that were classified correctly.
@@ -41,15 +43,25 @@ impl Counters {
     }
 }
 
-/// Writes the state.
-pub(super) fn save(path: &Path, graph: &Graph, sgd: &Sgd, counters: &Counters) -> Result<(), TrainError> {
+/// What changes from step to step.
+pub(super) struct State {
+    pub(super) graph: Graph,
+    pub(super) optimizer: optimizer::State,
+    pub(super) average: Option<Average>,
+}
+
+/// Writes the state; the optimizer's steps are among the counters.
+pub(super) fn save(path: &Path, state: &State, counters: &Counters) -> Result<(), TrainError> {
     let damaged = |reason: String| TrainError::Damaged { path: path.to_path_buf(), reason };
     let mut tensors: Vec<(String, Vec<usize>, &[f32])> = Vec::new();
-    for (_, name, parameter) in graph.parameters() {
-        tensors.push((name.into(), parameter.tensor.dims().to_vec(), parameter.tensor.data()));
+    let averages = state.average.as_ref().map(|average| &average.graph);
+    for (prefix, graph) in [("", Some(&state.graph)), (AVERAGE, averages)] {
+        for (_, name, parameter) in graph.into_iter().flat_map(Graph::parameters) {
+            tensors.push((format!("{prefix}{name}"), parameter.tensor.dims().to_vec(), parameter.tensor.data()));
+        }
     }
-    for slot in &sgd.slots {
-        tensors.push((format!("{VELOCITY}{}", slot.name), vec![slot.velocity.len()], &slot.velocity));
+    for (name, vector) in state.optimizer.vectors() {
+        tensors.push((name, vec![vector.len()], vector));
     }
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(_, _, data)| data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
@@ -58,21 +70,22 @@ pub(super) fn save(path: &Path, graph: &Graph, sgd: &Sgd, counters: &Counters) -
         let view = TensorView::new(Dtype::F32, dims.clone(), bytes).map_err(|e| damaged(e.to_string()))?;
         views.push((name.as_str(), view));
     }
-    let counters = serde_json::to_string(counters).map_err(|e| damaged(e.to_string()))?;
+    let counters = Counters { steps: state.optimizer.steps, ..counters.clone() };
+    let counters = serde_json::to_string(&counters).map_err(|e| damaged(e.to_string()))?;
     let metadata = HashMap::from([(COUNTERS.to_string(), counters)]);
     let file = serialize(views, Some(metadata)).map_err(|e| damaged(e.to_string()))?;
     Ok(files::write(path, &file)?)
 }
 
-/// Reads the state back into a graph and an optimizer of the same shapes.
-pub(super) fn load(path: &Path, graph: &mut Graph, sgd: &mut Sgd) -> Result<Counters, TrainError> {
+/// Reads the state back into one of the same graph and settings.
+pub(super) fn load(path: &Path, state: &mut State) -> Result<Counters, TrainError> {
     let bytes = files::read(path)?;
     let damaged = |reason: String| TrainError::Damaged { path: path.to_path_buf(), reason };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(format!("no safetensors file: {e}")))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("no safetensors file: {e}")))?;
     let counters = header.metadata().as_ref().and_then(|metadata| metadata.get(COUNTERS));
     let counters = counters.ok_or_else(|| damaged("it was not written by training".into()))?;
-    let counters = serde_json::from_str(counters).map_err(|e| damaged(format!("counters: {e}")))?;
+    let counters: Counters = serde_json::from_str(counters).map_err(|e| damaged(format!("counters: {e}")))?;
     let read = |name: &str, to: &mut [f32]| {
         let view = tensors.tensor(name).map_err(|_| damaged(format!("`{name}` is missing")))?;
         if view.dtype() != Dtype::F32 || view.data().len() != 4 * to.len() {
@@ -83,14 +96,19 @@ pub(super) fn load(path: &Path, graph: &mut Graph, sgd: &mut Sgd) -> Result<Coun
         }
         Ok(())
     };
-    let names: Vec<_> = graph.parameters().map(|(id, name, _)| (id, name.to_string())).collect();
-    for (id, name) in names {
-        if let Some(tensor) = graph.parameter_mut(id) {
-            read(&name, tensor.data_mut())?;
+    let averages = state.average.as_mut().map(|average| &mut average.graph);
+    for (prefix, graph) in [("", Some(&mut state.graph)), (AVERAGE, averages)] {
+        let Some(graph) = graph else { continue };
+        let names: Vec<_> = graph.parameters().map(|(id, name, _)| (id, format!("{prefix}{name}"))).collect();
+        for (id, name) in names {
+            if let Some(tensor) = graph.parameter_mut(id) {
+                read(&name, tensor.data_mut())?;
+            }
         }
     }
-    for slot in &mut sgd.slots {
-        read(&format!("{VELOCITY}{}", slot.name), &mut slot.velocity)?;
+    for (name, vector) in state.optimizer.vectors_mut() {
+        read(&name, vector)?;
     }
+    state.optimizer.steps = counters.steps;
     Ok(counters)
 }

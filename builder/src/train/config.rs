@@ -1,6 +1,10 @@
 //! The settings of a run, as they stand in `config.toml`.
 
-use crate::data::{Augmentation, Source, Spec};
+use super::optimizer::Optimizer;
+use super::recipe::Recipe;
+use super::schedule::{Schedule, Span};
+use crate::autograd::loss::Loss;
+use crate::data::{Augmentation, Spec};
 use serde::{Deserialize, Serialize};
 
 /// How to train. Two runs with equal settings on the same machine type end with the same weights.
@@ -13,20 +17,34 @@ pub struct Config {
     pub data: String,
     /// Times that every training image is shown.
     pub epochs: usize,
-    /// Images per step.
+    /// Images that go through the network together; batch statistics are theirs.
     pub batch: usize,
+    /// Batches whose gradients are averaged for one step of the optimizer; the last step of an epoch may have fewer.
+    pub accumulate: usize,
     /// Learning rate after warm-up.
     pub lr: f64,
-    /// Nesterov momentum.
-    pub momentum: f64,
-    /// Weight decay of convolutions and linear layers; batch normalization and biases have none.
-    pub weight_decay: f64,
-    /// Epochs, or a part of one, over which the learning rate rises from zero; then it falls along a cosine to zero.
+    /// Epochs, or a part of one, over which the learning rate rises.
     pub warmup: f64,
+    /// Weight decay of convolutions and linear layers.
+    pub weight_decay: f64,
+    /// Whether biases and batch normalization decay too.
+    pub decay_vectors: bool,
     /// Label smoothing, 0 to below 1.
     pub label_smoothing: f64,
+    /// Times that each image of an epoch is shown, each time changed in another way; the epoch has so many times fewer
+    /// images.
+    pub repeats: usize,
+    /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
+    /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
+    pub average: f64,
     /// Seed of order and augmentation, and of the initial weights where they are random.
     pub seed: u64,
+    /// How the weights change.
+    pub optimizer: Optimizer,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+    /// What is minimized.
+    pub loss: Loss,
     /// What is done to the images.
     pub augmentation: Augmentation,
 }
@@ -44,6 +62,15 @@ pub enum ConfigError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A recipe that does not exist.
+    #[error("unknown recipe `{name}`: known are {}", Recipe::NAMES.join(", "))]
+    Recipe {
+        /// The name given.
+        name: String,
+    },
+    /// A settings file that does not say settings.
+    #[error("{0}")]
+    File(String),
     /// Changed since the run began.
     #[error("the run was started with `{field}` = {was}, not {is}: resume it with the same settings")]
     Changed {
@@ -57,25 +84,9 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Settings that suit a data set.
+    /// Settings that suit a data set: [`Recipe::Basic`].
     pub fn new(arch: &str, data: &Spec) -> Self {
-        let (epochs, batch, lr, weight_decay, warmup) = match data.source {
-            Source::Digits => (20, 32, 0.05, 5e-4, 1.0),
-            _ => (50, 128, 0.1, 5e-4, 1.0),
-        };
-        Self {
-            arch: arch.into(),
-            data: data.to_string(),
-            epochs,
-            batch,
-            lr,
-            momentum: 0.9,
-            weight_decay,
-            warmup,
-            label_smoothing: 0.0,
-            seed: 0,
-            augmentation: data.augmentation(),
-        }
+        Recipe::Basic.config(arch, data)
     }
 
     /// Checks every setting's range.
@@ -88,26 +99,32 @@ impl Config {
         };
         range(self.epochs > 0, "epochs", &self.epochs, "at least 1")?;
         range(self.batch > 0, "batch", &self.batch, "at least 1")?;
+        range(self.accumulate > 0, "accumulate", &self.accumulate, "at least 1")?;
+        range(self.repeats > 0, "repeats", &self.repeats, "at least 1")?;
         range(self.lr.is_finite() && self.lr > 0.0, "lr", &self.lr, "above 0")?;
-        range((0.0..1.0).contains(&self.momentum), "momentum", &self.momentum, "at least 0 and below 1")?;
-        let decay = self.weight_decay;
-        range(decay.is_finite() && decay >= 0.0, "weight_decay", &decay, "at least 0")?;
         let warmup = self.warmup;
         range((0.0..=self.epochs as f64).contains(&warmup), "warmup", &warmup, "0 up to the number of epochs")?;
-        let smoothing = self.label_smoothing;
-        range((0.0..1.0).contains(&smoothing), "label_smoothing", &smoothing, "at least 0 and below 1")
+        let decay = self.weight_decay;
+        range(decay.is_finite() && decay >= 0.0, "weight_decay", &decay, "at least 0")?;
+        for (field, share) in [("label_smoothing", self.label_smoothing), ("average", self.average)] {
+            range((0.0..1.0).contains(&share), field, &share, "at least 0 and below 1")?;
+        }
+        for (field, value, ok, expected) in self.optimizer.ranges() {
+            range(ok, field, &value, expected)?;
+        }
+        for (field, value, ok, expected) in self.schedule.ranges() {
+            range(ok, field, &value, expected)?;
+        }
+        if let Loss::BinaryCrossEntropy { threshold: Some(threshold), .. } = self.loss {
+            let ok = (0.0..1.0).contains(&threshold);
+            range(ok, "loss.threshold", &threshold, "at least 0 and below 1")?;
+        }
+        Ok(())
     }
 
-    /// Learning rate of a step, counted from 0 over all epochs of `batches` steps.
-    pub fn learning_rate(&self, step: usize, batches: usize) -> f64 {
-        let total = (self.epochs * batches) as f64;
-        let warmup = self.warmup * batches as f64;
-        let at = step as f64;
-        if at < warmup {
-            return self.lr * (at + 1.0) / (warmup + 1.0);
-        }
-        let progress = (at - warmup) / (total - warmup).max(1.0);
-        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+    /// Learning rate of a step of the optimizer, counted from 0 over all epochs of `steps` steps.
+    pub fn learning_rate(&self, step: usize, steps: usize) -> f64 {
+        self.schedule.rate(step, Span { lr: self.lr, epochs: self.epochs, warmup: self.warmup, steps })
     }
 
     /// Checks that `self` may continue a run that began with `before`.
@@ -136,15 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn learning_rate_rises_and_falls() {
-        let config = Config { epochs: 10, warmup: 1.0, lr: 0.5, ..config() };
-        let rates: Vec<f64> = (0..100).map(|step| config.learning_rate(step, 10)).collect();
-        assert!(rates[..10].is_sorted() && rates[10..].is_sorted_by(|a, b| a >= b));
-        assert!(rates[0] > 0.0 && rates[10] == 0.5 && rates[99] < 0.001 && rates[99] > 0.0, "{rates:?}");
-        assert!((rates[55] - 0.25).abs() < 1e-9);
-    }
-
-    #[test]
     fn round_trips_as_toml_and_names_what_changed() {
         let config = config();
         let text = toml::to_string(&config).unwrap();
@@ -154,25 +162,41 @@ mod tests {
         let changed = Config { lr: 0.2, ..config.clone() };
         let error = changed.check_same(&read).unwrap_err().to_string();
         assert!(error.contains("`lr` = 0.05, not 0.2"), "{error}");
-        let changed = Config { augmentation: Augmentation::NONE, ..config };
+        let changed = Config { augmentation: Augmentation::NONE, ..config.clone() };
         assert!(changed.check_same(&read).unwrap_err().to_string().contains("`augmentation`"));
+        let changed = Config { optimizer: Optimizer::ADAM, ..config };
+        assert!(changed.check_same(&read).unwrap_err().to_string().contains("`optimizer`"));
     }
 
     #[test]
     fn every_range_is_checked() {
         config().check().unwrap();
+        let beta1 = |beta1| Optimizer::Adam { beta1, beta2: 0.999, epsilon: 1e-8 };
+        let milestones = |milestones| Schedule::Step { milestones, factor: 0.1 };
         let wrong = [
-            Config { epochs: 0, ..config() },
-            Config { batch: 0, ..config() },
-            Config { lr: f64::NAN, ..config() },
-            Config { lr: -0.1, ..config() },
-            Config { momentum: 1.0, ..config() },
-            Config { weight_decay: -1e-4, ..config() },
-            Config { warmup: 21.0, ..config() },
-            Config { label_smoothing: 1.0, ..config() },
+            ("epochs", Config { epochs: 0, ..config() }),
+            ("batch", Config { batch: 0, ..config() }),
+            ("accumulate", Config { accumulate: 0, ..config() }),
+            ("repeats", Config { repeats: 0, ..config() }),
+            ("lr", Config { lr: f64::NAN, ..config() }),
+            ("lr", Config { lr: -0.1, ..config() }),
+            ("warmup", Config { warmup: 21.0, ..config() }),
+            ("weight_decay", Config { weight_decay: -1e-4, ..config() }),
+            ("label_smoothing", Config { label_smoothing: 1.0, ..config() }),
+            ("average", Config { average: 1.0, ..config() }),
+            ("optimizer.momentum", Config { optimizer: Optimizer::Sgd { momentum: 1.0, nesterov: true }, ..config() }),
+            ("optimizer.beta1", Config { optimizer: beta1(f64::NAN), ..config() }),
+            ("schedule.milestones", Config { schedule: milestones(vec![0.5, 0.2]), ..config() }),
+            ("schedule.milestones", Config { schedule: milestones(vec![0.5, 20.0]), ..config() }),
+            ("schedule.floor", Config { schedule: Schedule::Cosine { floor: -1.0 }, ..config() }),
+            (
+                "loss.threshold",
+                Config { loss: Loss::BinaryCrossEntropy { sum_classes: true, threshold: Some(f32::NAN) }, ..config() },
+            ),
         ];
-        for config in wrong {
-            assert!(config.check().is_err(), "{config:?}");
+        for (field, config) in wrong {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{field}` is ")), "{error}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Batches in the order of training, prepared by a thread of their own.
 
 use super::Config;
+use crate::autograd::loss::targets;
 use crate::data::{Dataset, stream};
 use crate::tensor::Tensor;
 use rand::seq::SliceRandom;
@@ -11,10 +12,10 @@ use std::thread::Scope;
 /// Batches that wait to be used.
 const AHEAD: usize = 3;
 
-/// Images, augmented and normalized, and their labels.
+/// Images, augmented and normalized, and their targets `[N, classes]`.
 pub(super) struct Batch {
     pub(super) images: Tensor,
-    pub(super) labels: Vec<u16>,
+    pub(super) targets: Tensor,
 }
 
 /// Steps per epoch: only whole batches are used, so in each epoch other images are left out; a data set smaller than a
@@ -39,8 +40,9 @@ pub(super) fn feed<'scope, 'env>(
             let order = order(config.seed, epoch, set.len());
             for indices in order.chunks(config.batch).take(batches(set.len(), config.batch)).skip(skip) {
                 let images = config.augmentation.batch(set, indices, normalization, config.seed, epoch);
-                let labels = indices.iter().map(|&index| set.labels[index]).collect();
-                if sender.send(Batch { images, labels }).is_err() {
+                let labels: Vec<u16> = indices.iter().map(|&index| set.labels[index]).collect();
+                let targets = targets(&labels, set.class_names.len(), config.label_smoothing as f32);
+                if sender.send(Batch { images, targets }).is_err() {
                     return;
                 }
             }
@@ -68,10 +70,10 @@ mod tests {
         let set = load(&spec, Split::Test).unwrap();
         let normalization = spec.normalization();
         let config = Config { epochs: 2, batch: 100, ..Config::new("x", &spec) };
-        let from = |epoch, batch| -> Vec<(Tensor, Vec<u16>)> {
+        let from = |epoch, batch| -> Vec<(Tensor, Tensor)> {
             std::thread::scope(|scope| {
                 let batches = feed(scope, &set, &config, &normalization, epoch, batch);
-                batches.iter().map(|batch| (batch.images, batch.labels)).collect()
+                batches.iter().map(|batch| (batch.images, batch.targets)).collect()
             })
         };
         let all = from(0, 0);

@@ -1,16 +1,24 @@
 //! Training: from a graph and a data set to a run directory.
 
+mod average;
 mod checkpoint;
 mod config;
 mod evaluate;
 mod feed;
+mod gradients;
+mod memory;
+mod optimizer;
+mod recipe;
 mod run;
-mod sgd;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, ConfigError};
 pub use evaluate::{Evaluation, evaluate};
+pub use optimizer::Optimizer;
+pub use recipe::{Overrides, Recipe};
+pub use schedule::Schedule;
 
 use crate::data::Dataset;
 use crate::files::FileError;
@@ -161,13 +169,16 @@ pub struct Outcome {
     pub epochs: usize,
     /// Seconds of work, those before a resumption included.
     pub seconds: f64,
+    /// The most bytes of the process that were resident at once since it started; `None` where the system does not
+    /// count them (other than Linux).
+    pub peak_bytes: Option<u64>,
 }
 
 /// Trains `job.graph` and fills the run directory `job.out`:
 ///
 /// - `model.onnx`: the network of the epoch with the best accuracy on the test images so far;
-/// - `last.safetensors`: the latest weights, running statistics, momentum and counters, from which
-///   `resume` goes on;
+/// - `last.safetensors`: the latest weights, running statistics, the optimizer's state, averages and counters, from
+///   which `resume` goes on;
 /// - `history.csv`: one line per epoch;
 /// - `config.toml`: the settings.
 ///

@@ -1,9 +1,10 @@
 //! The loop over epochs and batches, and the run directory.
 
-use super::checkpoint::{self, Counters};
+use super::average::Average;
+use super::checkpoint::{self, Counters, State};
 use super::feed::{self, Batch};
-use super::sgd::Sgd;
-use super::{Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate};
+use super::gradients::Accumulated;
+use super::{Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate, memory, optimizer};
 use crate::autograd::{Noise, Tape};
 use crate::files;
 use skipstone_onnx::{Graph, export, import};
@@ -78,18 +79,19 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     job.graph.metadata.class_names = job.train.class_names.clone();
     let directory = Directory(job.out.clone());
     let has_state = directory.open(&job.config, job.resume)?;
-    let mut sgd = Sgd::new(&job.graph, &job.config);
-    let counters =
-        if has_state { checkpoint::load(&directory.last(), &mut job.graph, &mut sgd)? } else { Counters::default() };
+    let optimizer = optimizer::State::new(&job.graph, &job.config);
+    let average = Average::new(&job.graph, &job.config);
+    let mut state = State { graph: job.graph, optimizer, average };
+    let counters = if has_state { checkpoint::load(&directory.last(), &mut state)? } else { Counters::default() };
     let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
     let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
     let batches = feed::batches(job.train.len(), job.config.batch);
-    let Job { graph, config, train, test, normalization, .. } = job;
+    let Job { config, train, test, normalization, .. } = job;
     let mut run = Run {
-        graph,
+        state,
         config: &config,
-        sgd,
         tape: Tape::new(),
+        accumulated: Accumulated::default(),
         counters,
         batches,
         best: None,
@@ -116,12 +118,13 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
 
 /// Training under way.
 struct Run<'a> {
-    graph: Graph,
+    state: State,
     config: &'a Config,
-    sgd: Sgd,
     tape: Tape,
+    /// Gradients since the last step, where a step takes several batches.
+    accumulated: Accumulated,
     counters: Counters,
-    /// Steps per epoch.
+    /// Batches per epoch.
     batches: usize,
     /// The best network, if it was found since the start of the process.
     best: Option<Graph>,
@@ -146,39 +149,76 @@ impl Run<'_> {
                 // The feed ends after the last epoch's last batch.
                 let Ok(batch) = feed.recv() else { return Ok(()) };
                 self.step(batch)?;
-                if self.saved.elapsed() >= self.interval {
+                if self.is_stepped() && self.saved.elapsed() >= self.interval {
                     self.save()?;
                 }
             }
-            self.finish_epoch(judge(&self.graph))?;
+            self.finish_epoch(judge(self.judged()))?;
         }
         Ok(())
     }
 
     fn step(&mut self, batch: Batch) -> Result<(), TrainError> {
-        let at = self.counters.epoch * self.batches + self.counters.batch;
-        let images = batch.labels.len();
-        let smoothing = self.config.label_smoothing as f32;
-        let noise = Noise { seed: self.config.seed, step: at as u64 };
-        let step = self.tape.step(&mut self.graph, batch.images, &batch.labels, smoothing, noise);
+        let images = batch.images.batch();
+        let Config { seed, loss, .. } = *self.config;
+        let noise = Noise { seed, step: (self.counters.epoch * self.batches + self.counters.batch) as u64 };
+        let step = self.tape.step(&mut self.state.graph, batch.images, &batch.targets, loss, noise);
         if !step.loss.is_finite() {
             return Err(self.diverged());
         }
-        self.sgd.step(&mut self.graph, &self.tape, self.config.learning_rate(at, self.batches));
+        let lr = self.learning_rate();
         self.counters.batch += 1;
         self.counters.loss += step.loss * images as f64;
         self.counters.correct += step.correct;
         self.counters.images += images;
+        self.descend(lr);
         let status = self.status();
         self.progress.step(&status);
         Ok(())
     }
 
+    /// Takes in the gradients of a batch; with those of as many as a step needs, changes the weights.
+    fn descend(&mut self, lr: f64) {
+        let is_stepped = self.is_stepped();
+        let State { graph, optimizer, average } = &mut self.state;
+        if self.config.accumulate == 1 {
+            optimizer.step(graph, |id| self.tape.gradient(id), lr);
+        } else {
+            self.accumulated.add(graph, &self.tape);
+            if !is_stepped {
+                return;
+            }
+            self.accumulated.average();
+            optimizer.step(graph, |id| self.accumulated.gradient(id), lr);
+            self.accumulated.clear();
+        }
+        if let Some(average) = average {
+            average.add(graph, optimizer.steps);
+        }
+    }
+
+    /// Whether all batches so far have gone into a step.
+    fn is_stepped(&self) -> bool {
+        self.counters.batch.is_multiple_of(self.config.accumulate) || self.counters.batch == self.batches
+    }
+
+    /// The rate for the current batch.
+    fn learning_rate(&self) -> f64 {
+        let accumulate = self.config.accumulate;
+        let steps = self.batches.div_ceil(accumulate);
+        self.config.learning_rate(self.counters.epoch * steps + self.counters.batch / accumulate, steps)
+    }
+
+    /// The network that is judged and exported.
+    fn judged(&self) -> &Graph {
+        self.state.average.as_ref().map_or(&self.state.graph, |average| &average.graph)
+    }
+
     fn finish_epoch(&mut self, test: super::Evaluation) -> Result<(), TrainError> {
-        let last_step = self.counters.epoch * self.batches + self.batches - 1;
+        let steps = self.batches.div_ceil(self.config.accumulate);
         let record = EpochRecord {
             epoch: self.counters.epoch + 1,
-            lr: self.config.learning_rate(last_step, self.batches),
+            lr: self.config.learning_rate((self.counters.epoch + 1) * steps - 1, steps),
             train_loss: self.counters.loss / self.counters.images as f64,
             train_accuracy: self.counters.correct as f64 / self.counters.images as f64,
             test_loss: test.loss,
@@ -194,8 +234,8 @@ impl Run<'_> {
         self.counters = Counters { epoch: record.epoch, history, ..Counters::default() };
         self.begin_epoch();
         if is_best {
-            files::write(&self.directory.model(), &export::export(&self.graph, export::Batch::default()))?;
-            self.best = Some(self.graph.clone());
+            files::write(&self.directory.model(), &export::export(self.judged(), export::Batch::default()))?;
+            self.best = Some(self.judged().clone());
         }
         files::write(&self.directory.history(), history_csv(&self.counters.history).as_bytes())?;
         self.save()?;
@@ -204,11 +244,11 @@ impl Run<'_> {
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
-        if self.graph.parameters().any(|(_, _, p)| p.tensor.data().iter().any(|x| !x.is_finite())) {
+        if self.state.graph.parameters().any(|(_, _, p)| p.tensor.data().iter().any(|x| !x.is_finite())) {
             return Err(self.diverged());
         }
         let counters = Counters { epoch_seconds: self.epoch_seconds(), ..self.counters.clone() };
-        checkpoint::save(&self.directory.last(), &self.graph, &self.sgd, &counters)?;
+        checkpoint::save(&self.directory.last(), &self.state, &counters)?;
         self.saved = Instant::now();
         Ok(())
     }
@@ -252,6 +292,7 @@ impl Run<'_> {
             loss: record.test_loss,
             epochs: self.counters.epoch,
             seconds: self.counters.history.iter().map(|record| record.seconds).sum(),
+            peak_bytes: memory::peak_bytes(),
         })
     }
 }

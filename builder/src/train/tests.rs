@@ -1,6 +1,7 @@
 //! Runs as a whole, on the digits.
 
 use super::*;
+use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::data::{Spec, Split, load};
 use std::io::Write;
@@ -12,7 +13,7 @@ fn spec() -> Spec {
 }
 
 /// Two convolutions with batch normalization, a residual addition, a linear layer.
-fn tiny() -> Graph {
+pub(super) fn tiny() -> Graph {
     use skipstone_onnx::{Conv, GraphBuilder, Op, Tensor};
     let mut b = GraphBuilder::new("tiny", "image", [1, 8, 8]).unwrap();
     let mut rng = crate::data::stream(7, 0, 0);
@@ -50,7 +51,7 @@ fn uniform(rng: &mut impl rand::Rng, count: usize, bound: f32) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-bound..bound)).collect()
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config { epochs: 2, batch: 64, seed: 3, ..Config::new("tiny", &spec()) }
 }
 
@@ -197,13 +198,8 @@ fn steps_do_not_depend_on_the_number_of_threads() {
         pool.install(|| {
             let mut graph = tiny();
             let mut tape = Tape::new();
-            tape.step(
-                &mut graph,
-                set.batch(&indices, &spec().normalization()),
-                &set.labels[..100],
-                0.1,
-                Noise::default(),
-            );
+            let images = set.batch(&indices, &spec().normalization());
+            tape.step(&mut graph, images, &targets(&set.labels[..100], 10, 0.1), Loss::CrossEntropy, Noise::default());
             graph.parameters().filter_map(|(id, ..)| tape.gradient(id).map(<[f32]>::to_vec)).collect()
         })
     };
@@ -226,15 +222,15 @@ fn loss_falls_on_cifar10() {
     let config = Config { batch: 64, epochs: 1, warmup: 0.0, ..Config::new("resnet8", &spec) };
     let options = crate::zoo::Options { seed: 1, ..Default::default() };
     let mut graph = crate::zoo::build("resnet8", &options).unwrap();
-    let (mut sgd, mut tape) = (sgd::Sgd::new(&graph, &config), Tape::new());
+    let (mut optimizer, mut tape) = (optimizer::State::new(&graph, &config), Tape::new());
     let normalization = spec.normalization();
     let losses: Vec<f64> = std::thread::scope(|scope| {
         let feed = feed::feed(scope, &set, &config, &normalization, 0, 0);
         feed.iter()
             .take(60)
             .map(|batch| {
-                let step = tape.step(&mut graph, batch.images, &batch.labels, 0.0, Noise::default());
-                sgd.step(&mut graph, &tape, 0.1);
+                let step = tape.step(&mut graph, batch.images, &batch.targets, Loss::CrossEntropy, Noise::default());
+                optimizer.step(&mut graph, |id| tape.gradient(id), 0.1);
                 step.loss
             })
             .collect()

@@ -166,9 +166,9 @@ fn sums(
 
 #[cfg(test)]
 mod tests {
-    use crate::autograd::infer;
+    use crate::autograd::loss::{Loss, targets};
     use crate::autograd::ops::testing::Check;
-    use crate::autograd::{Noise, Tape};
+    use crate::autograd::{Noise, Tape, infer};
     use crate::tensor::Tensor;
     use skipstone_onnx::{Graph, GraphBuilder, Op, Tensor as Parameter};
 
@@ -205,7 +205,7 @@ mod tests {
         let images = Tensor::new([2, 1, 2, 2], vec![1.0, 5.0, 3.0, 5.0, 5.0, 7.0, 7.0, 7.0]);
         // Channel 0 holds 1 3 5 7: 2 * (x - 1) / 2; channel 1 holds 5 5 7 7: x + 3.
         assert_eq!(infer(&graph, &images).data(), [0.0, 2.0, 8.0, 8.0, 4.0, 6.0, 10.0, 10.0]);
-        Tape::new().step(&mut graph, images, &[0, 1], 0.0, Noise::default());
+        Tape::new().step(&mut graph, images, &targets(&[0, 1], 4, 0.0), Loss::CrossEntropy, Noise::default());
         let statistics: Vec<&[f32]> =
             graph.parameters().filter(|(_, _, p)| !p.trainable).map(|(_, _, p)| p.tensor.data()).collect();
         // Means 4 and 6; unbiased variances 20/3 and 4/3.

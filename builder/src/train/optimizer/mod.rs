@@ -1,0 +1,237 @@
+//! Optimizers: what is done to the weights, given their gradients.
+
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use super::Config;
+use rayon::prelude::*;
+use rules::{Moments, decoupled_decay, square_sum};
+use serde::{Deserialize, Serialize};
+use skipstone_onnx::{Graph, ValueId};
+
+/// Elements that one thread works on; sums are added up chunk by chunk, so that they do not depend on the threads.
+const CHUNK: usize = 1 << 14;
+
+/// A rule to change weights, with `g` the gradient, `w` the weight and `d` the weight decay.
+///
+/// Vectors (biases, batch normalization) decay only where the settings say so.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Stochastic gradient descent as in PyTorch: `g += d w`, `v = momentum v + g`, `w -= lr v`, with Nesterov
+    /// `w -= lr (g + momentum v)`.
+    Sgd {
+        /// Share of the velocity that is kept.
+        #[serde(default = "momentum")]
+        momentum: f64,
+        /// Nesterov's form.
+        #[serde(default = "yes")]
+        nesterov: bool,
+    },
+    /// Adam (Kingma and Ba, 2015) with `g += d w`: `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
+    /// `w -= lr m' / (sqrt(v') + e)` where `m' = m / (1 - b1^t)`, `v' = v / (1 - b2^t)`.
+    Adam {
+        /// `b1`.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// `b2`.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// `e`.
+        #[serde(default = "adam_epsilon")]
+        epsilon: f64,
+    },
+    /// Adam whose decay is apart from the gradient (Loshchilov and Hutter, 2019): `w *= 1 - lr d` before Adam's step.
+    AdamW {
+        /// `b1`.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// `b2`.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// `e`.
+        #[serde(default = "adam_epsilon")]
+        epsilon: f64,
+    },
+    /// LAMB (You et al., 2020) as in timm: all gradients are scaled down together to a norm of at most
+    /// `max_gradient_norm`; `u = m' / (sqrt(v') + e) + d w`; `w -= lr r u`, where `r` is `|w| / |u|` for a parameter that
+    /// decays, 1 if either norm is 0, and 1 for other parameters.
+    Lamb {
+        /// `b1`.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// `b2`.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// `e`.
+        #[serde(default = "lamb_epsilon")]
+        epsilon: f64,
+        /// Largest Euclidean norm of all gradients together; 0 for none.
+        #[serde(default = "lamb_max_gradient_norm")]
+        max_gradient_norm: f64,
+    },
+}
+
+// What a settings file need not name.
+fn momentum() -> f64 {
+    0.9
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn beta1() -> f64 {
+    0.9
+}
+
+fn beta2() -> f64 {
+    0.999
+}
+
+fn adam_epsilon() -> f64 {
+    1e-8
+}
+
+fn lamb_epsilon() -> f64 {
+    1e-6
+}
+
+fn lamb_max_gradient_norm() -> f64 {
+    1.0
+}
+
+impl Optimizer {
+    /// Nesterov momentum 0.9.
+    pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: true };
+    /// Adam with the paper's constants.
+    pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    /// AdamW with Adam's constants.
+    pub const ADAM_W: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    /// LAMB with timm's constants.
+    pub const LAMB: Self = Self::Lamb { beta1: 0.9, beta2: 0.999, epsilon: 1e-6, max_gradient_norm: 1.0 };
+
+    /// Names of the vectors that are kept for each parameter.
+    fn state(&self) -> &'static [&'static str] {
+        match self {
+            Self::Sgd { .. } => &["velocity"],
+            Self::Adam { .. } | Self::AdamW { .. } | Self::Lamb { .. } => &["first-moment", "second-moment"],
+        }
+    }
+
+    /// Values with their names, and whether they are in range.
+    pub(super) fn ranges(&self) -> Vec<(&'static str, f64, bool, &'static str)> {
+        let share = |name, value| (name, value, (0.0..1.0).contains(&value), "at least 0 and below 1");
+        let positive = |name, value: f64| (name, value, value.is_finite() && value > 0.0, "above 0");
+        match *self {
+            Self::Sgd { momentum, .. } => vec![share("optimizer.momentum", momentum)],
+            Self::Adam { beta1, beta2, epsilon } | Self::AdamW { beta1, beta2, epsilon } => vec![
+                share("optimizer.beta1", beta1),
+                share("optimizer.beta2", beta2),
+                positive("optimizer.epsilon", epsilon),
+            ],
+            Self::Lamb { beta1, beta2, epsilon, max_gradient_norm: norm } => vec![
+                share("optimizer.beta1", beta1),
+                share("optimizer.beta2", beta2),
+                positive("optimizer.epsilon", epsilon),
+                ("optimizer.max_gradient_norm", norm, norm.is_finite() && norm >= 0.0, "at least 0"),
+            ],
+        }
+    }
+}
+
+/// One trainable parameter and what the optimizer remembers of it.
+struct Slot {
+    id: ValueId,
+    name: String,
+    decays: bool,
+    /// As many as [`Optimizer::state`] names, each as long as the parameter.
+    vectors: Vec<Vec<f32>>,
+}
+
+/// An optimizer at work on one graph.
+pub(super) struct State {
+    optimizer: Optimizer,
+    decay: f64,
+    slots: Vec<Slot>,
+    /// Steps that are done.
+    pub(super) steps: u64,
+}
+
+impl State {
+    /// At rest, for the trainable parameters of a graph.
+    pub(super) fn new(graph: &Graph, config: &Config) -> Self {
+        let Config { optimizer, weight_decay, decay_vectors, .. } = *config;
+        let slots = graph.parameters().filter(|(_, _, parameter)| parameter.trainable);
+        let slots = slots.map(|(id, name, parameter)| Slot {
+            id,
+            name: name.into(),
+            decays: weight_decay > 0.0 && (decay_vectors || parameter.tensor.dims().len() > 1),
+            vectors: vec![vec![0.0; parameter.tensor.data().len()]; optimizer.state().len()],
+        });
+        Self { optimizer, decay: weight_decay, slots: slots.collect(), steps: 0 }
+    }
+
+    /// The vectors to be saved, by name.
+    pub(super) fn vectors(&self) -> impl Iterator<Item = (String, &[f32])> {
+        let names = self.optimizer.state();
+        self.slots.iter().flat_map(move |slot| {
+            let named = names.iter().zip(&slot.vectors);
+            named.map(|(name, vector)| (format!("{name}/{}", slot.name), vector.as_slice()))
+        })
+    }
+
+    /// The vectors to be restored, by the names of [`State::vectors`].
+    pub(super) fn vectors_mut(&mut self) -> impl Iterator<Item = (String, &mut [f32])> {
+        let names = self.optimizer.state();
+        self.slots.iter_mut().flat_map(move |slot| {
+            let named = names.iter().zip(&mut slot.vectors);
+            named.map(|(name, vector)| (format!("{name}/{}", slot.name), vector.as_mut_slice()))
+        })
+    }
+
+    /// One step along the gradients of the graph's parameters.
+    pub(super) fn step<'t>(&mut self, graph: &mut Graph, gradient: impl Fn(ValueId) -> Option<&'t [f32]>, lr: f64) {
+        self.steps += 1;
+        let (optimizer, steps) = (self.optimizer, self.steps);
+        let scale = match optimizer {
+            Optimizer::Lamb { max_gradient_norm, .. } if max_gradient_norm > 0.0 => {
+                let sum: f64 = self.slots.iter().filter_map(|slot| gradient(slot.id)).map(square_sum).sum();
+                1.0 / (sum.sqrt() / max_gradient_norm).max(1.0)
+            }
+            _ => 1.0,
+        };
+        for slot in &mut self.slots {
+            let (Some(weight), Some(gradient)) = (graph.parameter_mut(slot.id), gradient(slot.id)) else { continue };
+            let (weight, decay) = (weight.data_mut(), if slot.decays { self.decay } else { 0.0 });
+            match (optimizer, slot.vectors.as_mut_slice()) {
+                (Optimizer::Sgd { momentum, nesterov }, [velocity]) => {
+                    let chunks = weight.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK));
+                    chunks.zip(gradient.par_chunks(CHUNK)).for_each(|((weight, velocity), gradient)| {
+                        rules::sgd(weight, velocity, gradient, lr, momentum, nesterov, decay);
+                    });
+                }
+                (
+                    Optimizer::Adam { beta1, beta2, epsilon } | Optimizer::AdamW { beta1, beta2, epsilon },
+                    [first, second],
+                ) => {
+                    let rule = Moments::new(beta1, beta2, epsilon, steps);
+                    let decoupled = matches!(optimizer, Optimizer::AdamW { .. });
+                    let (shrink, decay) = if decoupled { (lr * decay, 0.0) } else { (0.0, decay) };
+                    let states = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+                    let chunks = weight.par_chunks_mut(CHUNK).zip(states).zip(gradient.par_chunks(CHUNK));
+                    chunks.for_each(|((weight, (first, second)), gradient)| {
+                        decoupled_decay(weight, shrink);
+                        rule.adam(weight, first, second, gradient, lr, decay);
+                    });
+                }
+                (Optimizer::Lamb { beta1, beta2, epsilon, .. }, [first, second]) => {
+                    let rule = Moments::new(beta1, beta2, epsilon, steps);
+                    rule.lamb(weight, first, second, gradient, scale, lr, decay);
+                }
+                _ => unreachable!("a slot has the vectors that its optimizer names"),
+            }
+        }
+    }
+}

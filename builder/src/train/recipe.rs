@@ -1,0 +1,253 @@
+//! Settings by name, and settings files.
+
+use super::config::{Config, ConfigError};
+use super::optimizer::Optimizer;
+use super::schedule::Schedule;
+use crate::autograd::loss::Loss;
+use crate::data::{Source, Spec};
+use std::fmt;
+use std::str::FromStr;
+
+/// Settings that were tried together; `docs/training.md` has their sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recipe {
+    /// Nesterov momentum with a cosine: good networks in few epochs.
+    #[default]
+    Basic,
+    /// *Deep residual learning* on CIFAR: 164 epochs in three steps of the learning rate.
+    Cifar,
+    /// *ResNet strikes back*, procedure A1: 600 epochs.
+    RsbA1,
+    /// Procedure A2: 300 epochs.
+    RsbA2,
+    /// Procedure A3: 100 epochs.
+    RsbA3,
+}
+
+impl Recipe {
+    /// The names that [`Recipe::from_str`] knows.
+    pub const NAMES: [&'static str; 5] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3"];
+    const ALL: [Self; 5] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3];
+
+    /// The recipe's settings for a network and a data set, with seed 0.
+    pub fn config(self, arch: &str, data: &Spec) -> Config {
+        match self {
+            Self::Basic => basic(arch, data),
+            Self::Cifar => Config {
+                epochs: 164,
+                batch: 128,
+                lr: 0.1,
+                warmup: 0.0,
+                weight_decay: 1e-4,
+                decay_vectors: true,
+                optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: false },
+                schedule: Schedule::Step { milestones: vec![0.5, 0.75], factor: 0.1 },
+                ..basic(arch, data)
+            },
+            Self::RsbA1 => Config { epochs: 600, weight_decay: 0.01, label_smoothing: 0.1, ..rsb(arch, data, 5e-3) },
+            Self::RsbA2 => Config { epochs: 300, ..rsb(arch, data, 5e-3) },
+            Self::RsbA3 => Config { epochs: 100, repeats: 1, ..rsb(arch, data, 8e-3) },
+        }
+    }
+}
+
+fn basic(arch: &str, data: &Spec) -> Config {
+    let (epochs, batch, lr) = match data.source {
+        Source::Digits => (20, 32, 0.05),
+        _ => (30, 128, 0.1),
+    };
+    Config {
+        arch: arch.into(),
+        data: data.to_string(),
+        epochs,
+        batch,
+        accumulate: 1,
+        lr,
+        warmup: 1.0,
+        weight_decay: 5e-4,
+        decay_vectors: false,
+        label_smoothing: 0.0,
+        repeats: 1,
+        average: 0.0,
+        seed: 0,
+        optimizer: Optimizer::SGD,
+        schedule: Schedule::Cosine { floor: 0.0 },
+        loss: Loss::CrossEntropy,
+        augmentation: data.augmentation(),
+    }
+}
+
+/// What the procedures have in common: steps over 8 batches of 256 images, as on the 8 devices that they were made for.
+fn rsb(arch: &str, data: &Spec, lr: f64) -> Config {
+    Config {
+        batch: 256,
+        accumulate: 8,
+        lr,
+        warmup: 5.0,
+        weight_decay: 0.02,
+        repeats: 3,
+        optimizer: Optimizer::LAMB,
+        schedule: Schedule::TimmCosine { start: 1e-4 * lr, floor: 1e-6 },
+        loss: Loss::BinaryCrossEntropy { sum_classes: false, threshold: None },
+        ..basic(arch, data)
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = ConfigError;
+
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        let named = Self::ALL.into_iter().zip(Self::NAMES).find(|(_, known)| *known == name);
+        named.map(|(recipe, _)| recipe).ok_or_else(|| ConfigError::Recipe { name: name.into() })
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::ALL.into_iter().zip(Self::NAMES).find(|(recipe, _)| recipe == self);
+        f.write_str(named.map_or("", |(_, name)| name))
+    }
+}
+
+/// The contents of a settings file: any of a [`Config`]'s fields as TOML, and `recipe`, to whose settings they are
+/// changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// The recipe that the file names.
+    pub recipe: Option<Recipe>,
+    table: toml::Table,
+}
+
+impl Overrides {
+    /// The architecture that the file names.
+    pub fn arch(&self) -> Option<&str> {
+        self.table.get("arch")?.as_str()
+    }
+
+    /// The data set that the file names.
+    pub fn data(&self) -> Option<&str> {
+        self.table.get("data")?.as_str()
+    }
+
+    /// The settings with the file's values. A table, such as `[optimizer]`, changes the values that it names and keeps
+    /// others; where its `kind` is another one, it replaces the table, and what it does not name has its usual value.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`] naming the setting that does not exist or has no such value. Ranges are
+    /// [`Config::check`]'s business.
+    pub fn apply(&self, config: &Config) -> Result<Config, ConfigError> {
+        let mut table = toml::Table::try_from(config).map_err(in_one_line)?;
+        merge(&mut table, &self.table);
+        table.try_into().map_err(in_one_line)
+    }
+}
+
+impl FromStr for Overrides {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            ConfigError::File(format!("line {line}: {}", error.message()))
+        })?;
+        let recipe = match table.remove("recipe") {
+            None => None,
+            Some(toml::Value::String(name)) => Some(name.parse()?),
+            Some(other) => return Err(ConfigError::File(format!("`recipe` is {other}, must be a name in quotes"))),
+        };
+        Ok(Self { recipe, table })
+    }
+}
+
+fn in_one_line(error: impl fmt::Display) -> ConfigError {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    ConfigError::File(lines.join(" "))
+}
+
+fn merge(into: &mut toml::Table, from: &toml::Table) {
+    for (key, value) in from {
+        match (into.get_mut(key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new))
+                if new.get("kind").is_none() || new.get("kind") == old.get("kind") =>
+            {
+                merge(old, new);
+            }
+            _ => {
+                into.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        "cifar10:x".parse().unwrap()
+    }
+
+    #[test]
+    fn every_recipe_is_valid_and_is_what_its_file_says() {
+        for recipe in Recipe::ALL {
+            for data in ["digits", "cifar10:x"] {
+                let config = recipe.config("resnet20", &data.parse().unwrap());
+                config.check().unwrap();
+                let text = toml::to_string(&config).unwrap();
+                assert_eq!(toml::from_str::<Config>(&text).unwrap(), config, "{text}");
+            }
+            assert_eq!(recipe.to_string().parse(), Ok(recipe));
+        }
+        let error = "rsb".parse::<Recipe>().unwrap_err().to_string();
+        assert!(error.contains("`rsb`") && error.contains("rsb-a1, rsb-a2"), "{error}");
+    }
+
+    #[test]
+    fn procedures_differ_as_published() {
+        let values = |recipe: Recipe| {
+            let c = recipe.config("resnet50", &spec());
+            (c.epochs, c.batch * c.accumulate, c.lr, c.weight_decay, c.label_smoothing, c.repeats)
+        };
+        assert_eq!(values(Recipe::RsbA1), (600, 2048, 5e-3, 0.01, 0.1, 3));
+        assert_eq!(values(Recipe::RsbA2), (300, 2048, 5e-3, 0.02, 0.0, 3));
+        assert_eq!(values(Recipe::RsbA3), (100, 2048, 8e-3, 0.02, 0.0, 1));
+    }
+
+    #[test]
+    fn files_change_what_they_name() {
+        let file: Overrides = "recipe = 'cifar'\nepochs = 10\n[optimizer]\nnesterov = true\n".parse().unwrap();
+        assert_eq!(file.recipe, Some(Recipe::Cifar));
+        let before = Recipe::Cifar.config("resnet8", &spec());
+        let expected = Config { epochs: 10, optimizer: Optimizer::SGD, ..before.clone() };
+        assert_eq!(file.apply(&before), Ok(expected));
+
+        let text = "arch = 'resnet20'\noptimizer = { kind = 'adamw', beta2 = 0.99 }\nschedule.floor = 0.001\n";
+        let file: Overrides = text.parse().unwrap();
+        assert_eq!((file.recipe, file.arch(), file.data()), (None, Some("resnet20"), None));
+        let config = file.apply(&Recipe::Basic.config("resnet8", &spec())).unwrap();
+        assert_eq!(config.optimizer, Optimizer::AdamW { beta1: 0.9, beta2: 0.99, epsilon: 1e-8 });
+        assert_eq!((config.schedule, config.arch.as_str()), (Schedule::Cosine { floor: 0.001 }, "resnet20"));
+    }
+
+    #[test]
+    fn wrong_files_say_what_is_wrong_in_one_line() {
+        let config = Recipe::Basic.config("resnet8", &spec());
+        let error = |text: &str| {
+            let result = text.parse::<Overrides>().and_then(|file| file.apply(&config));
+            let error = result.unwrap_err().to_string();
+            assert!(!error.contains('\n'), "{error}");
+            error
+        };
+        assert!(error("epochs = 3\nlr = \n").starts_with("line 2: "));
+        assert!(error("recipe = 'best'").contains("unknown recipe `best`"));
+        assert!(error("recipe = 3").contains("`recipe` is 3"));
+        assert!(error("epoch = 3").contains("unknown field `epoch`"));
+        let text = error("epochs = 'many'");
+        assert!(text.contains("many") && text.contains("epochs"), "{text}");
+        let text = error("[optimizer]\nkind = 'sdg'");
+        assert!(text.contains("sdg") && text.contains("lamb"), "{text}");
+        let text = error("[optimizer]\nbeta1 = 0.5");
+        assert!(text.contains("unknown field `beta1`") && text.contains("momentum"), "{text}");
+    }
+}
