@@ -26,7 +26,7 @@ fn network(input: [usize; 3], classes: usize) -> Result<Graph, GraphError> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let spec: Spec = "digits".parse()?;
-    let graph = network(spec.dims(), spec.classes())?;
+    let graph = network(spec.dims(), spec.classes()?)?;
     println!("{} parameters, {} multiply-accumulates per image", graph.parameter_count(), graph.macs());
     let out = tempfile::tempdir()?;
     let outcome = train(

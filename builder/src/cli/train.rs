@@ -164,8 +164,7 @@ fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph
         return Ok((graph, normalization));
     }
     let dims = input_of(arguments)?.unwrap_or(spec.dims());
-    let options =
-        zoo::Options { classes: Some(spec.classes()?), input: Some(dims), seed: config.seed, ..Default::default() };
+    let options = config.options(spec.classes()?, dims);
     let graph = zoo::build(&config.arch, &options).map_err(super::zoo::usage)?;
     Ok((graph, spec.normalization_for(dims[0])))
 }

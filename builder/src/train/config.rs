@@ -4,7 +4,9 @@ use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use super::schedule::{Schedule, Span};
 use crate::autograd::loss::Loss;
+use crate::data::augment::{AugmentationError, Mixing};
 use crate::data::{Augmentation, Spec};
+use crate::zoo;
 use serde::{Deserialize, Serialize};
 
 /// How to train. Two runs with equal settings on the same machine type end with the same weights.
@@ -34,6 +36,10 @@ pub struct Config {
     /// Times that each image of an epoch is shown, each time changed in another way; the epoch has so many times fewer
     /// images.
     pub repeats: usize,
+    /// Probability that dropout zeroes an element, in architectures that have it (dense networks).
+    pub dropout: f64,
+    /// Probability that the last block's residual branch is left out for an image; it rises linearly from 0 at the first.
+    pub stochastic_depth: f64,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -45,12 +51,14 @@ pub struct Config {
     pub schedule: Schedule,
     /// What is minimized.
     pub loss: Loss,
-    /// What is done to the images.
+    /// What is done to each image.
     pub augmentation: Augmentation,
+    /// How images are mixed with each other, batch by batch.
+    pub mixing: Mixing,
 }
 
 /// A setting that makes no sense, or another one than that of the run to continue.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// Out of range.
     #[error("`{field}` is {value}, must be {expected}")]
@@ -62,6 +70,9 @@ pub enum ConfigError {
         /// What it may be.
         expected: &'static str,
     },
+    /// Augmentation or mixing out of range.
+    #[error(transparent)]
+    Augmentation(#[from] AugmentationError),
     /// A recipe that does not exist.
     #[error("unknown recipe `{name}`: known are {}", Recipe::NAMES.join(", "))]
     Recipe {
@@ -106,7 +117,12 @@ impl Config {
         range((0.0..=self.epochs as f64).contains(&warmup), "warmup", &warmup, "0 up to the number of epochs")?;
         let decay = self.weight_decay;
         range(decay.is_finite() && decay >= 0.0, "weight_decay", &decay, "at least 0")?;
-        for (field, share) in [("label_smoothing", self.label_smoothing), ("average", self.average)] {
+        for (field, share) in [
+            ("label_smoothing", self.label_smoothing),
+            ("dropout", self.dropout),
+            ("stochastic_depth", self.stochastic_depth),
+            ("average", self.average),
+        ] {
             range((0.0..1.0).contains(&share), field, &share, "at least 0 and below 1")?;
         }
         for (field, value, ok, expected) in self.optimizer.ranges() {
@@ -119,7 +135,20 @@ impl Config {
             let ok = (0.0..1.0).contains(&threshold);
             range(ok, "loss.threshold", &threshold, "at least 0 and below 1")?;
         }
-        Ok(())
+        self.augmentation.check()?;
+        Ok(self.mixing.check()?)
+    }
+
+    /// What the architecture is built with, for a number of classes and images of `[channels, height, width]`.
+    pub fn options(&self, classes: usize, input: [usize; 3]) -> zoo::Options {
+        zoo::Options {
+            classes: Some(classes),
+            input: Some(input),
+            seed: self.seed,
+            dropout: self.dropout as f32,
+            stochastic_depth: self.stochastic_depth as f32,
+            ..zoo::Options::default()
+        }
     }
 
     /// Learning rate of a step of the optimizer, counted from 0 over all epochs of `steps` steps.
@@ -147,6 +176,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::augment::RandAugment;
 
     fn config() -> Config {
         Config::new("resnet8", &"digits".parse().unwrap())
@@ -184,6 +214,16 @@ mod tests {
             ("weight_decay", Config { weight_decay: -1e-4, ..config() }),
             ("label_smoothing", Config { label_smoothing: 1.0, ..config() }),
             ("average", Config { average: 1.0, ..config() }),
+            ("dropout", Config { dropout: 1.0, ..config() }),
+            ("stochastic_depth", Config { stochastic_depth: -0.1, ..config() }),
+            ("mixup", Config { mixing: Mixing { mixup: -1.0, cutmix: 0.0 }, ..config() }),
+            (
+                "rand_augment.magnitude",
+                Config {
+                    augmentation: Augmentation { rand_augment: Some(RandAugment::of(11.0)), ..Augmentation::NONE },
+                    ..config()
+                },
+            ),
             ("optimizer.momentum", Config { optimizer: Optimizer::Sgd { momentum: 1.0, nesterov: true }, ..config() }),
             ("optimizer.beta1", Config { optimizer: beta1(f64::NAN), ..config() }),
             ("schedule.milestones", Config { schedule: milestones(vec![0.5, 0.2]), ..config() }),

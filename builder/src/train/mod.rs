@@ -88,6 +88,16 @@ pub enum TrainError {
         /// Classes of the data set.
         labels: usize,
     },
+    /// The settings ask for something that the network was built without.
+    #[error("`{field}` is {rate}, but `{arch}` was built without it: set it to 0")]
+    NotBuilt {
+        /// The network.
+        arch: String,
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        rate: f64,
+    },
     /// The loss or the weights are no longer finite.
     #[error(
         "training diverged in epoch {epoch}, batch {batch}: lower the learning rate (--lr); \

@@ -4,7 +4,8 @@ use super::config::{Config, ConfigError};
 use super::optimizer::Optimizer;
 use super::schedule::Schedule;
 use crate::autograd::loss::Loss;
-use crate::data::{Source, Spec};
+use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
+use crate::data::{Augmentation, Source, Spec};
 use std::fmt;
 use std::str::FromStr;
 
@@ -44,9 +45,15 @@ impl Recipe {
                 schedule: Schedule::Step { milestones: vec![0.5, 0.75], factor: 0.1 },
                 ..basic(arch, data)
             },
-            Self::RsbA1 => Config { epochs: 600, weight_decay: 0.01, label_smoothing: 0.1, ..rsb(arch, data, 5e-3) },
-            Self::RsbA2 => Config { epochs: 300, ..rsb(arch, data, 5e-3) },
-            Self::RsbA3 => Config { epochs: 100, repeats: 1, ..rsb(arch, data, 8e-3) },
+            Self::RsbA1 => Config {
+                epochs: 600,
+                weight_decay: 0.01,
+                label_smoothing: 0.1,
+                mixing: Mixing { mixup: 0.2, cutmix: 1.0 },
+                ..rsb(arch, data, 5e-3, 7.0)
+            },
+            Self::RsbA2 => Config { epochs: 300, ..rsb(arch, data, 5e-3, 7.0) },
+            Self::RsbA3 => Config { epochs: 100, repeats: 1, stochastic_depth: 0.0, ..rsb(arch, data, 8e-3, 6.0) },
         }
     }
 }
@@ -68,17 +75,25 @@ fn basic(arch: &str, data: &Spec) -> Config {
         decay_vectors: false,
         label_smoothing: 0.0,
         repeats: 1,
+        dropout: 0.0,
+        stochastic_depth: 0.0,
         average: 0.0,
         seed: 0,
         optimizer: Optimizer::SGD,
         schedule: Schedule::Cosine { floor: 0.0 },
         loss: Loss::CrossEntropy,
         augmentation: data.augmentation(),
+        mixing: Mixing::NONE,
     }
 }
 
 /// What the procedures have in common: steps over 8 batches of 256 images, as on the 8 devices that they were made for.
-fn rsb(arch: &str, data: &Spec, lr: f64) -> Config {
+/// Small images are shifted instead of cropped and resized, and only what may be mirrored is.
+fn rsb(arch: &str, data: &Spec, lr: f64, magnitude: f64) -> Config {
+    let mut augmentation = Augmentation { rand_augment: Some(RandAugment::of(magnitude)), ..data.augmentation() };
+    if matches!(data.source, Source::Folder(_)) {
+        augmentation.resized_crop = Some(ResizedCrop::IMAGENET);
+    }
     Config {
         batch: 256,
         accumulate: 8,
@@ -86,9 +101,12 @@ fn rsb(arch: &str, data: &Spec, lr: f64) -> Config {
         warmup: 5.0,
         weight_decay: 0.02,
         repeats: 3,
+        stochastic_depth: 0.05,
         optimizer: Optimizer::LAMB,
         schedule: Schedule::TimmCosine { start: 1e-4 * lr, floor: 1e-6 },
         loss: Loss::BinaryCrossEntropy { sum_classes: false, threshold: None },
+        augmentation,
+        mixing: Mixing { mixup: 0.1, cutmix: 1.0 },
         ..basic(arch, data)
     }
 }
@@ -191,7 +209,7 @@ mod tests {
     #[test]
     fn every_recipe_is_valid_and_is_what_its_file_says() {
         for recipe in Recipe::ALL {
-            for data in ["digits", "cifar10:x"] {
+            for data in ["digits", "cifar10:x", "folder:x"] {
                 let config = recipe.config("resnet20", &data.parse().unwrap());
                 config.check().unwrap();
                 let text = toml::to_string(&config).unwrap();
@@ -205,13 +223,22 @@ mod tests {
 
     #[test]
     fn procedures_differ_as_published() {
-        let values = |recipe: Recipe| {
-            let c = recipe.config("resnet50", &spec());
-            (c.epochs, c.batch * c.accumulate, c.lr, c.weight_decay, c.label_smoothing, c.repeats)
+        let values = |recipe: Recipe, data: &str| {
+            let c = recipe.config("resnet50", &data.parse().unwrap());
+            let steps = (c.epochs, c.batch * c.accumulate, c.lr, c.weight_decay, c.warmup);
+            let noise = (c.label_smoothing, c.stochastic_depth, c.repeats, c.mixing.mixup, c.mixing.cutmix);
+            let a = c.augmentation;
+            (steps, noise, a.rand_augment.map(|r| (r.operations, r.magnitude, r.deviation)), a.flip, a.resized_crop)
         };
-        assert_eq!(values(Recipe::RsbA1), (600, 2048, 5e-3, 0.01, 0.1, 3));
-        assert_eq!(values(Recipe::RsbA2), (300, 2048, 5e-3, 0.02, 0.0, 3));
-        assert_eq!(values(Recipe::RsbA3), (100, 2048, 8e-3, 0.02, 0.0, 1));
+        let crop = Some(ResizedCrop::IMAGENET);
+        let a1 = ((600, 2048, 5e-3, 0.01, 5.0), (0.1, 0.05, 3, 0.2, 1.0), Some((2, 7.0, 0.5)), true, crop);
+        let a2 = ((300, 2048, 5e-3, 0.02, 5.0), (0.0, 0.05, 3, 0.1, 1.0), Some((2, 7.0, 0.5)), true, crop);
+        let a3 = ((100, 2048, 8e-3, 0.02, 5.0), (0.0, 0.0, 1, 0.1, 1.0), Some((2, 6.0, 0.5)), true, crop);
+        for (recipe, published) in [(Recipe::RsbA1, a1), (Recipe::RsbA2, a2), (Recipe::RsbA3, a3)] {
+            assert_eq!(values(recipe, "folder:x"), published, "{recipe}");
+            let small = (published.0, published.1, published.2, true, None);
+            assert_eq!(values(recipe, "cifar10:x"), small, "{recipe}");
+        }
     }
 
     #[test]

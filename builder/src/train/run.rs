@@ -7,7 +7,7 @@ use super::gradients::Accumulated;
 use super::{Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate, memory, optimizer};
 use crate::autograd::{Noise, Tape};
 use crate::files;
-use skipstone_onnx::{Graph, export, import};
+use skipstone_onnx::{Graph, Op, export, import};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -75,6 +75,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
             });
         }
     }
+    check_noise(&job.graph, &job.config)?;
     job.graph.metadata.normalization = Some(job.normalization.clone());
     job.graph.metadata.class_names = job.train.class_names.clone();
     let directory = Directory(job.out.clone());
@@ -85,7 +86,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     let counters = if has_state { checkpoint::load(&directory.last(), &mut state)? } else { Counters::default() };
     let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
     let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
-    let batches = feed::batches(job.train.len(), job.config.batch);
+    let batches = feed::batches(job.train.len(), &job.config);
     let Job { config, train, test, normalization, .. } = job;
     let mut run = Run {
         state,
@@ -114,6 +115,19 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         })
     })?;
     run.outcome()
+}
+
+/// Checks that the graph drops what the settings say: a network from a file, say, was built without them.
+fn check_noise(graph: &Graph, config: &Config) -> Result<(), TrainError> {
+    let has = |drops: fn(&Op) -> bool| graph.nodes().iter().any(|node| drops(&node.op));
+    let wanted = [
+        ("dropout", config.dropout, has(|op| matches!(op, Op::Dropout { .. }))),
+        ("stochastic_depth", config.stochastic_depth, has(|op| matches!(op, Op::StochasticDepth { .. }))),
+    ];
+    match wanted.into_iter().find(|&(_, rate, has)| rate > 0.0 && !has) {
+        Some((field, rate, _)) => Err(TrainError::NotBuilt { arch: graph.name.clone(), field, rate }),
+        None => Ok(()),
+    }
 }
 
 /// Training under way.

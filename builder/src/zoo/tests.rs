@@ -1,4 +1,5 @@
 use super::*;
+use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::tensor::Tensor;
 use skipstone_onnx::Op;
@@ -283,7 +284,8 @@ fn gradients_reach_every_weight_of_every_family() {
         let mut graph = build(name, &Options { input: Some([3, side, side]), ..Options::default() }).unwrap();
         let images = Tensor::new([4, side, side, 3], (0..4 * side * side * 3).map(pixel).collect());
         let mut tape = Tape::new();
-        let step = tape.step(&mut graph, images, &[0, 1, 2, 3], 0.0, Noise::default());
+        let targets = targets(&[0, 1, 2, 3], graph.value(graph.output()).dims[0], 0.0);
+        let step = tape.step(&mut graph, images, &targets, Loss::CrossEntropy, Noise::default());
         assert!(step.loss.is_finite() && step.loss < 100.0, "{name}: loss {}", step.loss);
         for (id, parameter, _) in graph.parameters().filter(|(_, _, p)| p.trainable) {
             let gradient = tape.gradient(id).unwrap_or_else(|| panic!("{name}: {parameter} has no gradient"));

@@ -151,8 +151,7 @@ fn train(
     out: &Path,
     console: &Console,
 ) -> Result<Outcome, Failure> {
-    let (classes, input) = (Some(spec.classes()?), Some(spec.dims()));
-    let options = zoo::Options { classes, input, seed: config.seed, ..Default::default() };
+    let options = config.options(spec.classes()?, spec.dims());
     let mut graph = zoo::build(ARCH, &options)?;
     graph.metadata.command = Some(COMMAND.into());
     let job = Job {
