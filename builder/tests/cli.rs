@@ -297,6 +297,32 @@ fn a_killed_run_resumes_to_the_same_weights() {
     fails(&["train", "--resume", "--out", text(&folder.path().join("none"))], 1, &["no run to resume"]);
 }
 
+#[test]
+fn recipes_and_settings_files_are_read_and_overridden() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, file) = (folder.path().join("run"), folder.path().join("settings.toml"));
+    let (run, settings) = (text(&run), text(&file));
+    fails(&["train", "--arch", "resnet8", "--data", "digits", "--recipe", "rsb", "--out", run], 2, &["rsb-a1"]);
+    fails(&["train", "--config", settings, "--out", run], 1, &["cannot read", "settings.toml"]);
+    std::fs::write(&file, "arch = 'resnet8'\nepoch = 3\n").unwrap();
+    fails(&["train", "--config", settings, "--out", run], 2, &["--data"]);
+    fails(&["train", "--config", settings, "--data", "digits", "--out", run], 1, &["settings.toml", "`epoch`"]);
+    std::fs::write(&file, "recipe = 'cifar'\ndata = 'digits'\nepochs = 3\n[optimizer]\nkind = 'adamw'\n").unwrap();
+    fails(&["train", "--config", settings, "--out", run], 2, &["--arch"]);
+    assert_eq!(entries(folder.path()), ["settings.toml"]);
+
+    let options = ["--arch", "resnet8", "--epochs", "1", "--lr", "0.01", "--out", run];
+    let result = json(&[&["train", "--config", settings], &options[..]].concat());
+    assert_eq!(result["epochs"], 1);
+    if cfg!(target_os = "linux") {
+        assert!(result["peak_bytes"].as_u64().unwrap() > 1 << 20);
+    }
+    let config = std::fs::read_to_string(Path::new(run).join("config.toml")).unwrap();
+    for expected in ["epochs = 1", "batch = 128", "lr = 0.01", "kind = \"adamw\"", "milestones = [0.5, 0.75]"] {
+        assert!(config.contains(expected), "{expected}: {config}");
+    }
+}
+
 /// The devices' compilers and emulators are found by the search path; what needs them says so, and the rest works.
 #[test]
 fn the_demo_works_without_emulators() {

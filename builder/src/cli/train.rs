@@ -7,7 +7,9 @@ use super::images::Images;
 use super::model::{self, CONFIG, Pixels};
 use super::{classifier, outputs};
 use crate::data::{Dataset, Spec, Split};
-use crate::train::{self, Config, ConfigError, EpochRecord, Job, Outcome, Progress, Status, TrainError};
+use crate::train::{
+    self, Config, ConfigError, EpochRecord, Job, Outcome, Overrides, Progress, Recipe, Status, TrainError,
+};
 use crate::{files, zoo};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -18,10 +20,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The architecture; `skipstone zoo` lists them.
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init"])]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init", "config"])]
     arch: Option<String>,
     /// The data set: `digits`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `fashion-mnist[:DIR]` or `folder:DIR`.
-    #[arg(long, value_name = "SPEC", required_unless_present = "resume")]
+    #[arg(long, value_name = "SPEC", required_unless_present_any = ["resume", "config"])]
     data: Option<Spec>,
     /// The run's folder, which must not hold a run unless it is resumed.
     #[arg(long, value_name = "DIR")]
@@ -29,6 +31,13 @@ pub(super) struct Arguments {
     /// Size of the image, for a `folder:DIR` [default: 3x224x224].
     #[arg(long, value_name = "CxHxW", value_parser = super::export::dims)]
     input: Option<Dims>,
+    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`.
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<Recipe>,
+    /// Settings from a file, as a run's config.toml has them; it may name a `recipe` and what is different from it.
+    /// Options of the command line come first.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
     /// Times that every image is shown.
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -62,6 +71,7 @@ struct Output {
     loss: f64,
     epochs: usize,
     seconds: f64,
+    peak_bytes: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
@@ -82,13 +92,13 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, console);
     let sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let outcome = train(graph, config, normalization, sets, arguments, console)?;
-    let Outcome { accuracy, loss, epochs, seconds, .. } = outcome;
+    let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
     console.say(format!(
         "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
         arguments.out.join(model::RUN_MODEL).display(),
         100.0 * accuracy
     ));
-    console.result(&Output { accuracy, loss, epochs, seconds })
+    console.result(&Output { accuracy, loss, epochs, seconds, peak_bytes })
 }
 
 fn train(
@@ -101,10 +111,7 @@ fn train(
 ) -> Result<Outcome, Failure> {
     let classes = graph.value(graph.output()).dims[0];
     classifier::check(Path::new(&config.arch), model::input_dims(&graph), classes, &train)?;
-    graph.metadata.command = Some(format!(
-        "skipstone train --arch {} --data {} --epochs {} --batch {} --lr {} --seed {}",
-        config.arch, config.data, config.epochs, config.batch, config.lr, config.seed
-    ));
+    graph.metadata.command = Some(command(&config, arguments));
     let job = Job {
         graph,
         config,
@@ -121,6 +128,21 @@ fn train(
     Ok(result?)
 }
 
+/// The command that starts this run.
+fn command(config: &Config, arguments: &Arguments) -> String {
+    let mut text = format!(
+        "skipstone train --arch {} --data {} --epochs {} --batch {} --lr {} --seed {}",
+        config.arch, config.data, config.epochs, config.batch, config.lr, config.seed
+    );
+    if let Some(recipe) = arguments.recipe {
+        text += &format!(" --recipe {recipe}");
+    }
+    if let Some(file) = &arguments.config {
+        text += &format!(" --config {}", file.display());
+    }
+    text
+}
+
 /// The settings of the run in `out`, if there is one.
 pub(super) fn stored_settings(out: &Path) -> Result<Option<Config>, Failure> {
     let path = out.join(CONFIG);
@@ -131,21 +153,49 @@ pub(super) fn stored_settings(out: &Path) -> Result<Option<Config>, Failure> {
     toml::from_str(&text).map(Some).map_err(|error| Failure::at(&path, error.message()))
 }
 
-/// The settings of the run, those that the command names before those that the run was started with.
+/// The settings of the run: those of the options, before those of the file, before those of the recipe or those that
+/// the run was started with.
 fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Failure> {
-    let mut config = match (before, &arguments.data) {
-        (Some(before), _) => before,
-        (None, Some(data)) => Config::new("", data),
-        (None, None) => {
+    let file = match &arguments.config {
+        Some(path) => {
+            let text = String::from_utf8_lossy(&files::read(path)?).into_owned();
+            text.parse().map_err(|error: ConfigError| Failure::at(path, error))?
+        }
+        None => Overrides::default(),
+    };
+    let recipe = arguments.recipe.or(file.recipe);
+    let data = match (&arguments.data, file.data()) {
+        (Some(data), _) => Some(data.clone()),
+        (None, Some(data)) => Some(data.parse()?),
+        (None, None) => None,
+    };
+    let base = match (before, data, recipe) {
+        (Some(before), _, None) => before,
+        (Some(before), data, Some(recipe)) => {
+            let data = data.map_or_else(|| before.data.parse(), Ok)?;
+            recipe.config(&before.arch, &data)
+        }
+        (None, Some(data), recipe) => recipe.unwrap_or_default().config("", &data),
+        (None, None, _) if arguments.resume => {
             let out = arguments.out.display();
             return Err(Failure::Work(format!("{out} holds no run to resume: start one with --arch and --data")));
         }
+        (None, None, _) => {
+            return Err(Failure::Usage("no data set is named: give --data, or `data` in the file".into()));
+        }
+    };
+    let mut config = match &arguments.config {
+        Some(path) => file.apply(&base).map_err(|error| Failure::at(path, error))?,
+        None => base,
     };
     if let Some(data) = &arguments.data {
         config.data = data.to_string();
     }
     if let Some(arch) = &arguments.arch {
         config.arch = arch.clone();
+    }
+    if config.arch.is_empty() && arguments.init.is_none() {
+        return Err(Failure::Usage("no architecture is named: give --arch, or `arch` in the file".into()));
     }
     config.epochs = arguments.epochs.unwrap_or(config.epochs);
     config.batch = arguments.batch.unwrap_or(config.batch);
