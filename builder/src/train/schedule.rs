@@ -82,21 +82,22 @@ impl Schedule {
             Self::TimmCosine { start, floor } => {
                 let epoch = (step / steps) as f64;
                 if epoch < warmup {
-                    return start + (lr - start) * epoch / warmup;
+                    start + (lr - start) * epoch / warmup
+                } else {
+                    half_cosine(lr, floor, epoch / epochs as f64)
                 }
-                return half_cosine(lr, floor, epoch / epochs as f64);
             }
             Self::OneCycle { start_divisor, end_divisor } => {
                 let (first, last) = (lr / start_divisor, lr / (start_divisor * end_divisor));
                 // PyTorch's phases end on a step: the highest rate at step `rise - 1`, the lowest at the last.
                 let top = (rise - 1.0).max(0.0);
-                return if at < top {
+                if at < top {
                     half_cosine(first, lr, at / top)
                 } else {
                     half_cosine(lr, last, (at - top) / (total - 1.0 - top).max(1.0))
-                };
+                }
             }
-            _ if at < rise => return lr * (at + 1.0) / (rise + 1.0),
+            _ if at < rise => lr * (at + 1.0) / (rise + 1.0),
             Self::Constant => lr,
             Self::Step { ref milestones, factor } => {
                 let passed = milestones.iter().filter(|&&milestone| at >= milestone * total).count();
