@@ -5,9 +5,10 @@
 //! ```
 //! The images are noise of 3x32x32. The first step, which takes the memory, is not timed.
 
+use skipstone_builder::autograd::loss::{Loss, targets};
 use skipstone_builder::autograd::{Noise, Tape};
 use skipstone_builder::tensor::Tensor;
-use skipstone_builder::zoo;
+use skipstone_builder::{train, zoo};
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,10 +21,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let noise = |i: usize| ((i * 7919 + i / 3 * 104_729) % 1000) as f32 / 250.0 - 2.0;
     let images = Tensor::new([batch, 32, 32, 3], (0..batch * 3072).map(noise).collect());
     let labels: Vec<u16> = (0..batch).map(|i| (i % 10) as u16).collect();
+    let targets = targets(&labels, graph.value(graph.output()).dims[0], 0.0);
     let mut tape = Tape::new();
     let mut start = Instant::now();
     for step in 0..=steps {
-        tape.step(&mut graph, images.clone(), &labels, 0.0, Noise { seed: 0, step });
+        tape.step(&mut graph, images.clone(), &targets, Loss::CrossEntropy, Noise { seed: 0, step });
         if step == 0 {
             start = Instant::now();
         }
@@ -34,15 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch as f64 / seconds,
         3.0 * graph.macs() as f64 * batch as f64 / seconds / 1e9,
         tape.peak_bytes() as f64 / (1 << 20) as f64,
-        resident()
+        train::peak_bytes().map_or_else(|| "unknown".into(), |bytes| format!("{} MiB", bytes >> 20))
     );
     Ok(())
-}
-
-/// The process's most memory at one time, as Linux tells it.
-fn resident() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    peak.map_or_else(|| "unknown".into(), |kibibytes| format!("{} MiB", kibibytes >> 10))
 }

@@ -2,7 +2,7 @@
 
 /// The most bytes of the process that were resident at once, by Linux's account (`VmHWM` in `/proc/self/status`);
 /// `None` on other systems.
-pub(super) fn peak_bytes() -> Option<u64> {
+pub fn peak_bytes() -> Option<u64> {
     peak_in(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

@@ -16,6 +16,7 @@ mod tests;
 
 pub use config::{Config, ConfigError};
 pub use evaluate::{Evaluation, evaluate};
+pub use memory::peak_bytes;
 pub use optimizer::Optimizer;
 pub use recipe::{Overrides, Recipe};
 pub use schedule::Schedule;
