@@ -74,13 +74,16 @@ pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     Arch::new().dispatch(kernel)
 }
 
-/// The size of the next tile when `left` are left: sums of 6, 4, 2 and 1 with few small ones.
+/// The size of the next tile when `left` are left, where a pixel or an element takes `vectors` registers: as large as
+/// sums fit into registers, with few small tiles at the end.
 #[inline(always)]
-fn tile_size(left: usize) -> usize {
-    match left {
-        6 | 10.. => 6,
-        4.. => 4,
-        2.. => 2,
+fn tile_size(left: usize, vectors: usize) -> usize {
+    match (vectors, left) {
+        (1, 12 | 20..) => 12,
+        (1, 8..) => 8,
+        (2.., 6 | 10..) | (1, 6) => 6,
+        (_, 4..) => 4,
+        (_, 2..) => 2,
         _ => 1,
     }
 }
@@ -109,8 +112,10 @@ impl Correlate<'_> {
             for row in 0..rows {
                 let mut column = 0;
                 while column < columns {
-                    let size = tile_size(columns - column);
+                    let size = tile_size(columns - column, V);
                     match size {
+                        12 => self.tile::<S, V, 12>(simd, weights, block, row, column),
+                        8 => self.tile::<S, V, 8>(simd, weights, block, row, column),
                         6 => self.tile::<S, V, 6>(simd, weights, block, row, column),
                         4 => self.tile::<S, V, 4>(simd, weights, block, row, column),
                         2 => self.tile::<S, V, 2>(simd, weights, block, row, column),
@@ -184,11 +189,13 @@ impl WeightGradient<'_> {
             for index in 0..runs {
                 let mut first = 0;
                 while first < run {
-                    let size = tile_size(run - first);
+                    let size = tile_size(run - first, V);
                     let out = &mut out[index * run + first..][..size];
                     let grad = &grad[block..];
                     let offset = index * self.patches.run_step + first;
                     match size {
+                        12 => tile::<S, V, 12>(simd, self.source, &self.patches, offset, grad, blocks, out),
+                        8 => tile::<S, V, 8>(simd, self.source, &self.patches, offset, grad, blocks, out),
                         6 => tile::<S, V, 6>(simd, self.source, &self.patches, offset, grad, blocks, out),
                         4 => tile::<S, V, 4>(simd, self.source, &self.patches, offset, grad, blocks, out),
                         2 => tile::<S, V, 2>(simd, self.source, &self.patches, offset, grad, blocks, out),
