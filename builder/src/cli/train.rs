@@ -197,11 +197,12 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     if config.arch.is_empty() && arguments.init.is_none() {
         return Err(Failure::Usage("no architecture is named: give --arch, or `arch` in the file".into()));
     }
-    config.epochs = arguments.epochs.unwrap_or(config.epochs);
+    if let Some(epochs) = arguments.epochs {
+        config = config.with_epochs(epochs);
+    }
     config.batch = arguments.batch.unwrap_or(config.batch);
     config.lr = arguments.lr.unwrap_or(config.lr);
     config.seed = arguments.seed.unwrap_or(config.seed);
-    config.warmup = config.warmup.min(config.epochs as f64);
     config.check().map_err(|error: ConfigError| Failure::Usage(error.to_string()))?;
     Ok(config)
 }

@@ -100,6 +100,13 @@ impl Config {
         Recipe::Basic.config(arch, data)
     }
 
+    /// The settings for another number of epochs; with fewer of them, warm-up takes at most a fifth.
+    #[must_use]
+    pub fn with_epochs(self, epochs: usize) -> Self {
+        let warmup = if epochs < self.epochs { self.warmup.min(0.2 * epochs as f64) } else { self.warmup };
+        Self { epochs, warmup, ..self }
+    }
+
     /// Checks every setting's range.
     ///
     /// # Errors
@@ -196,6 +203,16 @@ mod tests {
         assert!(changed.check_same(&read).unwrap_err().to_string().contains("`augmentation`"));
         let changed = Config { optimizer: Optimizer::ADAM, ..config };
         assert!(changed.check_same(&read).unwrap_err().to_string().contains("`optimizer`"));
+    }
+
+    #[test]
+    fn short_training_has_a_short_warm_up() {
+        let warmup = |epochs| config().with_epochs(epochs).warmup;
+        assert_eq!((config().epochs, config().warmup), (20, 1.0));
+        assert_eq!([1, 4, 5, 20, 100].map(warmup), [0.2, 0.8, 1.0, 1.0, 1.0]);
+        // Given again, the number changes nothing.
+        let long = Config { warmup: 15.0, ..config() };
+        assert_eq!(long.clone().with_epochs(20), long);
     }
 
     #[test]

@@ -149,6 +149,7 @@ impl Overrides {
 
     /// The settings with the file's values. A table, such as `[optimizer]`, changes the values that it names and keeps
     /// others; where its `kind` is another one, it replaces the table, and what it does not name has its usual value.
+    /// Fewer `epochs` shorten a warm-up that the file does not name, as [`Config::with_epochs`] does.
     ///
     /// # Errors
     /// [`ConfigError::File`] naming the setting that does not exist or has no such value. Ranges are
@@ -156,7 +157,12 @@ impl Overrides {
     pub fn apply(&self, config: &Config) -> Result<Config, ConfigError> {
         let mut table = toml::Table::try_from(config).map_err(in_one_line)?;
         merge(&mut table, &self.table);
-        table.try_into().map_err(in_one_line)
+        let changed: Config = table.try_into().map_err(in_one_line)?;
+        if self.table.contains_key("warmup") {
+            return Ok(changed);
+        }
+        let epochs = changed.epochs;
+        Ok(Config { epochs: config.epochs, ..changed }.with_epochs(epochs))
     }
 }
 
@@ -248,6 +254,11 @@ mod tests {
         let before = Recipe::Cifar.config("resnet8", &spec());
         let expected = Config { epochs: 10, optimizer: Optimizer::SGD, ..before.clone() };
         assert_eq!(file.apply(&before), Ok(expected));
+
+        let file: Overrides = "epochs = 2\nwarmup = 1.5\n".parse().unwrap();
+        assert_eq!(file.apply(&Recipe::RsbA3.config("x", &spec())).unwrap().warmup, 1.5);
+        let file: Overrides = "epochs = 10".parse().unwrap();
+        assert_eq!(file.apply(&Recipe::RsbA3.config("x", &spec())).unwrap().warmup, 2.0);
 
         let text = "arch = 'resnet20'\noptimizer = { kind = 'adamw', beta2 = 0.99 }\nschedule.floor = 0.001\n";
         let file: Overrides = text.parse().unwrap();
