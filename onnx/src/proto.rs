@@ -97,7 +97,7 @@ pub struct NodeProto {
     /// Its attributes.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
-    /// Text for people; see [`export`](crate::export) for the one that has a meaning.
+    /// Text for people; see [`export`](mod@crate::export) for the one that has a meaning.
     #[prost(string, tag = "6")]
     pub doc_string: String,
     /// The operator set; empty or `ai.onnx` for the standard one.
