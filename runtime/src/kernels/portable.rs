@@ -1,6 +1,6 @@
 //! Scalar kernels for every processor: blocks of 4 output channels x 2 pixels, in safe code without any table.
 
-use super::{Backend, ConvKernel, ConvRow, pad};
+use super::{Backend, ConvKernel, ConvRow, Element, pad};
 use crate::arith::Requant;
 
 /// Plain Rust; what cores without a SIMD extension run, such as Cortex-M0+ and M3.
@@ -110,7 +110,12 @@ fn run_at(elements: &[i8], at: usize, len: usize) -> &[i8] {
 
 /// Turns the accumulators of neighbouring output channels into the outputs that start at `at`.
 #[inline(always)]
-pub(super) fn finish<const C: usize>(row: &mut ConvRow<'_, i8>, at: usize, sums: [i32; C], requant: &[Requant]) {
+pub(super) fn finish<T: Element, const C: usize>(
+    row: &mut ConvRow<'_, T>,
+    at: usize,
+    sums: [i32; C],
+    requant: &[Requant],
+) {
     let (residual, lo, hi) = (row.residual, row.lo, row.hi);
     let outputs = row.out.get_mut(at..).unwrap_or(&mut []);
     for ((out, acc), requant) in outputs.iter_mut().zip(sums).zip(requant) {

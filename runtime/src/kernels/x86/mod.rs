@@ -2,15 +2,16 @@
 //! added in pairs to 32-bit sums.
 
 mod conv;
+mod pairs;
 
-use super::{Backend, ConvKernel, ConvRow, pad, portable};
+use super::{Backend, ConvKernel, ConvRow, pad, portable, reference};
 
 /// AVX2, found at start-up.
 pub static BACKEND: Backend = Backend {
     name: "avx2",
     available,
     canonical: ConvKernel { name: "conv_4x2_avx2", run: conv_4x2_avx2 },
-    pairs: None,
+    pairs: Some(ConvKernel { name: "conv_2x4_avx2_pairs", run: conv_2x4_avx2_pairs }),
     widen: pad::widen,
 };
 
@@ -26,4 +27,14 @@ pub fn conv_4x2_avx2(row: &mut ConvRow<'_, i8>) {
     }
     // SAFETY: `available` has found AVX2 and BMI2.
     unsafe { conv::ungrouped(row) }
+}
+
+/// Convolution by weights in pairs, so that the host evaluates models packed for a microcontroller as fast as others.
+/// Rows that are not as the engine makes them, and processors without AVX2, run the reference.
+pub fn conv_2x4_avx2_pairs(row: &mut ConvRow<'_, i16>) {
+    if !row.in_bounds() || !available() {
+        return reference::conv_pairs(row);
+    }
+    // SAFETY: `available` has found AVX2 and BMI2.
+    unsafe { pairs::paired(row) }
 }
