@@ -1,7 +1,7 @@
 //! The only way from bytes to a [`Model`]: what passes can be executed without another test.
 //!
-//! The proof has four parts: the file and its records (here), shapes and memory (`layout`), sums that cannot overflow
-//! (`sums`), and an execution of the schedule on row numbers (`rows`), which shows that every row is where its readers
+//! The proof has five parts: the file and its records (here), shapes and memory (`layout`), weights that mean the same to
+//! every kernel (`weights`), sums that cannot overflow (`sums`), and an execution of the schedule on row numbers (`rows`), which shows that every row is where its readers
 //! expect it until the last of them has read it.
 
 mod layout;
@@ -9,6 +9,7 @@ mod rows;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use super::records::{Header, MAGIC, NONE, Node, Segment, Tensor, VERSION};
 use super::{LoadError, Place, checksum, strings};
@@ -36,6 +37,7 @@ pub fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
     sections(&model)?;
     records(&model)?;
     layout::check(&model)?;
+    weights::check(&model)?;
     sums::check(&model)?;
     rows::check(&model)?;
     Ok(model)

@@ -27,10 +27,6 @@ fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
     let operand = (node.operand != NONE).then_some(node.operand_multiplier);
     match OpCode::from_code(node.op) {
         Some(OpCode::Conv) => {
-            let symmetric = [WeightKind::Canonical, WeightKind::Pairs]
-                .iter()
-                .all(|&kind| !model.weights(node, kind).contains(&i8::MIN));
-            ensure!(symmetric, place, "a weight is -128");
             let shift = requant.first().map(|first| first.s);
             let one_shift = operand.is_none() || requant.iter().all(|requant| Some(requant.s) == shift);
             ensure!(one_shift, place, "shifts differ where a residual is added");
@@ -56,24 +52,22 @@ fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
     Ok(())
 }
 
-/// Sum of the magnitudes of an output channel's weights; of both layouts the larger, where the file holds two.
+/// Sum of the magnitudes of an output channel's weights, which are the same in all layouts that the file holds.
 fn weight_sum(model: &Model<'_>, node: &Node, channel: usize) -> u64 {
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-    let of = |kind| {
-        let weights = model.weights(node, kind);
-        let length = geometry::weights_len(node, &input, &output, kind) / usize::from(output.channels).max(1);
-        let magnitude = |weight: &i8| u64::from(weight.unsigned_abs());
-        let block = |at: usize, length: usize| weights.get(at..).and_then(|rest| rest.get(..length)).unwrap_or(&[]);
-        match kind {
-            WeightKind::Canonical => block(channel * length, length).iter().map(magnitude).sum::<u64>(),
-            // The weights of the two channels of a pair alternate.
-            WeightKind::Pairs => {
-                let pair = block(channel / 2 * 2 * length, 2 * length);
-                pair.iter().skip(channel % 2).step_by(2).map(magnitude).sum()
-            }
+    let kind = WeightKind::from_code(node.weight_kind).unwrap_or(WeightKind::Canonical);
+    let weights = model.weights(node, kind);
+    let length = geometry::weights_len(node, &input, &output, kind) / usize::from(output.channels).max(1);
+    let magnitude = |weight: &i8| u64::from(weight.unsigned_abs());
+    let block = |at: usize, length: usize| weights.get(at..).and_then(|rest| rest.get(..length)).unwrap_or(&[]);
+    match kind {
+        WeightKind::Canonical => block(channel * length, length).iter().map(magnitude).sum(),
+        // The weights of the two channels of a pair alternate.
+        WeightKind::Pairs => {
+            let pair = block(channel / 2 * 2 * length, 2 * length);
+            pair.iter().skip(channel % 2).step_by(2).map(magnitude).sum()
         }
-    };
-    of(WeightKind::Canonical).max(of(WeightKind::Pairs))
+    }
 }
 
 /// Whether `requant` keeps to 64 bits for all accumulators of magnitude `acc` and all operands.

@@ -165,6 +165,32 @@ fn sums_that_can_overflow_are_refused() {
     assert_eq!(change(weights, &[0x81]), None);
 }
 
+#[test]
+fn weights_that_kernels_would_read_differently_are_refused() {
+    for both in [false, true] {
+        let mut network = small_resnet(6, 5, WeightKind::Pairs);
+        network.keep_canonical = both;
+        let file = network.pack();
+        let node = Node::parse(file[header(&file).nodes as usize..].first_chunk().unwrap());
+        let change = |at: u32| {
+            let mut file = file.clone();
+            file[at as usize] = if file[at as usize] == 1 { 2 } else { 1 };
+            file.seal();
+            check(&file).err().map(|error| error.to_string())
+        };
+        assert!(check(&file).is_ok());
+        // A row of the first kernel has 9 weights of two channels and 3 zeros behind them.
+        let padding = "not a valid model: node 0: a weight that only fills up a run is not 0";
+        assert_eq!(change(node.weights + 2 * 9).as_deref(), Some(padding));
+        assert_eq!(change(node.weights + 2 * 12 - 1).as_deref(), Some(padding));
+        let differs = "not a valid model: node 0: its two layouts hold different weights";
+        assert_eq!(change(node.weights + 2 * 9 - 1).as_deref(), both.then_some(differs));
+        if both {
+            assert_eq!(change(node.canonical).as_deref(), Some(differs));
+        }
+    }
+}
+
 /// Runs what passes the check by every backend that reads its weights, the reference among them, which indexes.
 fn check_or_run(file: &Aligned) -> bool {
     let Ok(model) = Model::from_bytes(file) else { return false };
@@ -191,8 +217,10 @@ proptest! {
     fn changed_files_are_refused_or_run(
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0..5usize, any::<u8>()), 1..4),
         anywhere in any::<bool>(),
+        pairs in any::<bool>(),
     ) {
-        let mut file = file();
+        let kind = if pairs { WeightKind::Pairs } else { WeightKind::Canonical };
+        let mut file = small_resnet(6, 5, kind).pack();
         let tail = header(&file).tensors as usize;
         for (index, kind, value) in changes {
             // Records lie at both ends of the file, the weights between them.
