@@ -321,6 +321,21 @@ fn recipes_and_settings_files_are_read_and_overridden() {
     for expected in ["epochs = 1", "batch = 128", "lr = 0.01", "kind = \"adamw\"", "milestones = [0.5, 0.75]"] {
         assert!(config.contains(expected), "{expected}: {config}");
     }
+
+    let other = folder.path().join("other");
+    for (choice, arch, reason) in [("zero_gamma", "plain20", "batch norm"), ("naive_attention", "resnet8", "attention")]
+    {
+        std::fs::write(&file, format!("{choice} = true\n")).unwrap();
+        let train = ["train", "--config", settings, "--data", "digits", "--out", text(&other)];
+        fails(&[&train[..], &["--arch", arch]].concat(), 2, &[arch, reason]);
+        fails(&[&train[..], &["--init", run]].concat(), 2, &[choice, "--init"]);
+    }
+    fails(
+        &["train", "--init", run, "--data", "digits", "--input", "1x9x9", "--out", text(&other)],
+        2,
+        &["1x8x8", "1x9x9"],
+    );
+    assert!(!other.exists());
 }
 
 /// The devices' compilers and emulators are found by the search path; what needs them says so, and the rest works.
@@ -371,6 +386,12 @@ fn a_folder_of_images_is_trained_on_and_classified() {
     let train = ["train", "--arch", "resnet8", "--data", &spec, "--input", "3x16x16", "--epochs", "4", "--batch", "8"];
     let train = [train.as_slice(), &["--out", text(&out)]].concat();
     assert!(json(&train)["accuracy"].as_f64().unwrap() > 0.9);
+
+    // A run that was stopped before its first epoch was over knows its size too.
+    std::fs::remove_file(out.join("model.onnx")).unwrap();
+    std::fs::remove_file(out.join("last.safetensors")).unwrap();
+    json(&["train", "--resume", "--out", text(&out)]);
+    assert_eq!(json(&["inspect", text(&out)])["input"], serde_json::json!([3, 16, 16]));
 
     let damaged = images.join("dark/5.jpg");
     std::fs::write(&damaged, b"no image").unwrap();

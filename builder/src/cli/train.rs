@@ -134,6 +134,9 @@ fn command(config: &Config, arguments: &Arguments) -> String {
         "skipstone train --arch {} --data {} --epochs {} --batch {} --lr {} --seed {}",
         config.arch, config.data, config.epochs, config.batch, config.lr, config.seed
     );
+    if let Some(input) = config.input {
+        text += &format!(" --input {}", zoo::text(input));
+    }
     if let Some(recipe) = arguments.recipe {
         text += &format!(" --recipe {recipe}");
     }
@@ -169,13 +172,18 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
         (None, Some(data)) => Some(data.parse()?),
         (None, None) => None,
     };
+    // What --init names is built already: no recipe chooses how.
+    let arch = match &arguments.init {
+        Some(_) => "",
+        None => arguments.arch.as_deref().or(file.arch()).unwrap_or_default(),
+    };
     let base = match (before, data, recipe) {
         (Some(before), _, None) => before,
         (Some(before), data, Some(recipe)) => {
             let data = data.map_or_else(|| before.data.parse(), Ok)?;
-            recipe.config(&before.arch, &data)
+            Config { input: before.input, ..recipe.config(&before.arch, &data) }
         }
-        (None, Some(data), recipe) => recipe.unwrap_or_default().config("", &data),
+        (None, Some(data), recipe) => recipe.unwrap_or_default().config(arch, &data),
         (None, None, _) if arguments.resume => {
             let out = arguments.out.display();
             return Err(Failure::Work(format!("{out} holds no run to resume: start one with --arch and --data")));
@@ -200,6 +208,7 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     if let Some(epochs) = arguments.epochs {
         config = config.with_epochs(epochs);
     }
+    config.input = arguments.input.or(config.input);
     config.batch = arguments.batch.unwrap_or(config.batch);
     config.lr = arguments.lr.unwrap_or(config.lr);
     config.seed = arguments.seed.unwrap_or(config.seed);
@@ -210,23 +219,39 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
 /// The network to begin with, and the normalization of its input.
 fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph, Normalization), Failure> {
     if let Some(init) = &arguments.init {
-        let (file, mut graph) = model::read_graph(init)?;
-        let normalization = arguments.pixels.complete(&mut graph, &file)?;
-        return Ok((graph, normalization));
+        return start(init, arguments, config);
     }
-    let dims = input_of(arguments)?.unwrap_or(spec.dims());
-    let options = config.options(spec.classes()?, dims);
+    let input = config.input.or(input_of_best(arguments)?).unwrap_or(spec.dims());
+    let options = config.options(spec.classes()?, input);
     let graph = zoo::build(&config.arch, &options).map_err(super::zoo::usage)?;
-    Ok((graph, spec.normalization_for(dims[0])))
+    Ok((graph, spec.normalization_for(input[0])))
 }
 
-/// The size of the image, if the command or the run to continue has one.
-fn input_of(arguments: &Arguments) -> Result<Option<Dims>, Failure> {
+/// The network of --init; settings that would build another one are refused.
+fn start(init: &Path, arguments: &Arguments, config: &Config) -> Result<(Graph, Normalization), Failure> {
+    let (file, mut graph) = model::read_graph(init)?;
+    let dims = model::input_dims(&graph);
+    let chosen = [("zero_gamma", config.zero_gamma), ("naive_attention", config.naive_attention)];
+    if let Some((field, _)) = chosen.into_iter().find(|&(_, chosen)| chosen) {
+        return Err(Failure::Usage(format!(
+            "`{field}` says how a network is built, and --init gives one that is: leave one of them out"
+        )));
+    }
+    if let Some(input) = config.input.filter(|&input| input != dims) {
+        let (file, dims, input) = (file.display(), zoo::text(dims), zoo::text(input));
+        return Err(Failure::Usage(format!("{file} takes images of {dims}: it cannot be trained with {input}")));
+    }
+    let normalization = arguments.pixels.complete(&mut graph, &file)?;
+    Ok((graph, normalization))
+}
+
+/// The size of the image of the network that the run to continue holds, whose settings may not have it.
+fn input_of_best(arguments: &Arguments) -> Result<Option<Dims>, Failure> {
     let best = arguments.out.join(model::RUN_MODEL);
-    if arguments.input.is_none() && arguments.resume && best.exists() {
+    if arguments.resume && best.exists() {
         return Ok(Some(model::input_dims(&model::import(&best)?)));
     }
-    Ok(arguments.input)
+    Ok(None)
 }
 
 fn test_of(spec: &Spec) -> Spec {

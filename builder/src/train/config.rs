@@ -17,6 +17,9 @@ pub struct Config {
     pub arch: String,
     /// Name of the data set, such as `digits`.
     pub data: String,
+    /// Channels, height and width of the image that the network is built for; the data set's if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<[usize; 3]>,
     /// Times that every training image is shown.
     pub epochs: usize,
     /// Images that go through the network together; batch statistics are theirs.
@@ -40,6 +43,12 @@ pub struct Config {
     pub dropout: f64,
     /// Probability that the last block's residual branch is left out for an image; it rises linearly from 0 at the first.
     pub stochastic_depth: f64,
+    /// Whether the last batch norm of each residual branch starts at gamma 0, in architectures whose branches end in one.
+    #[serde(default)]
+    pub zero_gamma: bool,
+    /// Whether attention modules give `mask * trunk`, not `(1 + mask) * trunk`, in architectures that have them.
+    #[serde(default)]
+    pub naive_attention: bool,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -146,15 +155,17 @@ impl Config {
         Ok(self.mixing.check()?)
     }
 
-    /// What the architecture is built with, for a number of classes and images of `[channels, height, width]`.
+    /// What the architecture is built with, for a number of classes and, where [`Config::input`] names no other, images
+    /// of `[channels, height, width]`.
     pub fn options(&self, classes: usize, input: [usize; 3]) -> zoo::Options {
         zoo::Options {
             classes: Some(classes),
-            input: Some(input),
+            input: Some(self.input.unwrap_or(input)),
             seed: self.seed,
             dropout: self.dropout as f32,
             stochastic_depth: self.stochastic_depth as f32,
-            ..zoo::Options::default()
+            zero_gamma: self.zero_gamma,
+            naive_attention: self.naive_attention,
         }
     }
 
@@ -170,10 +181,11 @@ impl Config {
     pub fn check_same(&self, before: &Self) -> Result<(), ConfigError> {
         let fields = |config: &Self| toml::Table::try_from(config).unwrap_or_default();
         let (was, is) = (fields(before), fields(self));
-        for (field, is) in &is {
-            if was.get(field) != Some(is) {
-                let was = was.get(field).map(ToString::to_string).unwrap_or_default();
-                return Err(ConfigError::Changed { field: field.clone(), was, is: is.to_string() });
+        let text = |value: Option<&toml::Value>| value.map_or_else(|| "none".into(), ToString::to_string);
+        for field in is.keys().chain(was.keys()) {
+            let (was, is) = (was.get(field), is.get(field));
+            if was != is {
+                return Err(ConfigError::Changed { field: field.clone(), was: text(was), is: text(is) });
             }
         }
         Ok(())
@@ -201,8 +213,35 @@ mod tests {
         assert!(error.contains("`lr` = 0.05, not 0.2"), "{error}");
         let changed = Config { augmentation: Augmentation::NONE, ..config.clone() };
         assert!(changed.check_same(&read).unwrap_err().to_string().contains("`augmentation`"));
-        let changed = Config { optimizer: Optimizer::ADAM, ..config };
+        let changed = Config { optimizer: Optimizer::ADAM, ..config.clone() };
         assert!(changed.check_same(&read).unwrap_err().to_string().contains("`optimizer`"));
+        let sized = Config { input: Some([3, 64, 64]), ..config };
+        assert_eq!(toml::from_str::<Config>(&toml::to_string(&sized).unwrap()).unwrap(), sized);
+        let error = sized.check_same(&read).unwrap_err().to_string();
+        assert!(error.contains("`input` = none, not [3, 64, 64]"), "{error}");
+        let error = read.check_same(&sized).unwrap_err().to_string();
+        assert!(error.contains("`input` = [3, 64, 64], not none"), "{error}");
+    }
+
+    #[test]
+    fn runs_from_before_a_setting_was_there_go_on_without_it() {
+        let mut table = toml::Table::try_from(config()).unwrap();
+        table.remove("zero_gamma").unwrap();
+        table.remove("naive_attention").unwrap();
+        let read: Config = table.try_into().unwrap();
+        config().check_same(&read).unwrap();
+    }
+
+    #[test]
+    fn the_network_is_built_as_the_settings_say() {
+        assert_eq!(
+            config().options(10, [1, 8, 8]),
+            zoo::Options { classes: Some(10), input: Some([1, 8, 8]), ..zoo::Options::default() }
+        );
+        let config = Config { input: Some([3, 64, 64]), zero_gamma: true, naive_attention: true, ..config() };
+        let options = config.options(2, [3, 224, 224]);
+        assert_eq!(options.input, Some([3, 64, 64]));
+        assert!(options.zero_gamma && options.naive_attention);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::schedule::Schedule;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
 use crate::data::{Augmentation, Source, Spec};
+use crate::zoo::{self, Choice};
 use std::fmt;
 use std::str::FromStr;
 
@@ -30,7 +31,8 @@ impl Recipe {
     pub const NAMES: [&'static str; 5] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3"];
     const ALL: [Self; 5] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3];
 
-    /// The recipe's settings for a network and a data set, with seed 0.
+    /// The recipe's settings for a network and a data set, with seed 0. Choices that the architecture does not leave are
+    /// not made: zero gamma is only where the zoo's architecture `arch` has it.
     pub fn config(self, arch: &str, data: &Spec) -> Config {
         match self {
             Self::Basic => basic(arch, data),
@@ -66,6 +68,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
     Config {
         arch: arch.into(),
         data: data.to_string(),
+        input: None,
         epochs,
         batch,
         accumulate: 1,
@@ -77,6 +80,8 @@ fn basic(arch: &str, data: &Spec) -> Config {
         repeats: 1,
         dropout: 0.0,
         stochastic_depth: 0.0,
+        zero_gamma: false,
+        naive_attention: false,
         average: 0.0,
         seed: 0,
         optimizer: Optimizer::SGD,
@@ -102,6 +107,7 @@ fn rsb(arch: &str, data: &Spec, lr: f64, magnitude: f64) -> Config {
         weight_decay: 0.02,
         repeats: 3,
         stochastic_depth: 0.05,
+        zero_gamma: zoo::leaves(arch, Choice::ZeroGamma),
         optimizer: Optimizer::LAMB,
         schedule: Schedule::TimmCosine { start: 1e-4 * lr, floor: 1e-6 },
         loss: Loss::BinaryCrossEntropy { sum_classes: false, threshold: None },
@@ -242,6 +248,8 @@ mod tests {
         let a3 = ((100, 2048, 8e-3, 0.02, 5.0), (0.0, 0.0, 1, 0.1, 1.0), Some((2, 6.0, 0.5)), true, crop);
         for (recipe, published) in [(Recipe::RsbA1, a1), (Recipe::RsbA2, a2), (Recipe::RsbA3, a3)] {
             assert_eq!(values(recipe, "folder:x"), published, "{recipe}");
+            assert!(recipe.config("resnet50", &spec()).zero_gamma);
+            assert!(!recipe.config("densenet121", &spec()).zero_gamma);
             let small = (published.0, published.1, published.2, true, None);
             assert_eq!(values(recipe, "cifar10:x"), small, "{recipe}");
         }

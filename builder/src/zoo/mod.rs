@@ -87,6 +87,11 @@ pub fn entry(name: &str) -> Result<Entry, ZooError> {
     find(name)?.entry()
 }
 
+/// Whether the architecture `name` leaves a choice; one that does not exist leaves none.
+pub fn leaves(name: &str, choice: Choice) -> bool {
+    find(name).is_ok_and(|architecture| architecture.choices.contains(&choice))
+}
+
 /// All architectures as published. No weights are drawn and one network is held at a time.
 ///
 /// # Errors
