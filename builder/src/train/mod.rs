@@ -17,7 +17,7 @@ mod tests;
 pub use config::{Config, ConfigError};
 pub use evaluate::{Evaluation, evaluate};
 pub use memory::peak_bytes;
-pub use optimizer::Optimizer;
+pub use optimizer::{Optimizer, State as OptimizerState};
 pub use recipe::{Overrides, Recipe};
 pub use schedule::Schedule;
 

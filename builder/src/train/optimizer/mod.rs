@@ -151,7 +151,7 @@ struct Slot {
 }
 
 /// An optimizer at work on one graph.
-pub(super) struct State {
+pub struct State {
     optimizer: Optimizer,
     decay: f64,
     slots: Vec<Slot>,
@@ -160,8 +160,8 @@ pub(super) struct State {
 }
 
 impl State {
-    /// At rest, for the trainable parameters of a graph.
-    pub(super) fn new(graph: &Graph, config: &Config) -> Self {
+    /// At rest, for the trainable parameters of a graph; of the settings it takes the optimizer and the weight decay.
+    pub fn new(graph: &Graph, config: &Config) -> Self {
         let Config { optimizer, weight_decay, decay_vectors, .. } = *config;
         let slots = graph.parameters().filter(|(_, _, parameter)| parameter.trainable);
         let slots = slots.map(|(id, name, parameter)| Slot {
@@ -191,8 +191,9 @@ impl State {
         })
     }
 
-    /// One step along the gradients of the graph's parameters.
-    pub(super) fn step<'t>(&mut self, graph: &mut Graph, gradient: impl Fn(ValueId) -> Option<&'t [f32]>, lr: f64) {
+    /// One step at the learning rate `lr` along the gradients of the parameters of the graph that the state was made for;
+    /// a parameter without a gradient stays as it is.
+    pub fn step<'t>(&mut self, graph: &mut Graph, gradient: impl Fn(ValueId) -> Option<&'t [f32]>, lr: f64) {
         self.steps += 1;
         let (optimizer, steps) = (self.optimizer, self.steps);
         let scale = match optimizer {

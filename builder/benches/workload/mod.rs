@@ -1,0 +1,58 @@
+//! What the bench and the example `training_cost` measure: steps of training on images that are in memory.
+
+use skipstone_builder::autograd::loss::{Loss, targets};
+use skipstone_builder::autograd::{Noise, Tape};
+use skipstone_builder::data::Spec;
+use skipstone_builder::tensor::Tensor;
+use skipstone_builder::train::{Config, OptimizerState};
+use skipstone_builder::zoo;
+use skipstone_onnx::Graph;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+/// A network for 3x32x32 and 10 classes under training: one batch of noise, again and again.
+pub(crate) struct Workload {
+    pub(crate) graph: Graph,
+    pub(crate) tape: Tape,
+    /// Time that the optimizer took so far.
+    pub(crate) optimizing: Duration,
+    optimizer: OptimizerState,
+    images: Tensor,
+    targets: Tensor,
+    step: u64,
+}
+
+impl Workload {
+    /// With two steps done, which take the memory.
+    pub(crate) fn new(arch: &str, batch: usize) -> Result<Self, Box<dyn Error>> {
+        let options = zoo::Options { input: Some([3, 32, 32]), classes: Some(10), seed: 1, ..zoo::Options::default() };
+        let graph = zoo::build(arch, &options)?;
+        let noise = |i: usize| ((i * 7919 + i / 3 * 104_729) % 1000) as f32 / 250.0 - 2.0;
+        let images = Tensor::new([batch, 32, 32, 3], (0..batch * 3072).map(noise).collect());
+        let labels: Vec<u16> = (0..batch).map(|i| (i % 10) as u16).collect();
+        let spec: Spec = "digits".parse()?;
+        let mut workload = Self {
+            tape: Tape::new(),
+            optimizing: Duration::ZERO,
+            optimizer: OptimizerState::new(&graph, &Config::new(arch, &spec)),
+            targets: targets(&labels, 10, 0.0),
+            graph,
+            images,
+            step: 0,
+        };
+        workload.step();
+        workload.step();
+        workload.optimizing = Duration::ZERO;
+        Ok(workload)
+    }
+
+    /// One step of SGD with Nesterov momentum.
+    pub(crate) fn step(&mut self) {
+        let noise = Noise { seed: 0, step: self.step };
+        self.step += 1;
+        self.tape.step(&mut self.graph, self.images.clone(), &self.targets, Loss::CrossEntropy, noise);
+        let start = Instant::now();
+        self.optimizer.step(&mut self.graph, |id| self.tape.gradient(id), 1e-3);
+        self.optimizing += start.elapsed();
+    }
+}
