@@ -75,6 +75,9 @@ fn wrong_usage_is_exit_code_2() {
     fails(&["export", "--arch", "resnet8", "--input", "3x32", "-o", onnx], 2, &["3x32x32"]);
     fails(&["export", "--arch", "resnet8", "--input", "3x2x2", "-o", onnx], 2, &["at least 3"]);
     fails(&["export", "--arch", "resnet8", "--classes", "1", "-o", onnx], 2, &["classes"]);
+    fails(&["export", "--arch", "resnet8", "--opset", "12", "-o", onnx], 2, &["`12`", "from 13 to 21"]);
+    fails(&["export", "--arch", "resnet8", "--opset", "x", "-o", onnx], 2, &["`x`", "from 13 to 21"]);
+    fails(&["export", "--arch", "resnet8", "--batch", "4", "-o", onnx], 2, &["`4`", "`any`"]);
     fails(&["train", "--arch", "resnet9", "--data", "digits", "--out", onnx], 2, &["resnet9", "resnet8"]);
     fails(&["train", "--arch", "resnet8", "--data", "digitz", "--out", onnx], 2, &["digitz", "cifar10:DIR"]);
     fails(&["eval", onnx, "--data", "digits@dev"], 2, &["@test"]);

@@ -1,6 +1,7 @@
 //! Writes a [`Graph`] as an ONNX file of standard operators.
 //!
 //! Initializers and node results keep their names; batch normalization stays. The same graph gives the same bytes.
+//! Every operator is written in a form that all of [`OPSETS`] share, so that versions differ in their number alone.
 //!
 //! Stochastic depth has no operator in ONNX. It is written as `Dropout`, which is what it is in evaluation: the
 //! identity. The node's `doc_string` is [`STOCHASTIC_DEPTH`], by which [`import`](crate::import()) tells it from dropout.
@@ -9,9 +10,14 @@ use crate::graph::{Graph, Node, Value};
 use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::{Coordinates, Op, Pad, Resize, Slice, Window};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
-/// Version of the standard operator set that exported files use.
+/// Version of the standard operator set that files use unless another is asked for.
 pub const OPSET: i64 = 17;
+
+/// Versions of the standard operator set that can be written.
+pub const OPSETS: RangeInclusive<i64> = 13..=21;
 
 /// The `doc_string` of a `Dropout` that zeroes whole images instead of elements.
 pub const STOCHASTIC_DEPTH: &str = "skipstone: stochastic depth";
@@ -36,13 +42,60 @@ impl Batch {
     }
 }
 
+/// A version of the standard operator set that can be written: one of [`OPSETS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opset(i64);
+
+impl Default for Opset {
+    fn default() -> Self {
+        Self(OPSET)
+    }
+}
+
+impl Opset {
+    /// The version's number.
+    pub fn version(self) -> i64 {
+        self.0
+    }
+}
+
+/// A text that names no version of [`OPSETS`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("operator set `{0}` cannot be written: give a version from {first} to {last}", first = OPSETS.start(), last = OPSETS.end())]
+pub struct OpsetError(String);
+
+impl FromStr for Opset {
+    type Err = OpsetError;
+
+    fn from_str(text: &str) -> Result<Self, OpsetError> {
+        let version = text.parse().ok().filter(|version| OPSETS.contains(version));
+        version.map(Self).ok_or_else(|| OpsetError(text.into()))
+    }
+}
+
+/// How a file is written; a [`Batch`] stands for the options that have it and are otherwise the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The operator set.
+    pub opset: Opset,
+    /// The batch dimension.
+    pub batch: Batch,
+}
+
+impl From<Batch> for Options {
+    fn from(batch: Batch) -> Self {
+        Self { batch, ..Self::default() }
+    }
+}
+
 /// The bytes of an ONNX file.
-pub fn export(graph: &Graph, batch: Batch) -> Vec<u8> {
-    to_model(graph, batch).to_bytes()
+pub fn export(graph: &Graph, options: impl Into<Options>) -> Vec<u8> {
+    to_model(graph, options).to_bytes()
 }
 
 /// The message that [`export`] writes.
-pub fn to_model(graph: &Graph, batch: Batch) -> ModelProto {
+pub fn to_model(graph: &Graph, options: impl Into<Options>) -> ModelProto {
+    let Options { opset, batch } = options.into();
     let mut writer =
         Writer { graph, names: graph.values().iter().map(|value| value.name.clone()).collect(), constants: Vec::new() };
     let node = graph.nodes().iter().map(|node| writer.node(node)).collect();
@@ -60,7 +113,7 @@ pub fn to_model(graph: &Graph, batch: Batch) -> ModelProto {
             output: vec![value_info(graph.value(graph.output()), batch)],
             ..GraphProto::default()
         },
-        OPSET,
+        opset.version(),
     );
     model.metadata_props = graph.metadata.to_props();
     model
@@ -221,6 +274,24 @@ mod tests {
             &[Dim::Symbol("N"), Dim::Fixed(4), Dim::Fixed(9), Dim::Fixed(8)],
         );
         assert_eq!(graph.input, [input]);
+    }
+
+    #[test]
+    fn versions_of_the_operator_set_differ_in_their_number_alone() {
+        let graph = fixtures::branches();
+        let write = |opset: &str| to_model(&graph, Options { opset: opset.parse().unwrap(), batch: Batch::Any });
+        let default = to_model(&graph, Batch::Any);
+        assert_eq!(write("17"), default);
+        for (opset, ir_version) in [("13", 7), ("14", 7), ("15", 8), ("18", 8), ("19", 9), ("20", 9), ("21", 10)] {
+            let model = write(opset);
+            assert_eq!((model.ir_version, &model.opset_import[0].version.to_string()[..]), (ir_version, opset));
+            assert_eq!(model.graph, default.graph);
+            assert_eq!(crate::import::from_model(&model).unwrap(), graph);
+        }
+        for text in ["12", "22", "-17", "", "17.0", "latest"] {
+            let error = text.parse::<Opset>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{text}`")) && error.contains("from 13 to 21"), "{error}");
+        }
     }
 
     #[test]

@@ -4,8 +4,9 @@ use super::console::Console;
 use super::failure::Failure;
 use super::table::grouped;
 use super::{model, outputs};
-use crate::{files, zoo};
-use skipstone_onnx::{Batch, Graph, Normalization};
+use crate::{files, passes, zoo};
+use skipstone_onnx::export::{Batch, Opset, Options};
+use skipstone_onnx::{Graph, Normalization};
 use std::path::PathBuf;
 
 /// Write a network as an ONNX file that any engine reads: a run's best weights, or an untrained architecture.
@@ -26,6 +27,16 @@ pub(super) struct Arguments {
     /// Seed of the weights and statistics.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "arch")]
     seed: u64,
+    /// Version of the standard operator set, 13 to 21.
+    #[arg(long, value_name = "N", default_value = "17")]
+    opset: Opset,
+    /// Images that the file takes at a time: `any` writes the dimension as a symbol, `1` for engines that want it fixed.
+    #[arg(long, value_name = "any|1", default_value = "any", value_parser = batch)]
+    batch: Batch,
+    /// Fold batch normalizations into the convolutions before them, where there is one. Without this they stay, so
+    /// that the file can be trained further.
+    #[arg(long)]
+    fold_batch_norm: bool,
     /// The file to write.
     #[arg(short, long, value_name = "FILE.onnx")]
     output: PathBuf,
@@ -41,17 +52,21 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         (None, Some(run)) => model::read_graph(run)?.1,
         (None, None) => return Err(Failure::Usage("give a run or --arch".into())),
     };
-    let bytes = skipstone_onnx::export(&graph, Batch::Any);
+    let graph = if arguments.fold_batch_norm { passes::fold_batch_norm_where_possible(&graph)? } else { graph };
+    let options = Options { opset: arguments.opset, batch: arguments.batch };
+    let bytes = skipstone_onnx::export(&graph, options);
     files::write(&arguments.output, &bytes)?;
     let (params, macs) = (grouped(graph.parameter_count() as u64), grouped(graph.macs()));
     console.say(format!(
-        "{}: {}, {params} parameters, {macs} multiply-accumulates, {} bytes",
+        "{}: {}, opset {}, {params} parameters, {macs} multiply-accumulates, {} bytes",
         arguments.output.display(),
         graph.name,
+        options.opset.version(),
         grouped(bytes.len() as u64)
     ));
     console.result(&serde_json::json!({
         "file": arguments.output,
+        "opset": options.opset.version(),
         "params": graph.parameter_count(),
         "macs": graph.macs(),
     }))
@@ -67,6 +82,15 @@ fn untrained(name: &str, arguments: &Arguments) -> Result<Graph, Failure> {
     graph.metadata.normalization = Some(Normalization { mean: vec![0.5; channels], std: vec![0.5; channels] });
     graph.metadata.command = Some(format!("skipstone export --arch {name} --seed {}", arguments.seed));
     Ok(graph)
+}
+
+/// Reads `any` or `1`.
+fn batch(text: &str) -> Result<Batch, String> {
+    match text {
+        "any" => Ok(Batch::Any),
+        "1" => Ok(Batch::One),
+        _ => Err(format!("`{text}` must be `any` or `1`")),
+    }
 }
 
 /// Reads `3x32x32`.

@@ -21,19 +21,33 @@ pub enum PassError {
 
 /// The same network with every batch normalization folded into the weights and the bias of the convolution before it.
 ///
-/// Nodes and values keep their names. A folded convolution's result has the name of the batch normalization's result,
-/// whose contents it has; a bias that did not exist is named `<convolution>.bias`. Metadata stays.
-///
 /// # Errors
 /// [`PassError::BatchNorm`] where the operand of a batch normalization is not the result of a convolution, or is read
 /// by other nodes too; [`PassError::Graph`] where names clash.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, PassError> {
+    let (folds, mut stays) = folds(graph);
+    if stays.is_empty() { rewrite(graph, &folds) } else { Err(stays.swap_remove(0)) }
+}
+
+/// As [`fold_batch_norm`], but a batch normalization that no convolution can absorb stays: one behind a sum or a
+/// concatenation, as pre-activation and dense networks have them.
+///
+/// # Errors
+/// [`PassError::Graph`] where names clash.
+pub fn fold_batch_norm_where_possible(graph: &Graph) -> Result<Graph, PassError> {
+    rewrite(graph, &folds(graph).0)
+}
+
+/// The network with the batch normalizations of `folds` in the convolutions that absorb them.
+///
+/// Nodes and values keep their names. A folded convolution's result has the name of the batch normalization's result,
+/// whose contents it has; a bias that did not exist is named `<convolution>.bias`. Metadata stays.
+fn rewrite(graph: &Graph, folds: &HashMap<NodeId, NodeId>) -> Result<Graph, PassError> {
     let input = graph.value(graph.input());
     let dims = [input.dims[0], input.dims[1], input.dims[2]];
     let mut builder = GraphBuilder::new(&graph.name, &input.name, dims)?;
     *builder.metadata_mut() = graph.metadata.clone();
     let producers = graph.producers();
-    let folds = folds(graph)?;
     let absorbed: HashMap<NodeId, NodeId> = folds.iter().map(|(&conv, &norm)| (norm, conv)).collect();
     let mut ids = HashMap::from([(graph.input(), builder.input())]);
 
@@ -83,29 +97,34 @@ fn copy_parameter(
     Ok(copy)
 }
 
-/// The batch normalization that each folded convolution absorbs.
-fn folds(graph: &Graph) -> Result<HashMap<NodeId, NodeId>, PassError> {
+/// The batch normalization that each folded convolution absorbs, and why others stay.
+fn folds(graph: &Graph) -> (HashMap<NodeId, NodeId>, Vec<PassError>) {
     let (producers, consumers) = (graph.producers(), graph.consumers());
-    let mut folds = HashMap::new();
+    let (mut folds, mut stays) = (HashMap::new(), Vec::new());
     for node in graph.nodes() {
         if !matches!(node.op, Op::BatchNorm { .. }) {
             continue;
         }
-        let fail = |reason: String| PassError::BatchNorm { node: node.name.clone(), reason };
         let operand = graph.value(node.inputs[0]);
-        let Some(producer) = producers[node.inputs[0].index()] else {
-            return Err(fail("its operand is the network's input".into()));
+        let absorber = match producers[node.inputs[0].index()] {
+            None => Err("its operand is the network's input".into()),
+            Some(id) if !matches!(graph.node(id).op, Op::Conv(_)) => {
+                let before = graph.node(id);
+                Err(format!("its operand is the result of `{}` ({})", before.name, before.op.name()))
+            }
+            Some(_) if consumers[node.inputs[0].index()].len() != 1 || node.inputs[0] == graph.output() => {
+                Err(format!("`{}` is read by other nodes too", operand.name))
+            }
+            Some(id) => Ok(id),
         };
-        let before = graph.node(producer);
-        if !matches!(before.op, Op::Conv(_)) {
-            return Err(fail(format!("its operand is the result of `{}` ({})", before.name, before.op.name())));
+        match absorber {
+            Ok(conv) => {
+                folds.insert(conv, producers[node.output.index()].expect("a node makes its output"));
+            }
+            Err(reason) => stays.push(PassError::BatchNorm { node: node.name.clone(), reason }),
         }
-        if consumers[node.inputs[0].index()].len() != 1 || node.inputs[0] == graph.output() {
-            return Err(fail(format!("`{}` is read by other nodes too", operand.name)));
-        }
-        folds.insert(producer, producers[node.output.index()].expect("a node makes its output"));
     }
-    Ok(folds)
+    (folds, stays)
 }
 
 /// Weights and bias of `conv` with `norm` applied to its result: `w * g / sqrt(v + e)`,
@@ -199,6 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_folded_may_stay() {
+        let mut net = Net::new(1, [3, 5, 4]);
+        let conv = net.conv(net.input(), 3, Conv::square(3, 1, 1), false);
+        let folded = net.norm(conv);
+        let sum = net.push(Op::Add, &[folded, net.input()]);
+        let kept = net.norm(sum);
+        let graph = net.head(kept, 2);
+        let after = fold_batch_norm_where_possible(&graph).unwrap();
+        let norms = after.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
+        assert_eq!((after.nodes().len() + 1, norms), (graph.nodes().len(), 1));
+        let images = crate::tensor::Tensor::new([1, 5, 4, 3], (0..60).map(|i| (i % 7) as f32 - 3.0).collect());
+        let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&after, &images));
+        for (before, after) in before.data().iter().zip(after.data()) {
+            assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_folded_is_named() {
         let mut net = Net::new(1, [3, 4, 4]);
         let norm = net.norm(net.input());
@@ -214,7 +251,9 @@ mod tests {
         let conv = net.conv(net.input(), 3, Conv::square(1, 1, 0), false);
         let norm = net.norm(conv);
         let sum = net.push(Op::Add, &[conv, norm]);
-        let error = fold_batch_norm(&net.head(sum, 2)).unwrap_err().to_string();
+        let graph = net.head(sum, 2);
+        let error = fold_batch_norm(&graph).unwrap_err().to_string();
         assert!(error.contains("is read by other nodes too"), "{error}");
+        assert_eq!(fold_batch_norm_where_possible(&graph).unwrap(), graph);
     }
 }

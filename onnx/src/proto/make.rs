@@ -16,10 +16,16 @@ pub enum Dim<'a> {
 }
 
 impl ModelProto {
-    /// A model of standard operators of version `opset`, with the newest file format version that goes with opset 17.
+    /// A model of standard operators of version `opset`, with the version of the file format that ONNX released with it
+    /// (its `docs/Versioning.md`), so that readers of that age take the file.
     pub fn new(graph: GraphProto, opset: i64) -> Self {
         Self {
-            ir_version: 8,
+            ir_version: match opset {
+                ..15 => 7,
+                15..19 => 8,
+                19..21 => 9,
+                _ => 10,
+            },
             producer_name: PRODUCER.into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
             graph: Some(graph),
