@@ -21,10 +21,11 @@ fn training(criterion: &mut Criterion) {
         .sample_size(10)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(5));
+    let threads = rayon::ThreadPoolBuilder::new().build().expect("threads can be started");
     for arch in NETWORKS {
         group.bench_function(BenchmarkId::from_parameter(arch), |bencher| {
             let mut workload = Workload::new(arch, BATCH).expect("the zoo has the network");
-            bencher.iter(|| workload.step());
+            bencher.iter(|| threads.install(|| workload.step()));
         });
     }
     group.finish();

@@ -14,17 +14,20 @@ use std::time::{Duration, Instant};
 pub(crate) struct Workload {
     pub(crate) graph: Graph,
     pub(crate) tape: Tape,
-    /// Time that the optimizer took so far.
+    /// Steps that count.
+    pub(crate) steps: u32,
+    /// Time of each node in these steps, forward and backward.
+    pub(crate) nodes: Vec<[Duration; 2]>,
+    /// Time of the optimizer in these steps.
     pub(crate) optimizing: Duration,
     optimizer: OptimizerState,
     images: Tensor,
     targets: Tensor,
-    step: u64,
 }
 
 impl Workload {
-    /// With two steps done, which take the memory.
-    pub(crate) fn new(arch: &str, batch: usize) -> Result<Self, Box<dyn Error>> {
+    /// With two steps done, which take the memory and do not count.
+    pub(crate) fn new(arch: &str, batch: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let options = zoo::Options { input: Some([3, 32, 32]), classes: Some(10), seed: 1, ..zoo::Options::default() };
         let graph = zoo::build(arch, &options)?;
         let noise = |i: usize| ((i * 7919 + i / 3 * 104_729) % 1000) as f32 / 250.0 - 2.0;
@@ -33,26 +36,33 @@ impl Workload {
         let spec: Spec = "digits".parse()?;
         let mut workload = Self {
             tape: Tape::new(),
+            steps: 0,
+            nodes: vec![[Duration::ZERO; 2]; graph.nodes().len()],
             optimizing: Duration::ZERO,
             optimizer: OptimizerState::new(&graph, &Config::new(arch, &spec)),
             targets: targets(&labels, 10, 0.0),
             graph,
             images,
-            step: 0,
         };
         workload.step();
         workload.step();
+        workload.steps = 0;
+        workload.nodes.fill([Duration::ZERO; 2]);
         workload.optimizing = Duration::ZERO;
         Ok(workload)
     }
 
     /// One step of SGD with Nesterov momentum.
     pub(crate) fn step(&mut self) {
-        let noise = Noise { seed: 0, step: self.step };
-        self.step += 1;
+        let noise = Noise { seed: 0, step: self.steps.into() };
         self.tape.step(&mut self.graph, self.images.clone(), &self.targets, Loss::CrossEntropy, noise);
+        for (total, times) in self.nodes.iter_mut().zip(self.tape.times()) {
+            total[0] += times[0];
+            total[1] += times[1];
+        }
         let start = Instant::now();
         self.optimizer.step(&mut self.graph, |id| self.tape.gradient(id), 1e-3);
         self.optimizing += start.elapsed();
+        self.steps += 1;
     }
 }

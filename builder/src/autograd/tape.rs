@@ -11,6 +11,7 @@ use skipstone_onnx::{Graph, Node, ValueId};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What an operator leaves for the way back: takes the gradient of its result and adds those of its operands.
 pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
@@ -59,6 +60,8 @@ pub(crate) struct Forward<'g, 'a> {
     noise: Noise,
     /// Position of the node that is being computed.
     node: usize,
+    /// Time that the nodes took, in order.
+    times: Vec<Duration>,
 }
 
 impl<'g, 'a> Forward<'g, 'a> {
@@ -75,6 +78,7 @@ impl<'g, 'a> Forward<'g, 'a> {
             keep: false,
             noise,
             node: 0,
+            times: Vec::with_capacity(graph.nodes().len()),
         }
     }
 
@@ -139,6 +143,8 @@ pub(crate) struct Gradients<'a> {
     activations: Vec<Option<Shared>>,
     parameters: Vec<Option<Vec<f32>>>,
     wanted: Vec<bool>,
+    /// Time that the nodes took, the last one first.
+    times: Vec<Duration>,
 }
 
 impl Gradients<'_> {
@@ -202,6 +208,7 @@ pub(crate) fn forward<'g>(
     values[graph.input().index()] = Some(Arc::new(images));
     let mut backward = Vec::with_capacity(graph.nodes().len());
     for (index, node) in graph.nodes().iter().enumerate() {
+        let start = Instant::now();
         forward.node = index;
         let mut operands = Vec::with_capacity(2);
         for input in &node.inputs {
@@ -213,6 +220,7 @@ pub(crate) fn forward<'g>(
         visit(node.output, &output);
         values[node.output.index()] = Some(output);
         backward.push(closure);
+        forward.times.push(start.elapsed());
     }
     let output = values[graph.output().index()].take();
     (output.unwrap_or_else(|| unreachable!("the output is a node's result")), backward)
@@ -234,12 +242,16 @@ pub(crate) fn backward<'a>(
     pool: &'a Pool,
 ) -> Gradients<'a> {
     let count = graph.values().len();
-    let mut gradients = Gradients { pool, activations: vec![None; count], parameters: vec![None; count], wanted };
+    let times = Vec::with_capacity(graph.nodes().len());
+    let mut gradients =
+        Gradients { pool, activations: vec![None; count], parameters: vec![None; count], wanted, times };
     gradients.activations[graph.output().index()] = Some(Arc::new(output));
     for (node, closure) in graph.nodes().iter().zip(closures).rev() {
+        let start = Instant::now();
         if let (Some(grad), Some(closure)) = (gradients.activations[node.output.index()].take(), closure) {
             closure(&mut gradients, grad);
         }
+        gradients.times.push(start.elapsed());
     }
     gradients
 }
@@ -258,6 +270,7 @@ pub struct Step {
 pub struct Tape {
     pool: Pool,
     gradients: Vec<Option<Vec<f32>>>,
+    times: Vec<[Duration; 2]>,
 }
 
 impl Tape {
@@ -279,11 +292,12 @@ impl Tape {
         self.pool.begin();
         let mut context = Forward::new(graph, &self.pool, Some(noise));
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
-        let Forward { statistics, .. } = context;
+        let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);
         let producers = graph.producers();
         let wanted = producers.iter().map(Option::is_some).collect();
         let gradients = backward(graph, closures, grad, wanted, &self.pool);
+        self.times = times.into_iter().zip(gradients.times.into_iter().rev()).map(|(f, b)| [f, b]).collect();
         self.gradients = gradients.parameters;
         for (id, values) in statistics {
             if let Some(tensor) = graph.parameter_mut(id) {
@@ -296,6 +310,12 @@ impl Tape {
     /// Most bytes that activations and their gradients took at one time in a step so far.
     pub fn peak_bytes(&self) -> usize {
         self.pool.peak_bytes()
+    }
+
+    /// Time that each node of the graph took in the last step, forward and backward. What the way back makes again counts
+    /// for the node that needs it first.
+    pub fn times(&self) -> &[[Duration; 2]] {
+        &self.times
     }
 
     /// The last step's gradient of a parameter; `None` for parameters without one, such as running statistics.

@@ -1,0 +1,166 @@
+//! What training steps of networks cost, operator by operator, and the same in PyTorch beside it.
+//!
+//! ```text
+//! cargo run --release -p skipstone-builder --example training_cost -- resnet8 resnet20 --pytorch VENV/bin/python
+//! ```
+//! The images are noise of 3x32x32, the optimizer is SGD with Nesterov momentum. Slices of a few steps of each side
+//! alternate; a ratio is the median of those of neighbouring slices, so that what else the machine does meets both.
+
+mod pytorch;
+#[path = "../../benches/workload/mod.rs"]
+mod workload;
+
+use clap::Parser;
+use pytorch::PyTorch;
+use skipstone_builder::train;
+use skipstone_onnx::{Conv, Op};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use workload::Workload;
+
+#[derive(Parser)]
+#[command(about = "What training steps of networks cost, and the same in PyTorch")]
+struct Cli {
+    /// Architectures, as `skipstone zoo` names them
+    #[arg(required = true, value_name = "NETWORK")]
+    networks: Vec<String>,
+    /// Images per step
+    #[arg(long, default_value_t = 128, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// Slices of steps
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Steps of a slice
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    steps: u16,
+    /// Threads of each side
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// A Python with torch to compare with: `python3 -m venv V && V/bin/pip install torch`, then V/bin/python
+    #[arg(long, value_name = "PYTHON")]
+    pytorch: Option<PathBuf>,
+}
+
+/// Time of one slice.
+#[derive(Clone, Copy)]
+struct Slice {
+    seconds: f64,
+    /// Of all threads; `None` where the system has no account of it.
+    cpu_seconds: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(cli.threads.into()).build()?;
+    for arch in &cli.networks {
+        threads.install(|| measure(cli, arch))?;
+    }
+    Ok(())
+}
+
+fn measure(cli: &Cli, arch: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut workload = Workload::new(arch, cli.batch.into())?;
+    let mut peer = cli.pytorch.as_deref().map(|python| PyTorch::start(python, cli, &workload.graph)).transpose()?;
+    let modes = peer.as_ref().map_or_else(Vec::new, |peer| peer.modes.clone());
+    let mut ours = Vec::new();
+    let mut theirs = vec![Vec::new(); modes.len()];
+    for _ in 0..cli.rounds {
+        ours.push(slice(&mut workload, cli.steps));
+        if let Some(peer) = &mut peer {
+            for (mode, slices) in modes.iter().zip(&mut theirs) {
+                slices.push(peer.slice(mode, cli.steps)?);
+            }
+        }
+    }
+    let images = f64::from(cli.batch) * f64::from(cli.steps);
+    let rate = |slices: &[Slice]| median(slices.iter().map(|slice| images / slice.seconds));
+    let cpu = |slices: &[Slice]| match slices.iter().map(|slice| slice.cpu_seconds).collect::<Option<Vec<f64>>>() {
+        Some(seconds) => format!("{:.3} ms", 1e3 * median(seconds.into_iter()) / images),
+        None => "no account".into(),
+    };
+    println!("{arch}, batch {}, {} threads", cli.batch, cli.threads);
+    println!("  {:<18} {:>8} {:>10} {:>14}", "", "images/s", "ratio", "CPU per image");
+    println!("  {:<18} {:>8.0} {:>10} {:>14}", "Skipstone", rate(&ours), "", cpu(&ours));
+    for (mode, slices) in modes.iter().zip(&theirs) {
+        let ratio = median(ours.iter().zip(slices).map(|(ours, theirs)| theirs.seconds / ours.seconds));
+        println!("  {:<18} {:>8.0} {ratio:>9.2}x {:>14}", format!("PyTorch, {mode}"), rate(slices), cpu(slices));
+    }
+    println!(
+        "  {:.1} GMAC/s, {} MiB of activations and gradients, {} resident",
+        3.0 * workload.graph.macs() as f64 * rate(&ours) / 1e9,
+        workload.tape.peak_bytes() >> 20,
+        train::peak_bytes().map_or_else(|| "unknown".into(), |bytes| format!("{} MiB", bytes >> 20))
+    );
+    print_operators(&workload);
+    Ok(())
+}
+
+fn slice(workload: &mut Workload, steps: u16) -> Slice {
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    (0..steps).for_each(|_| workload.step());
+    let cpu_seconds = cpu.zip(cpu_seconds()).map(|(before, after)| after - before);
+    Slice { seconds: start.elapsed().as_secs_f64(), cpu_seconds }
+}
+
+/// CPU time of this process's threads, by Linux's account.
+fn cpu_seconds() -> Option<f64> {
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let account = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += account.split_whitespace().next()?.parse::<u64>().ok()?;
+    }
+    Some(nanoseconds as f64 / 1e9)
+}
+
+/// Milliseconds of a step by kind of operator, the most expensive one first.
+fn print_operators(workload: &Workload) {
+    let mut kinds: BTreeMap<String, [Duration; 2]> = BTreeMap::new();
+    for (node, times) in workload.graph.nodes().iter().zip(&workload.nodes) {
+        let total = kinds.entry(kind(&node.op)).or_default();
+        total[0] += times[0];
+        total[1] += times[1];
+    }
+    kinds.insert("optimizer".into(), [workload.optimizing, Duration::ZERO]);
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, [forward, backward])| std::cmp::Reverse(*forward + *backward));
+    let all: Duration = kinds.iter().flat_map(|(_, times)| times).sum();
+    println!("  {:<24} {:>10} {:>12} {:>6}", "ms per step", "forward", "backward", "share");
+    for (kind, [forward, backward]) in kinds {
+        let milliseconds = |time: Duration| 1e3 * time.as_secs_f64() / f64::from(workload.steps);
+        println!(
+            "  {kind:<24} {:>10.2} {:>12.2} {:>5.1}%",
+            milliseconds(forward),
+            milliseconds(backward),
+            100.0 * (forward + backward).as_secs_f64() / all.as_secs_f64()
+        );
+    }
+    println!();
+}
+
+fn kind(op: &Op) -> String {
+    match op {
+        Op::Conv(Conv { kernel: [height, width], groups: 1, .. }) => format!("Conv {height}x{width}"),
+        Op::Conv(Conv { kernel: [height, width], groups, .. }) => format!("Conv {height}x{width}, {groups} groups"),
+        op => op.name().into(),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
+}
