@@ -10,6 +10,7 @@
 //! To add an operator: its variant in [`skipstone_onnx::Op`], a file under `ops/` with `forward`, which records the
 //! backward closure, and a finite-difference check, and its line in `ops::forward`.
 
+mod channels;
 mod kernels;
 pub mod loss;
 mod ops;

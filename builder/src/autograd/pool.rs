@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Buffers by size. Buffers in use and free ones together never take more memory than the ones in use took at their
-/// peak.
+/// Buffers by size. Buffers in use and free ones together take at most a quarter more memory than the ones in use took at
+/// their peak: without this room, buffers of one size would be given up for those of another again and again.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,
@@ -36,9 +36,14 @@ impl State {
         Some(buffer)
     }
 
-    /// Gives up free buffers, the largest first, until all buffers fit into the peak.
+    /// Elements of buffers in use and of free ones that are allowed.
+    fn limit(&self) -> usize {
+        self.peak + self.peak / 4
+    }
+
+    /// Gives up free buffers, the largest first, until all buffers fit into the limit.
     fn shrink(&mut self) {
-        while self.live + self.spare > self.peak {
+        while self.live + self.spare > self.limit() {
             let Some(mut entry) = self.free.last_entry() else { return };
             self.spare -= entry.get_mut().pop().map_or(0, |buffer| buffer.capacity());
             if entry.get().is_empty() {
@@ -82,7 +87,7 @@ impl Pool {
         let mut state = self.lock();
         state.live = state.live.saturating_sub(capacity);
         // Buffers of other sizes were not made here.
-        if fits && state.live + state.spare + capacity <= state.peak {
+        if fits && state.live + state.spare + capacity <= state.limit() {
             state.spare += capacity;
             state.free.entry(capacity).or_default().push(data);
         }
@@ -157,7 +162,7 @@ mod tests {
             pool.give(Tensor::zeros([12_345]));
         }
         let state = pool.lock();
-        assert!(state.spare <= state.peak && state.peak <= 49_000 * 9 / 8, "{} {}", state.spare, state.peak);
+        assert!(state.spare <= state.limit() && state.peak <= 49_000 * 9 / 8, "{} {}", state.spare, state.peak);
         assert_eq!(state.live, 0);
     }
 

@@ -5,7 +5,8 @@
 //! features once.
 
 use super::Shared;
-use super::ops::{batch_norm, concat, relu};
+use super::ops::batch_norm::Affine;
+use super::ops::{concat, relu};
 use super::pool::Pool;
 use crate::tensor::Tensor;
 use std::cell::RefCell;
@@ -24,8 +25,8 @@ pub(crate) enum Saved {
 pub(crate) enum Recipe {
     /// Activations side by side along the channels.
     Concat { parts: Vec<Saved>, dims: Vec<usize> },
-    /// `x * scale + shift`, channel by channel.
-    Affine { x: Saved, scale: Vec<f32>, shift: Vec<f32> },
+    /// Batch normalization with known statistics, and perhaps a ReLU.
+    Affine { x: Saved, affine: Arc<Affine> },
     /// `max(x, 0)`.
     Relu(Saved),
 }
@@ -100,10 +101,10 @@ impl Recipe {
                 }
                 y
             }
-            Recipe::Affine { x, scale, shift } => {
+            Recipe::Affine { x, affine } => {
                 let x = x.get(pool);
                 let mut y = pool.tensor(x.dims());
-                batch_norm::transform(&mut y, &x, &scale, &shift);
+                affine.apply(&mut y, &x);
                 pool.release(x);
                 y
             }

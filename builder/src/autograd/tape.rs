@@ -7,8 +7,8 @@ use super::{Shared, activation_dims, check_dims, ops};
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use skipstone_onnx::{Graph, Node, ValueId};
-use std::collections::HashMap;
+use skipstone_onnx::{Graph, Node, Op, ValueId};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +54,8 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
     /// Activations that the way back makes again instead of keeping them.
     recipes: HashMap<ValueId, Rc<Remade>>,
+    /// Results of batch norms that include the ReLU behind them.
+    rectified: HashSet<ValueId>,
     /// Whether the way back shall find everything in memory, to compare with.
     #[cfg(test)]
     pub(crate) keep: bool,
@@ -74,6 +76,7 @@ impl<'g, 'a> Forward<'g, 'a> {
             training: training.is_some(),
             statistics: Vec::new(),
             recipes: HashMap::new(),
+            rectified: HashSet::new(),
             #[cfg(test)]
             keep: false,
             noise,
@@ -106,6 +109,29 @@ impl<'g, 'a> Forward<'g, 'a> {
     /// Claims to the parts of an activation that is a concatenation and will be made again.
     pub(crate) fn parts(&self, id: ValueId) -> Option<Vec<Saved>> {
         self.recipes.get(&id)?.parts()
+    }
+
+    /// Whether the current node's result goes into a ReLU and nowhere else; then the node must do the ReLU's work.
+    pub(crate) fn relu_follows(&mut self) -> bool {
+        let [node, rest @ ..] = &self.graph.nodes()[self.node..] else { return false };
+        let mut readers = rest.iter().filter(|other| other.inputs.contains(&node.output));
+        let follows = matches!((readers.next(), readers.next()), (Some(Node { op: Op::Relu, .. }), None));
+        if follows {
+            self.rectified.insert(node.output);
+        }
+        follows
+    }
+
+    /// Whether the node that gave this result did the work of the ReLU behind it.
+    pub(crate) fn is_rectified(&self, id: ValueId) -> bool {
+        self.rectified.contains(&id)
+    }
+
+    /// Says that the result of `node` is its first operand, so that the way back makes it again in the same way.
+    pub(crate) fn alias(&mut self, node: &Node) {
+        if let Some(remade) = self.recipes.get(&node.inputs[0]) {
+            self.recipes.insert(node.output, Rc::clone(remade));
+        }
     }
 
     /// Says how to make the result of `node` again, so that the way back need not keep it.

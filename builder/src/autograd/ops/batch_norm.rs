@@ -1,7 +1,8 @@
-//! Batch normalization over channels.
+//! Batch normalization over channels, and the ReLU behind it.
 
-use super::{chunk_images, kernels_dispatch, shared, zip_images};
+use super::{chunk_images, each_image, shared, zip_images};
 use crate::autograd::Shared;
+use crate::autograd::channels::{self, repeat};
 use crate::autograd::saved::Recipe;
 use crate::autograd::tape::{Backward, Forward};
 use crate::tensor::Tensor;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 
 /// Weight of a batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
-/// Pixels that are summed in single precision before they enter double precision.
-const SINGLE: usize = 64;
 
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation:
 /// the running statistics.
+///
+/// Where only a ReLU reads the result ([`Forward::relu_follows`]), the result is rectified, and the gradient that comes
+/// back is that of the rectified result: the ReLU hands both on as they are.
 pub(super) fn forward<'g>(
     cx: &mut Forward<'g, '_>,
     node: &'g Node,
@@ -25,23 +27,15 @@ pub(super) fn forward<'g>(
     let [gamma, beta, running_mean, running_variance] = [1, 2, 3, 4].map(|operand| cx.parameter(node.inputs[operand]));
     if !cx.training {
         let inverse: Vec<f32> = running_variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
+        let affine = Affine::new(gamma, beta, running_mean, &inverse, false);
         let mut y = cx.pool.own(x);
-        let (scale, shift) = affine(gamma, beta, running_mean, &inverse);
-        let image = y.data().len() / y.batch();
-        y.data_mut().par_chunks_mut(image).for_each(|y| {
-            kernels_dispatch(|| {
-                for pixel in y.chunks_exact_mut(scale.len()) {
-                    for ((y, scale), shift) in pixel.iter_mut().zip(&scale).zip(&shift) {
-                        *y = *y * scale + shift;
-                    }
-                }
-            });
-        });
+        each_image(&mut y, |y| channels::affine_in_place(y, &affine.scale, &affine.shift));
         return shared(y, None);
     }
 
-    let count = (x.data().len() / gamma.len()) as f64;
-    let (mean, variance): (Vec<f32>, Vec<f64>) = sums(&x, &x, gamma.len(), |x, _| [x, x * x])
+    let channels = gamma.len();
+    let count = (x.data().len() / channels) as f64;
+    let (mean, variance): (Vec<f32>, Vec<f64>) = sums(&x, &x, |x, _| channels::moments(x, channels))
         .map(|[sum, squares]| {
             let mean = sum / count;
             (mean as f32, (squares / count - mean * mean).max(0.0))
@@ -57,11 +51,11 @@ pub(super) fn forward<'g>(
     cx.statistics.push((node.inputs[4], new_variance));
 
     let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + f64::from(epsilon)).sqrt()) as f32).collect();
-    let (scale, shift) = affine(gamma, beta, &mean, &inverse);
+    let affine = Arc::new(Affine::new(gamma, beta, &mean, &inverse, cx.relu_follows()));
     let mut y = cx.output(node, x.batch());
-    transform(&mut y, &x, &scale, &shift);
+    affine.apply(&mut y, &x);
     if let Some(x) = cx.remade(node.inputs[0]) {
-        cx.publish(node, Recipe::Affine { x, scale, shift });
+        cx.publish(node, Recipe::Affine { x, affine: Arc::clone(&affine) });
     }
 
     let x = cx.save(node.inputs[0], x);
@@ -69,10 +63,11 @@ pub(super) fn forward<'g>(
         // With n = (x - mean) * inverse: d beta = sum(grad), d gamma = sum(grad * n), and
         // d x = gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
         let x = x.get(gradients.pool);
-        let channels = gamma.len();
         let (mut d_gamma, mut d_beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
         let mut coefficients = Vec::with_capacity(channels);
-        for (c, [sum, products]) in sums(&grad, &x, channels, |grad, x| [grad, grad * x]).enumerate() {
+        let rectified = affine.rectified();
+        let totals = sums(&grad, &x, |grad, x| channels::products(grad, x, channels, rectified));
+        for (c, [sum, products]) in totals.enumerate() {
             let products = products - sum * f64::from(mean[c]);
             let inverse64 = f64::from(inverse[c]);
             d_beta.push(sum as f32);
@@ -84,14 +79,10 @@ pub(super) fn forward<'g>(
         }
         gradients.add_parameter(node.inputs[1], d_gamma);
         gradients.add_parameter(node.inputs[2], d_beta);
-        let [factor, slope, offset] = [0, 1, 2].map(|i| coefficients.iter().map(|c| c[i]).collect::<Vec<f32>>());
+        let coefficients = [0, 1, 2].map(|i| repeat(coefficients.iter().map(|c| c[i])));
         let mut dx = gradients.pool.own(grad);
         zip_images(&mut dx, &x, |dx, x| {
-            for (dx, x) in dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                for ((((dx, x), factor), slope), offset) in dx.iter_mut().zip(x).zip(&factor).zip(&slope).zip(&offset) {
-                    *dx = *dx * factor + (x * slope + offset);
-                }
-            }
+            channels::norm_gradient(dx, x, coefficients.each_ref().map(Vec::as_slice), rectified);
         });
         gradients.pool.release(x);
         gradients.add(node.inputs[0], Arc::new(dx));
@@ -99,61 +90,41 @@ pub(super) fn forward<'g>(
     shared(y, backward)
 }
 
-/// `y = x * scale + shift`, channel by channel.
-pub(in crate::autograd) fn transform(y: &mut Tensor, x: &Tensor, scale: &[f32], shift: &[f32]) {
-    zip_images(y, x, |y, x| {
-        let channels = scale.len();
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
-                *y = x * scale + shift;
-            }
-        }
-    });
+/// `y = x * scale + shift`, channel by channel, and perhaps a ReLU.
+pub(in crate::autograd) struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    relu: bool,
 }
 
-/// Scale and shift of [`transform`].
-fn affine(gamma: &[f32], beta: &[f32], mean: &[f32], inverse: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    let scale: Vec<f32> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
-    let shift = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
-    (scale, shift)
+impl Affine {
+    fn new(gamma: &[f32], beta: &[f32], mean: &[f32], inverse: &[f32], relu: bool) -> Self {
+        let scale: Vec<f32> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+        let shift = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale);
+        Self { shift: repeat(shift), scale: repeat(scale.iter().copied()), relu }
+    }
+
+    /// Overwrites `y`.
+    pub(in crate::autograd) fn apply(&self, y: &mut Tensor, x: &Tensor) {
+        zip_images(y, x, |y, x| channels::affine(y, x, &self.scale, &self.shift, self.relu));
+    }
+
+    /// Scale and shift if a ReLU follows.
+    fn rectified(&self) -> Option<[&[f32]; 2]> {
+        self.relu.then_some([&self.scale, &self.shift])
+    }
 }
 
-/// Sums over all pixels, channel by channel, of two functions of the elements of `a` and `b`.
+/// Sums over all images, added in their order, of what `sum` gives for the elements of a few images of `a` and `b`.
 fn sums(
     a: &Tensor,
     b: &Tensor,
-    channels: usize,
-    terms: impl Fn(f32, f32) -> [f32; 2] + Sync,
+    sum: impl Fn(&[f32], &[f32]) -> Vec<[f64; 2]> + Sync,
 ) -> impl Iterator<Item = [f64; 2]> {
-    let image = a.data().len() / a.batch();
-    let images = chunk_images(a.batch());
+    let chunk = chunk_images(a.batch()) * (a.data().len() / a.batch());
     let mut chunks = Vec::new();
-    a.data()
-        .par_chunks(images * image)
-        .zip(b.data().par_chunks(images * image))
-        .map(|(a, b)| {
-            let mut sums = vec![[0.0f64; 2]; channels];
-            kernels_dispatch(|| {
-                let (mut first, mut second) = (vec![0.0f32; channels], vec![0.0f32; channels]);
-                for (a, b) in a.chunks(SINGLE * channels).zip(b.chunks(SINGLE * channels)) {
-                    first.fill(0.0);
-                    second.fill(0.0);
-                    for (a, b) in a.chunks_exact(channels).zip(b.chunks_exact(channels)) {
-                        for (((first, second), &a), &b) in first.iter_mut().zip(&mut second).zip(a).zip(b) {
-                            let [x, y] = terms(a, b);
-                            *first += x;
-                            *second += y;
-                        }
-                    }
-                    for ((sums, &first), &second) in sums.iter_mut().zip(&first).zip(&second) {
-                        sums[0] += f64::from(first);
-                        sums[1] += f64::from(second);
-                    }
-                }
-            });
-            sums
-        })
-        .collect_into_vec(&mut chunks);
+    let pairs = a.data().par_chunks(chunk).zip(b.data().par_chunks(chunk));
+    pairs.map(|(a, b)| sum(a, b)).collect_into_vec(&mut chunks);
     let total = chunks.into_iter().reduce(|mut total, chunk| {
         total.iter_mut().zip(chunk).for_each(|(total, [x, y])| {
             total[0] += x;
@@ -180,6 +151,22 @@ mod tests {
             check.run(|b, x| {
                 let [gamma, beta, mean, variance] = operands;
                 b.push("bn", Op::BatchNorm { epsilon: 1e-5 }, &[x, gamma, beta, mean, variance])
+            });
+        }
+    }
+
+    /// With beta 0 and many pixels, numbers that stay away from zero do so behind the batch norm too.
+    #[test]
+    fn gradient_matches_differences_with_the_relu_behind_it() {
+        for read_twice in [false, true] {
+            let mut check = Check::new([3, 9, 8], 10);
+            let gamma = check.parameter("gamma", &[3]);
+            let beta = check.zeros("beta", 3);
+            let [mean, variance] = ["mean", "variance"].map(|name| check.parameter(name, &[3]));
+            check.run(|b, x| {
+                let y = b.push("bn", Op::BatchNorm { epsilon: 1e-5 }, &[x, gamma, beta, mean, variance])?;
+                let relu = b.push("relu", Op::Relu, &[y])?;
+                if read_twice { b.push("add", Op::Add, &[relu, y]) } else { Ok(relu) }
             });
         }
     }

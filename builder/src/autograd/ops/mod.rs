@@ -94,6 +94,12 @@ fn zip3_images(out: &mut Tensor, a: &Tensor, b: &Tensor, work: impl Fn(&mut [f32
         .for_each(|((out, a), b)| kernels_dispatch(|| work(out, a, b)));
 }
 
+/// Calls `work` for each image, in parallel.
+fn each_image(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync + Send) {
+    let image = x.data().len() / x.batch();
+    x.data_mut().par_chunks_mut(image).for_each(work);
+}
+
 /// Calls `work` for parts of a tensor, in parallel.
 fn each_chunk(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync) {
     const CHUNK: usize = 1 << 14;

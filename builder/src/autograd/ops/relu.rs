@@ -1,4 +1,4 @@
-//! `max(x, 0)`.
+//! `max(x, 0)`; behind a batch norm that does it itself, nothing.
 
 use super::{each_chunk, zip_images};
 use crate::autograd::Shared;
@@ -9,6 +9,11 @@ use skipstone_onnx::Node;
 use std::sync::Arc;
 
 pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -> (Shared, Option<Backward<'g>>) {
+    if cx.is_rectified(node.inputs[0]) {
+        cx.alias(node);
+        let backward = cx.record(move |gradients, grad| gradients.add(node.inputs[0], grad));
+        return (x, backward);
+    }
     if let Some(x) = cx.remade(node.inputs[0]) {
         cx.publish(node, Recipe::Relu(x));
     }

@@ -38,6 +38,11 @@ impl Check {
         self.builder.parameter(name, Parameter::new(dims, data).unwrap(), true).unwrap()
     }
 
+    /// A vector of zeros.
+    pub(super) fn zeros(&mut self, name: &str, len: usize) -> ValueId {
+        self.builder.parameter(name, Parameter::filled([len], 0.0), true).unwrap()
+    }
+
     /// As [`Check::parameter`], but one that takes no part in training.
     pub(super) fn statistic(&mut self, name: &str, dims: &[usize]) -> ValueId {
         let data = random(&mut self.rng, dims.iter().product());

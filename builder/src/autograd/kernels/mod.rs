@@ -4,6 +4,8 @@
 //! convolution, its gradient with respect to the input (a correlation of the output's gradient with the turned kernel)
 //! and the one with respect to the weights are loops over runs, without a matrix of patches in memory.
 
+pub(crate) mod grouped;
+
 use pulp::{Arch, Simd, WithSimd};
 
 /// Output channels that are computed together; packed weights are padded to a multiple of it.
@@ -69,6 +71,30 @@ pub(crate) struct WeightGradient<'a> {
     pub(crate) out: &'a mut [f32],
 }
 
+/// Defines a function without result whose loops are compiled for the widest vectors that the processor has. References
+/// among its arguments have the lifetime `'a`.
+macro_rules! vectorized {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident$(<const $size:ident: usize>)?(
+        $($argument:tt: $kind:ty),* $(,)?
+    ) $body:block) => {
+        $(#[$doc])*
+        $visibility fn $name<'a $(, const $size: usize)?>($($argument: $kind),*) {
+            struct Work<'a $(, const $size: usize)?>(($($kind,)*), std::marker::PhantomData<&'a ()>);
+            impl<'a $(, const $size: usize)?> pulp::WithSimd for Work<'a $(, $size)?> {
+                type Output = ();
+
+                #[inline(always)]
+                fn with_simd<S: pulp::Simd>(self, _: S) {
+                    let ($($argument,)*) = self.0;
+                    $body
+                }
+            }
+            $crate::autograd::kernels::dispatch(Work::<$($size)?>(($($argument,)*), std::marker::PhantomData));
+        }
+    };
+}
+pub(crate) use vectorized;
+
 /// Runs a kernel with the widest vectors that the processor has.
 pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     Arch::new().dispatch(kernel)
@@ -88,77 +114,108 @@ fn tile_size(left: usize, vectors: usize) -> usize {
     }
 }
 
+/// Calls the method for a tile of a size that is known when the program is compiled.
+macro_rules! with_tile {
+    ($size:expr, $call:ident::<$($kind:tt),*>, $($argument:expr),*) => {
+        match $size {
+            12 => $call::<$($kind),*, 12>($($argument),*),
+            8 => $call::<$($kind),*, 8>($($argument),*),
+            6 => $call::<$($kind),*, 6>($($argument),*),
+            4 => $call::<$($kind),*, 4>($($argument),*),
+            2 => $call::<$($kind),*, 2>($($argument),*),
+            _ => $call::<$($kind),*, 1>($($argument),*),
+        }
+    };
+}
+
+use with_tile;
+
 impl WithSimd for Correlate<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         match S::F32_LANES {
-            16 => self.blocks::<S, 1>(simd),
-            8 => self.blocks::<S, 2>(simd),
-            4 => self.blocks::<S, 4>(simd),
-            _ => self.blocks::<S, 16>(simd),
+            16 => self.blocks::<S, 1, 2>(simd),
+            8 => self.blocks::<S, 2, 1>(simd),
+            4 => self.blocks::<S, 4, 1>(simd),
+            _ => self.blocks::<S, 16, 1>(simd),
         }
     }
 }
 
 impl Correlate<'_> {
+    /// With `V` vectors per block, `B` blocks at a time: what is read from a patch serves all of them.
     #[inline(always)]
-    fn blocks<S: Simd, const V: usize>(mut self, simd: S) {
-        let Patches { runs, run, rows, columns, .. } = self.patches;
-        for block in 0..self.target.channels.div_ceil(BLOCK) {
-            let weights = &self.weights[block * runs * run * BLOCK..][..runs * run * BLOCK];
-            let (weights, _) = bytemuck::cast_slice::<f32, S::f32s>(weights).as_chunks::<V>();
-            for row in 0..rows {
-                let mut column = 0;
-                while column < columns {
-                    let size = tile_size(columns - column, V);
-                    match size {
-                        12 => self.tile::<S, V, 12>(simd, weights, block, row, column),
-                        8 => self.tile::<S, V, 8>(simd, weights, block, row, column),
-                        6 => self.tile::<S, V, 6>(simd, weights, block, row, column),
-                        4 => self.tile::<S, V, 4>(simd, weights, block, row, column),
-                        2 => self.tile::<S, V, 2>(simd, weights, block, row, column),
-                        _ => self.tile::<S, V, 1>(simd, weights, block, row, column),
-                    }
-                    column += size;
-                }
-            }
+    fn blocks<S: Simd, const V: usize, const B: usize>(mut self, simd: S) {
+        let blocks = self.target.channels.div_ceil(BLOCK);
+        for block in (0..blocks - blocks % B).step_by(B) {
+            self.map::<S, V, B>(simd, block);
+        }
+        for block in blocks - blocks % B..blocks {
+            self.map::<S, V, 1>(simd, block);
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const V: usize, const P: usize>(
-        &mut self,
-        simd: S,
-        weights: &[[S::f32s; V]],
-        block: usize,
-        row: usize,
-        column: usize,
-    ) {
-        let Patches { runs, run, run_step, column_step, .. } = self.patches;
-        let mut sums = [[simd.splat_f32s(0.0); V]; P];
-        for index in 0..runs {
-            let source = &self.source[self.patches.at(row, column) + index * run_step..];
-            let patches: [&[f32]; P] = std::array::from_fn(|p| &source[p * column_step..][..run]);
-            let weights = &weights[index * run..][..run];
-            for i in 0..run {
-                let weight = weights[i];
-                for p in 0..P {
-                    let pixel = simd.splat_f32s(patches[p][i]);
+    fn map<S: Simd, const V: usize, const B: usize>(&mut self, simd: S, block: usize) {
+        let Patches { rows, columns, .. } = self.patches;
+        for row in 0..rows {
+            let mut column = 0;
+            while column < columns {
+                let size = tile_size(columns - column, V);
+                with_tile!(size, correlate_tile::<S, V, B>, self, simd, block, row, column);
+                column += size;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn correlate_tile<S: Simd, const V: usize, const B: usize, const P: usize>(
+    work: &mut Correlate<'_>,
+    simd: S,
+    block: usize,
+    row: usize,
+    column: usize,
+) {
+    let Patches { runs, run, run_step, column_step, .. } = work.patches;
+    let patch = runs * run;
+    let weights: [&[[S::f32s; V]]; B] = std::array::from_fn(|b| {
+        let weights = &work.weights[(block + b) * patch * BLOCK..][..patch * BLOCK];
+        bytemuck::cast_slice::<f32, S::f32s>(weights).as_chunks::<V>().0
+    });
+    let mut sums = [[[simd.splat_f32s(0.0); V]; B]; P];
+    for index in 0..runs {
+        let source = &work.source[work.patches.at(row, column) + index * run_step..];
+        let patches: [&[f32]; P] = std::array::from_fn(|p| &source[p * column_step..][..run]);
+        let weights: [&[[S::f32s; V]]; B] = weights.map(|weights| &weights[index * run..][..run]);
+        for i in 0..run {
+            let weights = weights.map(|weights| weights[i]);
+            for p in 0..P {
+                let pixel = simd.splat_f32s(patches[p][i]);
+                for b in 0..B {
                     for v in 0..V {
-                        sums[p][v] = simd.mul_add_f32s(pixel, weight[v], sums[p][v]);
+                        sums[p][b][v] = simd.mul_add_f32s(pixel, weights[b][v], sums[p][b][v]);
                     }
                 }
             }
         }
-        let Target { start, row_step, column_step, channels } = self.target;
-        let first = block * BLOCK;
-        let count = BLOCK.min(channels - first);
-        for (p, sums) in sums.iter().enumerate() {
-            let out = &mut self.out[start + row * row_step + (column + p) * column_step + first..][..count];
-            for (out, &sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
-                simd.partial_store_f32s(out, sum);
+    }
+    let Target { start, row_step, column_step, channels } = work.target;
+    for (p, sums) in sums.iter().enumerate() {
+        let first = start + row * row_step + (column + p) * column_step;
+        for (b, sums) in sums.iter().enumerate() {
+            let offset = (block + b) * BLOCK;
+            let out = &mut work.out[first + offset..][..BLOCK.min(channels - offset)];
+            if out.len() < BLOCK {
+                for (out, &sum) in out.chunks_mut(S::F32_LANES).zip(sums) {
+                    simd.partial_store_f32s(out, sum);
+                }
+            } else if let [out] = bytemuck::cast_slice_mut::<f32, S::f32s>(out).as_chunks_mut::<V>().0 {
+                for (out, &sum) in out.iter_mut().zip(sums) {
+                    *out = sum;
+                }
             }
         }
     }
@@ -193,14 +250,7 @@ impl WeightGradient<'_> {
                     let out = &mut out[index * run + first..][..size];
                     let grad = &grad[block..];
                     let offset = index * self.patches.run_step + first;
-                    match size {
-                        12 => tile::<S, V, 12>(simd, self.source, &self.patches, offset, grad, blocks, out),
-                        8 => tile::<S, V, 8>(simd, self.source, &self.patches, offset, grad, blocks, out),
-                        6 => tile::<S, V, 6>(simd, self.source, &self.patches, offset, grad, blocks, out),
-                        4 => tile::<S, V, 4>(simd, self.source, &self.patches, offset, grad, blocks, out),
-                        2 => tile::<S, V, 2>(simd, self.source, &self.patches, offset, grad, blocks, out),
-                        _ => tile::<S, V, 1>(simd, self.source, &self.patches, offset, grad, blocks, out),
-                    }
+                    with_tile!(size, weight_tile::<S, V>, simd, self.source, &self.patches, offset, grad, blocks, out);
                     first += size;
                 }
             }
@@ -210,7 +260,7 @@ impl WeightGradient<'_> {
 
 /// Adds to `out[p]` the products of the patches' elements `offset + p` with every `blocks`-th element of `grad`.
 #[inline(always)]
-fn tile<S: Simd, const V: usize, const P: usize>(
+fn weight_tile<S: Simd, const V: usize, const P: usize>(
     simd: S,
     source: &[f32],
     patches: &Patches,

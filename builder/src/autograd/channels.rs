@@ -1,0 +1,179 @@
+//! Arithmetic with values that belong to channels, over maps.
+//!
+//! The channels of a map are often no multiple of a vector's lanes. So the values are repeated over as many pixels as
+//! make whole vectors: then a map is a sequence of long runs of the same shape, whatever its channels.
+
+use super::kernels::vectorized;
+
+/// Runs are at least this long, unless the map is shorter.
+const LEAST: usize = 128;
+/// Elements that a compiled loop takes at once: four of the widest vectors.
+const STRIDE: usize = 64;
+/// Runs that are summed in single precision before they enter double precision.
+const SINGLE: usize = 32;
+
+/// Elements of a run: whole pixels, and whole strides of the loops, which are slow with what is left over.
+fn run_len(channels: usize) -> usize {
+    let whole = channels * (STRIDE >> channels.trailing_zeros().min(STRIDE.trailing_zeros()));
+    whole * LEAST.div_ceil(whole)
+}
+
+/// A value of each channel, repeated over the pixels of a run.
+pub(crate) fn repeat(values: impl ExactSizeIterator<Item = f32>) -> Vec<f32> {
+    let pixel: Vec<f32> = values.collect();
+    pixel.repeat(run_len(pixel.len()) / pixel.len().max(1))
+}
+
+vectorized! {
+    /// `y = x * scale + shift`, rectified if `relu` says so; NaN stays NaN.
+    pub(crate) fn affine(y: &'a mut [f32], x: &'a [f32], scale: &'a [f32], shift: &'a [f32], relu: bool) {
+        for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
+            let operands = y.iter_mut().zip(x).zip(scale).zip(shift);
+            if relu {
+                operands.for_each(|(((y, x), scale), shift)| {
+                    let sum = x * scale + shift;
+                    *y = if sum <= 0.0 { 0.0 } else { sum };
+                });
+            } else {
+                operands.for_each(|(((y, x), scale), shift)| *y = x * scale + shift);
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// `y = y * scale + shift`.
+    pub(crate) fn affine_in_place(y: &'a mut [f32], scale: &'a [f32], shift: &'a [f32]) {
+        for y in y.chunks_mut(scale.len()) {
+            y.iter_mut().zip(scale).zip(shift).for_each(|((y, scale), shift)| *y = *y * scale + shift);
+        }
+    }
+}
+
+vectorized! {
+    /// The gradient of a batch norm: `grad = grad * factor + (x * slope + offset)`; behind a ReLU the first `grad` is 0
+    /// where `x * scale + shift` is not positive, `rectified` being scale and shift.
+    pub(crate) fn norm_gradient(
+        grad: &'a mut [f32],
+        x: &'a [f32],
+        [factor, slope, offset]: [&'a [f32]; 3],
+        rectified: Option<[&'a [f32]; 2]>
+    ) {
+        for (grad, x) in grad.chunks_mut(factor.len()).zip(x.chunks(factor.len())) {
+            let operands = grad.iter_mut().zip(x).zip(factor.iter().zip(slope).zip(offset));
+            match rectified {
+                Some([scale, shift]) => {
+                    for (((grad, x), ((factor, slope), offset)), (scale, shift)) in operands.zip(scale.iter().zip(shift)) {
+                        let open = if x * scale + shift > 0.0 { *grad } else { 0.0 };
+                        *grad = open * factor + (x * slope + offset);
+                    }
+                }
+                None => operands.for_each(|((grad, x), ((factor, slope), offset))| {
+                    *grad = *grad * factor + (x * slope + offset);
+                }),
+            }
+        }
+    }
+}
+
+/// Sums over the pixels of a map of `channels`, channel by channel, of `x` and of its square.
+pub(crate) fn moments(x: &[f32], channels: usize) -> Vec<[f64; 2]> {
+    sum_runs(channels, x, x, |sums, x, _| add_moments(sums, x))
+}
+
+/// Sums over the pixels of a map of `channels`, channel by channel, of `grad` and of `grad * x`; `rectified` as for
+/// [`norm_gradient`].
+pub(crate) fn products(grad: &[f32], x: &[f32], channels: usize, rectified: Option<[&[f32]; 2]>) -> Vec<[f64; 2]> {
+    sum_runs(channels, grad, x, |sums, grad, x| add_products(sums, grad, x, rectified))
+}
+
+/// Calls `add` with a few runs at a time and folds the sums that it makes for each element of a run.
+fn sum_runs(channels: usize, a: &[f32], b: &[f32], add: impl Fn([&mut [f32]; 2], &[f32], &[f32])) -> Vec<[f64; 2]> {
+    let run = run_len(channels);
+    let mut single = vec![0.0f32; 2 * run];
+    let mut sums = vec![[0.0f64; 2]; run];
+    for (a, b) in a.chunks(SINGLE * run).zip(b.chunks(SINGLE * run)) {
+        single.fill(0.0);
+        let (first, second) = single.split_at_mut(run);
+        add([&mut *first, &mut *second], a, b);
+        for ((sums, &first), &second) in sums.iter_mut().zip(&*first).zip(&*second) {
+            sums[0] += f64::from(first);
+            sums[1] += f64::from(second);
+        }
+    }
+    let (pixel, more) = sums.split_at_mut(channels);
+    for other in more.chunks_exact(channels) {
+        for (sum, other) in pixel.iter_mut().zip(other) {
+            sum[0] += other[0];
+            sum[1] += other[1];
+        }
+    }
+    sums.truncate(channels);
+    sums
+}
+
+vectorized! {
+    fn add_moments([first, second]: [&'a mut [f32]; 2], x: &'a [f32]) {
+        for x in x.chunks(first.len()) {
+            for ((first, second), x) in first.iter_mut().zip(second.iter_mut()).zip(x) {
+                *first += x;
+                *second += x * x;
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn add_products(
+        [first, second]: [&'a mut [f32]; 2],
+        grad: &'a [f32],
+        x: &'a [f32],
+        rectified: Option<[&'a [f32]; 2]>
+    ) {
+        for (grad, x) in grad.chunks(first.len()).zip(x.chunks(first.len())) {
+            let operands = first.iter_mut().zip(second.iter_mut()).zip(grad.iter().zip(x));
+            match rectified {
+                Some([scale, shift]) => {
+                    for (((first, second), (grad, x)), (scale, shift)) in operands.zip(scale.iter().zip(shift)) {
+                        let open = if x * scale + shift > 0.0 { *grad } else { 0.0 };
+                        *first += open;
+                        *second += open * x;
+                    }
+                }
+                None => operands.for_each(|((first, second), (grad, x))| {
+                    *first += grad;
+                    *second += grad * x;
+                }),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_whole_pixels_and_whole_strides() {
+        for channels in 1..200 {
+            let run = run_len(channels);
+            assert!(run.is_multiple_of(channels) && run.is_multiple_of(STRIDE) && run >= LEAST, "{channels}: {run}");
+            assert!(run < STRIDE * channels + LEAST, "{channels}: {run}");
+        }
+    }
+
+    #[test]
+    fn sums_reach_every_pixel_once() {
+        for (channels, pixels) in [(1, 1), (3, 1), (12, 7), (16, 8), (17, 300), (64, 5), (200, 3)] {
+            let x: Vec<f32> = (0..channels * pixels).map(|i| (i / channels + i % channels) as f32).collect();
+            for (c, sums) in moments(&x, channels).into_iter().enumerate() {
+                let expected = (0..pixels).map(|pixel| (pixel + c) as f64);
+                assert_eq!(
+                    sums,
+                    [expected.clone().sum::<f64>(), expected.map(|x| x * x).sum()],
+                    "{channels} {pixels} {c}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Convolution: forward and backward around the kernels.
+
+mod shape;
+
+use super::{chunk_images, map_dims, shared};
+use crate::autograd::Shared;
+use crate::autograd::kernels::{Patches, Target};
+use crate::autograd::tape::{Backward, Forward, Gradients};
+use crate::tensor::Tensor;
+use rayon::prelude::*;
+use shape::{Axis, Frame, Shape};
+use skipstone_onnx::{Conv, Node};
+use std::sync::Arc;
+
+pub(super) fn forward<'g>(
+    cx: &mut Forward<'g, '_>,
+    node: &'g Node,
+    conv: &'g Conv,
+    x: Shared,
+) -> (Shared, Option<Backward<'g>>) {
+    let weight = cx.parameter(node.inputs[1]);
+    let bias = node.inputs.get(2).map(|&id| cx.parameter(id));
+    let mut y = cx.output(node, x.batch());
+    let shape = Shape::new(conv, &x, &y);
+    let packed = shape.pack(weight);
+    let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
+    y.data_mut().par_chunks_mut(y_len).zip(x.data().par_chunks(x_len)).for_each(|(y, x)| {
+        for group in 0..shape.groups {
+            let patches = shape.patches();
+            shape.with_padded(x, group, |source| {
+                let weights = &packed[group * shape.packed_len()..][..shape.packed_len()];
+                let channels = shape.outputs_per_group();
+                let target = shape.output.target(group * channels, channels);
+                shape.correlate(source, patches, weights, y, target);
+            });
+        }
+        if let Some(bias) = bias {
+            for pixel in y.chunks_exact_mut(bias.len()) {
+                pixel.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+        }
+    });
+    if !cx.training {
+        cx.pool.release(x);
+        return shared(y, None);
+    }
+    let x = cx.save(node.inputs[0], x);
+    let backward = cx.record(move |gradients, grad| {
+        let x = x.get(gradients.pool);
+        let (dw, db) = weight_gradient(&shape, &x, &grad);
+        gradients.add_parameter(node.inputs[1], dw);
+        if let Some(&bias) = node.inputs.get(2) {
+            gradients.add_parameter(bias, db);
+        }
+        if gradients.wants(node.inputs[0]) {
+            let dx = input_gradient(&shape, weight, x.dims(), &grad, gradients);
+            gradients.add(node.inputs[0], Arc::new(dx));
+        }
+        gradients.pool.release(grad);
+        gradients.pool.release(x);
+    });
+    shared(y, backward)
+}
+
+/// Gradients of weight and bias.
+fn weight_gradient(shape: &Shape, x: &Tensor, grad: &Tensor) -> (Vec<f32>, Vec<f32>) {
+    let groups = shape.groups;
+    let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
+    let images = chunk_images(x.batch());
+    let mut chunks = Vec::new();
+    x.data()
+        .par_chunks(images * x_len)
+        .zip(grad.data().par_chunks(images * y_len))
+        .map(|(x, grad)| {
+            let mut sums = vec![0.0; groups * shape.packed_len()];
+            let mut bias = vec![0.0; shape.output.channels];
+            for (x, grad) in x.chunks_exact(x_len).zip(grad.chunks_exact(y_len)) {
+                for group in 0..groups {
+                    let out = &mut sums[group * shape.packed_len()..][..shape.packed_len()];
+                    shape.with_padded(x, group, |source| {
+                        shape.with_blocks(grad, group, |grad| {
+                            shape.weight_gradient(source, grad, out);
+                        });
+                    });
+                }
+                for pixel in grad.chunks_exact(bias.len()) {
+                    bias.iter_mut().zip(pixel).for_each(|(sum, grad)| *sum += grad);
+                }
+            }
+            (sums, bias)
+        })
+        .collect_into_vec(&mut chunks);
+    let add = |mut a: Vec<f32>, b: Vec<f32>| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        a
+    };
+    let (sums, bias) = chunks.into_iter().reduce(|a, b| (add(a.0, b.0), add(a.1, b.1))).unwrap_or_default();
+    (shape.unpack(&sums), bias)
+}
+
+/// Gradient of the operand. For a stride of `s`, the rows `r, r + s, ...` of it are a correlation of the result's
+/// gradient with every `s`-th row of the turned kernel; so are the columns.
+fn input_gradient(shape: &Shape, weight: &[f32], dims: &[usize], grad: &Tensor, gradients: &Gradients) -> Tensor {
+    let [kernel_h, kernel_w] = shape.conv.kernel;
+    let [stride_h, stride_w] = shape.conv.stride;
+    let rows = Axis::all(shape.input.height, kernel_h, stride_h, shape.conv.pads[0]);
+    let columns = Axis::all(shape.input.width, kernel_w, stride_w, shape.conv.pads[1]);
+    let (top, height) = Axis::extent(&rows, shape.output.height);
+    let (left, width) = Axis::extent(&columns, shape.output.width);
+    let packed: Vec<Vec<f32>> =
+        rows.iter().flat_map(|row| columns.iter().map(|column| shape.pack_turned(weight, row, column))).collect();
+    let (inputs, outputs) = (shape.inputs_per_group(), shape.outputs_per_group());
+    let pixel = shape.output_elements();
+    let mut dx = gradients.pool.tensor(dims);
+    let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
+    dx.data_mut().par_chunks_mut(x_len).zip(grad.data().par_chunks(y_len)).for_each(|(dx, grad)| {
+        for group in 0..shape.groups {
+            let frame = Frame { top, left, height, width, first: group * outputs, count: outputs };
+            frame.with_copy(grad, shape.output, shape.expansion, |source| {
+                for (index, packed) in packed.iter().enumerate() {
+                    let (row, column) = (&rows[index / columns.len()], &columns[index % columns.len()]);
+                    let len = packed.len() / shape.groups;
+                    let empty = row.taps == 0 || column.taps == 0;
+                    let start = if empty {
+                        0
+                    } else {
+                        ((top + row.last - (row.taps - 1)) * width + left + column.last - (column.taps - 1)) * pixel
+                    };
+                    let patches = Patches {
+                        runs: if empty { 0 } else { row.taps },
+                        run: if empty { 0 } else { column.taps * pixel },
+                        start,
+                        run_step: width * pixel,
+                        row_step: width * pixel,
+                        column_step: pixel,
+                        rows: row.count,
+                        columns: column.count,
+                    };
+                    let target = Target {
+                        start: (row.phase * shape.input.width + column.phase) * shape.input.channels + group * inputs,
+                        row_step: stride_h * shape.input.width * shape.input.channels,
+                        column_step: stride_w * shape.input.channels,
+                        channels: inputs,
+                    };
+                    let weights = &packed[group * len..][..len];
+                    shape.correlate(source, patches, weights, dx, target);
+                }
+            });
+        }
+    });
+    dx
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::autograd::ops::testing::Check;
+    use skipstone_onnx::{Conv, Op};
+
+    fn check(dims: [usize; 3], outputs: usize, conv: Conv, bias: bool, batch: usize) {
+        let mut check = Check::new(dims, batch);
+        let [h, w] = conv.kernel;
+        let weight = check.parameter("weight", &[outputs, dims[0] / conv.groups, h, w]);
+        let bias = bias.then(|| check.parameter("bias", &[outputs]));
+        check.run(|b, x| {
+            b.push("conv", Op::Conv(conv), &[Some(x), Some(weight), bias].into_iter().flatten().collect::<Vec<_>>())
+        });
+    }
+
+    #[test]
+    fn gradient_matches_differences() {
+        check([3, 7, 13], 5, Conv::square(3, 1, 1), true, 2);
+        check([4, 6, 9], 17, Conv::square(1, 1, 0), false, 3);
+        check([2, 8, 8], 3, Conv::square(3, 2, 1), false, 1);
+        check([2, 7, 5], 3, Conv::square(1, 2, 0), false, 2);
+        check([17, 2, 3], 16, Conv::square(3, 1, 1), false, 1);
+    }
+
+    #[test]
+    fn gradient_matches_differences_where_sizes_are_odd() {
+        let asymmetric = Conv { kernel: [2, 5], stride: [3, 2], pads: [0, 3, 2, 1], groups: 1 };
+        check([2, 8, 9], 4, asymmetric, true, 2);
+        // The stride is larger than the kernel: some pixels are never read.
+        check([1, 7, 7], 2, Conv { kernel: [2, 2], stride: [3, 4], pads: [1, 0, 0, 2], groups: 1 }, false, 2);
+        // The last rows and columns are not reached.
+        check([1, 6, 6], 2, Conv { kernel: [3, 3], stride: [2, 2], pads: [0; 4], groups: 1 }, false, 1);
+        // More padding than kernel.
+        check([1, 2, 2], 1, Conv::square(3, 1, 4), false, 1);
+    }
+
+    #[test]
+    fn gradient_matches_differences_in_groups() {
+        check([6, 4, 5], 4, Conv { groups: 2, ..Conv::square(3, 1, 1) }, true, 2);
+        check([3, 5, 5], 3, Conv { groups: 3, ..Conv::square(3, 2, 1) }, false, 2);
+        // Groups that are joined: all of them, some, none.
+        check([16, 3, 4], 16, Conv { groups: 8, ..Conv::square(3, 1, 1) }, false, 2);
+        check([24, 3, 4], 24, Conv { groups: 24, ..Conv::square(3, 2, 1) }, true, 2);
+        check([24, 3, 3], 12, Conv { groups: 6, ..Conv::square(3, 1, 1) }, false, 2);
+        check([34, 2, 3], 36, Conv { groups: 2, ..Conv::square(3, 1, 1) }, false, 1);
+    }
+
+    #[test]
+    fn gradient_matches_differences_in_groups_of_few_channels() {
+        for (channels, groups) in [(16, 16), (32, 16), (32, 8), (48, 6)] {
+            check([channels, 3, 5], channels, Conv { groups, ..Conv::square(3, 1, 1) }, groups == 8, 2);
+            check([channels, 4, 5], channels, Conv { groups, ..Conv::square(3, 2, 1) }, groups == 6, 1);
+        }
+        let asymmetric = Conv { kernel: [2, 5], stride: [3, 2], pads: [0, 3, 2, 1], groups: 4 };
+        check([16, 6, 7], 16, asymmetric, true, 2);
+    }
+}
