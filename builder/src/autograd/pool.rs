@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Buffers by size. Buffers in use and free ones together take at most a quarter more memory than the ones in use took at
-/// their peak: without this room, buffers of one size would be given up for those of another again and again.
+/// Buffers by size. Buffers in use and free ones together take at most half as much more memory than the ones in use took
+/// at their peak: without this room, buffers of one size would be given up for those of another again and again.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,
@@ -38,7 +38,7 @@ impl State {
 
     /// Elements of buffers in use and of free ones that are allowed.
     fn limit(&self) -> usize {
-        self.peak + self.peak / 4
+        self.peak + self.peak / 2
     }
 
     /// Gives up free buffers, the largest first, until all buffers fit into the limit.

@@ -1,8 +1,9 @@
 //! Largest element of each window.
 
 use super::windows::Windows;
-use super::{kernels_dispatch, map_dims, shared};
+use super::{map_dims, shared};
 use crate::autograd::Shared;
+use crate::autograd::kernels::vectorized;
 use crate::autograd::tape::{Backward, Forward};
 use rayon::prelude::*;
 use skipstone_onnx::{Node, Window};
@@ -24,21 +25,7 @@ pub(super) fn forward<'g>(
     let mut sources = vec![0u32; y.data().len()];
     y.data_mut().par_chunks_mut(y_len).zip(sources.par_chunks_mut(y_len)).zip(x.data().par_chunks(x_len)).for_each(
         |((y, sources), x)| {
-            kernels_dispatch(|| {
-                let results = y.chunks_exact_mut(channels).zip(sources.chunks_exact_mut(channels));
-                for (at, (y, sources)) in windows.iter().zip(results) {
-                    y.fill(f32::NEG_INFINITY);
-                    // A map that holds nothing larger than negative infinity has its first pixel as source.
-                    sources.fill((at.rows.start * width + at.columns.start) as u32);
-                    at.pixels(width, channels, |pixel, places| {
-                        for ((y, source), &x) in y.iter_mut().zip(&mut *sources).zip(&x[places]) {
-                            let larger = x > *y || x.is_nan();
-                            *y = if larger { x } else { *y };
-                            *source = if larger { pixel as u32 } else { *source };
-                        }
-                    });
-                }
-            });
+            largest(y, sources, x, windows, [width, channels]);
         },
     );
     cx.pool.release(x);
@@ -58,6 +45,25 @@ pub(super) fn forward<'g>(
         gradients.add(node.inputs[0], Arc::new(dx));
     });
     shared(y, backward)
+}
+
+vectorized! {
+    /// The largest elements of an image's windows, and the pixels that they come from.
+    fn largest(y: &'a mut [f32], sources: &'a mut [u32], x: &'a [f32], windows: Windows, [width, channels]: [usize; 2]) {
+        let results = y.chunks_exact_mut(channels).zip(sources.chunks_exact_mut(channels));
+        for (at, (y, sources)) in windows.iter().zip(results) {
+            y.fill(f32::NEG_INFINITY);
+            // A map that holds nothing larger than negative infinity has its first pixel as source.
+            sources.fill((at.rows.start * width + at.columns.start) as u32);
+            at.pixels(width, channels, |pixel, places| {
+                for ((y, source), &x) in y.iter_mut().zip(&mut *sources).zip(&x[places]) {
+                    let larger = x > *y || x.is_nan();
+                    *y = if larger { x } else { *y };
+                    *source = if larger { pixel as u32 } else { *source };
+                }
+            });
+        }
+    }
 }
 
 #[cfg(test)]

@@ -17,19 +17,35 @@ pub(super) fn forward<'g>(
     let mut y = cx.output(node, x.batch());
     let [_, out_width, out_channels] = map_dims(&y);
     let ([first, top, left], [step, down, right]) = (slice.start, slice.step);
-    // The source of an element of the result.
-    let source = move |index: usize| {
-        let (pixel, channel) = (index / out_channels, index % out_channels);
+    // The channels of the operand, with those between, that a pixel of the result comes from.
+    let source = move |pixel: usize| {
         let (row, column) = (top + pixel / out_width * down, left + pixel % out_width * right);
-        (row * width + column) * channels + first + channel * step
+        let at = (row * width + column) * channels + first;
+        at..at + (out_channels - 1) * step + 1
     };
-    zip_images(&mut y, &x, |y, x| y.iter_mut().enumerate().for_each(|(i, y)| *y = x[source(i)]));
+    zip_images(&mut y, &x, |y, x| {
+        for (pixel, y) in y.chunks_exact_mut(out_channels).enumerate() {
+            let x = &x[source(pixel)];
+            if step == 1 {
+                y.copy_from_slice(x);
+            } else {
+                y.iter_mut().zip(x.iter().step_by(step)).for_each(|(y, x)| *y = *x);
+            }
+        }
+    });
     cx.pool.release(x);
     let backward = cx.record(move |gradients, grad| {
         let mut dx = gradients.pool.tensor(dims);
         zip_images(&mut dx, &grad, |dx, grad| {
             dx.fill(0.0);
-            grad.iter().enumerate().for_each(|(i, &grad)| dx[source(i)] = grad);
+            for (pixel, grad) in grad.chunks_exact(out_channels).enumerate() {
+                let dx = &mut dx[source(pixel)];
+                if step == 1 {
+                    dx.copy_from_slice(grad);
+                } else {
+                    dx.iter_mut().step_by(step).zip(grad).for_each(|(dx, grad)| *dx = *grad);
+                }
+            }
         });
         gradients.pool.release(grad);
         gradients.add(node.inputs[0], Arc::new(dx));

@@ -28,6 +28,7 @@ pub(super) struct At {
 
 impl At {
     /// Calls `each` with the positions inside the map, row by row, and the channels' places there.
+    #[inline(always)]
     pub(super) fn pixels(&self, width: usize, channels: usize, mut each: impl FnMut(usize, Range<usize>)) {
         for row in self.rows.clone() {
             for column in self.columns.clone() {
