@@ -178,6 +178,8 @@ pub struct Outcome {
     pub loss: f64,
     /// Epochs that were trained, those before a resumption included.
     pub epochs: usize,
+    /// What `history.csv` says about each of them.
+    pub history: Vec<EpochRecord>,
     /// Seconds of work, those before a resumption included.
     pub seconds: f64,
     /// The most bytes of the process that were resident at once since it started; `None` where the system does not

@@ -306,6 +306,7 @@ impl Run<'_> {
             loss: record.test_loss,
             epochs: self.counters.epoch,
             seconds: self.counters.history.iter().map(|record| record.seconds).sum(),
+            history: self.counters.history,
             peak_bytes: memory::peak_bytes(),
         })
     }

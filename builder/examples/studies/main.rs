@@ -1,0 +1,182 @@
+//! The papers' claims in small: trains the networks of a study, all with the same budget, and prints a table.
+//! `docs/studies.md` has the studies and what came out.
+//!
+//! ```text
+//! cargo run --release -p skipstone-builder --example studies -- STUDY... --data cifar10:DIR --out DIR
+//! ```
+//! Each run has a folder of its own below DIR. A run that is there is not repeated, and one that was interrupted goes on
+//! where it was; runs that two studies have in common are trained once.
+
+mod networks;
+mod plans;
+mod table;
+
+use clap::Parser;
+use plans::{Run, Study, studies};
+use skipstone_builder::data::{self, Dataset, Spec, Split};
+use skipstone_builder::train::{self, Config, EpochRecord, Job, Progress, Status, TrainError};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use table::Row;
+
+/// Train the networks of a study and print a table.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The studies; all if none is named.
+    #[arg(value_name = "STUDY")]
+    studies: Vec<String>,
+    /// The data set, such as `cifar10:DIR`.
+    #[arg(long, value_name = "SPEC")]
+    data: Spec,
+    /// The folder of the runs' folders.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Times that every image is shown.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    epochs: usize,
+    /// Learn from N images only, spread evenly over the training set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    train_images: Option<u32>,
+    /// Only these runs of the studies.
+    #[arg(long, value_name = "RUN", value_delimiter = ',')]
+    runs: Vec<String>,
+    /// Seed of weights, order and augmentation.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Number of threads [default: all cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse(), &mut |table| println!("{table}")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Trains what `arguments` name, and shows each study's table when it is complete.
+fn run(arguments: &Arguments, show: &mut dyn FnMut(String)) -> Result<(), Box<dyn Error>> {
+    let chosen = choose(arguments)?;
+    let test = data::load(&Spec { split: Some(Split::Test), ..arguments.data.clone() }, Split::Test)?;
+    let whole = data::load(&arguments.data, Split::Train)?;
+    let train = match arguments.train_images {
+        Some(count) => spread(&whole, count as usize)?,
+        None => whole,
+    };
+    for study in chosen {
+        let rows: Result<Vec<Row>, _> = study.runs.iter().map(|run| row(run, arguments, &train, &test)).collect();
+        show(format!("`{}`: {}\n\n{}", study.name, study.question, table::markdown(&rows?)));
+    }
+    Ok(())
+}
+
+/// The studies and runs that are named.
+fn choose(arguments: &Arguments) -> Result<Vec<Study>, String> {
+    let mut chosen = studies();
+    let unknown =
+        |kind, name: &str, known: Vec<&str>| format!("there is no {kind} `{name}`: there are {}", known.join(", "));
+    if !arguments.studies.is_empty() {
+        let known = || chosen.iter().map(|study| study.name);
+        if let Some(name) = arguments.studies.iter().find(|&name| known().all(|known| known != name)) {
+            return Err(unknown("study", name, known().collect()));
+        }
+        chosen.retain(|study| arguments.studies.iter().any(|name| name == study.name));
+    }
+    if !arguments.runs.is_empty() {
+        let known = || chosen.iter().flat_map(|study| study.runs.iter().map(|run| run.name));
+        if let Some(name) = arguments.runs.iter().find(|&name| known().all(|known| known != name)) {
+            return Err(unknown("run", name, known().collect()));
+        }
+        for study in &mut chosen {
+            study.runs.retain(|run| arguments.runs.iter().any(|name| name == run.name));
+        }
+        chosen.retain(|study| !study.runs.is_empty());
+    }
+    Ok(chosen)
+}
+
+/// `count` images, spread evenly over `set`.
+fn spread(set: &Dataset, count: usize) -> Result<Dataset, String> {
+    if count > set.len() {
+        return Err(format!("--train-images is {count}, but the training set has {} images", set.len()));
+    }
+    let indices: Vec<usize> = (0..count).map(|index| index * set.len() / count).collect();
+    Ok(Dataset {
+        dims: set.dims,
+        pixels: indices.iter().flat_map(|&index| set.image(index)).copied().collect(),
+        labels: indices.iter().map(|&index| set.labels[index]).collect(),
+        class_names: set.class_names.clone(),
+    })
+}
+
+/// The settings of a run. Part of a data set is named as such, so that a run does not go on with another part.
+fn config(run: &Run, arguments: &Arguments) -> Config {
+    let common = Config::new(run.network.name(), &arguments.data).with_epochs(arguments.epochs);
+    let data = match arguments.train_images {
+        Some(count) => format!("{count} images of {}", arguments.data),
+        None => common.data.clone(),
+    };
+    (run.change)(Config { data, seed: arguments.seed, ..common })
+}
+
+/// Trains a run, or what is missing of it.
+fn row(run: &Run, arguments: &Arguments, train: &Dataset, test: &Dataset) -> Result<Row, Box<dyn Error>> {
+    let config = config(run, arguments);
+    let classes = train.class_names.len();
+    let mut graph = run.network.build(classes, train.dims, &config.options(classes, train.dims))?;
+    graph.metadata.command = Some(format!(
+        "studies --runs {} --data {} --epochs {} --seed {}",
+        run.name, config.data, config.epochs, config.seed
+    ));
+    let mut row = Row::new(run.name, &graph);
+    let batch = config.batch.min(train.len());
+    let images = train.len() / batch * batch;
+    let job = Job {
+        graph,
+        config,
+        train: train.clone(),
+        test: test.clone(),
+        normalization: arguments.data.normalization_for(train.dims[0]),
+        out: arguments.out.join(run.name),
+        resume: true,
+        threads: arguments.threads.map(usize::from),
+    };
+    match train::train(job, &mut Lines { run: run.name, epochs: arguments.epochs }) {
+        Ok(outcome) => row.trained(&outcome.history, images),
+        Err(TrainError::Diverged { epoch, .. }) => row.diverged(epoch),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(row)
+}
+
+/// A line for each epoch.
+struct Lines {
+    run: &'static str,
+    epochs: usize,
+}
+
+impl Progress for Lines {
+    fn start(&mut self, _: &Config, status: &Status) {
+        let (run, epochs) = (self.run, self.epochs);
+        match (status.epoch, status.batch) {
+            (0, 0) => eprintln!("{run}: {epochs} epochs of {} batches", status.batches),
+            (epoch, _) if epoch == epochs => eprintln!("{run}: trained already"),
+            (epoch, batch) => eprintln!("{run}: resuming after {epoch} epochs and {batch} batches"),
+        }
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        let EpochRecord { epoch, train_loss, test_accuracy, seconds, .. } = record;
+        let accuracy = 100.0 * test_accuracy;
+        let (run, epochs) = (self.run, self.epochs);
+        eprintln!("{run}: epoch {epoch}/{epochs}: loss {train_loss:.4}, accuracy {accuracy:.2} %, {seconds:.1} s");
+    }
+}
+
+#[cfg(test)]
+mod tests;

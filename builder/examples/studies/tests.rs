@@ -1,0 +1,105 @@
+use super::*;
+use std::collections::HashMap;
+use std::path::Path;
+
+fn arguments(rest: &[&str], out: &Path) -> Arguments {
+    let out = out.to_str().expect("temporary folders have names in UTF-8");
+    Arguments::parse_from([&["studies", "--data", "digits", "--out", out], rest].concat())
+}
+
+/// Parameters and multiply-accumulates of the runs of `study` on CIFAR-10.
+fn costs(study: &str) -> Vec<(usize, u64)> {
+    let study = studies().into_iter().find(|known| known.name == study).expect(study);
+    let cost = |run: &Run| {
+        let spec: Spec = "cifar10:x".parse().unwrap();
+        let config = (run.change)(Config::new(run.network.name(), &spec));
+        config.check().unwrap();
+        let graph = run.network.build(10, [3, 32, 32], &config.options(10, [3, 32, 32])).unwrap();
+        (graph.parameter_count(), graph.macs())
+    };
+    study.runs.iter().map(cost).collect()
+}
+
+/// The largest of some counts, divided by the smallest.
+fn ratio(counts: impl Iterator<Item = u64> + Clone) -> f64 {
+    counts.clone().max().unwrap() as f64 / counts.min().unwrap() as f64
+}
+
+#[test]
+fn comparisons_are_fair() {
+    let equal = |counts: &[(usize, u64)]| counts.iter().all(|count| *count == counts[0]);
+    let depth = costs("depth");
+    assert!(equal(&depth[..2]) && equal(&depth[2..]), "{depth:?}");
+    let orders = costs("preactivation");
+    assert!(orders.chunks(2).all(|pair| pair[0].1 == pair[1].1), "{orders:?}");
+    let attention = costs("attention");
+    assert!(equal(&attention[..2]) && equal(&attention[2..]), "{attention:?}");
+    let cardinality = costs("cardinality");
+    assert!(ratio(cardinality.iter().map(|&(_, macs)| macs)) < 1.05, "{cardinality:?}");
+    let dense = costs("dense");
+    for residual in &dense[..2] {
+        assert!(ratio([residual, &dense[2]].into_iter().map(|&(params, _)| params as u64)) < 1.06, "{dense:?}");
+    }
+    let rsb = costs("rsb");
+    assert!(equal(&rsb), "{rsb:?}");
+    assert_eq!(costs("families").len(), 6);
+}
+
+#[test]
+fn runs_of_one_name_are_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = arguments(&[], folder.path());
+    let mut seen: HashMap<&str, Config> = HashMap::new();
+    let all = studies();
+    for study in &all {
+        for run in &study.runs {
+            let config = config(run, &arguments);
+            assert!(run.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", run.name);
+            assert_eq!(*seen.entry(run.name).or_insert_with(|| config.clone()), config, "{}", run.name);
+        }
+    }
+    let settings: Vec<Config> = seen.into_values().collect();
+    assert!(settings.iter().enumerate().all(|(i, one)| !settings[..i].contains(one)), "two names for one run");
+}
+
+#[test]
+fn a_study_is_trained_once_and_shown_as_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["rsb", "--runs", "resnet8,resnet8-mixup", "--epochs", "2", "--train-images", "96"];
+    let arguments = |rest: &[&str]| arguments(&[&options, rest].concat(), folder.path());
+    let show = |arguments: &Arguments| {
+        let mut tables = Vec::new();
+        run(arguments, &mut |table| tables.push(table)).map(|()| tables)
+    };
+    let tables = show(&arguments(&[])).unwrap();
+    assert_eq!(tables.len(), 1);
+    let lines: Vec<&str> = tables[0].lines().collect();
+    assert!(lines[0].starts_with("`rsb`: What does each ingredient"), "{tables:?}");
+    assert!(lines[4].starts_with("| `resnet8` | 77,898 | "), "{tables:?}");
+    assert!(lines[5].starts_with("| `resnet8-mixup` | 77,898 | "), "{tables:?}");
+    assert!(lines[4].contains(" | 2 | ") && lines[4].contains(" % | "), "{tables:?}");
+
+    // Times would differ if it were trained again.
+    let history = || std::fs::read_to_string(folder.path().join("resnet8-mixup/history.csv")).unwrap();
+    let before = history();
+    assert_eq!(before.lines().count(), 3);
+    assert_eq!(show(&arguments(&[])).unwrap(), tables);
+    assert_eq!(history(), before);
+
+    // What a run was trained on is not confused.
+    let error = show(&arguments(&["--seed", "4"])).unwrap_err().to_string();
+    assert!(error.contains("`seed` = 0, not 4"), "{error}");
+    let fewer = ["rsb", "--runs", "resnet8", "--epochs", "2", "--train-images", "64"];
+    let error = show(&super::tests::arguments(&fewer, folder.path())).unwrap_err().to_string();
+    assert!(error.contains("96 images of digits") && error.contains("64 images of digits"), "{error}");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |rest: &[&str]| run(&arguments(rest, folder.path()), &mut |_| {}).unwrap_err().to_string();
+    assert!(error(&["width"]).contains("no study `width`: there are families, depth"));
+    assert!(error(&["depth", "--runs", "resnet8"]).contains("no run `resnet8`: there are resnet20, plain20"));
+    assert!(error(&["rsb", "--train-images", "5000"]).contains("5000"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
