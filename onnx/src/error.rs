@@ -86,6 +86,14 @@ pub enum ImportError {
         /// What is not supported, and why.
         reason: String,
     },
+    /// A file that cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Well-formed, but not a network.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -172,10 +172,13 @@ impl Writer<'_> {
                 let scales = [1.0, 1.0, scale(dims[1], resize.size[0]), scale(dims[2], resize.size[1])];
                 inputs.push(String::new());
                 inputs.push(self.floats(&node.name, "scales", &scales));
-                vec![
-                    AttributeProto::string("mode", "linear"),
+                let nearest = resize.coordinates == Coordinates::Nearest;
+                let mut attributes = vec![
+                    AttributeProto::string("mode", if nearest { "nearest" } else { "linear" }),
                     AttributeProto::string("coordinate_transformation_mode", coordinates(resize)),
-                ]
+                ];
+                attributes.extend(nearest.then(|| AttributeProto::string("nearest_mode", "floor")));
+                attributes
             }
             Op::Dropout { rate } | Op::StochasticDepth { rate } => {
                 inputs.push(self.scalar(&node.name, "ratio", *rate));
@@ -237,6 +240,7 @@ fn coordinates(resize: &Resize) -> &'static str {
     match resize.coordinates {
         Coordinates::AlignCorners => "align_corners",
         Coordinates::HalfPixel => "half_pixel",
+        Coordinates::Asymmetric | Coordinates::Nearest => "asymmetric",
     }
 }
 

@@ -1,26 +1,72 @@
 //! Reads an ONNX file as a [`Graph`].
 //!
 //! The file's bytes are not trusted: whatever they are, the answer is a graph or an error that says what does not fit
-//! and where, and memory is taken only for elements that are there. An operator is one function in `ops`;
-//! `constants` holds what is known before any image is seen, `attributes` sees to it that none is overlooked.
+//! and where, and memory is taken only for elements that are there.
+//!
+//! Files by others say the same thing in many ways. Nodes are read one after another into a draft of the graph:
+//! `fold` computes those whose operands are constants, `ops` has a function for each of the others, and a
+//! [`Feature`](feature::Feature) is what the file's tensor is of a value of the graph: in which order it shows the
+//! elements (`layout`), and what a constant adds to and multiplies them by. So transpositions, reshapes and constants
+//! leave no node behind where the layers around them can do it.
 
 mod attributes;
 mod constants;
+mod draft;
+mod external;
+mod feature;
+mod fold;
+mod header;
+mod layout;
 mod node;
 mod ops;
-mod windows;
 
-use crate::graph::{Graph, GraphBuilder, ValueId};
-use crate::proto::{DataType, DimensionValue, GraphProto, ModelProto, TypeProto, ValueInfoProto};
-use crate::{ImportError, Metadata};
+use crate::graph::Graph;
+use crate::proto::{GraphProto, ModelProto};
+use crate::{GraphError, ImportError, Op};
 use constants::Constants;
+use draft::{Draft, Id};
+use feature::{Affine, Feature};
+use layout::Layout;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
+use std::path::Path;
+
+pub use external::load;
 
 /// Versions of the standard operator set that are read.
-pub const OPSETS: RangeInclusive<i64> = 11..=21;
+pub const OPSETS: RangeInclusive<i64> = 7..=22;
 
-/// Reads the bytes of an ONNX file.
+/// Versions of the file format that are read.
+pub const IR_VERSIONS: RangeInclusive<i64> = 3..=13;
+
+/// Elements that constant nodes may make of nothing, beside as many as the file has bytes.
+const CONSTANT_ELEMENTS: usize = 1 << 24;
+
+/// What a file's last node makes of the scores that are the graph's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing: the file's output are the scores.
+    Scores,
+    /// Their softmax.
+    Softmax,
+    /// The logarithm of their softmax.
+    LogSoftmax,
+}
+
+/// A network that was read, and how its file differs from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The network.
+    pub graph: Graph,
+    /// Whether the file's input is `[N, H, W, C]`; the graph's is `[C, H, W]` in any case.
+    pub channels_last: bool,
+    /// How the file's output follows from the graph's scores.
+    pub ending: Ending,
+    /// The file's tensor that holds the scores, though perhaps under other dimensions.
+    pub scores: String,
+}
+
+/// Reads the bytes of an ONNX file that holds its weights itself.
 ///
 /// What [`export`](crate::export()) wrote reads back as the graph that it was.
 ///
@@ -30,75 +76,145 @@ pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
     from_model(&ModelProto::from_bytes(bytes)?)
 }
 
+/// Reads an ONNX file, and the files beside it that hold its weights.
+///
+/// # Errors
+/// As [`import`]; and where a file cannot be read, does not hold what the model says, or is not in the model's folder.
+pub fn import_file(path: &Path) -> Result<Graph, ImportError> {
+    from_model(&load(path)?)
+}
+
 /// Reads a decoded model.
 ///
 /// # Errors
 /// As [`import`].
 pub fn from_model(model: &ModelProto) -> Result<Graph, ImportError> {
+    read(model).map(|imported| imported.graph)
+}
+
+/// As [`from_model`], and says how the file differs from the graph.
+///
+/// # Errors
+/// As [`import`].
+pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
     let proto =
         model.graph.as_ref().ok_or_else(|| ImportError::Malformed("it holds no graph; is it cut short?".into()))?;
-    check_opset(model)?;
+    let opset = header::opset(model)?;
     if !proto.sparse_initializer.is_empty() {
         return Err(ImportError::Model("sparse initializers are not supported".into()));
     }
     let constants = Constants::new(&proto.initializer)?;
-    let (input_name, dims) = input(proto, &constants)?;
-    let mut builder = GraphBuilder::new(proto.name.as_str(), input_name, dims)?;
-    *builder.metadata_mut() = metadata(model, dims[0])?;
-    let mut importer = Importer {
-        activations: HashMap::from([(input_name.to_owned(), builder.input())]),
-        builder,
-        constants,
-        parameters: HashMap::new(),
-        node_names: HashSet::new(),
-    };
-    for index in 0..proto.node.len() {
-        node::read(&mut importer, proto, index)?;
-    }
     let [output] = proto.output.as_slice() else {
         return Err(ImportError::Model(format!("it has {} outputs, a classifier has one", proto.output.len())));
     };
-    let output = importer
-        .activations
-        .get(&output.name)
-        .ok_or_else(|| ImportError::Model(format!("no node computes the output `{}`", output.name)))?;
-    Ok(importer.builder.finish(*output)?)
+    let live = live_nodes(proto, &output.name);
+    let uses = uses(proto, &live, &output.name);
+    let input = header::input(proto, &constants, &uses)?;
+    let names = names(proto, input.name)?;
+    let metadata = header::metadata(model, input.dims[0])?;
+    let draft = Draft::new(input.name, input.dims, names)?;
+    let order: &[usize] = if input.channels_last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
+    let image = Feature {
+        value: draft.input(),
+        layout: Layout::ordered(input.batch, &input.dims, order),
+        affine: Affine::identity(),
+        sole: false,
+        log: false,
+    };
+    let bytes: usize = proto.initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref().map(Vec::len)).sum();
+    let mut importer = Importer {
+        draft,
+        constants,
+        features: HashMap::from([(input.name.to_owned(), image)]),
+        uses,
+        parameters: HashMap::new(),
+        parameter_names: HashSet::new(),
+        maps: HashMap::new(),
+        batch: input.batch,
+        opset,
+        budget: CONSTANT_ELEMENTS + bytes,
+        index: 0,
+    };
+    for index in (0..proto.node.len()).filter(|&index| live[index]) {
+        node::read(&mut importer, proto, index)?;
+    }
+    let (output, ending, scores) = importer.ending(proto, &output.name)?;
+    Ok(Imported {
+        graph: importer.draft.finish(&proto.name, metadata, output)?,
+        channels_last: input.channels_last,
+        ending,
+        scores,
+    })
 }
 
 /// What is known while the nodes are read one after another.
 struct Importer<'a> {
-    builder: GraphBuilder,
+    draft: Draft,
     constants: Constants<'a>,
-    /// Computed tensors by their names in the file, of which one may have several.
-    activations: HashMap<String, ValueId>,
+    /// Computed tensors by their names in the file.
+    features: HashMap<String, Feature>,
+    /// How often each tensor is read.
+    uses: HashMap<String, usize>,
     /// Constants that are parameters of the graph by now, apart for those that training changes and others.
-    parameters: HashMap<(String, bool), ValueId>,
-    node_names: HashSet<String>,
+    parameters: HashMap<(String, bool), Id>,
+    parameter_names: HashSet<String>,
+    /// Maps that vectors were before they were flattened.
+    maps: HashMap<Id, Id>,
+    /// Images in a batch of the file; 1 where it leaves that open.
+    batch: usize,
+    opset: i64,
+    /// Elements that constant nodes may still make.
+    budget: usize,
+    /// The node's position in the file.
+    index: usize,
 }
 
-fn check_opset(model: &ModelProto) -> Result<(), ImportError> {
-    let versions: Vec<i64> =
-        model.opset_import.iter().filter(|set| standard(&set.domain)).map(|set| set.version).collect();
-    match versions.as_slice() {
-        [] => Err(ImportError::Malformed("it names no operator set; is it cut short?".into())),
-        &[version] if OPSETS.contains(&version) => Ok(()),
-        versions => Err(ImportError::Model(format!(
-            "it uses operator set {versions:?}, versions {} to {} are supported",
-            OPSETS.start(),
-            OPSETS.end()
-        ))),
+impl Importer<'_> {
+    /// The scores, what the file makes of them, and their name in the file.
+    fn ending(&mut self, proto: &GraphProto, name: &str) -> Result<(Id, Ending, String), ImportError> {
+        let fail = |reason: String| ImportError::Model(format!("output `{name}`: {reason}"));
+        let Some(feature) = self.features.get(name).cloned() else {
+            return Err(if self.constants.contains(name) {
+                fail("is a constant".into())
+            } else {
+                ImportError::Model(format!("no node computes the output `{name}`"))
+            });
+        };
+        let log = feature.log;
+        let dims = feature.layout.dims();
+        // Scores of one image lie along one axis.
+        let wide = dims.iter().skip(usize::from(self.batch > 1)).filter(|&&dim| dim > 1).count();
+        let vector = self.vector(Feature { log: false, ..feature }, "output");
+        let Some((value, places)) = vector.ok().filter(|_| wide <= 1) else {
+            let dims = dims.get(1..).unwrap_or_default().to_vec();
+            return Err(GraphError::Output { name: name.into(), dims }.into());
+        };
+        if places.is_some() {
+            return Err(fail("its elements are not in the order channels, height, width".into()));
+        }
+        match self.draft.producer(value).filter(|node| node.op == Op::Softmax).map(|node| node.inputs[0]) {
+            Some(scores) => {
+                let ending = if log { Ending::LogSoftmax } else { Ending::Softmax };
+                Ok((scores, ending, before_softmax(proto, name)))
+            }
+            None => Ok((value, Ending::Scores, name.into())),
+        }
     }
 }
 
-fn metadata(model: &ModelProto, channels: usize) -> Result<Metadata, ImportError> {
-    let metadata = Metadata::from_props(&model.metadata_props).map_err(ImportError::Model)?;
-    match &metadata.normalization {
-        Some(normalization) if normalization.mean.len() != channels => Err(ImportError::Model(format!(
-            "its normalization has {} channels, its input {channels}",
-            normalization.mean.len()
-        ))),
-        _ => Ok(metadata),
+/// The operand of the softmax from which `name` follows.
+fn before_softmax(proto: &GraphProto, name: &str) -> String {
+    let mut name = name;
+    // Between the softmax and the output stand nodes that show its result in another way.
+    for node in proto.node.iter().rev() {
+        if let (true, Some(input)) = (node.output.iter().any(|output| output == name), node.input.first()) {
+            name = input;
+            if ["Softmax", "LogSoftmax"].contains(&node.op_type.as_str()) {
+                break;
+            }
+        }
     }
+    name.into()
 }
 
 /// Whether `domain` is that of the standard operators.
@@ -106,37 +222,47 @@ fn standard(domain: &str) -> bool {
     domain.is_empty() || domain == "ai.onnx"
 }
 
-/// The name and `[C, H, W]` of the graph's one input.
-fn input<'a>(proto: &'a GraphProto, constants: &Constants) -> Result<(&'a str, [usize; 3]), ImportError> {
-    let inputs: Vec<&ValueInfoProto> = proto.input.iter().filter(|info| !constants.contains(&info.name)).collect();
-    let [info] = inputs.as_slice() else {
-        let names: Vec<&str> = inputs.iter().map(|info| info.name.as_str()).collect();
-        return Err(ImportError::Model(format!("it has {} inputs {names:?}, a classifier has one", names.len())));
-    };
-    let fail = |reason: &str| ImportError::Model(format!("input `{}`: {reason}", info.name));
-    let Some(TypeProto { tensor_type: Some(tensor) }) = &info.r#type else {
-        return Err(fail("its type is not given"));
-    };
-    if tensor.elem_type() != DataType::Float {
-        return Err(fail(&format!("holds {:?}, must hold float32", tensor.elem_type())));
+/// For each node whether the output depends on it.
+fn live_nodes(proto: &GraphProto, output: &str) -> Vec<bool> {
+    let producers: HashMap<&str, usize> = proto
+        .node
+        .iter()
+        .enumerate()
+        .flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index)))
+        .collect();
+    let mut live = vec![false; proto.node.len()];
+    let mut open = vec![output];
+    while let Some(name) = open.pop() {
+        if let Some(&index) = producers.get(name)
+            && !std::mem::replace(&mut live[index], true)
+        {
+            open.extend(proto.node[index].input.iter().filter(|name| !name.is_empty()).map(String::as_str));
+        }
     }
-    let shape = tensor.shape.as_ref().ok_or_else(|| fail("its dimensions are not given"))?;
-    let [_batch, image @ ..] = shape.dim.as_slice() else {
-        return Err(fail("is a scalar, must be [N, C, H, W]"));
-    };
-    if image.len() != 3 {
-        return Err(fail(&format!("has {} dimensions, must be [N, C, H, W]", shape.dim.len())));
+    live
+}
+
+/// How often each tensor is read by live nodes or as the output.
+fn uses(proto: &GraphProto, live: &[bool], output: &str) -> HashMap<String, usize> {
+    let mut uses = HashMap::from([(output.to_owned(), 1)]);
+    for (node, _) in proto.node.iter().zip(live).filter(|(_, live)| **live) {
+        for name in node.input.iter().filter(|name| !name.is_empty()) {
+            *uses.entry(name.clone()).or_default() += 1;
+        }
     }
-    let mut dims = [0; 3];
-    for (axis, (dim, proto)) in dims.iter_mut().zip(image).enumerate() {
-        *dim = match &proto.value {
-            Some(DimensionValue::Value(size)) => {
-                usize::try_from(*size).map_err(|_| fail(&format!("dimension {} is {size}", axis + 1)))?
-            }
-            _ => return Err(fail(&format!("dimension {} is not fixed; export with fixed image sizes", axis + 1))),
-        };
+    uses
+}
+
+/// All names of tensors, each of which has one origin.
+fn names(proto: &GraphProto, input: &str) -> Result<HashSet<String>, ImportError> {
+    let mut names: HashSet<String> = proto.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+    let outputs = proto.node.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+    for name in [input].into_iter().chain(outputs.map(String::as_str)) {
+        if !names.insert(name.into()) {
+            return Err(GraphError::DuplicateName { name: name.into() }.into());
+        }
     }
-    Ok((&info.name, dims))
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -22,6 +22,6 @@ pub mod tensor;
 pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
 pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
-pub use import::import;
+pub use import::{Ending, Imported, import, import_file};
 pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use tensor::Tensor;

@@ -47,7 +47,7 @@ pub enum Op {
     GlobalAveragePool,
     /// Largest element of each channel's map: `[C, H, W]` to `[C, 1, 1]`.
     GlobalMaxPool,
-    /// Bilinear interpolation to another height and width.
+    /// Interpolation to another height and width: bilinear, or by the nearest pixel.
     Resize(Resize),
     /// `[C, H, W]` to `[C * H * W]`, channel-major.
     Flatten,
@@ -144,7 +144,7 @@ impl Window {
     }
 }
 
-/// Attributes of bilinear interpolation.
+/// Attributes of an interpolation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resize {
     /// Height and width of the result.
@@ -161,6 +161,10 @@ pub enum Coordinates {
     AlignCorners,
     /// `(i + 0.5) * size / out - 0.5`: the outer edges of first and last pixels coincide.
     HalfPixel,
+    /// `i * size / out`: the outer edges of the first pixels coincide, and there the pixels' values are.
+    Asymmetric,
+    /// `floor(i * size / out)`: a pixel of the operand, with nothing between two of them.
+    Nearest,
 }
 
 /// Attributes of a strided slice over (channels, height, width): elements `start, start + step, ...` below `end`.

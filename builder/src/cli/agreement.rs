@@ -9,6 +9,7 @@ use crate::quant::{QGraph, quantized_name};
 use crate::simulate::{self, Trace};
 use crate::verify::{self, FloatAgreement, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
 use rayon::prelude::*;
+use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Batch, Graph, Normalization};
 
 /// Images compared at a time.
@@ -30,13 +31,26 @@ pub(super) fn float(
     images: &Dataset,
     console: &Console,
 ) -> Result<(FloatAgreement, f32), Failure> {
-    let onnx = skipstone_onnx::export(graph, Batch::Any);
+    let model = skipstone_onnx::export::to_model(graph, Batch::Any);
+    float_of_file(graph, &model, false, normalization, images, console)
+}
+
+/// As [`float`], with the file `model` that the network was read from, whose output holds the scores and whose input is
+/// `[N, H, W, C]` if `channels_last`.
+pub(super) fn float_of_file(
+    graph: &Graph,
+    model: &ModelProto,
+    channels_last: bool,
+    normalization: &Normalization,
+    images: &Dataset,
+    console: &Console,
+) -> Result<(FloatAgreement, f32), Failure> {
     let bar = console.bar("float", images.len(), "images");
     let (mut largest, mut difference, mut same) = (0f32, 0f32, 0.0);
     for indices in batches(images.len()) {
         let batch = images.batch(&indices, normalization);
         let scores = autograd::infer(graph, &batch);
-        let agreement = verify::float(&onnx, &batch, &scores)?;
+        let agreement = verify::float_model(model.clone(), channels_last, &batch, &scores)?;
         largest = scores.data().iter().fold(largest, |largest, score| largest.max(score.abs()));
         difference = difference.max(agreement.float_max_abs_diff);
         same += agreement.float_top1_agreement * indices.len() as f64;

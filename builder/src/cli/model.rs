@@ -2,7 +2,9 @@
 
 use super::failure::Failure;
 use crate::files;
-use skipstone_onnx::{Graph, Normalization};
+use crate::passes::absorb_preprocessing;
+use skipstone_onnx::proto::ModelProto;
+use skipstone_onnx::{Graph, ImportError, Imported, Normalization, import as onnx};
 use std::path::{Path, PathBuf};
 
 /// The file that a run keeps its best network in.
@@ -40,13 +42,10 @@ pub(super) fn locate(model: &Path) -> Result<(PathBuf, Kind), Failure> {
     }
 }
 
-/// Reads a float network from a run or an `.onnx` file; also gives the file.
-pub(super) fn read_graph(model: &Path) -> Result<(PathBuf, Graph), Failure> {
+/// The `.onnx` file that `model` stands for.
+pub(super) fn locate_graph(model: &Path) -> Result<PathBuf, Failure> {
     match locate(model)? {
-        (file, Kind::Onnx) => {
-            let graph = import(&file)?;
-            Ok((file, graph))
-        }
+        (file, Kind::Onnx) => Ok(file),
         (file, Kind::Stone) => Err(Failure::Usage(format!(
             "{} is packed for a device: give the run or the .onnx file that it was made from",
             file.display()
@@ -54,10 +53,36 @@ pub(super) fn read_graph(model: &Path) -> Result<(PathBuf, Graph), Failure> {
     }
 }
 
-/// Reads an `.onnx` file.
+/// Reads a float network from a run or an `.onnx` file; also gives the file.
+pub(super) fn read_graph(model: &Path) -> Result<(PathBuf, Graph), Failure> {
+    let file = locate_graph(model)?;
+    let graph = import(&file)?;
+    Ok((file, graph))
+}
+
+/// The network without what it does to its input first, and the normalization that stands for both.
+pub(super) fn absorbed(graph: Graph, normalization: Normalization) -> Result<(Graph, Normalization), Failure> {
+    let graph = absorb_preprocessing(graph)?;
+    let normalization = graph.metadata.normalization.clone().unwrap_or(normalization);
+    Ok((graph, normalization))
+}
+
+/// Reads an `.onnx` file, with the weights that it keeps beside it.
 pub(super) fn import(file: &Path) -> Result<Graph, Failure> {
-    let bytes = files::read(file)?;
-    skipstone_onnx::import(&bytes).map_err(|error| Failure::at(file, error))
+    load(file).map(|(_, imported)| imported.graph)
+}
+
+/// As [`import`]; also gives the file's own model, and says how it differs from the graph.
+pub(super) fn load(file: &Path) -> Result<(ModelProto, Imported), Failure> {
+    let read = || {
+        let model = onnx::load(file)?;
+        let imported = onnx::read(&model)?;
+        Ok((model, imported))
+    };
+    read().map_err(|error: ImportError| match error {
+        ImportError::File { .. } => error.into(),
+        error => Failure::at(file, error),
+    })
 }
 
 /// Channels, height, width of an image that a network takes.

@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
-use super::model::{self, Pixels};
+use super::model::{self, Pixels, absorbed};
 use super::table::grouped;
 use super::{classifier, outputs, subset};
 use crate::data::{Spec, Split};
@@ -88,6 +88,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let Method::Minmax = arguments.method;
     let (file, mut graph) = model::read_graph(&arguments.model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
+    let (mut graph, normalization) = absorbed(graph, normalization)?;
     let dims = model::input_dims(&graph);
     let calibration = arguments.images.load(&arguments.calib, Split::Train, dims, console)?;
     let test = Spec { split: Some(Split::Test), ..arguments.calib.clone() };

@@ -11,6 +11,7 @@ use crate::data::{self, Dataset};
 use crate::tensor::Tensor;
 use crate::{autograd, files, zoo};
 use serde::Serialize;
+use skipstone_onnx::{Ending, Imported};
 use skipstone_runtime::format::records;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
     /// PNG or JPEG files; their centre is scaled to the size that the network takes.
     #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
     images: Vec<PathBuf>,
-    /// A .npy file of float32 [N, C, H, W], given to the network as it is.
+    /// A .npy file of float32 [N, C, H, W], or [N, H, W, C] where an .onnx file takes that, given to the network as it is.
     #[arg(long, value_name = "X.npy", requires = "output")]
     input: Option<PathBuf>,
     /// Where to write the scores, float32 [N, classes].
@@ -90,13 +91,14 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
     let array = Array::from_bytes(&files::read(input)?).map_err(|reason| Failure::at(input, reason))?;
     let scores = match model::locate(&arguments.model)? {
         (file, Kind::Onnx) => {
-            let graph = model::import(&file)?;
-            autograd::infer(&graph, &images(&array, input, model::input_dims(&graph))?)
+            let (_, Imported { graph, channels_last, ending, .. }) = model::load(&file)?;
+            let batch = images(&array, input, model::input_dims(&graph), channels_last)?;
+            finished(autograd::infer(&graph, &batch), ending)
         }
         (file, Kind::Stone) => {
             let packed = Packed::read(&file)?;
             let image = packed.model().input();
-            let images = images(&array, input, [image.channels, image.height, image.width].map(usize::from))?;
+            let images = images(&array, input, [image.channels, image.height, image.width].map(usize::from), false)?;
             packed.scores(images.batch(), |engine, index| {
                 let quantized: Vec<i8> = images.image(index).iter().map(|&x| quantize(&image, x)).collect();
                 engine.run_int8(&quantized).map(drop)
@@ -109,15 +111,37 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
     console.result(&serde_json::json!({ "output": output, "dims": array.dims }))
 }
 
-/// The array `[N, C, H, W]` as a batch `[N, H, W, C]` of images of `dims`.
-fn images(array: &Array, file: &Path, dims: [usize; 3]) -> Result<Tensor, Failure> {
-    let &[count, c, h, w] = array.dims.as_slice() else {
-        return Err(Failure::at(file, format!("has dimensions {:?}, must be [N, C, H, W]", array.dims)));
+/// What the file that a network was read from makes of its scores.
+fn finished(mut scores: Tensor, ending: Ending) -> Tensor {
+    if ending == Ending::Scores {
+        return scores;
+    }
+    let classes = scores.dims()[1];
+    for scores in scores.data_mut().chunks_exact_mut(classes) {
+        let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = scores.iter().map(|score| f64::from(score - largest).exp()).sum();
+        for score in scores {
+            let log = f64::from(*score - largest) - sum.ln();
+            *score = if ending == Ending::Softmax { log.exp() as f32 } else { log as f32 };
+        }
+    }
+    scores
+}
+
+/// The array `[N, C, H, W]`, or `[N, H, W, C]` if `channels_last`, as a batch `[N, H, W, C]` of images of `dims`.
+fn images(array: &Array, file: &Path, dims: [usize; 3], channels_last: bool) -> Result<Tensor, Failure> {
+    let order = if channels_last { "[N, H, W, C]" } else { "[N, C, H, W]" };
+    let &[count, a, b, c] = array.dims.as_slice() else {
+        return Err(Failure::at(file, format!("has dimensions {:?}, must be {order}", array.dims)));
     };
+    let [c, h, w] = if channels_last { [c, a, b] } else { [a, b, c] };
     let [channels, height, width] = dims;
     if [c, h, w] != dims || count == 0 {
         let (has, takes) = (zoo::text([c, h, w]), zoo::text(dims));
         return Err(Failure::at(file, format!("holds {count} images of {has}, the network takes {takes}")));
+    }
+    if channels_last {
+        return Ok(Tensor::new([count, height, width, channels], array.data.clone()));
     }
     let area = height * width;
     let mut data = Vec::with_capacity(array.data.len());

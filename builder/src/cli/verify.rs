@@ -4,7 +4,7 @@ use super::agreement::{self, Checks, FLOAT_LIMIT};
 use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
-use super::model::{self, Pixels};
+use super::model::{self, Pixels, absorbed};
 use super::packed::Packed;
 use super::{classifier, subset};
 use crate::data::{Spec, Split};
@@ -13,7 +13,8 @@ use crate::passes::fold_batch_norm;
 use crate::quant::{lower_with_scales, to_qdq};
 use crate::verify::{FloatAgreement, Int8Agreement};
 use serde::Serialize;
-use skipstone_onnx::Batch;
+use skipstone_onnx::proto::{DataType, ModelProto, ValueInfoProto};
+use skipstone_onnx::{Batch, Ending, Imported};
 use std::path::PathBuf;
 
 /// Calibration images where no packed model is given.
@@ -48,14 +49,27 @@ struct Output {
     int8: Int8Agreement,
 }
 
+/// The file's model with the scores as its output.
+fn with_scores(mut model: ModelProto, imported: &Imported) -> ModelProto {
+    if let Some(graph) = model.graph.as_mut().filter(|_| imported.ending != Ending::Scores) {
+        graph.output = vec![ValueInfoProto::tensor(&imported.scores, DataType::Float, &[])];
+    }
+    model
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
-    let (file, mut graph) = model::read_graph(&arguments.model)?;
+    let file = model::locate_graph(&arguments.model)?;
+    let (model, imported) = model::load(&file)?;
+    let model = with_scores(model, &imported);
+    let (mut graph, channels_last) = (imported.graph, imported.channels_last);
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let dims = model::input_dims(&graph);
     let data = arguments.images.load(&arguments.data, Split::Test, dims, console)?;
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &data)?;
     let images = subset::spread(&data, arguments.count as usize);
 
+    let (float, largest) = agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)?;
+    let (graph, normalization) = absorbed(graph, normalization)?;
     let (qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
         let tensors: Vec<_> = packed.model().tensors().collect();
@@ -75,7 +89,6 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     };
     let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
 
-    let (float, largest) = agreement::float(&graph, &normalization, &images, console)?;
     let int8 = agreement::int8(&qgraph, &qdq, &stone, &normalization, &images, console)?;
     let mut checks = Checks::new();
     checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));

@@ -1,5 +1,9 @@
 //! Rewriting a trained network into one that computes the same with fewer operators.
 
+mod preprocessing;
+
+pub use preprocessing::absorb_preprocessing;
+
 use skipstone_onnx::{Graph, GraphBuilder, GraphError, Node, NodeId, Op, Tensor, ValueId};
 use std::collections::HashMap;
 

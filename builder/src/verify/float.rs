@@ -21,7 +21,21 @@ pub struct FloatAgreement {
 /// # Errors
 /// [`VerifyError`] if tract cannot run the file, or scores are of different sizes or not finite.
 pub fn float(onnx: &[u8], images: &Tensor, scores: &Tensor) -> Result<FloatAgreement, VerifyError> {
-    let reference = float_scores(onnx, images)?;
+    float_model(ModelProto::from_bytes(onnx)?, false, images, scores)
+}
+
+/// As [`float`], of a model of others, whose one output holds the scores. `channels_last` says that its input is
+/// `[N, H, W, C]`, and not `[N, C, H, W]`.
+///
+/// # Errors
+/// As [`float`].
+pub fn float_model(
+    model: ModelProto,
+    channels_last: bool,
+    images: &Tensor,
+    scores: &Tensor,
+) -> Result<FloatAgreement, VerifyError> {
+    let reference = scores_of(model, channels_last, images)?;
     if reference.dims() != scores.dims() {
         let (ours, theirs) = (scores.dims(), reference.dims());
         return Err(VerifyError::Mismatch(format!("our scores have dimensions {ours:?}, tract's {theirs:?}")));
@@ -42,15 +56,25 @@ pub fn float(onnx: &[u8], images: &Tensor, scores: &Tensor) -> Result<FloatAgree
 /// # Errors
 /// [`VerifyError`] if tract cannot run the file on them.
 pub fn float_scores(onnx: &[u8], images: &Tensor) -> Result<Tensor, VerifyError> {
+    scores_of(ModelProto::from_bytes(onnx)?, false, images)
+}
+
+fn scores_of(model: ModelProto, channels_last: bool, images: &Tensor) -> Result<Tensor, VerifyError> {
     let &[count, height, width, channels] = images.dims() else {
         return Err(VerifyError::Mismatch(format!("images have dimensions {:?}, must be [N, H, W, C]", images.dims())));
     };
     if count == 0 {
         return Err(VerifyError::Mismatch("there are no images".into()));
     }
-    let dims = vec![channels, height, width];
-    let input = Elements::F32(to_channels_first(images.data(), &dims));
-    let mut runner = Runner::new("the ONNX file", ModelProto::from_bytes(onnx)?, vec![dims]);
+    let (dims, data) = if channels_last {
+        (vec![height, width, channels], images.data().to_vec())
+    } else {
+        let dims = vec![channels, height, width];
+        let data = to_channels_first(images.data(), &dims);
+        (dims, data)
+    };
+    let input = Elements::F32(data);
+    let mut runner = Runner::new("the ONNX file", model, vec![dims]);
     match runner.run(count, &[input])?.swap_remove(0) {
         Elements::F32(scores) => Ok(Tensor::new([count, scores.len() / count], scores)),
         Elements::I8(_) => Err(VerifyError::Mismatch("the file's scores are int8, must be float32".into())),

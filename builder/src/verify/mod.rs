@@ -12,7 +12,7 @@ mod reference;
 mod reference;
 mod runner;
 
-pub use float::{FloatAgreement, float, float_scores};
+pub use float::{FloatAgreement, float, float_model, float_scores};
 pub use int8::{Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
 
 use skipstone_onnx::ImportError;

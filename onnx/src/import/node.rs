@@ -2,12 +2,15 @@
 
 use super::attributes::Attributes;
 use super::constants::{Array, Elements};
-use super::{Importer, ops, standard};
-use crate::graph::ValueId;
+use super::draft::Id;
+use super::feature::{Affine, Feature};
+use super::{Importer, fold, ops, standard};
 use crate::proto::{GraphProto, NodeProto};
 use crate::{GraphError, ImportError, Op, Tensor};
+use std::rc::Rc;
 
 /// Why a node cannot be read: a reason that is yet to be told together with the node's name, or a whole error.
+#[derive(Debug)]
 pub(super) enum Failure {
     Reason(String),
     Error(ImportError),
@@ -37,57 +40,78 @@ impl From<GraphError> for Failure {
     }
 }
 
+impl Failure {
+    /// The error of the node `name`.
+    pub(super) fn of(self, name: &str, op: &str) -> ImportError {
+        match self {
+            Failure::Error(error) => error,
+            Failure::Reason(reason) => ImportError::Unsupported { node: name.into(), op: op.into(), reason },
+        }
+    }
+}
+
 /// Reads node `index` of the file into the importer's graph.
 pub(super) fn read(importer: &mut Importer<'_>, graph: &GraphProto, index: usize) -> Result<(), ImportError> {
     let proto = &graph.node[index];
-    let name = node_name(importer, proto, index);
-    let mut node = NodeReader { importer, graph, index, proto, name, attributes: Attributes::new(&proto.attribute) };
-    let outcome = node.read();
-    let name = node.name;
-    outcome.map_err(|failure| match failure {
-        Failure::Error(error) => error,
-        Failure::Reason(reason) => ImportError::Unsupported { node: name, op: proto.op_type.clone(), reason },
-    })
-}
-
-/// The node's own name, or that of its result, or one made of its position; unique in any case.
-fn node_name(importer: &mut Importer<'_>, proto: &NodeProto, index: usize) -> String {
-    let output = proto.output.first().cloned().unwrap_or_default();
-    let mut name = [&proto.name, &output].into_iter().find(|name| !name.is_empty()).cloned().unwrap_or("node".into());
-    if !importer.node_names.insert(name.clone()) {
-        name = format!("{name}#{index}");
-        while !importer.node_names.insert(name.clone()) {
-            name.push('#');
-        }
-    }
-    name
+    importer.index = index;
+    // The node's own name, or that of its result, or one made of its position.
+    let output = proto.output.first().map_or("", String::as_str);
+    let name = [proto.name.as_str(), output, "node"].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+    let name = importer.draft.fresh_node(name, index);
+    let attributes = Attributes::new(&proto.attribute);
+    let mut node = NodeReader { importer, graph, index, proto, name, attributes, named: false };
+    node.read().map_err(|failure| failure.of(&node.name, &proto.op_type))
 }
 
 /// A node that is being read.
 pub(super) struct NodeReader<'i, 'a> {
-    importer: &'i mut Importer<'a>,
+    pub(super) importer: &'i mut Importer<'a>,
     graph: &'i GraphProto,
     index: usize,
     proto: &'i NodeProto,
-    name: String,
+    pub(super) name: String,
     pub(super) attributes: Attributes<'i>,
+    /// Whether a node of the graph has this one's name already.
+    named: bool,
 }
 
 impl NodeReader<'_, '_> {
     fn read(&mut self) -> Result<(), Failure> {
         if !standard(&self.proto.domain) {
-            return Err(format!("operators of `{}` are not supported", self.proto.domain).into());
+            let domain = &self.proto.domain;
+            return Err(format!("operators of `{domain}` are not supported; export with standard operators").into());
         }
-        let import = ops::find(&self.proto.op_type)?;
-        let output = self.output()?;
-        if let Some(extra) = self.proto.output[1..].iter().find(|name| !name.is_empty()) {
-            return Err(format!("its second result `{extra}` is not supported").into());
+        self.output(0)?;
+        let op_type = self.proto.op_type.as_str();
+        let given: Vec<usize> = (0..self.input_count()).filter(|&index| self.has_input(index)).collect();
+        let constant = given.iter().all(|&index| self.is_constant(index));
+        match fold::find(op_type).filter(|_| constant) {
+            Some(fold) => {
+                let results = fold(self)?;
+                for (index, result) in results.into_iter().enumerate() {
+                    if let Ok(output) = self.output(index).map(str::to_owned) {
+                        self.importer.constants.insert(&output, result);
+                    }
+                }
+            }
+            None => ops::find(op_type)?(self)?,
         }
-        if self.importer.constants.contains(output) || self.importer.activations.contains_key(output) {
-            return Err(GraphError::DuplicateName { name: output.into() }.into());
+        for output in self.proto.output.iter().filter(|name| !name.is_empty()) {
+            let known = self.importer.constants.contains(output) || self.importer.features.contains_key(output);
+            if !known && self.importer.uses.contains_key(output) {
+                return Err(format!("its second result `{output}` is not supported").into());
+            }
         }
-        import(self)?;
         Ok(std::mem::replace(&mut self.attributes, Attributes::new(&[])).finish()?)
+    }
+
+    pub(super) fn op_type(&self) -> &str {
+        &self.proto.op_type
+    }
+
+    /// Version of the standard operator set.
+    pub(super) fn opset(&self) -> i64 {
+        self.importer.opset
     }
 
     /// Whether operand `index` is there.
@@ -100,21 +124,26 @@ impl NodeReader<'_, '_> {
         self.proto.input.len()
     }
 
+    /// Number of results.
+    pub(super) fn output_count(&self) -> usize {
+        self.proto.output.len()
+    }
+
     /// The node's text for people.
     pub(super) fn doc_string(&self) -> &str {
         &self.proto.doc_string
     }
 
     /// Dimensions of one image of a value.
-    pub(super) fn dims(&self, id: ValueId) -> &[usize] {
-        self.importer.builder.dims(id)
+    pub(super) fn dims(&self, id: Id) -> &[usize] {
+        self.importer.draft.dims(id)
     }
 
     /// Operand `index`, which is computed from the image.
-    pub(super) fn activation(&self, index: usize) -> Result<ValueId, Failure> {
+    pub(super) fn feature(&self, index: usize) -> Result<Feature, Failure> {
         let name = self.input(index)?;
-        if let Some(&id) = self.importer.activations.get(name) {
-            return Ok(id);
+        if let Some(feature) = self.importer.features.get(name) {
+            return Ok(feature.clone());
         }
         Err(if self.importer.constants.contains(name) {
             format!("operand {index} (`{name}`) is a constant, only computed tensors are supported there").into()
@@ -123,31 +152,51 @@ impl NodeReader<'_, '_> {
         })
     }
 
+    /// Operand `index`, computed by a node as the file shows it, but for the order of its elements.
+    pub(super) fn settled(&mut self, index: usize) -> Result<Feature, Failure> {
+        let feature = self.feature(index)?;
+        self.importer.settle(feature, &self.name)
+    }
+
+    /// Operand `index` as a map `[C, H, W]`.
+    pub(super) fn map(&mut self, index: usize) -> Result<Id, Failure> {
+        let feature = self.settled(index)?;
+        self.importer.map(feature, &self.name)
+    }
+
     /// Whether operand `index` is a constant.
     pub(super) fn is_constant(&self, index: usize) -> bool {
         self.input(index).is_ok_and(|name| self.importer.constants.contains(name))
     }
 
     /// Operand `index`, which is a constant.
-    pub(super) fn constant(&self, index: usize) -> Result<Array, Failure> {
+    pub(super) fn constant(&self, index: usize) -> Result<Rc<Array>, Failure> {
         let name = self.input(index)?;
         match self.importer.constants.get(name) {
             Some(array) => Ok(array?),
-            None if self.importer.activations.contains_key(name) => {
+            None if self.importer.features.contains_key(name) => {
                 Err(format!("operand {index} (`{name}`) is computed, must be a constant").into())
             }
             None => Err(self.missing(index, name)),
         }
     }
 
-    /// Operand `index`, which is a list of constant integers.
+    /// Operand `index`, which is a list of constant integers, or one.
     pub(super) fn ints(&self, index: usize) -> Result<Vec<i64>, Failure> {
-        match self.constant(index)? {
-            Array { dims, elements: Elements::Int(ints) } if dims.len() == 1 => Ok(ints),
+        match &*self.constant(index)? {
+            Array { dims, elements: Elements::Int(ints) } if dims.len() <= 1 => Ok(ints.clone()),
             Array { dims, .. } => {
                 Err(format!("operand {index} has dimensions {dims:?}, must be a list of integers").into())
             }
         }
+    }
+
+    /// A list of integers that is operand `index` in newer operator sets and an attribute in older ones.
+    pub(super) fn ints_or_attribute(&mut self, index: usize, name: &str) -> Result<Option<Vec<i64>>, Failure> {
+        if self.has_input(index) {
+            return self.ints(index).map(Some);
+        }
+        Ok(self.attributes.ints(name)?.map(<[i64]>::to_vec))
     }
 
     /// Operand `index`, which is one constant number, unless it is left out.
@@ -155,7 +204,7 @@ impl NodeReader<'_, '_> {
         if !self.has_input(index) {
             return Ok(None);
         }
-        match self.constant(index)?.elements {
+        match &self.constant(index)?.elements {
             Elements::Float(values) if values.len() == 1 => Ok(Some(values[0])),
             Elements::Int(values) if values.len() == 1 => Ok(Some(values[0] as f32)),
             _ => Err(format!("operand {index} must be one number").into()),
@@ -163,24 +212,23 @@ impl NodeReader<'_, '_> {
     }
 
     /// Operand `index` as a parameter of the graph. `trainable` says whether gradient descent changes it.
-    pub(super) fn parameter(&mut self, index: usize, trainable: bool) -> Result<ValueId, Failure> {
-        self.parameter_by(index, trainable, Ok)
-    }
-
-    /// As [`NodeReader::parameter`], in another layout.
-    pub(super) fn parameter_by(
-        &mut self,
-        index: usize,
-        trainable: bool,
-        layout: impl FnOnce(Tensor) -> Result<Tensor, Failure>,
-    ) -> Result<ValueId, Failure> {
+    pub(super) fn parameter(&mut self, index: usize, trainable: bool) -> Result<Id, Failure> {
         let key = (self.input(index)?.to_owned(), trainable);
         if let Some(&id) = self.importer.parameters.get(&key) {
             return Ok(id);
         }
+        let tensor = self.weights(index)?;
+        let id = self.parameter_of(index, tensor, trainable)?;
+        self.importer.parameters.insert(key, id);
+        Ok(id)
+    }
+
+    /// Operand `index` as float32, checked to be numbers.
+    pub(super) fn weights(&self, index: usize) -> Result<Tensor, Failure> {
+        let name = self.input(index)?;
         let array = self.constant(index)?;
-        let fail = |reason: &str| ImportError::Initializer { name: key.0.clone(), reason: reason.into() };
-        let Elements::Float(data) = array.elements else {
+        let fail = |reason: &str| ImportError::Initializer { name: name.into(), reason: reason.into() };
+        let Elements::Float(data) = &array.elements else {
             return Err(fail("holds integers, must hold float32").into());
         };
         if data.iter().any(|x| !x.is_finite()) {
@@ -189,37 +237,94 @@ impl NodeReader<'_, '_> {
         if data.is_empty() {
             return Err(fail("is empty").into());
         }
-        let tensor = layout(Tensor::new(array.dims, data)?)?;
-        let other_role = self.importer.parameters.contains_key(&(key.0.clone(), !trainable));
-        let name = if other_role { format!("{}.{}", self.name, key.0) } else { key.0.clone() };
-        let id = self.importer.builder.parameter(name, tensor, trainable)?;
-        self.importer.parameters.insert(key, id);
-        Ok(id)
+        Ok(Tensor::new(array.dims.clone(), data.clone())?)
     }
 
-    /// Adds the graph's node for this one, and its result.
-    pub(super) fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<(), Failure> {
-        let output = self.output()?.to_owned();
-        let id = self.importer.builder.push_named(self.name.as_str(), op, inputs, output.as_str())?;
-        self.importer.activations.insert(output, id);
+    /// A parameter made of operand `index`, whose name it has if no other has it.
+    pub(super) fn parameter_of(&mut self, index: usize, tensor: Tensor, trainable: bool) -> Result<Id, Failure> {
+        let mut name = self.input(index)?.to_owned();
+        if !self.importer.parameter_names.insert(name.clone()) {
+            name = self.importer.draft.fresh(format!("{}.{name}", self.name));
+        }
+        Ok(self.importer.draft.parameter(name, tensor, trainable))
+    }
+
+    /// A parameter that no operand alone is.
+    pub(super) fn new_parameter(&mut self, role: &str, tensor: Tensor, trainable: bool) -> Id {
+        let name = self.importer.draft.fresh(format!("{}.{role}", self.name));
+        self.importer.draft.parameter(name, tensor, trainable)
+    }
+
+    /// Adds the graph's node for this one: its name and that of its result are the file's.
+    pub(super) fn push(&mut self, op: Op, inputs: &[Id]) -> Result<Id, Failure> {
+        if std::mem::replace(&mut self.named, true) {
+            let name = self.name.clone();
+            return self.push_part(&name, op, inputs);
+        }
+        let output = self.output(0)?.to_owned();
+        Ok(self.importer.draft.push(self.name.clone(), op, inputs, output)?)
+    }
+
+    /// As [`NodeReader::push`], for result `index`, whose name the graph's node has too.
+    pub(super) fn push_output(&mut self, index: usize, op: Op, inputs: &[Id]) -> Result<Id, Failure> {
+        let output = self.output(index)?.to_owned();
+        let name = self.importer.draft.fresh_node(output.as_str(), self.index);
+        Ok(self.importer.draft.push(name, op, inputs, output)?)
+    }
+
+    /// Whether result `index` is wanted.
+    pub(super) fn has_output(&self, index: usize) -> bool {
+        self.output(index).is_ok()
+    }
+
+    /// Adds a node that computes a part of what this one does.
+    pub(super) fn push_part(&mut self, name: &str, op: Op, inputs: &[Id]) -> Result<Id, Failure> {
+        self.importer.push_fresh(name, op, inputs)
+    }
+
+    /// Says what result `index` of this node is.
+    pub(super) fn bind_at(&mut self, index: usize, feature: Feature) -> Result<(), Failure> {
+        let output = self.output(index)?.to_owned();
+        let uses = self.importer.uses.get(&output).copied().unwrap_or(0);
+        // Read more than once, it is computed once.
+        let mut feature = if uses > 1 && !feature.log { self.importer.settle(feature, &self.name)? } else { feature };
+        feature.sole &= uses <= 1;
+        self.importer.features.insert(output, feature);
         Ok(())
+    }
+
+    /// Says what the result of this node is.
+    pub(super) fn bind(&mut self, feature: Feature) -> Result<(), Failure> {
+        self.bind_at(0, feature)
+    }
+
+    /// Says that the result of this node is `value`, in the graph's order.
+    pub(super) fn bind_value(&mut self, value: Id) -> Result<(), Failure> {
+        let feature = self.importer.plain(value);
+        self.bind(feature)
+    }
+
+    /// Adds the graph's node for this one, whose result lies as `like` does.
+    pub(super) fn push_like(&mut self, op: Op, inputs: &[Id], like: &Feature) -> Result<(), Failure> {
+        let value = self.push(op, inputs)?;
+        let layout = like.layout.clone();
+        self.bind(Feature { value, layout, affine: Affine::identity(), sole: true, log: false })
     }
 
     /// Makes this node's result another name of its first operand.
     pub(super) fn pass_through(&mut self) -> Result<(), Failure> {
-        let (input, output) = (self.input(0)?.to_owned(), self.output()?.to_owned());
+        let (input, output) = (self.input(0)?.to_owned(), self.output(0)?.to_owned());
         if self.is_constant(0) {
             self.importer.constants.alias(&output, &input);
-        } else {
-            let id = self.activation(0)?;
-            self.importer.activations.insert(output, id);
+            return Ok(());
         }
-        Ok(())
+        let feature = self.feature(0)?;
+        self.bind(feature)
     }
 
     /// Makes this node's result a constant.
     pub(super) fn set_constant(&mut self, array: Array) -> Result<(), Failure> {
-        let output = self.output()?.to_owned();
+        let output = self.output(0)?.to_owned();
         self.importer.constants.insert(&output, array);
         Ok(())
     }
@@ -231,8 +336,8 @@ impl NodeReader<'_, '_> {
         }
     }
 
-    fn output(&self) -> Result<&str, Failure> {
-        match self.proto.output.first() {
+    fn output(&self, index: usize) -> Result<&str, Failure> {
+        match self.proto.output.get(index) {
             Some(name) if !name.is_empty() => Ok(name),
             _ => Err("it has no result".into()),
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::export::{Batch, export, to_model};
 use crate::fixtures::{branches, residual, tensor};
-use crate::proto::{AttributeProto, Dim, NodeProto, StringStringEntryProto, TensorProto};
+use crate::proto::{AttributeProto, DataType, Dim, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use crate::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 use proptest::prelude::*;
 
@@ -123,6 +123,7 @@ fn slices_and_pads_as_exporters_write_them() {
     );
     assert!(slice(&[0], &[4], &[1], &[-1]).unwrap_err().contains("step -1"));
     assert!(slice(&[0], &[1], &[0], &[1]).unwrap_err().contains("batch"));
+    assert_eq!(slice(&[0], &[8], &[2], &[1]).unwrap(), Op::Flatten);
     assert!(slice(&[0, 0], &[1, 1], &[1, 1], &[1, 1]).unwrap_err().contains("axes [1, 1]"));
     assert!(slice(&[5], &[5], &[1], &[1]).unwrap_err().contains("3..3"));
 
@@ -139,7 +140,7 @@ fn slices_and_pads_as_exporters_write_them() {
 }
 
 /// The operator that a node over an image of 3x7x6 reads as. Operands from `x` and constants.
-fn read(op: &str, constants: Vec<TensorProto>, attributes: Vec<AttributeProto>) -> Result<Op, String> {
+fn read_node(op: &str, constants: Vec<TensorProto>, attributes: Vec<AttributeProto>) -> Result<Op, String> {
     let names: Vec<&str> = ["x"].into_iter().chain(constants.iter().map(|tensor| tensor.name.as_str())).collect();
     // A constant whose name starts with a dash is left out.
     let inputs: Vec<&str> = names.iter().map(|name| if name.starts_with('-') { "" } else { name }).collect();
@@ -154,17 +155,17 @@ fn pools_as_exporters_write_them() {
     let strides = || AttributeProto::ints("strides", &[2, 2]);
     let ceil = || AttributeProto::int("ceil_mode", 1);
     let window = Window { kernel: [3, 2], stride: [1, 1], pads: [0; 4], ceil_mode: false };
-    assert_eq!(read("MaxPool", vec![], vec![kernel()]).unwrap(), Op::MaxPool(window.clone()));
+    assert_eq!(read_node("MaxPool", vec![], vec![kernel()]).unwrap(), Op::MaxPool(window.clone()));
     let auto_pad = AttributeProto::string("auto_pad", "SAME_UPPER");
     let order = AttributeProto::int("storage_order", 0);
     let same = Window { stride: [2, 2], pads: [1, 0, 1, 0], ..window.clone() };
     let attributes = vec![kernel(), strides(), auto_pad, order];
-    assert_eq!(read("MaxPool", vec![], attributes).unwrap(), Op::MaxPool(same));
+    assert_eq!(read_node("MaxPool", vec![], attributes).unwrap(), Op::MaxPool(same));
     let include = AttributeProto::int("count_include_pad", 1);
     let up = Window { stride: [2, 2], ceil_mode: true, ..window };
     let attributes = vec![kernel(), strides(), ceil(), include];
     let expected = Op::AveragePool { window: up, count_include_pad: true };
-    assert_eq!(read("AveragePool", vec![], attributes).unwrap(), expected);
+    assert_eq!(read_node("AveragePool", vec![], attributes).unwrap(), expected);
 
     for (attributes, part) in [
         (vec![strides()], "`kernel_shape` is missing"),
@@ -174,7 +175,7 @@ fn pools_as_exporters_write_them() {
         (vec![AttributeProto::ints("kernel_shape", &[8, 1])], "does not fit"),
         (vec![AttributeProto::ints("kernel_shape", &[0, 1])], "at least 1"),
     ] {
-        let error = read("MaxPool", vec![], attributes).unwrap_err();
+        let error = read_node("MaxPool", vec![], attributes).unwrap_err();
         assert!(error.contains("`n` (MaxPool)") && error.contains(part), "{error}");
     }
 }
@@ -195,10 +196,11 @@ fn interpolation_as_exporters_write_it() {
         (sizes(&[5, 9]), vec![linear(), axes()], half(5, 9)),
         (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear(), align()], resize(10, 9, Coordinates::AlignCorners)),
     ] {
-        assert_eq!(read("Resize", constants, attributes).unwrap(), expected);
+        assert_eq!(read_node("Resize", constants, attributes).unwrap(), expected);
     }
     for (constants, attributes, part) in [
-        (scales(&[1.0, 1.0, 2.0, 2.0]), vec![], "`mode` is `nearest`"),
+        (scales(&[1.0, 1.0, 2.0, 2.0]), vec![AttributeProto::string("mode", "cubic")], "`mode` is `cubic`"),
+        (sizes(&[1, 3, 9, 9]), vec![], "whole factors only, not 7x6 to 9x9"),
         (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear()], "no whole number"),
         (scales(&[1.0, 2.0, 1.0, 1.0]), vec![linear()], "the channels"),
         (scales(&[2.0, 1.0, 1.0, 1.0]), vec![linear()], "the batch"),
@@ -209,7 +211,7 @@ fn interpolation_as_exporters_write_it() {
         (sizes(&[1, 3, -1, 9]), vec![linear()], "must be sizes"),
         (sizes(&[1, 3, 1 << 20, 1 << 20]), vec![linear()], "more than"),
     ] {
-        let error = read("Resize", constants, attributes).unwrap_err();
+        let error = read_node("Resize", constants, attributes).unwrap_err();
         assert!(error.contains("`n` (Resize)") && error.contains(part), "{error}");
     }
 }
@@ -217,16 +219,19 @@ fn interpolation_as_exporters_write_it() {
 #[test]
 fn numbers_as_operands() {
     let scalar = |name: &str, value| TensorProto::scalar(name, value);
-    let clip = |constants| read("Clip", constants, vec![]);
+    let clip = |constants| read_node("Clip", constants, vec![]);
     let (min, max) = (f32::NEG_INFINITY, f32::INFINITY);
     assert_eq!(clip(vec![scalar("min", 0.0), scalar("max", 6.0)]).unwrap(), Op::Clip { min: 0.0, max: 6.0 });
     assert_eq!(clip(vec![scalar("-min", 0.0), scalar("max", 6.0)]).unwrap(), Op::Clip { min, max: 6.0 });
-    assert_eq!(clip(vec![]).unwrap(), Op::Clip { min, max });
+    assert_eq!(clip(vec![]).unwrap(), Op::Flatten);
+    let attributes = vec![AttributeProto::float("min", f32::MIN), AttributeProto::float("max", 6.0)];
+    assert_eq!(read_node("Clip", vec![], attributes).unwrap(), Op::Clip { min, max: 6.0 });
+    assert_eq!(clip(vec![scalar("min", 0.0)]).unwrap(), Op::Clip { min: 0.0, max });
     assert!(clip(vec![scalar("min", 1.0), scalar("max", 0.0)]).unwrap_err().contains("limits are 1 and 0"));
     assert!(clip(vec![scalar("min", f32::NAN)]).unwrap_err().contains("limits are NaN"));
     assert!(clip(vec![TensorProto::f32("min", &[2], &[0.0; 2])]).unwrap_err().contains("one number"));
 
-    let dropout = |constants, attributes| read("Dropout", constants, attributes);
+    let dropout = |constants, attributes| read_node("Dropout", constants, attributes);
     assert_eq!(dropout(vec![], vec![]).unwrap(), Op::Dropout { rate: 0.5 });
     assert_eq!(dropout(vec![scalar("ratio", 0.25)], vec![]).unwrap(), Op::Dropout { rate: 0.25 });
     let attribute = vec![AttributeProto::float("ratio", 0.125), AttributeProto::int("seed", 1)];
@@ -237,20 +242,24 @@ fn numbers_as_operands() {
 }
 
 #[test]
-fn a_network_that_ends_in_probabilities_is_refused() {
-    let model = changed_graph(|graph| {
-        graph.node.push(NodeProto::new("Softmax", "last", &["scores"], &["probabilities"], vec![]));
-        graph.output[0].name = "probabilities".into();
-    });
-    let error = from_model(&model).unwrap_err().to_string();
-    assert!(error.contains("`last` (Softmax)") && error.contains("must end in scores"), "{error}");
+fn the_last_softmax_is_told_and_left_out() {
+    for (op, ending) in [("Softmax", Ending::Softmax), ("LogSoftmax", Ending::LogSoftmax)] {
+        let model = changed_graph(|graph| {
+            graph.node.push(NodeProto::new(op, "last", &["scores"], &["probabilities"], vec![]));
+            graph.node.push(NodeProto::new("Identity", "same", &["probabilities"], &["output"], vec![]));
+            graph.output[0].name = "output".into();
+        });
+        let imported = read(&model).unwrap();
+        let expected = Imported { graph: residual(), channels_last: false, ending, scores: "scores".into() };
+        assert_eq!(imported, expected);
+    }
 }
 
 #[test]
 fn errors_say_what_and_where() {
     let cases: Vec<(ModelProto, &[&str])> = vec![
         (changed_graph(|g| node(g, "relu").op_type = "Selu".into()), &["`relu` (Selu)", "not supported", "BatchNorm"]),
-        (changed_graph(|g| node(g, "relu").op_type = "Softmax".into()), &["`relu` (Softmax)", "must be a vector"]),
+        (changed_graph(|g| node(g, "relu").op_type = "Softmax".into()), &["`relu` (Softmax)", "all features"]),
         (changed_graph(|g| node(g, "add").op_type = "Concat".into()), &["`add` (Concat)", "`axis` is missing"]),
         (
             changed_graph(|g| {
@@ -266,7 +275,7 @@ fn errors_say_what_and_where() {
                 add.op_type = "Mul".into();
                 add.input[1] = "image".into();
             }),
-            &["`add` (Mul)", "[8, 5, 4] and [4, 9, 8]"],
+            &["`add` (Mul)", "[1, 8, 5, 4] and [1, 4, 9, 8]"],
         ),
         (changed_graph(|g| node(g, "relu").domain = "com.x".into()), &["`relu` (Relu)", "`com.x`"]),
         (changed_graph(|g| g.node.swap(2, 3)), &["`short.pad` (Pad)", "`short.slice`", "out of order"]),
@@ -275,20 +284,39 @@ fn errors_say_what_and_where() {
         (changed_graph(|g| node(g, "bn1").input.truncate(4)), &["`bn1`", "operand 4 is missing"]),
         (changed_graph(|g| node(g, "add").input[1] = "conv1.weight".into()), &["`add` (Add)", "is a constant"]),
         (changed_graph(|g| node(g, "conv2").input[1] = "relu.out".into()), &["`conv2`", "must be a constant"]),
-        (changed_graph(|g| node(g, "conv1").attribute[3].ints = vec![2, 2]), &["`conv1` (Conv)", "dilated"]),
+        (changed_graph(|g| node(g, "conv1").attribute[3].ints = vec![9, 2]), &["`conv1` (Conv)", "19 does not fit"]),
+        (
+            changed_graph(|g| node(g, "conv1").attribute[3].ints = vec![0, 2]),
+            &["`conv1` (Conv)", "`dilations` holds 0"],
+        ),
+        (
+            changed_graph(|g| node(g, "conv1").attribute[3].ints = vec![1 << 40, 1 << 40]),
+            &["`conv1` (Conv)", "absurdly large"],
+        ),
         (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![-1; 4]), &["`conv1`", "`pads`", "4 sizes"]),
         (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![i64::MAX; 4]), &["`conv1`", "absurd"]),
         (changed_graph(|g| node(g, "conv1").attribute[1].ints = vec![0, 1]), &["`conv1`", "`strides`"]),
         (changed_graph(|g| node(g, "relu").attribute.push(AttributeProto::int("x", 1))), &["`relu`", "attribute `x`"]),
-        (changed_graph(|g| node(g, "fc").attribute.push(AttributeProto::float("alpha", 2.0))), &["`fc`", "`alpha`"]),
-        (changed_graph(|g| node(g, "bn1").output.push("mean".into())), &["`bn1`", "`mean`"]),
+        (changed_graph(|g| node(g, "fc").attribute.push(AttributeProto::int("transA", 1))), &["`fc`", "`transA`"]),
+        (
+            changed_graph(|g| {
+                node(g, "bn1").output.push("mean".into());
+                node(g, "relu").input[0] = "mean".into();
+                node(g, "conv2").input[0] = "relu.out".into();
+                let add = NodeProto::new("Add", "both", &["add.out", "relu.out"], &["both.out"], vec![]);
+                g.node.insert(6, add);
+                node(g, "conv2").input[0] = "both.out".into();
+            }),
+            &["`bn1`", "`mean`"],
+        ),
         (changed_graph(|g| node(g, "relu").output[0] = "add.out".into()), &["two values are named `add.out`"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![6, 3]), &["`fc` (Gemm)", "3 columns"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![3, 7]), &["`fc.weight`", "[3, 7]", "18 elements"]),
-        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![i64::MAX; 3]), &["`fc.weight`", "18 elements"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![i64::MAX; 3]), &["`fc.weight`", "absurdly many"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![1 << 32, 1]), &["`fc.weight`", "18 elements"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![-3, -6]), &["`fc.weight`", "negative"]),
-        (changed_graph(|g| initializer(g, "fc.weight").data_type = 10), &["`fc.weight`", "Float16"]),
+        (changed_graph(|g| initializer(g, "fc.weight").data_type = 10), &["`fc.weight`", "36 elements"]),
+        (changed_graph(|g| initializer(g, "fc.weight").data_type = 8), &["`fc.weight`", "String"]),
         (changed_graph(|g| initializer(g, "fc.weight").data_type = 99), &["`fc.weight`", "99"]),
         (changed_graph(|g| initializer(g, "fc.weight").raw_data.as_mut().unwrap().truncate(7)), &["`fc.weight`", "7"]),
         (changed_graph(|g| g.initializer.push(g.initializer[0].clone())), &["`conv1.weight`", "twice"]),
@@ -311,7 +339,8 @@ fn errors_say_what_and_where() {
         (changed_graph(|g| g.output.clear()), &["0 outputs"]),
         (changed_graph(|g| g.output[0].name = "x".into()), &["output `x`"]),
         (changed_graph(|g| g.output[0].name = "relu.out".into()), &["`relu.out`", "vector of scores"]),
-        (changed(|m, _| m.opset_import[0].version = 9), &["operator set [9]", "11 to 21"]),
+        (changed(|m, _| m.opset_import[0].version = 6), &["operator set [6]", "7 to 22"]),
+        (changed(|m, _| m.ir_version = 2), &["version 2", "3 to 13"]),
         (changed(|m, _| m.metadata_props[0].value = "x".into()), &["skipstone.mean"]),
         (
             changed(|m, _| m.metadata_props[..2].iter_mut().for_each(|prop| prop.value = "1,1".into())),

@@ -132,6 +132,8 @@ fn interpolate(resize: &Resize, dims: &[usize], x: &[f64], [c, y, z]: [usize; 3]
             Coordinates::AlignCorners if resize.size[axis] == 1 => 0.0,
             Coordinates::AlignCorners => index as f64 * (size - 1.0) / (out - 1.0),
             Coordinates::HalfPixel => (index as f64 + 0.5) * size / out - 0.5,
+            Coordinates::Asymmetric => index as f64 * size / out,
+            Coordinates::Nearest => (index as f64 * size / out).floor(),
         }
     };
     let (row, column) = (place(0, y), place(1, z));

@@ -1,4 +1,4 @@
-//! Bilinear interpolation.
+//! Interpolation, bilinear or by the nearest pixel.
 
 use super::{map_dims, shared, zip_images};
 use crate::autograd::Shared;
@@ -63,6 +63,8 @@ fn neighbours(size: usize, out: usize, coordinates: Coordinates) -> Vec<[(usize,
                 Coordinates::AlignCorners if out == 1 => 0.0,
                 Coordinates::AlignCorners => index as f64 * last as f64 / (out - 1) as f64,
                 Coordinates::HalfPixel => (index as f64 + 0.5) * size as f64 / out as f64 - 0.5,
+                Coordinates::Asymmetric => index as f64 * size as f64 / out as f64,
+                Coordinates::Nearest => (index * size / out) as f64,
             };
             let at = at.clamp(0.0, last as f64);
             let low = at as usize;
@@ -81,7 +83,9 @@ mod tests {
 
     #[test]
     fn gradient_matches_differences() {
-        for coordinates in [Coordinates::AlignCorners, Coordinates::HalfPixel] {
+        for coordinates in
+            [Coordinates::AlignCorners, Coordinates::HalfPixel, Coordinates::Asymmetric, Coordinates::Nearest]
+        {
             for size in [[7, 9], [2, 3], [1, 1], [4, 5], [8, 2]] {
                 let resize = Resize { size, coordinates };
                 Check::new([3, 4, 5], 2).run(|b, x| b.push("resize", Op::Resize(resize), &[x]));
@@ -101,5 +105,8 @@ mod tests {
         assert_eq!(at(2, 4, Coordinates::HalfPixel), [0.0, 0.25, 0.75, 1.0]);
         assert_eq!(at(4, 2, Coordinates::HalfPixel), [0.5, 2.5]);
         assert_eq!(at(4, 1, Coordinates::AlignCorners), [0.0]);
+        assert_eq!(at(2, 4, Coordinates::Asymmetric), [0.0, 0.5, 1.0, 1.0]);
+        assert_eq!(at(2, 4, Coordinates::Nearest), [0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(at(5, 3, Coordinates::Nearest), [0.0, 1.0, 3.0]);
     }
 }

@@ -1,0 +1,281 @@
+//! How a tensor of the file lies over a value of the graph.
+//!
+//! The graph knows maps `[C, H, W]` and vectors `[F]`. A file may show the same elements transposed, flattened, split or
+//! with axes of one element between them. None of that moves an element here: a [`Layout`] says which part of which
+//! axis of the value each axis of the file's tensor is, and the operators ask it where the axes are that they speak of.
+
+/// The batch's axis of a value; the axes of its dimensions follow, from 1.
+pub(super) const BATCH: usize = 0;
+/// The axis of channels or features.
+pub(super) const CHANNELS: usize = 1;
+/// Stands for no axis of the value: one element, repeated.
+const REPEAT: usize = usize::MAX;
+
+/// The digits of an axis' index between two strides: index / stride % size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Atom {
+    axis: usize,
+    stride: usize,
+    size: usize,
+}
+
+/// For each axis of the file's tensor the parts of the value's axes that it runs over, outermost first. An axis of one
+/// element has no parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    groups: Vec<Vec<Atom>>,
+}
+
+impl Layout {
+    /// The value's own order: the batch, then its dimensions.
+    pub(super) fn plain(batch: usize, dims: &[usize]) -> Self {
+        let order: Vec<usize> = (0..=dims.len()).collect();
+        Self::ordered(batch, dims, &order)
+    }
+
+    /// Whole axes of the value in the given order.
+    pub(super) fn ordered(batch: usize, dims: &[usize], order: &[usize]) -> Self {
+        let size = |axis: usize| if axis == BATCH { batch } else { dims[axis - 1] };
+        let group = |&axis: &usize| match size(axis) {
+            1 => Vec::new(),
+            size => vec![Atom { axis, stride: 1, size }],
+        };
+        Self { groups: order.iter().map(group).collect() }
+    }
+
+    /// Dimensions of the file's tensor.
+    pub(super) fn dims(&self) -> Vec<usize> {
+        self.groups.iter().map(|group| group.iter().map(|atom| atom.size).product()).collect()
+    }
+
+    /// The axes in the order that `permutation` names them.
+    pub(super) fn transposed(&self, permutation: &[usize]) -> Self {
+        Self { groups: permutation.iter().map(|&axis| self.groups[axis].clone()).collect() }
+    }
+
+    /// The same elements in the same order under other dimensions, whose product is the same.
+    pub(super) fn reshaped(&self, dims: &[usize]) -> Result<Self, String> {
+        let fail = || format!("cannot reshape {:?} to {dims:?}: no axis may be cut in the middle", self.dims());
+        let mut left: Vec<Atom> = self.groups.iter().flatten().rev().copied().collect();
+        let mut groups = Vec::with_capacity(dims.len());
+        for &dim in dims {
+            let mut group: Vec<Atom> = Vec::new();
+            let mut missing = dim;
+            while missing > 1 {
+                let atom = left.pop().ok_or_else(fail)?;
+                if missing % atom.size == 0 {
+                    missing /= atom.size;
+                    push(&mut group, atom);
+                } else if atom.size % missing == 0 {
+                    let inner = atom.size / missing;
+                    left.push(Atom { size: inner, ..atom });
+                    push(&mut group, Atom { stride: atom.stride * inner, size: missing, ..atom });
+                    missing = 1;
+                } else {
+                    return Err(fail());
+                }
+            }
+            if missing == 0 {
+                return Err(fail());
+            }
+            groups.push(group);
+        }
+        if left.is_empty() { Ok(Self { groups }) } else { Err(fail()) }
+    }
+
+    /// Axes of one element, repeated so that the dimensions become `dims`, of which there may be more.
+    pub(super) fn expanded(&self, dims: &[usize]) -> Result<Self, String> {
+        let mut groups = vec![Vec::new(); dims.len().saturating_sub(self.groups.len())];
+        groups.extend(self.groups.iter().cloned());
+        let own = Self { groups: groups.clone() }.dims();
+        let missing = own.len() - dims.len();
+        for (axis, group) in groups.iter_mut().enumerate() {
+            let dim = axis.checked_sub(missing).map_or(1, |axis| dims[axis]);
+            match own[axis] {
+                size if size == dim || dim == 1 => {}
+                1 => *group = vec![Atom { axis: REPEAT, stride: 1, size: dim }],
+                _ => return Err(format!("cannot expand {:?} to {dims:?}", self.dims())),
+            }
+        }
+        Ok(Self { groups })
+    }
+
+    /// Repeated axes as axes of one element.
+    pub(super) fn unrepeated(&self) -> Self {
+        let repeated = |group: &[Atom]| group.iter().any(|atom| atom.axis == REPEAT);
+        let strip = |group: &Vec<Atom>| if repeated(group) { Vec::new() } else { group.clone() };
+        Self { groups: self.groups.iter().map(strip).collect() }
+    }
+
+    /// With axes of one element in front, so that there are `rank`.
+    pub(super) fn with_rank(&self, rank: usize) -> Self {
+        let mut groups = vec![Vec::new(); rank.saturating_sub(self.groups.len())];
+        groups.extend(self.groups.iter().cloned());
+        Self { groups }
+    }
+
+    /// Without the file's axes for which `gone` holds.
+    pub(super) fn without(&self, gone: impl Fn(usize) -> bool) -> Self {
+        let groups = self.groups.iter().enumerate().filter(|(axis, _)| !gone(*axis));
+        Self { groups: groups.map(|(_, group)| group.clone()).collect() }
+    }
+
+    /// The value's axes that lie in the file's axes `axes`: `None` unless they do so as a whole.
+    pub(super) fn whole_axes(&self, axes: &[usize], dims: &[usize]) -> Option<Vec<usize>> {
+        let mut whole = Vec::new();
+        for &file in axes {
+            for atom in &self.groups[file] {
+                let size = if atom.axis == BATCH { None } else { dims.get(atom.axis.wrapping_sub(1)) };
+                if size != Some(&atom.size) {
+                    return None;
+                }
+                whole.push(atom.axis);
+            }
+        }
+        Some(whole)
+    }
+
+    /// The layout of a value whose axes `collapsed` have become one element.
+    pub(super) fn collapsed(&self, collapsed: &[usize]) -> Self {
+        let keep = |group: &Vec<Atom>| group.iter().filter(|atom| !collapsed.contains(&atom.axis)).copied().collect();
+        Self { groups: self.groups.iter().map(keep).collect() }
+    }
+
+    /// Which whole axis of the value each of the file's is, for maps in the orders NCHW and NHWC and for vectors.
+    pub(super) fn order(&self, batch: usize, dims: &[usize]) -> Option<&'static [usize]> {
+        let orders: &[&[usize]] = if dims.len() == 3 { &[&[0, 1, 2, 3], &[0, 2, 3, 1]] } else { &[&[0, 1]] };
+        orders.iter().find(|order| *self == Self::ordered(batch, dims, order)).copied()
+    }
+
+    /// Whether all elements of an image stand behind the batch, and for each the place that it has in the value, unless
+    /// all have their own.
+    pub(super) fn flat(&self, batch: usize, dims: &[usize]) -> Option<Option<Vec<usize>>> {
+        let mut atoms: Vec<Atom> = Vec::new();
+        self.groups.iter().flatten().for_each(|&atom| push(&mut atoms, atom));
+        if batch > 1 {
+            let first = Atom { axis: BATCH, stride: 1, size: batch };
+            if atoms.first() != Some(&first) {
+                return None;
+            }
+            atoms.remove(0);
+        }
+        let count: usize = dims.iter().product();
+        let covered: usize = atoms.iter().map(|atom| atom.size).product();
+        if covered != count || atoms.iter().any(|atom| atom.axis == BATCH || atom.axis == REPEAT) {
+            return None;
+        }
+        let plain = Self::plain(1, dims);
+        if plain.groups.iter().flatten().eq(&atoms) {
+            return Some(None);
+        }
+        let mut places = vec![0];
+        for atom in atoms {
+            let step = atom.stride * dims[atom.axis..].iter().product::<usize>();
+            places = places.iter().flat_map(|place| (0..atom.size).map(move |digit| place + digit * step)).collect();
+        }
+        Some(Some(places))
+    }
+
+    /// The layout over a map of `dims`, of which this one's value is the flattened vector.
+    pub(super) fn unflattened(&self, dims: &[usize]) -> Option<Self> {
+        let refine = |atom: &Atom| -> Option<Vec<Atom>> {
+            if atom.axis != CHANNELS {
+                return Some(vec![*atom]);
+            }
+            let (low, high) = (atom.stride, atom.stride * atom.size);
+            let mut parts = Vec::new();
+            let mut inner: usize = dims.iter().product();
+            for (axis, &size) in dims.iter().enumerate() {
+                let outer = inner;
+                inner /= size;
+                let (from, to) = (low.max(inner), high.min(outer));
+                if from < to {
+                    let whole = from.is_multiple_of(inner) && outer.is_multiple_of(to) && to.is_multiple_of(from);
+                    let part = Atom { axis: axis + 1, stride: from / inner, size: to / from };
+                    parts.push(Some(part).filter(|_| whole)?);
+                }
+            }
+            (parts.iter().map(|part| part.size).product::<usize>() == atom.size).then_some(parts)
+        };
+        let group = |group: &Vec<Atom>| {
+            let mut refined = Vec::new();
+            for atom in group {
+                refine(atom)?.into_iter().for_each(|atom| push(&mut refined, atom));
+            }
+            Some(refined)
+        };
+        Some(Self { groups: self.groups.iter().map(group).collect::<Option<_>>()? })
+    }
+
+    /// Whether the file's axis `axis` is the value's whole axis of channels.
+    pub(super) fn is_channels(&self, axis: usize, dims: &[usize]) -> bool {
+        self.groups[axis] == [Atom { axis: CHANNELS, stride: 1, size: dims[0] }]
+    }
+}
+
+/// Appends an atom, joined with the one before where they are neighbouring digits.
+fn push(group: &mut Vec<Atom>, atom: Atom) {
+    match group.last_mut() {
+        Some(last) if last.axis == atom.axis && last.stride == atom.stride * atom.size => {
+            *last = Atom { size: last.size * atom.size, ..atom };
+        }
+        _ => group.push(atom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIMS: [usize; 3] = [6, 2, 3];
+
+    #[test]
+    fn channels_last_and_back_is_plain() {
+        let plain = Layout::plain(1, &DIMS);
+        let last = plain.transposed(&[0, 2, 3, 1]);
+        assert_eq!((last.dims(), last.order(1, &DIMS)), (vec![1, 2, 3, 6], Some([0, 2, 3, 1].as_slice())));
+        assert_eq!(last.transposed(&[0, 3, 1, 2]), plain);
+        assert_eq!(plain.transposed(&[0, 1, 3, 2]).order(1, &DIMS), None);
+    }
+
+    #[test]
+    fn reshaping_splits_and_joins_axes() {
+        let plain = Layout::plain(4, &DIMS);
+        let split = plain.reshaped(&[4, 2, 3, 6]).unwrap();
+        assert_eq!(split.reshaped(&[4, 6, 2, 3]).unwrap(), plain);
+        // Channels shuffled between two groups are in another order.
+        let shuffled = split.transposed(&[0, 2, 1, 3]).reshaped(&[4, 6, 2, 3]).unwrap();
+        assert_ne!(shuffled, plain);
+        assert!(plain.reshaped(&[4, 4, 9]).is_err());
+        assert!(plain.reshaped(&[4, 0]).is_err());
+        assert!(plain.reshaped(&[4, 6, 2]).is_err());
+    }
+
+    #[test]
+    fn flattened_channels_last_knows_where_its_elements_are() {
+        let plain = Layout::plain(1, &DIMS);
+        assert_eq!(plain.reshaped(&[1, 36]).unwrap().flat(1, &DIMS), Some(None));
+        let places = plain.transposed(&[0, 2, 3, 1]).reshaped(&[1, 36]).unwrap().flat(1, &DIMS).unwrap().unwrap();
+        assert_eq!(places[..8], [0, 6, 12, 18, 24, 30, 1, 7]);
+        let batch = Layout::plain(4, &DIMS);
+        assert_eq!(batch.reshaped(&[4, 36]).unwrap().flat(4, &DIMS), Some(None));
+        assert_eq!(batch.transposed(&[1, 0, 2, 3]).flat(4, &DIMS), None);
+    }
+
+    #[test]
+    fn a_vector_shown_as_the_map_that_it_was_is_that_map() {
+        let vector = Layout::plain(1, &[36]);
+        let map = vector.reshaped(&[1, 6, 2, 3]).unwrap();
+        assert_eq!(map.unflattened(&DIMS).unwrap(), Layout::plain(1, &DIMS));
+        assert_ne!(vector.reshaped(&[1, 2, 6, 3]).unwrap().unflattened(&DIMS), Some(Layout::plain(1, &DIMS)));
+        assert_eq!(vector.reshaped(&[1, 4, 9]).unwrap().unflattened(&DIMS), None);
+    }
+
+    #[test]
+    fn expansion_repeats_single_elements() {
+        let gate = Layout::plain(1, &[6, 1, 1]);
+        let expanded = gate.expanded(&[1, 6, 2, 3]).unwrap();
+        assert_eq!((expanded.dims(), expanded.unrepeated()), (vec![1, 6, 2, 3], gate.clone()));
+        assert!(gate.expanded(&[1, 5, 2, 3]).is_err());
+    }
+}

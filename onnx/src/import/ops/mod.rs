@@ -1,0 +1,132 @@
+//! The operators: one function for each, which reads operands and attributes and adds the graph's nodes.
+
+mod arithmetic;
+mod layers;
+mod reduce;
+mod regions;
+mod views;
+mod windows;
+
+pub(super) use reduce::reduced_axes;
+pub(super) use views::{permutation, resolve, shape_of, unsqueezed};
+
+use super::node::{Failure, NodeReader};
+use crate::Op;
+
+type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
+
+const OPS: [(&str, Import); 54] = [
+    ("Add", arithmetic::add),
+    ("AveragePool", windows::average_pool),
+    ("BatchNormalization", layers::batch_norm),
+    ("Cast", views::cast),
+    ("CastLike", views::cast_like),
+    ("Clip", arithmetic::clip),
+    ("Concat", regions::concat),
+    ("Constant", views::no_constant),
+    ("Conv", windows::conv),
+    ("Div", arithmetic::div),
+    ("Dropout", layers::dropout),
+    ("Expand", views::expand),
+    ("Flatten", views::flatten),
+    ("Gemm", layers::gemm),
+    ("GlobalAveragePool", |node| global(node, Op::GlobalAveragePool)),
+    ("GlobalMaxPool", |node| global(node, Op::GlobalMaxPool)),
+    ("HardSigmoid", arithmetic::hard_sigmoid),
+    ("HardSwish", arithmetic::hard_swish),
+    ("Identity", |node| node.pass_through()),
+    ("LogSoftmax", layers::softmax),
+    ("MatMul", layers::mat_mul),
+    ("Max", arithmetic::max),
+    ("MaxPool", windows::max_pool),
+    ("Min", arithmetic::min),
+    ("Mul", arithmetic::mul),
+    ("Neg", arithmetic::neg),
+    ("Pad", regions::pad),
+    ("ReduceMax", reduce::max),
+    ("ReduceMean", reduce::mean),
+    ("ReduceSum", reduce::sum),
+    ("Relu", |node| unary(node, Op::Relu)),
+    ("Reshape", views::reshape),
+    ("Resize", windows::resize),
+    ("Shape", views::shape),
+    ("Sigmoid", |node| unary(node, Op::Sigmoid)),
+    ("Size", views::size),
+    ("Slice", regions::slice),
+    ("Softmax", layers::softmax),
+    ("Split", regions::split),
+    ("Squeeze", views::squeeze),
+    ("Sub", arithmetic::sub),
+    ("Sum", arithmetic::add),
+    ("Tanh", arithmetic::tanh),
+    ("Transpose", views::transpose),
+    ("Unsqueeze", views::unsqueeze),
+    ("Upsample", windows::resize),
+    ("Gather", regions::gather),
+    ("Elu", no_form),
+    ("Erf", no_form),
+    ("Gelu", no_form),
+    ("LeakyRelu", no_form),
+    ("PRelu", no_form),
+    ("QuantizeLinear", quantized),
+    ("DequantizeLinear", quantized),
+];
+
+/// The function that reads an operator, or why there is none.
+pub(super) fn find(op_type: &str) -> Result<Import, String> {
+    if let Some((_, import)) = OPS.iter().find(|(name, _)| *name == op_type) {
+        return Ok(*import);
+    }
+    let refused = |import: &Import| {
+        std::ptr::fn_addr_eq(*import, no_form as Import) || std::ptr::fn_addr_eq(*import, quantized as Import)
+    };
+    let known: Vec<&str> = OPS.iter().filter(|(_, import)| !refused(import)).map(|(name, _)| *name).collect();
+    Err(format!("the operator is not supported; supported are {}", known.join(", ")))
+}
+
+fn no_form(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    Err(format!("the activation {} is not supported; train the network with Relu or Clip in its place", node.op_type())
+        .into())
+}
+
+fn quantized(_: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    Err("the network is quantized; import the float network that it was made from, and quantize it here".into())
+}
+
+/// An operator with one operand and no attributes, whatever the order of the elements.
+fn unary(node: &mut NodeReader<'_, '_>, op: Op) -> Result<(), Failure> {
+    let input = node.settled(0)?;
+    node.push_like(op, &[input.value], &input)
+}
+
+fn global(node: &mut NodeReader<'_, '_>, op: Op) -> Result<(), Failure> {
+    let input = node.map(0)?;
+    let value = node.push(op, &[input])?;
+    node.bind_value(value)
+}
+
+/// A position on an axis: from the end if negative, and never beyond it.
+pub(super) fn clamp(position: i64, size: usize) -> usize {
+    match usize::try_from(position) {
+        Ok(position) => position.min(size),
+        Err(_) => size.saturating_sub(usize::try_from(position.unsigned_abs()).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Axes counted from the front, each at most once.
+pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+    let fail = || format!("axes {axes:?} do not fit {rank} dimensions");
+    let mut seen = vec![false; rank];
+    axes.iter()
+        .map(|&axis| {
+            let from_front = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
+            let axis = usize::try_from(from_front).ok().filter(|&axis| axis < rank).ok_or_else(fail)?;
+            if std::mem::replace(&mut seen[axis], true) { Err(fail()) } else { Ok(axis) }
+        })
+        .collect()
+}
+
+/// One axis counted from the front.
+pub(super) fn axis(at: i64, rank: usize) -> Result<usize, String> {
+    axes(&[at], rank).map(|axes| axes[0])
+}

@@ -1,0 +1,82 @@
+//! Means, sums and maxima over the positions of maps.
+
+use super::{axes, views};
+use crate::import::feature::{Affine, Feature};
+use crate::import::node::{Failure, NodeReader};
+use crate::{Op, Window};
+
+pub(super) fn mean(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    reduce(node, false, false)
+}
+
+pub(super) fn sum(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    reduce(node, false, true)
+}
+
+pub(super) fn max(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    reduce(node, true, false)
+}
+
+/// Whether and where to reduce: `None` where nothing is to be done.
+pub(in crate::import) fn reduced_axes(
+    node: &mut NodeReader<'_, '_>,
+    rank: usize,
+) -> Result<(Vec<usize>, bool), Failure> {
+    let keep = node.attributes.int("keepdims")?.unwrap_or(1) != 0;
+    let nothing = node.attributes.int("noop_with_empty_axes")?.unwrap_or(0) != 0;
+    let named = node.ints_or_attribute(1, "axes")?.unwrap_or_default();
+    if named.is_empty() {
+        return Ok((if nothing { Vec::new() } else { (0..rank).collect() }, keep));
+    }
+    Ok((axes(&named, rank)?, keep))
+}
+
+fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<(), Failure> {
+    let mut x = if largest { node.settled(0)? } else { node.feature(0)? };
+    if x.log {
+        return Err("nothing may follow a LogSoftmax but the output".into());
+    }
+    let (reduced, keep) = reduced_axes(node, x.layout.dims().len())?;
+    if node.dims(x.value).len() == 1
+        && let Ok((value, layout)) = node.importer.unflatten(&x)
+    {
+        // A number for each feature is none for each channel, unless there is one position.
+        if x.affine.is_identity() {
+            x = Feature { value, layout, ..x };
+        }
+    }
+    let dims = node.dims(x.value).to_vec();
+    let fail = || "reduces other axes than height and width".to_string();
+    let mut gone = x.layout.whole_axes(&reduced, &dims).ok_or_else(fail)?;
+    gone.sort_unstable();
+    let (op, positions) = match (gone.as_slice(), dims.as_slice()) {
+        // Axes of one element alone: the graph's pool says what it is, where it is one.
+        ([], [_, 1, 1]) if reduced.len() == 2 => (Some(global(largest)), 1),
+        ([], _) => (None, 1),
+        ([2, 3], [_, height, width]) => (Some(global(largest)), height * width),
+        ([2], [_, height, 1]) => (Some(global(largest)), *height),
+        ([3], [_, 1, width]) => (Some(global(largest)), *width),
+        ([2], [_, height, _]) => (Some(pool(largest, [*height, 1])), *height),
+        ([3], [_, _, width]) => (Some(pool(largest, [1, *width])), *width),
+        _ => return Err(fail().into()),
+    };
+    let layout = x.layout.collapsed(&gone);
+    let layout = if keep { layout } else { layout.without(|axis| reduced.contains(&axis)) };
+    let affine = if sums { x.affine.then(&Affine::new(vec![positions as f64], vec![0.0])) } else { x.affine.clone() };
+    let Some(op) = op else { return views::show(node, Feature { affine, ..x }, layout) };
+    let name = node.name.clone();
+    let shown = Feature { value: x.value, layout, affine, sole: true, log: false };
+    let collapsed = shown.layout.dims();
+    let value = if collapsed.len() == 4 { node.push(op, &[x.value])? } else { node.push_part(&name, op, &[x.value])? };
+    let layout = shown.layout.clone();
+    views::show(node, Feature { value, ..shown }, layout)
+}
+
+fn global(largest: bool) -> Op {
+    if largest { Op::GlobalMaxPool } else { Op::GlobalAveragePool }
+}
+
+fn pool(largest: bool, kernel: [usize; 2]) -> Op {
+    let window = Window { stride: [1, 1], ..Window::whole(kernel) };
+    if largest { Op::MaxPool(window) } else { Op::AveragePool { window, count_include_pad: false } }
+}

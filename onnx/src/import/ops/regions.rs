@@ -1,0 +1,330 @@
+//! Parts of maps, maps side by side, and zeros around them.
+
+use super::{axes, axis, clamp};
+use crate::import::constants::{Array, Elements};
+use crate::import::draft::Id;
+use crate::import::feature::Feature;
+use crate::import::layout::{BATCH, CHANNELS, Layout};
+use crate::import::node::{Failure, NodeReader};
+use crate::{Conv, Op, Pad, Slice, Tensor};
+
+/// Most channels that are reordered, which takes a weight for each pair.
+const SELECTED: usize = 16;
+
+/// The value's axis for each of the file's.
+fn order(node: &NodeReader<'_, '_>, x: &Feature) -> Result<&'static [usize], Failure> {
+    x.layout
+        .order(node.importer.batch, node.dims(x.value))
+        .ok_or_else(|| format!("takes maps [N, C, H, W] or [N, H, W, C] and vectors, has {:?}", x.layout.dims()).into())
+}
+
+/// Operand `index` as a value whose whole axes the file shows, in an order that is also given.
+fn whole(node: &mut NodeReader<'_, '_>, index: usize) -> Result<(Feature, &'static [usize]), Failure> {
+    let x = node.settled(index)?;
+    if node.dims(x.value).len() == 1
+        && x.layout.dims().len() == 4
+        && let Ok((value, layout)) = node.importer.unflatten(&x)
+    {
+        let x = Feature { value, layout, ..x };
+        let order = order(node, &x)?;
+        return Ok((x, order));
+    }
+    let order = order(node, &x)?;
+    Ok((x, order))
+}
+
+/// Says that the result is `value`, shown in `order`.
+fn bind_ordered(node: &mut NodeReader<'_, '_>, output: usize, value: Id, order: &[usize]) -> Result<(), Failure> {
+    let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
+    let plain = node.importer.plain(value);
+    node.bind_at(output, Feature { layout, ..plain })
+}
+
+pub(super) fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let (x, order) = whole(node, 0)?;
+    let starts = node.ints_or_attribute(1, "starts")?.ok_or("operand 1 is missing")?;
+    let ends = node.ints_or_attribute(2, "ends")?.ok_or("operand 2 is missing")?;
+    let axes = match node.ints_or_attribute(3, "axes")? {
+        Some(named) => axes(&named, order.len())?,
+        None => (0..starts.len().min(order.len())).collect(),
+    };
+    let steps = if node.has_input(4) { node.ints(4)? } else { vec![1; axes.len()] };
+    if [starts.len(), ends.len(), steps.len()] != [axes.len(); 3] {
+        return Err(format!(
+            "has {} starts, {} ends, {} steps for {} axes",
+            starts.len(),
+            ends.len(),
+            steps.len(),
+            axes.len()
+        )
+        .into());
+    }
+    let dims = node.dims(x.value).to_vec();
+    let mut slice = match dims.as_slice() {
+        &[channels, height, width] => Slice { start: [0; 3], end: [channels, height, width], step: [1; 3] },
+        _ => Slice { start: [0; 3], end: [dims[0], 1, 1], step: [1; 3] },
+    };
+    let all = slice.clone();
+    for (index, axis) in axes.into_iter().enumerate() {
+        let (start, end, step) = (starts[index], ends[index], steps[index]);
+        let Some(axis) = order[axis].checked_sub(1) else {
+            if start == 0 && step == 1 && end >= i32::MAX.into() {
+                continue;
+            }
+            return Err("cuts the batch".into());
+        };
+        if axis + 1 == CHANNELS && step == -1 && ends.len() == 1 {
+            // From the last channel to the first, as a change from RGB to BGR is written.
+            let last = dims[0] as i64 - 1;
+            if (start == -1 || start >= last) && end < -last.max(0) - 1 {
+                return select(node, &x, order, (0..dims[0]).rev().collect());
+            }
+        }
+        let step = usize::try_from(step).ok().filter(|&step| step > 0);
+        slice.step[axis] = step.ok_or_else(|| format!("step {} is not supported", steps[index]))?;
+        slice.start[axis] = clamp(start, dims[axis]);
+        slice.end[axis] = clamp(end, dims[axis]);
+    }
+    cut(node, 0, &x, order, slice, all)
+}
+
+/// Channels chosen by constant indices.
+pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let (x, order) = whole(node, 0)?;
+    let at = axis(node.attributes.int("axis")?.unwrap_or(0), order.len())?;
+    if order[at] != CHANNELS {
+        return Err("is supported for channels only".into());
+    }
+    let channels = node.dims(x.value)[0];
+    let indices = match &*node.constant(1)? {
+        Array { dims, elements: Elements::Int(indices) } if dims.len() == 1 => indices.clone(),
+        _ => return Err("operand 1 must be a list of channels".into()),
+    };
+    let from_front = |&index: &i64| if index < 0 { index.saturating_add(channels as i64) } else { index };
+    let chosen = indices.iter().map(from_front).map(|index| usize::try_from(index).ok().filter(|&i| i < channels));
+    let chosen: Option<Vec<usize>> = chosen.collect();
+    select(node, &x, order, chosen.ok_or_else(|| format!("its channels {indices:?} are not those of {channels}"))?)
+}
+
+/// The chosen channels, by a convolution of single pixels with ones and zeros.
+fn select(
+    node: &mut NodeReader<'_, '_>,
+    x: &Feature,
+    order: &'static [usize],
+    chosen: Vec<usize>,
+) -> Result<(), Failure> {
+    let &[channels, _, _] = node.dims(x.value) else { return Err("takes maps [N, C, H, W]".into()) };
+    if chosen.is_empty() || chosen.len().max(channels) > SELECTED {
+        return Err(format!("reorders {channels} channels, at most {SELECTED} are supported").into());
+    }
+    let mut weight = vec![0.0; chosen.len() * channels];
+    chosen.iter().enumerate().for_each(|(output, &input)| weight[output * channels + input] = 1.0);
+    let weight = Tensor::new([chosen.len(), channels, 1, 1], weight)?;
+    let weight = node.new_parameter("channels", weight, true);
+    let value = node.push(Op::Conv(Conv::square(1, 1, 0)), &[x.value, weight])?;
+    bind_ordered(node, 0, value, order)
+}
+
+pub(super) fn split(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let (x, order) = whole(node, 0)?;
+    let at = axis(node.attributes.int("axis")?.unwrap_or(0), order.len())?;
+    let count = node.output_count();
+    let parts = node.attributes.int("num_outputs")?;
+    if parts.is_some_and(|parts| parts != count as i64) {
+        return Err("attribute `num_outputs` is not the number of its results".into());
+    }
+    let Some(axis) = order[at].checked_sub(1) else { return Err("cuts the batch".into()) };
+    let size = node.dims(x.value)[axis];
+    let sizes = match node.ints_or_attribute(1, "split")? {
+        Some(sizes) => sizes,
+        None => {
+            let part = size.div_ceil(count);
+            (0..count).map(|index| part.min(size.saturating_sub(index * part)) as i64).collect()
+        }
+    };
+    let sizes = sizes.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();
+    let sizes = sizes.map_err(|_| "operand 1 holds negative sizes")?;
+    let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+    if sizes.len() != count || total != Some(size) {
+        return Err(format!("splits {size} into {sizes:?} for {count} results").into());
+    }
+    let &[channels, height, width] = node.dims(x.value) else {
+        return Err(format!("takes maps [N, C, H, W], has {:?}", x.layout.dims()).into());
+    };
+    let all = Slice { start: [0; 3], end: [channels, height, width], step: [1; 3] };
+    let mut start = 0;
+    for (output, size) in sizes.into_iter().enumerate() {
+        let mut slice = all.clone();
+        (slice.start[axis], slice.end[axis]) = (start, start + size);
+        start += size;
+        if node.has_output(output) {
+            cut(node, output, &x, order, slice, all.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// Result `output` is a part of `x`; `all` is the slice that takes all of it. A part of a part is cut at once.
+fn cut(
+    node: &mut NodeReader<'_, '_>,
+    output: usize,
+    x: &Feature,
+    order: &'static [usize],
+    slice: Slice,
+    all: Slice,
+) -> Result<(), Failure> {
+    if slice == all {
+        return node.bind_at(output, x.clone());
+    }
+    if order.len() == 2 {
+        return Err(format!("takes maps [C, H, W], has {:?}", node.dims(x.value)).into());
+    }
+    let before = node.importer.draft.producer(x.value).and_then(|before| match &before.op {
+        Op::Slice(outer) if (0..3).all(|axis| slice.start[axis] < slice.end[axis]) => {
+            Some((before.inputs[0], compose(outer, &slice, &all)))
+        }
+        _ => None,
+    });
+    let (input, slice) = before.unwrap_or((x.value, slice));
+    let value = if output == 0 {
+        node.push(Op::Slice(slice), &[input])?
+    } else {
+        node.push_output(output, Op::Slice(slice), &[input])?
+    };
+    bind_ordered(node, output, value, order)
+}
+
+/// `inner` of the result of `outer`, which has the size that `all` takes.
+fn compose(outer: &Slice, inner: &Slice, all: &Slice) -> Slice {
+    let mut both = outer.clone();
+    for axis in 0..3 {
+        let [start, end, step] = [inner.start[axis], inner.end[axis], inner.step[axis]];
+        if [start, end, step] == [0, all.end[axis], 1] {
+            continue;
+        }
+        let by = outer.step[axis];
+        let last = start + (end - start - 1) / step * step;
+        let from = outer.start[axis];
+        both.start[axis] = from + start * by;
+        both.step[axis] = by.saturating_mul(step);
+        // Where the inner slice takes what there is, the outer one's end stays.
+        both.end[axis] = if end == all.end[axis] { outer.end[axis] } else { from + last * by + 1 };
+    }
+    both
+}
+
+pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let mode = node.attributes.string("mode")?.unwrap_or("constant").to_owned();
+    let value = node.attributes.float("value")?;
+    let zero = match node.has_input(2) {
+        true => node.constant(2)?.uniform() == Some(0.0),
+        false => value.unwrap_or(0.0) == 0.0,
+    };
+    let pads = node.ints_or_attribute(1, "pads")?.ok_or("operand 1 is missing")?;
+    if pads.iter().all(|&pad| pad == 0) {
+        node.feature(0)?;
+        return node.pass_through();
+    }
+    if mode != "constant" {
+        return Err(format!("mode `{mode}` is not supported, only `constant`").into());
+    }
+    if !zero {
+        return Err("only padding with zeros is supported".into());
+    }
+    let (x, order) = whole(node, 0)?;
+    let axes = if node.has_input(3) { axes(&node.ints(3)?, order.len())? } else { (0..order.len()).collect() };
+    if pads.len() != 2 * axes.len() {
+        return Err(format!("has {} pads for {} axes", pads.len(), axes.len()).into());
+    }
+    let mut sides = [[0; 4], [0; 4]];
+    for (index, &axis) in axes.iter().enumerate() {
+        for (side, &size) in sides.iter_mut().zip([&pads[index], &pads[axes.len() + index]]) {
+            side[order[axis]] = usize::try_from(size).map_err(|_| format!("padding is {pads:?}, must be sizes"))?;
+        }
+    }
+    let ([0, c, h, w], [0, c_end, h_end, w_end]) = sides.into() else { return Err("pads the batch".into()) };
+    let pad = Pad { before: [c, h, w], after: [c_end, h_end, w_end] };
+    let value = node.push(Op::Pad(pad), &[x.value])?;
+    bind_ordered(node, 0, value, order)
+}
+
+/// An operand of a concatenation.
+enum Part {
+    Value(Id),
+    /// So many channels of zeros.
+    Zeros(usize),
+}
+
+/// Zeros at the ends, whether constants or computed as such, become padding.
+pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let named = node.attributes.int("axis")?.ok_or("attribute `axis` is missing")?;
+    let first = (0..node.input_count()).find(|&index| !node.is_constant(index)).ok_or("operand 0 is missing")?;
+    let shape = node.feature(first)?.layout.dims();
+    let axis = axis(named, shape.len())?;
+    let mut known: Option<&'static [usize]> = None;
+    let mut parts = Vec::with_capacity(node.input_count());
+    for index in 0..node.input_count() {
+        let fits = |dims: &[usize]| {
+            dims.len() == shape.len() && (0..shape.len()).all(|at| at == axis || dims[at] == shape[at])
+        };
+        if node.is_constant(index) {
+            let array = node.constant(index)?;
+            if !fits(&array.dims) {
+                return Err(format!("operand {index} is a constant of dimensions {:?}", array.dims).into());
+            }
+            match array.uniform() {
+                Some(0.0) => parts.push(Part::Zeros(array.dims[axis])),
+                None if array.dims[axis] == 0 => {}
+                _ => return Err(format!("operand {index} is a constant that is not zero").into()),
+            }
+            continue;
+        }
+        let x = node.feature(index)?;
+        if x.affine.is_zero() && !x.log && fits(&x.layout.dims()) {
+            parts.push(Part::Zeros(x.layout.dims()[axis]));
+            continue;
+        }
+        let (x, order) = whole(node, index)?;
+        if known.is_some_and(|known| known != order) {
+            return Err(format!("operand {index} has its axes in another order than those before it").into());
+        }
+        known = Some(order);
+        parts.push(Part::Value(x.value));
+    }
+    let order = known.ok_or("all its operands are zeros")?;
+    if order.get(axis) != Some(&CHANNELS) {
+        let what = if order.get(axis) == Some(&BATCH) { "the batch cannot" } else { "only channels can" };
+        return Err(format!("attribute `axis` is {named}, {what} be concatenated").into());
+    }
+    join(node, &parts, order)
+}
+
+fn join(node: &mut NodeReader<'_, '_>, parts: &[Part], order: &[usize]) -> Result<(), Failure> {
+    let is_value = |part: &Part| matches!(part, Part::Value(_));
+    let first = parts.iter().position(is_value).unwrap_or(0);
+    let last = parts.iter().rposition(is_value).unwrap_or(0);
+    let zeros = |parts: &[Part]| {
+        let count = parts.iter().map(|part| if let Part::Zeros(count) = part { *count } else { 0 });
+        count.fold(0usize, usize::saturating_add)
+    };
+    let (before, after) = (zeros(&parts[..first]), zeros(&parts[last + 1..]));
+    let mut values = Vec::with_capacity(parts.len());
+    for part in &parts[first..=last] {
+        match part {
+            Part::Value(value) => values.push(*value),
+            Part::Zeros(_) => return Err("zeros between computed channels are not supported".into()),
+        }
+    }
+    let pads = before + after > 0;
+    let value = match values.as_slice() {
+        &[only] if pads => only,
+        all if pads => {
+            let name = format!("{}.joined", node.name);
+            node.push_part(&name, Op::Concat, all)?
+        }
+        all => node.push(Op::Concat, all)?,
+    };
+    let value =
+        if pads { node.push(Op::Pad(Pad { before: [before, 0, 0], after: [after, 0, 0] }), &[value])? } else { value };
+    bind_ordered(node, 0, value, order)
+}

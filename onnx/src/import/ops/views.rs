@@ -1,0 +1,165 @@
+//! Operators that show the same elements in another way, and questions about shapes.
+
+use super::{axes, axis, clamp};
+use crate::Op;
+use crate::import::constants::Array;
+use crate::import::feature::Feature;
+use crate::import::layout::Layout;
+use crate::import::node::{Failure, NodeReader};
+use crate::proto::DataType;
+
+pub(super) fn no_constant(_: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    Err("it must have no operands".into())
+}
+
+/// The result is the first operand under another layout. Where that is the graph's flattened vector, it becomes one.
+pub(super) fn show(node: &mut NodeReader<'_, '_>, x: Feature, layout: Layout) -> Result<(), Failure> {
+    let shown = Feature { layout, ..x };
+    if !node.importer.is_flattened(&shown) {
+        return node.bind(shown);
+    }
+    let shown = node.importer.absorb(shown)?;
+    let affine = node.importer.flattened_affine(&shown);
+    let value = node.push(Op::Flatten, &[shown.value])?;
+    let flat = node.importer.plain(value);
+    let layout = flat.layout.reshaped(&shown.layout.dims())?;
+    node.bind(Feature { layout, affine, log: shown.log, ..flat })
+}
+
+fn reshaped(node: &mut NodeReader<'_, '_>, dims: &[usize]) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    let layout = x.layout.reshaped(dims)?;
+    show(node, x, layout)
+}
+
+pub(super) fn flatten(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let dims = node.feature(0)?.layout.dims();
+    let at = node.attributes.int("axis")?.unwrap_or(1);
+    let at = if at == dims.len() as i64 { dims.len() } else { axis(at, dims.len())? };
+    let (outer, inner) = dims.split_at(at);
+    reshaped(node, &[outer.iter().product(), inner.iter().product()])
+}
+
+pub(super) fn reshape(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let dims = node.feature(0)?.layout.dims();
+    let target = node.ints_or_attribute(1, "shape")?.ok_or("operand 1 is missing")?;
+    let copies = node.attributes.int("allowzero")?.unwrap_or(0) == 0;
+    let target = resolve(&target, &dims, copies)?;
+    reshaped(node, &target)
+}
+
+/// The dimensions that `Reshape` to `target` gives.
+pub(in crate::import) fn resolve(target: &[i64], dims: &[usize], copies: bool) -> Result<Vec<usize>, String> {
+    let fail = || format!("cannot reshape {dims:?} to {target:?}");
+    let mut open = None;
+    let mut resolved = Vec::with_capacity(target.len());
+    for (index, &dim) in target.iter().enumerate() {
+        resolved.push(match dim {
+            0 if copies => *dims.get(index).ok_or_else(fail)?,
+            -1 if open.is_none() => {
+                open = Some(index);
+                1
+            }
+            dim => usize::try_from(dim).map_err(|_| fail())?,
+        });
+    }
+    let product = |dims: &[usize]| dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    let (count, known) = (product(dims).ok_or_else(fail)?, product(&resolved).ok_or_else(fail)?);
+    match open {
+        Some(index) if known > 0 && count % known == 0 => resolved[index] = count / known,
+        None if known == count => {}
+        _ => return Err(fail()),
+    }
+    Ok(resolved)
+}
+
+pub(super) fn squeeze(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    let dims = x.layout.dims();
+    let gone = match node.ints_or_attribute(1, "axes")? {
+        Some(list) => axes(&list, dims.len())?,
+        None => (0..dims.len()).filter(|&axis| dims[axis] == 1).collect(),
+    };
+    if let Some(axis) = gone.iter().find(|&&axis| dims[axis] != 1) {
+        return Err(format!("axis {axis} of {dims:?} cannot be squeezed").into());
+    }
+    let layout = x.layout.without(|axis| gone.contains(&axis));
+    show(node, x, layout)
+}
+
+pub(super) fn unsqueeze(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let dims = node.feature(0)?.layout.dims();
+    let list = node.ints_or_attribute(1, "axes")?.ok_or("operand 1 is missing")?;
+    let dims = unsqueezed(&dims, &list)?;
+    reshaped(node, &dims)
+}
+
+/// `dims` with axes of one element so that they stand at `list` of the result.
+pub(in crate::import) fn unsqueezed(dims: &[usize], list: &[i64]) -> Result<Vec<usize>, String> {
+    let rank = dims.len() + list.len();
+    let added = axes(list, rank)?;
+    let mut own = dims.iter();
+    Ok((0..rank).map(|axis| if added.contains(&axis) { 1 } else { own.next().copied().unwrap_or(1) }).collect())
+}
+
+pub(super) fn transpose(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    let permutation = permutation(node, x.layout.dims().len())?;
+    let layout = x.layout.transposed(&permutation);
+    show(node, x, layout)
+}
+
+/// The attribute `perm` of a transposition, or its default.
+pub(in crate::import) fn permutation(node: &mut NodeReader<'_, '_>, rank: usize) -> Result<Vec<usize>, Failure> {
+    let Some(named) = node.attributes.ints("perm")? else { return Ok((0..rank).rev().collect()) };
+    if named.len() != rank {
+        return Err(format!("attribute `perm` has {} axes for {rank} dimensions", named.len()).into());
+    }
+    Ok(axes(named, rank)?)
+}
+
+pub(super) fn expand(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    let dims = node.ints(1)?;
+    let dims = dims.iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
+    let dims = dims.map_err(|_| "operand 1 holds negative dimensions")?;
+    if crate::shape::elements(&dims).is_none() {
+        return Err(format!("expands to {dims:?}, which is absurd").into());
+    }
+    let layout = x.layout.expanded(&dims)?;
+    node.bind(Feature { layout, ..x })
+}
+
+pub(super) fn cast(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let to = node.attributes.int("to")?.ok_or("attribute `to` is missing")?;
+    node.attributes.ignore("saturate");
+    node.attributes.ignore("round_mode");
+    match i32::try_from(to).map(DataType::try_from) {
+        Ok(Ok(DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16)) => node.pass_through(),
+        Ok(Ok(kind)) => Err(format!("casts what is computed from the image to {kind:?}").into()),
+        _ => Err(format!("attribute `to` is {to}, which is no type").into()),
+    }
+}
+
+pub(super) fn cast_like(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    node.attributes.ignore("saturate");
+    node.pass_through()
+}
+
+/// The dimensions, or those from attribute `start` to `end`.
+pub(super) fn shape(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let dims = node.feature(0)?.layout.dims();
+    let result = shape_of(node, &dims)?;
+    node.set_constant(result)
+}
+
+pub(in crate::import) fn shape_of(node: &mut NodeReader<'_, '_>, dims: &[usize]) -> Result<Array, Failure> {
+    let start = clamp(node.attributes.int("start")?.unwrap_or(0), dims.len());
+    let end = clamp(node.attributes.int("end")?.unwrap_or(i64::MAX), dims.len());
+    Ok(Array::ints(dims.get(start..end).unwrap_or_default().iter().map(|&dim| dim as i64).collect()))
+}
+
+pub(super) fn size(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let count: usize = node.feature(0)?.layout.dims().iter().product();
+    node.set_constant(Array { dims: vec![], ..Array::ints(vec![count as i64]) })
+}

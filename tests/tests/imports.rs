@@ -1,0 +1,89 @@
+//! Networks of others: what was imported computes what their files say.
+//!
+//! Runs on the files of `../shared/onnx` and `../shared/models`, and on CIFAR-10 in `../shared/data`, where they are.
+
+use skipstone_builder::autograd;
+use skipstone_builder::data::{self, Spec, Split};
+use skipstone_builder::tensor::Tensor;
+use skipstone_builder::verify;
+use skipstone_onnx::proto::{DataType, ModelProto, ValueInfoProto};
+use skipstone_onnx::{Ending, Imported, Normalization, import};
+use std::path::{Path, PathBuf};
+
+/// A folder beside the repository; says so past the test harness if it is not there.
+fn shared(folder: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(folder);
+    if !path.is_dir() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "not run: there is no ../shared/{folder}");
+        return None;
+    }
+    Some(path)
+}
+
+/// Numbers in -1..1.
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(next).collect()
+}
+
+fn spread(scores: &[f32]) -> f32 {
+    let (low, high) = scores.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+    high - low
+}
+
+/// The file with the scores as its output.
+fn with_scores(mut model: ModelProto, imported: &Imported) -> ModelProto {
+    if imported.ending != Ending::Scores {
+        let graph = model.graph.as_mut().unwrap();
+        graph.output = vec![ValueInfoProto::tensor(&imported.scores, DataType::Float, &[])];
+    }
+    model
+}
+
+#[test]
+fn files_of_other_exporters_mean_to_us_what_they_mean_to_tract() {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for folder in ["onnx", "models"].into_iter().filter_map(shared) {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "onnx")));
+    }
+    files.sort();
+    for file in &files {
+        let shown = file.display();
+        let model = import::load(file).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let imported = import::read(&model).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let graph = &imported.graph;
+        let &[channels, height, width] = graph.value(graph.input()).dims.as_slice() else { panic!("{shown}") };
+        let images = Tensor::new([2, height, width, channels], noise(2 * channels * height * width));
+        let scores = autograd::infer(graph, &images);
+        let model = with_scores(model, &imported);
+        let agreement = verify::float_model(model, imported.channels_last, &images, &scores).unwrap();
+        let limit = 1e-4 * (0..2).map(|image| spread(scores.image(image))).fold(f32::INFINITY, f32::min);
+        assert!(agreement.float_max_abs_diff <= limit, "{shown}: {} of {limit}", agreement.float_max_abs_diff);
+        // The simplified network is written and read like any other.
+        let bytes = skipstone_onnx::export(graph, skipstone_onnx::Batch::Any);
+        let again = skipstone_onnx::import(&bytes).unwrap();
+        assert!(autograd::infer(&again, &images) == scores, "{shown}");
+    }
+}
+
+#[test]
+fn networks_trained_by_others_have_the_accuracy_that_others_measured() {
+    let (Some(models), Some(cifar)) = (shared("models"), shared("data/cifar10/cifar-10-batches-bin")) else { return };
+    let raw = Normalization { mean: vec![0.0; 3], std: vec![1.0 / 255.0; 3] };
+    let imagenet = Normalization { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] };
+    let spec: Spec = format!("cifar10:{}@test", cifar.display()).parse().unwrap();
+    let data = data::load(&spec, Split::Test).unwrap();
+    for (file, normalization, expected) in
+        [("mlperf-tiny-resnet8.onnx", raw, 0.8721), ("resnet20-cifar10.onnx", imagenet, 0.9173)]
+    {
+        let graph = import::import_file(&models.join(file)).unwrap();
+        let accuracy = skipstone_builder::train::evaluate(&graph, &data, &normalization).accuracy;
+        assert!((accuracy - expected).abs() <= 0.0005, "{file}: {accuracy}");
+    }
+}
