@@ -10,6 +10,7 @@ pub mod tensor;
 pub mod data;
 
 pub mod autograd;
+pub mod infer;
 pub mod zoo;
 
 pub mod train;

@@ -213,6 +213,15 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
         }
     }
 
+    let each = json(&["verify", &run, "--stone", &stone, "--data", "digits", "--count", "5", "--per-node"]);
+    assert!(each["float_first_divergence"].is_null() && each["int8_first_divergence"].is_null(), "{each}");
+    let nodes = each["float_nodes"].as_array().unwrap();
+    assert!(nodes.len() > 20 && nodes.iter().any(|node| node["op"] == "BatchNormalization"), "{each}");
+    assert_eq!(each["int8_layers"].as_array().unwrap().len(), 11);
+    let float = json(&["verify", &run, "--data", "digits", "--count", "5", "--float-only"]);
+    assert!(float["float_top1_agreement"] == 1.0 && float["count"] == 5 && float.get("int8_max_steps").is_none());
+    fails(&["verify", &run, "--stone", &stone, "--float-only", "--data", "digits"], 2, &["--float-only"]);
+
     classifies_images_and_tensors(&run, &stone, folder.path());
     refuses_a_damaged_model(&stone, folder.path());
     let other = path("other.onnx");

@@ -35,6 +35,9 @@ struct TestArgs {
     /// Run these rows and no others, in the table's order
     #[arg(long, num_args = 1.., value_name = "NAME")]
     only: Vec<String>,
+    /// Run the rows that take minutes, too
+    #[arg(long)]
+    full: bool,
     /// Print the rows' names and leave
     #[arg(long)]
     list: bool,
@@ -47,7 +50,8 @@ fn main() -> ExitCode {
     let Task::Test(args) = Cli::parse().command;
     if args.list {
         for row in ROWS {
-            println!("{:14} {} ({})", row.name, row.about, row.place);
+            let full = if row.full { "; with --full" } else { "" };
+            println!("{:14} {} ({}{full})", row.name, row.about, row.place);
         }
         return ExitCode::SUCCESS;
     }
@@ -56,10 +60,15 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands inside the workspace");
-    let context = Context { root: root.to_path_buf(), fuzz_seconds: args.fuzz_seconds };
-    let chosen = ROWS.iter().filter(|row| args.only.is_empty() || args.only.iter().any(|name| name == row.name));
+    let context = Context { root: root.to_path_buf(), fuzz_seconds: args.fuzz_seconds, full: args.full };
+    let named = |row: &Row| args.only.iter().any(|name| name == row.name);
+    let chosen = ROWS.iter().filter(|row| if args.only.is_empty() { args.full || !row.full } else { named(row) });
     let entries: Vec<Entry> = chosen.map(|row| run(row, &context)).collect();
     print!("\n{}", table::render(&entries));
+    if args.only.is_empty() && !args.full {
+        let left: Vec<&str> = ROWS.iter().filter(|row| row.full).map(|row| row.name).collect();
+        println!("not run without --full: {}", left.join(", "));
+    }
     if entries.iter().all(|entry| entry.outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

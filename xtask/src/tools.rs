@@ -30,6 +30,10 @@ const DEBIAN_RUST: [Package; 4] = [
     Package { file: "/usr/bin/ld.lld", debian: "lld" },
 ];
 
+const PYTHON: Package = Package { file: "python3", debian: "python3" };
+/// Brings `ensurepip`, without which a virtual environment has no pip.
+const PYTHON_VENV: &str = "python3-venv";
+
 /// All packages of the test run.
 pub(crate) const PACKAGES: [&Package; 6] =
     [&C_COMPILER, &CPP_COMPILER, &QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC];
@@ -97,6 +101,44 @@ pub(crate) fn ensure_components() -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The Python of `target/venv`, a virtual environment with the given packages, which are installed by pip if they cannot
+/// be imported.
+///
+/// # Errors
+/// With what is missing: Python, pip, or a way to the packages.
+pub(crate) fn python(root: &Path, packages: &[&str]) -> Result<String, Failure> {
+    let folder = root.join("target/venv");
+    let python = folder.join("bin/python").display().to_string();
+    let works = || Run::new(&python, root).args(["-m", "pip", "--version"]).succeeds();
+    if !works() {
+        ensure(&[&PYTHON])?;
+        let create = || Run::line("python3 -m venv --clear", root).args([&folder]).pass();
+        if create().is_err() && found("apt-get") {
+            // Debian's python3 comes without it.
+            let installed = Run::line("apt-get -q install -y --no-install-recommends", root).args([PYTHON_VENV]).pass();
+            installed.and_then(|()| create()).or_else(|_| fail(format!("apt-get install -y {PYTHON_VENV}")))?;
+        }
+        if !works() {
+            return fail(format!("python3 -m venv gives no pip: install what it lacks (Debian: {PYTHON_VENV})"));
+        }
+    }
+    for package in packages {
+        // Isolated: a folder of the package's name that stands where this runs is no package.
+        let imports = || Run::new(&python, root).args(["-I", "-c", &format!("import {package}")]).succeeds();
+        if imports() {
+            continue;
+        }
+        let installed = Run::new(&python, root).args(["-m", "pip", "install", "--quiet", package]).pass();
+        if !imports() {
+            let reason = installed.err().map_or_else(|| "it cannot be imported".into(), |failure| failure.0);
+            return fail(format!(
+                "Python package {package}: `{python} -m pip install {package}` does not help ({reason})"
+            ));
+        }
+    }
+    Ok(python)
 }
 
 /// The compiler that builds for a target.

@@ -18,12 +18,12 @@ mod pool;
 mod saved;
 mod tape;
 
+pub(crate) use pool::Pool;
 pub use tape::{Noise, Step, Tape};
 
 use crate::tensor::Tensor;
-use pool::Pool;
 use rayon::prelude::*;
-use skipstone_onnx::{Graph, ValueId};
+use skipstone_onnx::{Graph, Node, ValueId};
 use std::sync::Arc;
 
 /// Images that go through the network together: so few that their activations stay in a core's cache.
@@ -68,6 +68,33 @@ pub fn observe(graph: &Graph, images: &Tensor, visit: &mut dyn FnMut(ValueId, &T
     tape::evaluate(graph, images.clone(), &Pool::default(), visit);
 }
 
+/// One node's result in evaluation mode, of its operands that are activations, in order.
+pub(crate) fn evaluate_node(graph: &Graph, node: &Node, operands: Vec<Tensor>, pool: &Pool) -> Tensor {
+    let mut context = tape::Forward::new(graph, pool, None);
+    let (output, _) = ops::forward(&mut context, node, operands.into_iter().map(Arc::new).collect());
+    pool.own(output)
+}
+
+/// Mean and unbiased variance, over a batch, of what each batch normalization normalizes in training; named by the
+/// parameters that hold the running ones.
+///
+/// # Panics
+/// If there are no images, or their dimensions are not those of the graph's input.
+pub fn batch_statistics(graph: &Graph, images: &Tensor) -> Vec<(ValueId, Vec<f32>)> {
+    check_dims(graph, images);
+    let pool = Pool::default();
+    let mut context = tape::Forward::new(graph, &pool, Some(Noise::default()));
+    tape::forward(&mut context, images.clone(), &mut |_, _| ());
+    let weight = ops::batch_norm::MOMENTUM;
+    let blended = context.statistics.into_iter();
+    blended
+        .map(|(id, new)| {
+            let old = graph.parameter(id).map_or(&[][..], |tensor| tensor.data());
+            (id, new.iter().zip(old).map(|(new, old)| (new - (1.0 - weight) * old) / weight).collect())
+        })
+        .collect()
+}
+
 /// Dimensions of one image's activation in execution order: `[H, W, C]` or `[features]`.
 fn activation_dims(graph: &Graph, id: ValueId) -> Vec<usize> {
     match *graph.value(id).dims.as_slice() {
@@ -76,7 +103,7 @@ fn activation_dims(graph: &Graph, id: ValueId) -> Vec<usize> {
     }
 }
 
-fn check_dims(graph: &Graph, images: &Tensor) {
+pub(crate) fn check_dims(graph: &Graph, images: &Tensor) {
     let expected = activation_dims(graph, graph.input());
     assert_eq!(images.dims()[1..], expected, "images of other dimensions than the input of `{}`", graph.name);
 }
@@ -108,6 +135,38 @@ mod tests {
             assert_eq!(infer(&graph, &one).data(), scores.image(index));
         }
         assert_eq!(infer(&graph, &Tensor::zeros([0, 8, 8, 1])).dims(), [0, 10]);
+    }
+
+    #[test]
+    fn batch_statistics_are_those_of_the_operands() {
+        let (graph, images) = resnet8();
+        let statistics = batch_statistics(&graph, &images);
+        let norms = graph.nodes().iter().filter(|node| node.op.name() == "BatchNormalization");
+        assert_eq!(statistics.len(), 2 * norms.clone().count());
+        // The operand of the first batch norm does not depend on the others.
+        let first = norms.clone().next().unwrap();
+        observe(&graph, &images, &mut |id, x| {
+            if id == first.inputs[0] {
+                let channels = x.dims()[3];
+                let pixels = x.data().chunks_exact(channels);
+                let count = pixels.len() as f32;
+                for c in 0..channels {
+                    let mean = pixels.clone().map(|pixel| pixel[c]).sum::<f32>() / count;
+                    let squares = pixels.clone().map(|pixel| (pixel[c] - mean).powi(2)).sum::<f32>();
+                    let expected = [mean, squares / (count - 1.0)];
+                    for ((id, found), (operand, expected)) in
+                        statistics[..2].iter().zip([3, 4].into_iter().zip(expected))
+                    {
+                        assert_eq!(*id, first.inputs[operand]);
+                        assert!(
+                            (found[c] - expected).abs() < 1e-4 * expected.abs().max(1.0),
+                            "{} {expected}",
+                            found[c]
+                        );
+                    }
+                }
+            }
+        });
     }
 
     #[test]

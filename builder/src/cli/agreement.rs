@@ -3,11 +3,11 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::table::Table;
-use crate::autograd;
 use crate::data::Dataset;
+use crate::infer::Plan;
 use crate::quant::{QGraph, quantized_name};
 use crate::simulate::{self, Trace};
-use crate::verify::{self, FloatAgreement, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
+use crate::verify::{self, FloatAgreement, Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
 use rayon::prelude::*;
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Batch, Graph, Normalization};
@@ -45,11 +45,12 @@ pub(super) fn float_of_file(
     images: &Dataset,
     console: &Console,
 ) -> Result<(FloatAgreement, f32), Failure> {
+    let plan = Plan::new(graph);
     let bar = console.bar("float", images.len(), "images");
     let (mut largest, mut difference, mut same) = (0f32, 0f32, 0.0);
     for indices in batches(images.len()) {
         let batch = images.batch(&indices, normalization);
-        let scores = autograd::infer(graph, &batch);
+        let scores = plan.run(&batch);
         let agreement = verify::float_model(model.clone(), channels_last, &batch, &scores)?;
         largest = scores.data().iter().fold(largest, |largest, score| largest.max(score.abs()));
         difference = difference.max(agreement.float_max_abs_diff);
@@ -163,11 +164,18 @@ impl Checks {
     }
 }
 
-/// The layers that are not equal everywhere, for people.
-pub(super) fn differing_layers(agreement: &Int8Agreement) -> Option<Table> {
+/// Whether an int8 layer is tract's but for values on the other side of a tie.
+pub(super) fn layer_holds(layer: &LayerAgreement) -> bool {
+    // Of few elements one may differ.
+    let allowed = (layer.elements as f64 * (1.0 - EXACT_LIMIT)).max(1.0);
+    layer.max_steps <= STEPS_LIMIT && layer.different as f64 <= allowed
+}
+
+/// The int8 layers for people: `all`, or those that are not equal everywhere, if there are any.
+pub(super) fn layers(agreement: &Int8Agreement, all: bool) -> Option<Table> {
     let mut table = Table::new(&["layer", "elements", "different", "largest"]);
     let mut any = false;
-    for layer in agreement.layers.iter().filter(|layer| layer.different > 0) {
+    for layer in agreement.layers.iter().filter(|layer| all || layer.different > 0) {
         any = true;
         table.row([
             layer.name.clone(),

@@ -3,8 +3,8 @@
 use super::failure::Failure;
 use super::model::{self, Kind, Pixels};
 use super::packed::Packed;
-use crate::autograd;
 use crate::data::Dataset;
+use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::zoo;
 use skipstone_onnx::{Graph, Normalization};
@@ -59,19 +59,37 @@ impl Classifier {
         (0..count).map(|class| name(class).unwrap_or_else(|| class.to_string())).collect()
     }
 
-    /// The scores of the chosen images before softmax, `[N, classes]`.
-    pub(super) fn scores(&self, data: &Dataset, indices: &[usize]) -> Result<Tensor, Failure> {
+    /// The network made ready to run.
+    pub(super) fn prepare(&self) -> Prepared<'_> {
         match self {
-            Self::Float(graph, normalization) => Ok(autograd::infer(graph, &data.batch(indices, normalization))),
-            Self::Packed(packed) => {
-                packed.scores(indices.len(), |engine, index| engine.run(data.image(indices[index])).map(drop))
-            }
+            Self::Float(graph, normalization) => Prepared::Float(Plan::new(graph), normalization),
+            Self::Packed(packed) => Prepared::Packed(packed),
         }
     }
 
     /// Whether the images and classes of `data` are those of the network.
     pub(super) fn check(&self, model: &Path, data: &Dataset) -> Result<(), Failure> {
         check(model, self.dims(), self.class_names().len(), data)
+    }
+}
+
+/// A [`Classifier`] that is ready to run.
+pub(super) enum Prepared<'c> {
+    /// In float32.
+    Float(Plan<'c>, &'c Normalization),
+    /// In int8, by the engine.
+    Packed(&'c Packed),
+}
+
+impl Prepared<'_> {
+    /// The scores of the chosen images before softmax, `[N, classes]`.
+    pub(super) fn scores(&self, data: &Dataset, indices: &[usize]) -> Result<Tensor, Failure> {
+        match self {
+            Self::Float(plan, normalization) => Ok(plan.run(&data.batch(indices, normalization))),
+            Self::Packed(packed) => {
+                packed.scores(indices.len(), |engine, index| engine.run(data.image(indices[index])).map(drop))
+            }
+        }
     }
 }
 

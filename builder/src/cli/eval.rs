@@ -58,6 +58,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 /// Classifies all of `data`.
 pub(super) fn evaluate(classifier: &Classifier, data: &Dataset, console: &Console) -> Result<Evaluation, Failure> {
     let bar = console.bar("evaluating", data.len(), "images");
+    let classifier = classifier.prepare();
     let start = Instant::now();
     let (mut loss, mut correct) = (0.0, 0);
     let indices: Vec<usize> = (0..data.len()).collect();

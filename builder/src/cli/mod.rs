@@ -16,6 +16,7 @@ mod model;
 mod npy;
 mod outputs;
 mod packed;
+mod per_node;
 mod quantize;
 mod run;
 mod subset;

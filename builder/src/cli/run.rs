@@ -8,8 +8,9 @@ use super::npy::Array;
 use super::outputs;
 use super::packed::Packed;
 use crate::data::{self, Dataset};
+use crate::infer::Plan;
 use crate::tensor::Tensor;
-use crate::{autograd, files, zoo};
+use crate::{files, zoo};
 use serde::Serialize;
 use skipstone_onnx::{Ending, Imported};
 use skipstone_runtime::format::records;
@@ -57,10 +58,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     let classifier = Classifier::open(&arguments.model, &arguments.pixels)?;
     let names = classifier.class_names();
+    let network = classifier.prepare();
     let mut results = Vec::with_capacity(arguments.images.len());
     for path in &arguments.images {
         let image = read_image(path, classifier.dims())?;
-        let scores = classifier.scores(&image, &[0])?;
+        let scores = network.scores(&image, &[0])?;
         let top: Vec<Class> = top(scores.data())
             .into_iter()
             .map(|(class, score)| Class { class, label: names[class].clone(), score })
@@ -93,7 +95,7 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
         (file, Kind::Onnx) => {
             let (_, Imported { graph, channels_last, ending, .. }) = model::load(&file)?;
             let batch = images(&array, input, model::input_dims(&graph), channels_last)?;
-            finished(autograd::infer(&graph, &batch), ending)
+            finished(Plan::new(&graph).run(&batch), ending)
         }
         (file, Kind::Stone) => {
             let packed = Packed::read(&file)?;

@@ -6,15 +6,15 @@ use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, Pixels, absorbed};
 use super::packed::Packed;
-use super::{classifier, subset};
-use crate::data::{Spec, Split};
+use super::{classifier, per_node, subset};
+use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
 use crate::passes::fold_batch_norm;
 use crate::quant::{lower_with_scales, to_qdq};
 use crate::verify::{FloatAgreement, Int8Agreement};
 use serde::Serialize;
 use skipstone_onnx::proto::{DataType, ModelProto, ValueInfoProto};
-use skipstone_onnx::{Batch, Ending, Imported};
+use skipstone_onnx::{Batch, Ending, Graph, Imported, Normalization};
 use std::path::PathBuf;
 
 /// Calibration images where no packed model is given.
@@ -35,6 +35,12 @@ pub(super) struct Arguments {
     /// Number of images.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
+    /// Also compare every float node on the same operands, list every node and layer, and name the first that differs.
+    #[arg(long)]
+    per_node: bool,
+    /// Compare float scores alone: for networks that cannot be quantized.
+    #[arg(long, conflicts_with = "stone")]
+    float_only: bool,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -46,7 +52,12 @@ struct Output {
     #[serde(flatten)]
     float: FloatAgreement,
     #[serde(flatten)]
-    int8: Int8Agreement,
+    int8: Option<Int8Agreement>,
+    /// The number of images, where `int8` does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    #[serde(flatten)]
+    nodes: Option<per_node::Output>,
 }
 
 /// The file's model with the scores as its output.
@@ -69,6 +80,41 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let images = subset::spread(&data, arguments.count as usize);
 
     let (float, largest) = agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)?;
+    let mut checks = Checks::new();
+    checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
+    let mut nodes = arguments.per_node.then(|| per_node::compare(&graph, &normalization, &images)).transpose()?;
+    if let Some(nodes) = &nodes {
+        nodes.show(console);
+        nodes.check(&mut checks);
+    }
+    let mut int8 = None;
+    if !arguments.float_only {
+        let agreement = compare_int8(arguments, graph, normalization, &images, console)?;
+        checks.add_int8(&agreement);
+        if let Some(table) = agreement::layers(&agreement, arguments.per_node) {
+            console.say(table);
+        }
+        let equal = 100.0 * agreement.int8_end_to_end_fraction;
+        console.say(format!("int8 end to end: {equal:.4} % of the elements are equal"));
+        if let Some(nodes) = &mut nodes {
+            nodes.add_int8(&agreement, console);
+        }
+        int8 = Some(agreement);
+    }
+    checks.show(console);
+    let count = int8.is_none().then_some(images.len());
+    console.result(&Output { float, int8, count, nodes })?;
+    checks.verdict()
+}
+
+/// Packs the network, or reads the packed model, and compares it with the QDQ file.
+fn compare_int8(
+    arguments: &Arguments,
+    graph: Graph,
+    normalization: Normalization,
+    images: &Dataset,
+    console: &Console,
+) -> Result<Int8Agreement, Failure> {
     let (graph, normalization) = absorbed(graph, normalization)?;
     let (qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
@@ -81,23 +127,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         (qgraph, packed.bytes().to_vec())
     } else {
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
-        let calibration = arguments.images.load(&train, Split::Train, dims, console)?;
+        let calibration = arguments.images.load(&train, Split::Train, model::input_dims(&graph), console)?;
         let calibration = subset::spread(&calibration, CALIBRATION);
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default())?;
         (quantized.qgraph, quantized.stone)
     };
     let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
-
-    let int8 = agreement::int8(&qgraph, &qdq, &stone, &normalization, &images, console)?;
-    let mut checks = Checks::new();
-    checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
-    checks.add_int8(&int8);
-    if let Some(table) = agreement::differing_layers(&int8) {
-        console.say(table);
-    }
-    console.say(format!("int8 end to end: {:.4} % of the elements are equal", 100.0 * int8.int8_end_to_end_fraction));
-    checks.show(console);
-    console.result(&Output { float, int8 })?;
-    checks.verdict()
+    agreement::int8(&qgraph, &qdq, &stone, &normalization, images, console)
 }

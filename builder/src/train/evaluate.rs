@@ -1,7 +1,8 @@
 //! How good a network is.
 
-use crate::autograd::{infer, loss};
+use crate::autograd::loss;
 use crate::data::Dataset;
+use crate::infer::Plan;
 use skipstone_onnx::{Graph, Normalization};
 use std::time::Instant;
 
@@ -27,10 +28,11 @@ pub struct Evaluation {
 /// If the images' dimensions are not those of the graph's input, or there are more classes than scores.
 pub fn evaluate(graph: &Graph, set: &Dataset, normalization: &Normalization) -> Evaluation {
     let start = Instant::now();
+    let plan = Plan::new(graph);
     let (mut loss, mut correct) = (0.0, 0);
     let indices: Vec<usize> = (0..set.len()).collect();
     for indices in indices.chunks(IMAGES) {
-        let scores = infer(graph, &set.batch(indices, normalization));
+        let scores = plan.run(&set.batch(indices, normalization));
         let labels = &set.labels[indices[0]..][..indices.len()];
         let step = loss::cross_entropy(&scores, labels, 0.0);
         loss += step.loss * indices.len() as f64;

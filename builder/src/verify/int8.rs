@@ -48,7 +48,7 @@ pub struct Int8Agreement {
 }
 
 /// How one layer compares on the same inputs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LayerAgreement {
     /// The layer.
     pub name: String,

@@ -1,10 +1,11 @@
 //! Checks of our execution against tract, an ONNX engine by others.
 //!
-//! Float: the scores of whole networks. Int8: every layer of the QDQ file on the very int8 inputs that our engine gave
-//! its own layer, and the file as a whole. Without the feature `tract` all of it is [`VerifyError::WithoutTract`].
+//! Float: the scores of whole networks, and every node on the same operands. Int8: every layer of the QDQ file on the
+//! very int8 inputs that our engine gave its own layer, and the file as a whole. Without the feature `tract` all of it is [`VerifyError::WithoutTract`].
 
 mod float;
 mod int8;
+mod nodes;
 #[cfg(feature = "tract")]
 mod reference;
 #[cfg(not(feature = "tract"))]
@@ -14,6 +15,7 @@ mod runner;
 
 pub use float::{FloatAgreement, float, float_model, float_scores};
 pub use int8::{Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
+pub use nodes::{NodeAgreement, float_nodes};
 
 use skipstone_onnx::ImportError;
 use skipstone_onnx::extract::ExtractError;

@@ -5,3 +5,4 @@ mod float;
 mod int8;
 mod naive;
 mod networks;
+mod zoo;

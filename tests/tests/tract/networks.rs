@@ -12,7 +12,7 @@ use skipstone_onnx::export::{Batch, export};
 use skipstone_onnx::{Graph, Normalization};
 
 /// Smooth patterns, so that layers see more than an average grey.
-fn images(count: usize, dims: [usize; 3]) -> Dataset {
+pub(crate) fn images(count: usize, dims: [usize; 3]) -> Dataset {
     let [channels, height, width] = dims;
     let mut pixels = Vec::new();
     for image in 0..count {

@@ -39,6 +39,12 @@ pub(super) fn test(context: &Context) -> Result<String, Failure> {
     silent(context.cargo("test --workspace").pass())
 }
 
+pub(super) fn zoo(context: &Context) -> Result<String, Failure> {
+    let test = "every_architecture_for_large_images_agrees";
+    let line = format!("test -p skipstone-tests --test tract -- --ignored --nocapture {test}");
+    silent(context.cargo(&line).pass())
+}
+
 pub(super) fn lean(context: &Context) -> Result<String, Failure> {
     context.cargo("check -p skipstone-builder --no-default-features").pass()?;
     silent(context.cargo("check -p skipstone-runtime --no-default-features").pass())

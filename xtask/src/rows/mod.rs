@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod host;
+mod python;
 mod targets;
 
 use crate::shell::{Failure, Run};
@@ -13,6 +14,8 @@ pub(crate) struct Context {
     pub(crate) root: PathBuf,
     /// How long each fuzzing row runs.
     pub(crate) fuzz_seconds: u32,
+    /// Whether what takes minutes shall run too.
+    pub(crate) full: bool,
 }
 
 impl Context {
@@ -32,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) place: &'static str,
     pub(crate) about: &'static str,
     pub(crate) check: Check,
+    /// Whether it runs with `--full` alone, or where it is named.
+    pub(crate) full: bool,
 }
 
 /// Every row. Each prepares the tools that it needs, so that it also runs alone.
@@ -52,12 +57,18 @@ pub(crate) const ROWS: &[Row] = &[
     row("kernels-neon", "qemu-aarch64", "the runtime's tests, NEON kernels included", targets::kernels_neon),
     row("devices", "QEMU M4, M3, A72", "packed models: every layer equals the host's", targets::devices),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
+    row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),
+    full("zoo", "host", "the architectures for ImageNet at their own size against tract", host::zoo),
     row("fuzz-stone", "host", "any bytes as a packed model", fuzz::stone),
     row("fuzz-onnx", "host", "any bytes as an ONNX file", fuzz::onnx),
 ];
 
 const fn row(name: &'static str, place: &'static str, about: &'static str, check: Check) -> Row {
-    Row { name, place, about, check }
+    Row { name, place, about, check, full: false }
+}
+
+const fn full(name: &'static str, place: &'static str, about: &'static str, check: Check) -> Row {
+    Row { name, place, about, check, full: true }
 }
 
 fn silent(result: Result<(), Failure>) -> Result<String, Failure> {

@@ -11,7 +11,7 @@ use skipstone_onnx::Node;
 use std::sync::Arc;
 
 /// Weight of a batch in the running statistics.
-const MOMENTUM: f32 = 0.1;
+pub(in crate::autograd) const MOMENTUM: f32 = 0.1;
 
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation:
 /// the running statistics.

@@ -1,0 +1,156 @@
+//! Float networks at work, as fast as the host can.
+//!
+//! A [`Plan`] lays out what [`autograd::infer`](crate::autograd::infer()) finds out anew for every batch: batch norms are
+//! folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed,
+//! activations share a few buffers and have frames of zeros for the convolutions' padding. Images run side by side on
+//! all cores; where there are fewer of them than cores, the rows of a convolution do. Results do not depend on the number
+//! of threads nor on the other images; they differ from autograd's by rounding.
+
+mod conv;
+mod fuse;
+mod kernel;
+mod layout;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use crate::autograd::{self, Pool};
+use crate::tensor::Tensor;
+use layout::Map;
+use rayon::prelude::*;
+use skipstone_onnx::{Graph, ValueId};
+use std::sync::{Mutex, PoisonError};
+use step::{Operand, Work};
+
+/// A network prepared to run.
+pub struct Plan<'g> {
+    graph: &'g Graph,
+    /// Where each activation lies: the map, and the buffer's number.
+    places: Vec<(Map, usize)>,
+    /// Elements of each buffer.
+    buffers: Vec<usize>,
+    steps: Vec<Step<'g>>,
+    output: ValueId,
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+struct Step<'g> {
+    work: Work<'g>,
+    operands: Vec<ValueId>,
+    output: ValueId,
+}
+
+/// What one image needs while it is computed.
+struct Workspace {
+    buffers: Vec<Vec<f32>>,
+    pool: Pool,
+}
+
+impl<'g> Plan<'g> {
+    /// Prepares a network.
+    pub fn new(graph: &'g Graph) -> Self {
+        let (fused, output) = fuse::fuse(graph);
+        let steps: Vec<Step> = fused
+            .iter()
+            .map(|step| Step {
+                work: Work::new(graph, step),
+                operands: step.operands.iter().copied().chain(step.residual).collect(),
+                output: step.output,
+            })
+            .collect();
+        let mut places: Vec<(Map, usize)> = graph.values().iter().map(|value| (Map::new(&value.dims), 0)).collect();
+        for step in &steps {
+            places[step.operands[0].index()].0.widen(step.work.pads());
+        }
+        let buffers = assign(graph.input(), output, &steps, &mut places);
+        Self { graph, places, buffers, steps, output, workspaces: Mutex::default() }
+    }
+
+    /// The scores `[N, classes]` of normalized `images` `[N, H, W, C]`.
+    ///
+    /// # Panics
+    /// If the images' dimensions are not those of the graph's input.
+    pub fn run(&self, images: &Tensor) -> Tensor {
+        autograd::check_dims(self.graph, images);
+        let classes = self.graph.value(self.graph.output()).dims[0];
+        let mut scores = Tensor::zeros([images.batch(), classes]);
+        if images.batch() == 0 {
+            return scores;
+        }
+        let bands = rayon::current_num_threads().div_ceil(images.batch());
+        let image = images.data().len() / images.batch();
+        let work = |(scores, image): (&mut [f32], &[f32])| {
+            let mut workspace =
+                self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_else(|| {
+                    let buffers = self.buffers.iter().map(|&len| vec![0.0; len]).collect();
+                    Workspace { buffers, pool: Pool::default() }
+                });
+            self.run_image(&mut workspace, image, scores, bands);
+            self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        };
+        scores.data_mut().par_chunks_mut(classes).zip(images.data().par_chunks(image)).for_each(work);
+        scores
+    }
+
+    fn run_image(&self, workspace: &mut Workspace, image: &[f32], scores: &mut [f32], bands: usize) {
+        let (map, buffer) = &self.places[self.graph.input().index()];
+        map.fill(&mut workspace.buffers[*buffer], image);
+        for step in &self.steps {
+            let (y, buffer) = &self.places[step.output.index()];
+            // No operand lies in the result's buffer.
+            let mut out = std::mem::take(&mut workspace.buffers[*buffer]);
+            let operands: Vec<Operand> = step
+                .operands
+                .iter()
+                .map(|id| {
+                    let (map, buffer) = &self.places[id.index()];
+                    (map, workspace.buffers[*buffer].as_slice())
+                })
+                .collect();
+            step.work.run(self.graph, &workspace.pool, &operands, y, &mut out, bands);
+            workspace.buffers[*buffer] = out;
+        }
+        let (map, buffer) = &self.places[self.output.index()];
+        map.rows(&workspace.buffers[*buffer]).for_each(|row| scores.copy_from_slice(row));
+    }
+}
+
+/// Gives every activation a buffer that no other one needs at the same time; gives the buffers' sizes.
+fn assign(input: ValueId, output: ValueId, steps: &[Step], places: &mut [(Map, usize)]) -> Vec<usize> {
+    let mut last = vec![0; places.len()];
+    for (index, step) in steps.iter().enumerate() {
+        step.operands.iter().for_each(|id| last[id.index()] = index);
+    }
+    last[output.index()] = usize::MAX;
+    let (mut sizes, mut free) = (Vec::new(), Vec::<usize>::new());
+    let mut place = |id: ValueId, free: &mut Vec<usize>| {
+        let len = places[id.index()].0.len();
+        // The smallest that is large enough, or else the largest.
+        let best = (0..free.len()).min_by_key(|&i| {
+            let size: usize = sizes[free[i]];
+            if size >= len { (0, size) } else { (1, usize::MAX - size) }
+        });
+        let buffer = match best {
+            Some(best) => free.swap_remove(best),
+            None => {
+                sizes.push(0);
+                sizes.len() - 1
+            }
+        };
+        sizes[buffer] = sizes[buffer].max(len);
+        places[id.index()].1 = buffer;
+        buffer
+    };
+    let mut live = vec![(input, place(input, &mut free))];
+    for (index, step) in steps.iter().enumerate() {
+        live.push((step.output, place(step.output, &mut free)));
+        live.retain(|&(id, buffer)| {
+            let needed = last[id.index()] > index;
+            if !needed {
+                free.push(buffer);
+            }
+            needed
+        });
+    }
+    sizes
+}

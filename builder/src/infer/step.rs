@@ -1,0 +1,165 @@
+//! The steps of a plan.
+
+use super::conv::{Packed, normalization};
+use super::fuse::{Fused, limits};
+use super::kernel::vectorized;
+use super::layout::Map;
+use crate::autograd;
+use crate::tensor::Tensor;
+use skipstone_onnx::{Graph, Node, Op};
+
+/// What a step computes.
+pub(super) enum Work<'g> {
+    /// A convolution or a linear layer, and a residual as last operand where `residual` says so.
+    Convolution { packed: Box<Packed>, residual: bool },
+    /// `x * scale + shift`, channel by channel, clamped.
+    Affine { scale: Vec<f32>, shift: Vec<f32>, limits: [f32; 2] },
+    /// The sum of two maps, clamped.
+    Sum { limits: [f32; 2] },
+    /// A clamp alone.
+    Clamp { limits: [f32; 2] },
+    /// Maps side by side along their channels.
+    Concat,
+    /// The mean of each channel.
+    Mean,
+    /// The map in the order of ONNX.
+    Flatten,
+    /// Any other operator, as autograd computes it.
+    Other(&'g Node),
+}
+
+/// A map and the buffer that it lies in.
+pub(super) type Operand<'a> = (&'a Map, &'a [f32]);
+
+impl<'g> Work<'g> {
+    pub(super) fn new(graph: &Graph, step: &Fused<'g>) -> Self {
+        let limits = limits(&step.node.op).unwrap_or(step.limits);
+        match &step.node.op {
+            Op::Conv(_) | Op::Gemm => {
+                let channels = graph.value(step.operands[0]).dims[0];
+                let packed = Box::new(Packed::new(graph, step, channels));
+                Self::Convolution { packed, residual: step.residual.is_some() }
+            }
+            Op::BatchNorm { .. } => {
+                let (scale, shift) = normalization(graph, step.node);
+                let [scale, shift] = [scale, shift].map(|factors| factors.into_iter().map(|x| x as f32).collect());
+                Self::Affine { scale, shift, limits }
+            }
+            Op::Add => Self::Sum { limits },
+            Op::Relu | Op::Clip { .. } => Self::Clamp { limits },
+            Op::Concat => Self::Concat,
+            Op::GlobalAveragePool => Self::Mean,
+            Op::Flatten => Self::Flatten,
+            _ => Self::Other(step.node),
+        }
+    }
+
+    /// Zeros that the step wants around its first operand.
+    pub(super) fn pads(&self) -> [usize; 4] {
+        match self {
+            Self::Convolution { packed, .. } => packed.conv.pads,
+            _ => [0; 4],
+        }
+    }
+
+    /// Computes one image, in at most `bands` parts side by side.
+    pub(super) fn run(
+        &self,
+        graph: &Graph,
+        pool: &autograd::Pool,
+        operands: &[Operand],
+        y: &Map,
+        out: &mut [f32],
+        bands: usize,
+    ) {
+        let (map, x) = operands[0];
+        if let Self::Convolution { packed, residual } = self {
+            return packed.run((map, x), residual.then(|| operands[1]), (y, out), bands);
+        }
+        if let Self::Other(node) = self {
+            return other(graph, pool, node, operands, y, out);
+        }
+        y.clear_frame(out);
+        vectorized(
+            #[inline(always)]
+            || match self {
+                Self::Affine { scale, shift, limits: [low, high] } => {
+                    for (x, y) in map.rows(x).zip(y.rows_mut(out)) {
+                        for (x, y) in x.chunks_exact(scale.len()).zip(y.chunks_exact_mut(scale.len())) {
+                            for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                                *y = clamp(x * scale + shift, *low, *high);
+                            }
+                        }
+                    }
+                }
+                Self::Sum { limits: [low, high] } => {
+                    let (other, b) = operands[1];
+                    for ((x, b), y) in map.rows(x).zip(other.rows(b)).zip(y.rows_mut(out)) {
+                        for ((y, x), b) in y.iter_mut().zip(x).zip(b) {
+                            *y = clamp(x + b, *low, *high);
+                        }
+                    }
+                }
+                Self::Clamp { limits: [low, high] } => {
+                    for (x, y) in map.rows(x).zip(y.rows_mut(out)) {
+                        y.iter_mut().zip(x).for_each(|(y, x)| *y = clamp(*x, *low, *high));
+                    }
+                }
+                Self::Concat => {
+                    let mut first = 0;
+                    for (map, x) in operands {
+                        for (x, out) in map.rows(x).zip(y.rows_mut(out)) {
+                            let pixels = out.chunks_exact_mut(y.channels).zip(x.chunks_exact(map.channels));
+                            pixels.for_each(|(out, x)| out[first..first + map.channels].copy_from_slice(x));
+                        }
+                        first += map.channels;
+                    }
+                }
+                Self::Mean => {
+                    let means = &mut out[y.grid().start..][..y.channels];
+                    means.fill(0.0);
+                    for x in map.rows(x).flat_map(|row| row.chunks_exact(map.channels)) {
+                        means.iter_mut().zip(x).for_each(|(mean, x)| *mean += x);
+                    }
+                    let count = (map.height * map.width) as f32;
+                    means.iter_mut().for_each(|mean| *mean /= count);
+                }
+                Self::Flatten => {
+                    for (row, x) in map.rows(x).enumerate() {
+                        for (column, x) in x.chunks_exact(map.channels).enumerate() {
+                            for (channel, x) in x.iter().enumerate() {
+                                out[(channel * map.height + row) * map.width + column] = *x;
+                            }
+                        }
+                    }
+                }
+                Self::Convolution { .. } | Self::Other(_) => unreachable!("was dealt with"),
+            },
+        );
+    }
+}
+
+/// As `f32::clamp`, but for limits of any kind; what is no number stays so.
+#[inline(always)]
+fn clamp(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+fn other(graph: &Graph, pool: &autograd::Pool, node: &Node, operands: &[Operand], y: &Map, out: &mut [f32]) {
+    let tensor = |(map, data): &Operand, id| {
+        let dims: &[usize] = if graph.value(id).dims.len() == 3 {
+            &[1, map.height, map.width, map.channels]
+        } else {
+            &[1, map.channels]
+        };
+        let mut tensor = pool.tensor(dims);
+        let rows = tensor.data_mut().chunks_exact_mut(map.width * map.channels);
+        rows.zip(map.rows(data)).for_each(|(to, from)| to.copy_from_slice(from));
+        tensor
+    };
+    let operands: Vec<Tensor> = operands.iter().zip(&node.inputs).map(|(operand, &id)| tensor(operand, id)).collect();
+    let result = autograd::evaluate_node(graph, node, operands, pool);
+    y.fill(out, result.data());
+    pool.give(result);
+}

@@ -1,0 +1,133 @@
+use super::*;
+use crate::quant::fixtures::{Net, random_graph, random_images};
+use crate::zoo;
+use proptest::prelude::*;
+use skipstone_onnx::{Conv, Op, Window};
+
+fn noise(dims: [usize; 3], count: usize) -> Tensor {
+    let [channels, height, width] = dims;
+    let data = (0..count * height * width * channels).map(|i| ((i * 37 % 101) as f32 - 50.0) / 30.0).collect();
+    Tensor::new([count, height, width, channels], data)
+}
+
+/// Compares with autograd, to which fusion is unknown.
+fn agrees(name: &str, graph: &Graph, images: &Tensor) {
+    let (expected, found) = (autograd::infer(graph, images), Plan::new(graph).run(images));
+    assert_eq!(found.dims(), expected.dims(), "{name}");
+    let peak = expected.data().iter().fold(1e-3f32, |peak, score| peak.max(score.abs()));
+    for (found, expected) in found.data().iter().zip(expected.data()) {
+        assert!((found - expected).abs() <= 2e-5 * peak, "{name}: {found}, autograd computes {expected}");
+    }
+}
+
+#[test]
+fn every_family_computes_what_autograd_does() {
+    for (name, dims) in [
+        ("resnet8", [3, 32, 32]),
+        ("resnet20", [3, 17, 19]),
+        ("resnet50-d", [3, 33, 33]),
+        ("resnet20-b", [3, 16, 16]),
+        ("preresnet164", [3, 8, 8]),
+        ("keras-resnet18", [3, 32, 32]),
+        ("resnext20-8x2d", [3, 16, 16]),
+        ("densenet40-k12", [3, 9, 9]),
+        ("densenet-bc22-k8", [3, 16, 16]),
+        ("attention-mini", [3, 21, 18]),
+    ] {
+        let options = zoo::Options { input: Some(dims), ..zoo::Options::default() };
+        let graph = zoo::with_nontrivial_statistics(zoo::build(name, &options).unwrap(), 3);
+        agrees(name, &graph, &noise(dims, 3));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn random_networks_compute_what_autograd_does(seed in any::<u64>()) {
+        let graph = random_graph(seed);
+        let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+        agrees("random", &graph, &images);
+    }
+
+    #[test]
+    fn convolutions_of_all_shapes_compute_what_autograd_does(
+        (groups, inputs, outputs) in (1..5usize, 1..20usize, 1..20usize),
+        kernel in [1..4usize, 1..6],
+        stride in [1..4usize, 1..3],
+        pads in [0..3usize, 0..3, 0..3, 0..3],
+        size in [6..12usize, 6..12],
+        (bias, norm, relu) in any::<(bool, bool, bool)>(),
+    ) {
+        let mut net = Net::new(1, [groups * inputs, size[0], size[1]]);
+        let mut x = net.conv(net.input(), groups * outputs, Conv { kernel, stride, pads, groups }, bias);
+        if norm {
+            x = net.norm(x);
+        }
+        if relu {
+            x = net.push(Op::Clip { min: -0.5, max: 0.75 }, &[x]);
+        }
+        let graph = net.head(x, 3);
+        agrees("conv", &graph, &noise([groups * inputs, size[0], size[1]], 2));
+    }
+}
+
+#[test]
+fn operators_that_nothing_fuses_stand_alone() {
+    let mut net = Net::new(5, [3, 7, 6]);
+    let image = net.input();
+    let norm = net.norm(image);
+    let doubled = net.push(Op::Add, &[norm, norm]);
+    let dropped = net.push(Op::Dropout { rate: 0.5 }, &[doubled]);
+    let conv = net.conv(dropped, 3, Conv::square(3, 1, 1), false);
+    // Read twice: neither the sum nor the clamp may be part of the convolution.
+    let relu = net.push(Op::Relu, &[conv]);
+    let sum = net.push(Op::Add, &[conv, relu]);
+    let later = net.conv(sum, 3, Conv::square(5, 1, 2), true);
+    let branch = net.push(Op::StochasticDepth { rate: 0.5 }, &[later]);
+    let sum = net.push(Op::Add, &[branch, dropped]);
+    let gate = net.push(Op::GlobalMaxPool, &[sum]);
+    let gate = net.push(Op::Sigmoid, &[gate]);
+    let gated = net.push(Op::Mul, &[sum, gate]);
+    let pool = net.push(Op::MaxPool(Window::square(3, 2, 1)), &[gated]);
+    let all = net.push(Op::Concat, &[pool, pool]);
+    let clip = net.push(Op::Clip { min: -1.0, max: f32::INFINITY }, &[all]);
+    let graph = net.head(clip, 4);
+    agrees("alone", &graph, &noise([3, 7, 6], 3));
+}
+
+#[test]
+fn flattened_maps_are_in_the_order_of_onnx() {
+    let mut b = skipstone_onnx::GraphBuilder::new("flat", "image", [2, 2, 3]).unwrap();
+    let image = b.input();
+    let flat = b.push("flat", Op::Flatten, &[image]).unwrap();
+    let graph = b.finish(flat).unwrap();
+    let images = noise([2, 2, 3], 2);
+    assert_eq!(Plan::new(&graph).run(&images), autograd::infer(&graph, &images));
+}
+
+#[test]
+fn scores_depend_neither_on_threads_nor_on_other_images() {
+    let options = zoo::Options { seed: 1, ..zoo::Options::default() };
+    let graph = zoo::with_nontrivial_statistics(zoo::build("resnet8", &options).unwrap(), 1);
+    let plan = Plan::new(&graph);
+    let images = noise([3, 32, 32], 5);
+    let scores = plan.run(&images);
+    for threads in [1, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            assert_eq!(plan.run(&images), scores);
+            let one = Tensor::new([1, 32, 32, 3], images.image(3).to_vec());
+            assert_eq!(plan.run(&one).data(), scores.image(3));
+        });
+    }
+    assert_eq!(plan.run(&Tensor::zeros([0, 32, 32, 3])).dims(), [0, 10]);
+}
+
+#[test]
+fn what_is_no_number_is_not_hidden() {
+    let graph = zoo::build("resnet8", &zoo::Options::default()).unwrap();
+    let mut images = noise([3, 32, 32], 1);
+    images.data_mut()[40] = f32::NAN;
+    assert!(Plan::new(&graph).run(&images).data().iter().all(|score| score.is_nan()));
+}
