@@ -335,9 +335,12 @@ fn recipes_and_settings_files_are_read_and_overridden() {
     }
 
     let other = folder.path().join("other");
-    for (choice, arch, reason) in [("zero_gamma", "plain20", "batch norm"), ("naive_attention", "resnet8", "attention")]
-    {
-        std::fs::write(&file, format!("{choice} = true\n")).unwrap();
+    for (choice, value, arch, reason) in [
+        ("zero_gamma", "true", "plain20", "batch norm"),
+        ("naive_attention", "true", "resnet8", "attention"),
+        ("mask_activation", "'spatial'", "resnet8", "attention"),
+    ] {
+        std::fs::write(&file, format!("{choice} = {value}\n")).unwrap();
         let train = ["train", "--config", settings, "--data", "digits", "--out", text(&other)];
         fails(&[&train[..], &["--arch", arch]].concat(), 2, &[arch, reason]);
         fails(&[&train[..], &["--init", run]].concat(), 2, &[choice, "--init"]);

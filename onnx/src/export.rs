@@ -160,6 +160,14 @@ impl Writer<'_> {
                 }
                 Vec::new()
             }
+            Op::L2Norm => vec![AttributeProto::int("axis", 1), AttributeProto::int("p", 2)],
+            Op::InstanceNorm { epsilon } => {
+                let channels = self.graph.value(node.output).dims[0];
+                for (suffix, number) in [("scale", 1.0), ("bias", 0.0)] {
+                    inputs.push(self.floats(&node.name, suffix, &vec![number; channels]));
+                }
+                vec![AttributeProto::float("epsilon", *epsilon)]
+            }
             Op::Softmax | Op::Concat => vec![AttributeProto::int("axis", 1)],
             Op::MaxPool(window) => window_attributes(window),
             Op::AveragePool { window, count_include_pad } => {

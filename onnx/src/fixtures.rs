@@ -46,7 +46,7 @@ pub(crate) fn residual() -> Graph {
 }
 
 /// A small network of the operators that [`residual`] lacks: pools of all kinds, a concatenation, a mask with a gate,
-/// interpolation both ways, train-only operators, and a softmax inside.
+/// both normalizations without parameters, interpolation both ways, train-only operators, and a softmax inside.
 pub(crate) fn branches() -> Graph {
     let mut b = GraphBuilder::new("branches", "image", [3, 9, 8]).unwrap();
     let image = b.input();
@@ -66,8 +66,10 @@ pub(crate) fn branches() -> Graph {
     let trunk = b.push("trunk", resize([7, 10], Coordinates::HalfPixel), &[joined]).unwrap();
     let mask = b.push("mask", Op::Sigmoid, &[larger]).unwrap();
     let masked = b.push("masked", Op::Mul, &[trunk, mask]).unwrap();
-    let gate = b.push("gate", Op::GlobalMaxPool, &[masked]).unwrap();
-    let gated = b.push("gated", Op::Mul, &[gate, masked]).unwrap();
+    let unit = b.push("unit", Op::L2Norm, &[masked]).unwrap();
+    let standard = b.push("standard", Op::InstanceNorm { epsilon: 1e-4 }, &[unit]).unwrap();
+    let gate = b.push("gate", Op::GlobalMaxPool, &[standard]).unwrap();
+    let gated = b.push("gated", Op::Mul, &[gate, standard]).unwrap();
     let pool = b.push("pool", Op::GlobalAveragePool, &[gated]).unwrap();
     let flat = b.push("flatten", Op::Flatten, &[pool]).unwrap();
     let shares = b.push("shares", Op::Softmax, &[flat]).unwrap();

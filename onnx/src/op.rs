@@ -24,6 +24,13 @@ pub enum Op {
     },
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
+    /// `x / ||x||`: each position's channels (or a vector's features) divided by their Euclidean norm; 0 where all are.
+    L2Norm,
+    /// `(x - mean) / sqrt(variance + epsilon)` over each channel's map `[H, W]`, without parameters.
+    InstanceNorm {
+        /// Added to the variance under the root, above 0.
+        epsilon: f32,
+    },
     /// Softmax over the features of a vector. A network never ends in it: its output are the scores.
     Softmax,
     /// Sum of two tensors of one shape.
@@ -80,6 +87,8 @@ impl Op {
             Op::Relu => "Relu",
             Op::Clip { .. } => "Clip",
             Op::Sigmoid => "Sigmoid",
+            Op::L2Norm => "LpNormalization",
+            Op::InstanceNorm { .. } => "InstanceNormalization",
             Op::Softmax => "Softmax",
             Op::Add => "Add",
             Op::Mul => "Mul",

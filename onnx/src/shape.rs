@@ -50,13 +50,22 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
             }
             Ok(operands[0].dims.clone())
         }
-        Op::Relu | Op::Sigmoid => Ok(operands[0].dims.clone()),
+        Op::Relu | Op::Sigmoid | Op::L2Norm => Ok(operands[0].dims.clone()),
         Op::Clip { min, max } => {
             // Limits that are no numbers fail too.
             if min <= max && *min < f32::INFINITY && *max > f32::NEG_INFINITY {
                 Ok(operands[0].dims.clone())
             } else {
                 Err(format!("its limits are {min} and {max}"))
+            }
+        }
+        Op::InstanceNorm { epsilon } => {
+            let dims = map_dims(operands[0])?;
+            // One that is no number fails too.
+            if *epsilon > 0.0 && *epsilon < f32::INFINITY {
+                Ok(dims.into())
+            } else {
+                Err(format!("its epsilon is {epsilon}, must be above 0"))
             }
         }
         Op::Softmax => match operands[0].dims.as_slice() {

@@ -8,6 +8,7 @@ use skipstone_builder::autograd::loss::Loss;
 use skipstone_builder::data::Augmentation;
 use skipstone_builder::data::augment::{Mixing, RandAugment};
 use skipstone_builder::train::{Config, Optimizer};
+use skipstone_builder::zoo::blocks::MaskActivation;
 
 /// A question, and the runs that answer it.
 pub(crate) struct Study {
@@ -91,7 +92,14 @@ pub(crate) fn studies() -> Vec<Study> {
         Study {
             name: "attention",
             question: "Does attention residual learning beat naive attention, and more so with more modules?",
-            runs: vec![mini, mini.but("attention-mini-naive", naive), deep, deep.but("attention-mini-92-naive", naive)],
+            runs: vec![
+                mini,
+                mini.but("attention-mini-naive", naive),
+                mini.but("attention-mini-channel", |c| Config { mask_activation: MaskActivation::Channel, ..c }),
+                mini.but("attention-mini-spatial", |c| Config { mask_activation: MaskActivation::Spatial, ..c }),
+                deep,
+                deep.but("attention-mini-92-naive", naive),
+            ],
         },
         Study {
             name: "rsb",

@@ -33,7 +33,7 @@ fn comparisons_are_fair() {
     let orders = costs("preactivation");
     assert!(orders.chunks(2).all(|pair| pair[0].1 == pair[1].1), "{orders:?}");
     let attention = costs("attention");
-    assert!(equal(&attention[..2]) && equal(&attention[2..]), "{attention:?}");
+    assert!(equal(&attention[..4]) && equal(&attention[4..]), "{attention:?}");
     let cardinality = costs("cardinality");
     assert!(ratio(cardinality.iter().map(|&(_, macs)| macs)) < 1.05, "{cardinality:?}");
     let dense = costs("dense");

@@ -10,6 +10,7 @@ use crate::data::{Dataset, Spec, Split};
 use crate::train::{
     self, Config, ConfigError, EpochRecord, Job, Outcome, Overrides, Progress, Recipe, Status, TrainError,
 };
+use crate::zoo::blocks::MaskActivation;
 use crate::{files, zoo};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -231,7 +232,11 @@ fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph
 fn start(init: &Path, arguments: &Arguments, config: &Config) -> Result<(Graph, Normalization), Failure> {
     let (file, mut graph) = model::read_graph(init)?;
     let dims = model::input_dims(&graph);
-    let chosen = [("zero_gamma", config.zero_gamma), ("naive_attention", config.naive_attention)];
+    let chosen = [
+        ("zero_gamma", config.zero_gamma),
+        ("naive_attention", config.naive_attention),
+        ("mask_activation", config.mask_activation != MaskActivation::default()),
+    ];
     if let Some((field, _)) = chosen.into_iter().find(|&(_, chosen)| chosen) {
         return Err(Failure::Usage(format!(
             "`{field}` says how a network is built, and --init gives one that is: leave one of them out"

@@ -113,6 +113,8 @@ impl<'g> Fusion<'g> {
             Op::BatchNorm { .. } => return Err(unsupported(node, "it must be folded into a convolution first")),
             Op::Clip { .. }
             | Op::Sigmoid
+            | Op::L2Norm
+            | Op::InstanceNorm { .. }
             | Op::Softmax
             | Op::Mul
             | Op::Concat
@@ -322,6 +324,8 @@ mod tests {
         for op in [
             Op::Clip { min: 0.0, max: 6.0 },
             Op::Sigmoid,
+            Op::L2Norm,
+            Op::InstanceNorm { epsilon: 1e-5 },
             Op::Mul,
             Op::Concat,
             Op::MaxPool(window()),

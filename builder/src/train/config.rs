@@ -7,6 +7,7 @@ use crate::autograd::loss::Loss;
 use crate::data::augment::{AugmentationError, Mixing};
 use crate::data::{Augmentation, Spec};
 use crate::zoo;
+use crate::zoo::blocks::MaskActivation;
 use serde::{Deserialize, Serialize};
 
 /// How to train. Two runs with equal settings on the same machine type end with the same weights.
@@ -49,6 +50,9 @@ pub struct Config {
     /// Whether attention modules give `mask * trunk`, not `(1 + mask) * trunk`, in architectures that have them.
     #[serde(default)]
     pub naive_attention: bool,
+    /// What makes the masks of attention modules, in architectures that have them.
+    #[serde(default)]
+    pub mask_activation: MaskActivation,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -166,6 +170,7 @@ impl Config {
             stochastic_depth: self.stochastic_depth as f32,
             zero_gamma: self.zero_gamma,
             naive_attention: self.naive_attention,
+            mask_activation: self.mask_activation,
         }
     }
 
@@ -228,6 +233,7 @@ mod tests {
         let mut table = toml::Table::try_from(config()).unwrap();
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
+        table.remove("mask_activation").unwrap();
         let read: Config = table.try_into().unwrap();
         config().check_same(&read).unwrap();
     }

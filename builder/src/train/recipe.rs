@@ -6,6 +6,7 @@ use super::schedule::Schedule;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
 use crate::data::{Augmentation, Source, Spec};
+use crate::zoo::blocks::MaskActivation;
 use crate::zoo::{self, Choice};
 use std::fmt;
 use std::str::FromStr;
@@ -82,6 +83,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
         stochastic_depth: 0.0,
         zero_gamma: false,
         naive_attention: false,
+        mask_activation: MaskActivation::Mixed,
         average: 0.0,
         seed: 0,
         optimizer: Optimizer::SGD,

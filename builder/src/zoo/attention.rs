@@ -12,7 +12,7 @@ const IMAGENET: Architecture = Architecture {
     input: [3, 224, 224],
     least: 31,
     style: Style::TORCH,
-    choices: &[Choice::NaiveAttention],
+    choices: &[Choice::NaiveAttention, Choice::MaskActivation],
     compose: |net, classes, options| imagenet(net, classes, [1, 1, 1], unit, options),
 };
 
@@ -132,7 +132,8 @@ fn attention_stages(
     for (n, &Stage { entry, modules, pools }) in (1..).zip(stages) {
         x = net.block(&format!("stage{n}.entry"), x, &entry)?;
         let module = AttentionModule::new(entry.stride(1), pools);
-        let module = AttentionModule { naive: options.naive_attention, ..module };
+        let (naive, activation) = (options.naive_attention, options.mask_activation);
+        let module = AttentionModule { naive, activation, ..module };
         for m in 1..=modules {
             x = net.attention_module(&format!("stage{n}.attention{m}"), x, &module)?;
         }

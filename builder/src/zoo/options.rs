@@ -1,6 +1,7 @@
 //! What may be chosen about an architecture.
 
 use super::ZooError;
+use super::blocks::MaskActivation;
 use std::fmt;
 
 /// What an architecture is built for; what is not given is as published.
@@ -21,6 +22,8 @@ pub struct Options {
     pub zero_gamma: bool,
     /// [`Choice::NaiveAttention`]: modules give `mask * trunk`, not `(1 + mask) * trunk`.
     pub naive_attention: bool,
+    /// [`Choice::MaskActivation`]: what makes the masks.
+    pub mask_activation: MaskActivation,
 }
 
 /// A choice that some families leave.
@@ -34,6 +37,8 @@ pub enum Choice {
     ZeroGamma,
     /// Attention without residual learning.
     NaiveAttention,
+    /// Masks by another activation than the sigmoid of each element.
+    MaskActivation,
 }
 
 impl Choice {
@@ -42,7 +47,7 @@ impl Choice {
             Self::Dropout => "only dense networks were published with it",
             Self::StochasticDepth => "it needs residual branches without masks",
             Self::ZeroGamma => "it needs residual branches that end in a batch norm",
-            Self::NaiveAttention => "it has no attention modules",
+            Self::NaiveAttention | Self::MaskActivation => "it has no attention modules",
         }
     }
 }
@@ -54,6 +59,7 @@ impl fmt::Display for Choice {
             Self::StochasticDepth => "stochastic depth",
             Self::ZeroGamma => "zero gamma",
             Self::NaiveAttention => "naive attention",
+            Self::MaskActivation => "mask activation",
         })
     }
 }
@@ -71,6 +77,7 @@ impl Options {
             (Choice::StochasticDepth, self.stochastic_depth > 0.0),
             (Choice::ZeroGamma, self.zero_gamma),
             (Choice::NaiveAttention, self.naive_attention),
+            (Choice::MaskActivation, self.mask_activation != MaskActivation::default()),
         ];
         match made.into_iter().find(|&(choice, made)| made && !choices.contains(&choice)) {
             Some((choice, _)) => Err(ZooError::Choice { arch, choice }),

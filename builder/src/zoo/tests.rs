@@ -2,6 +2,7 @@ use super::*;
 use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::tensor::Tensor;
+use crate::zoo::blocks::MaskActivation;
 use skipstone_onnx::Op;
 use std::io::Write;
 use std::path::Path;
@@ -173,6 +174,7 @@ fn refuses_choices_that_an_architecture_does_not_leave() {
     let depth = Options { stochastic_depth: 0.1, ..Options::default() };
     let gamma = Options { zero_gamma: true, ..Options::default() };
     let naive = Options { naive_attention: true, ..Options::default() };
+    let mask = Options { mask_activation: MaskActivation::Channel, ..Options::default() };
     for (name, options, reason) in [
         ("resnet8", &dropout, "takes no dropout: only dense"),
         ("attention-mini", &dropout, "takes no dropout"),
@@ -180,6 +182,7 @@ fn refuses_choices_that_an_architecture_does_not_leave() {
         ("densenet-bc22-k8", &depth, "takes no stochastic depth"),
         ("preresnet164", &gamma, "takes no zero gamma"),
         ("resnext20-8x2d", &naive, "takes no naive attention: it has no attention"),
+        ("resnext20-8x2d", &mask, "takes no mask activation: it has no attention"),
     ] {
         let error = shape_of(name, options).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(reason), "{error}");
@@ -280,8 +283,16 @@ fn gradients_reach_every_weight_of_every_family() {
         ("densenet40-k12", 8),
         ("densenet-bc22-k8", 9),
         ("attention-mini", 10),
+        ("attention-mini, channel", 10),
+        ("attention-mini, spatial", 10),
     ] {
-        let mut graph = build(name, &Options { input: Some([3, side, side]), ..Options::default() }).unwrap();
+        let mask_activation = match name.split_once(", ") {
+            Some((_, "channel")) => MaskActivation::Channel,
+            Some((_, "spatial")) => MaskActivation::Spatial,
+            _ => MaskActivation::Mixed,
+        };
+        let options = Options { input: Some([3, side, side]), mask_activation, ..Options::default() };
+        let mut graph = build(name.split(',').next().unwrap(), &options).unwrap();
         let images = Tensor::new([4, side, side, 3], (0..4 * side * side * 3).map(pixel).collect());
         let mut tape = Tape::new();
         let targets = targets(&[0, 1, 2, 3], graph.value(graph.output()).dims[0], 0.0);

@@ -51,8 +51,10 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
     let joined = push("joined", Op::Concat, &[max, small, mean]);
     let joined = push("dropped", Op::Dropout { rate: 0.5 }, &[joined]);
     let trunk = push("trunk", resize(shape.size), &[joined]);
-    let mask = push("mask", Op::Sigmoid, &[trunk]);
-    let masked = push("masked", Op::Mul, &[mask, trunk]);
+    let standard = push("standard", Op::InstanceNorm { epsilon: 0.01 }, &[trunk]);
+    let mask = push("mask", Op::Sigmoid, &[standard]);
+    let unit = push("unit", Op::L2Norm, &[mask]);
+    let masked = push("masked", Op::Mul, &[unit, trunk]);
     let branch = push("branch", Op::StochasticDepth { rate: 0.5 }, &[masked]);
     let sum = push("sum", Op::Add, &[branch, trunk]);
     let gate = push("gate", Op::GlobalMaxPool, &[sum]);

@@ -40,6 +40,20 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
         Op::Add => x.iter().zip(operand(1)).map(|(a, b)| a + b).collect(),
         Op::Clip { min, max } => x.iter().map(|x| x.max((*min).into()).min((*max).into())).collect(),
         Op::Sigmoid => x.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        Op::L2Norm => {
+            let area: usize = dims[1..].iter().product();
+            let norm = |i: usize| x[i % area..].iter().step_by(area).map(|x| x * x).sum::<f64>().sqrt();
+            x.iter().enumerate().map(|(i, x)| if *x == 0.0 { 0.0 } else { x / norm(i) }).collect()
+        }
+        Op::InstanceNorm { epsilon } => x
+            .chunks_exact(dims[1] * dims[2])
+            .flat_map(|map| {
+                let mean = map.iter().sum::<f64>() / map.len() as f64;
+                let variance = map.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / map.len() as f64;
+                let deviation = (variance + f64::from(*epsilon)).sqrt();
+                map.iter().map(move |x| (x - mean) / deviation)
+            })
+            .collect(),
         Op::Softmax => {
             let sum: f64 = x.iter().map(|x| x.exp()).sum();
             x.iter().map(|x| x.exp() / sum).collect()

@@ -10,6 +10,8 @@ mod dropout;
 mod flatten;
 mod gemm;
 mod global_average_pool;
+mod instance_norm;
+mod l2_norm;
 mod max_pool;
 mod mul;
 mod pad;
@@ -48,6 +50,8 @@ pub(super) fn forward<'g>(
         Op::Add => add::forward(cx, node, x, next()),
         Op::Clip { min, max } => clip::forward(cx, node, [*min, *max], x),
         Op::Sigmoid => sigmoid::forward(cx, node, x),
+        Op::L2Norm => l2_norm::forward(cx, node, x),
+        Op::InstanceNorm { epsilon } => instance_norm::forward(cx, node, *epsilon, x),
         Op::Softmax => softmax::forward(cx, node, x),
         Op::Mul => mul::forward(cx, node, x, next()),
         Op::Concat => unreachable!("was dealt with"),

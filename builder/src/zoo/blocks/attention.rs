@@ -1,7 +1,24 @@
 //! Attention modules (Wang 2017, the layers of the authors' published network files).
 
 use super::{Block, Net, Order, Padding, conv1x1};
+use serde::{Deserialize, Serialize};
 use skipstone_onnx::{GraphError, ValueId};
+
+/// What makes a mask of the mask branch's last maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaskActivation {
+    /// Sigmoid of each element: factors between 0 and 1.
+    #[default]
+    Mixed,
+    /// Each position's channels divided by their Euclidean norm: factors between -1 and 1.
+    Channel,
+    /// Each channel's map standardized, then sigmoid: factors between 0 and 1.
+    Spatial,
+}
+
+/// Added to the variance of a spatial mask's map, of which the paper says nothing: ONNX's and PyTorch's usual value.
+const SPATIAL_EPSILON: f32 = 1e-5;
 
 /// An attention module: a trunk of residual units, multiplied by a mask that an encoder and decoder makes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,12 +35,14 @@ pub struct AttentionModule {
     pub mask: usize,
     /// Whether the result is `mask * trunk` (naive attention), not `(1 + mask) * trunk`.
     pub naive: bool,
+    /// What makes the mask.
+    pub activation: MaskActivation,
 }
 
 impl AttentionModule {
-    /// The module of the published networks: p = 1, t = 2, r = 1, attention residual learning.
+    /// The module of the published networks: p = 1, t = 2, r = 1, attention residual learning, mixed attention.
     pub const fn new(unit: Block, pools: usize) -> Self {
-        Self { unit, pools, outer: 1, trunk: 2, mask: 1, naive: false }
+        Self { unit, pools, outer: 1, trunk: 2, mask: 1, naive: false, activation: MaskActivation::Mixed }
     }
 }
 
@@ -50,7 +69,7 @@ impl Net {
         self.units(&format!("{scope}.after"), x, &unit, outer)
     }
 
-    /// Factors between 0 and 1, of the size of `trunk`.
+    /// Factors of the size of `trunk`.
     fn mask(
         &mut self,
         scope: &str,
@@ -58,7 +77,7 @@ impl Net {
         trunk: ValueId,
         module: &AttentionModule,
     ) -> Result<ValueId, GraphError> {
-        let &AttentionModule { unit, pools, mask: units, .. } = module;
+        let &AttentionModule { unit, pools, mask: units, activation, .. } = module;
         let mut encoded = Vec::new();
         for level in 1..=pools {
             let scope = format!("{scope}.down{level}");
@@ -84,6 +103,11 @@ impl Net {
         x = self.conv(&format!("{scope}.conv1"), x, conv1x1(unit.channels))?;
         x = self.bn_relu(scope, "2", x)?;
         x = self.conv(&format!("{scope}.conv2"), x, conv1x1(unit.channels))?;
+        match activation {
+            MaskActivation::Mixed => {}
+            MaskActivation::Channel => return self.l2_norm(&format!("{scope}.norm"), x),
+            MaskActivation::Spatial => x = self.instance_norm(&format!("{scope}.norm"), x, SPATIAL_EPSILON)?,
+        }
         self.sigmoid(&format!("{scope}.sigmoid"), x)
     }
 
@@ -101,10 +125,11 @@ mod tests {
     use crate::zoo::blocks::Style;
     use skipstone_onnx::Graph;
 
-    fn graph(naive: bool) -> Graph {
-        let unit = Block::bottleneck(2, 8).order(Order::Pre { leading: true, raw_projection: false });
+    const UNIT: Block = Block::bottleneck(2, 8).order(Order::Pre { leading: true, raw_projection: false });
+    const MODULE: AttentionModule = AttentionModule::new(UNIT, 2);
+
+    fn graph(module: AttentionModule) -> Graph {
         let mut net = Net::new("net", [8, 13, 10], Style::PYTORCH, None).unwrap();
-        let module = AttentionModule { naive, ..AttentionModule::new(unit, 2) };
         let x = net.attention_module("attention", net.input(), &module).unwrap();
         assert_eq!(net.dims(x), [8, 13, 10]);
         let scores = net.head(x, 2).unwrap();
@@ -113,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_mask_is_as_large_as_the_trunk_and_meets_every_encoder_map() {
-        let graph = graph(false);
+        let graph = graph(MODULE);
         let dims = |name: &str| graph.values().iter().find(|value| value.name == name).unwrap().dims.clone();
         assert_eq!(dims("attention.mask.down1.pool.out"), [8, 6, 5]);
         assert_eq!(dims("attention.mask.down2.pool.out"), [8, 3, 2]);
@@ -124,9 +149,24 @@ mod tests {
     }
 
     #[test]
+    fn the_activation_ends_the_mask() {
+        let ends = [
+            (MaskActivation::Mixed, vec!["Conv", "Sigmoid", "Mul"]),
+            (MaskActivation::Channel, vec!["Conv", "LpNormalization", "Mul"]),
+            (MaskActivation::Spatial, vec!["Conv", "InstanceNormalization", "Sigmoid", "Mul"]),
+        ];
+        for (activation, expected) in ends {
+            let graph = graph(AttentionModule { activation, ..MODULE });
+            let at = graph.nodes().iter().position(|node| node.name == "attention.mask.conv2").unwrap();
+            let operators: Vec<&str> = graph.nodes()[at..].iter().map(|node| node.op.name()).collect();
+            assert_eq!(operators[..expected.len()], expected, "{activation:?}");
+        }
+    }
+
+    #[test]
     fn naive_attention_lacks_the_sum_with_the_trunk() {
         let has_sum = |graph: Graph| graph.nodes().iter().any(|node| node.name == "attention.add");
-        assert!(has_sum(graph(false)));
-        assert!(!has_sum(graph(true)));
+        assert!(has_sum(graph(MODULE)));
+        assert!(!has_sum(graph(AttentionModule { naive: true, ..MODULE })));
     }
 }

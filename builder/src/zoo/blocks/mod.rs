@@ -22,7 +22,7 @@ mod dense;
 mod net;
 mod residual;
 
-pub use attention::AttentionModule;
+pub use attention::{AttentionModule, MaskActivation};
 pub use dense::DenseLayer;
 pub use net::Net;
 pub use residual::{Block, Branch, Order, Shortcut};

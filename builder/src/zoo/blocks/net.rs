@@ -93,6 +93,16 @@ impl Net {
         self.graph.push(name, Op::Sigmoid, &[x])
     }
 
+    /// Each position's channels divided by their Euclidean norm; 0 where all are.
+    pub fn l2_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
+        self.graph.push(name, Op::L2Norm, &[x])
+    }
+
+    /// Each channel's map brought to mean 0 and variance 1; `epsilon` is added to its variance.
+    pub fn instance_norm(&mut self, name: &str, x: ValueId, epsilon: f32) -> Result<ValueId, GraphError> {
+        self.graph.push(name, Op::InstanceNorm { epsilon }, &[x])
+    }
+
     /// The channels of `a`, then those of `b`.
     pub fn concat(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
         self.graph.push(name, Op::Concat, &[a, b])

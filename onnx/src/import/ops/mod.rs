@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod layers;
+mod norms;
 mod reduce;
 mod regions;
 mod views;
@@ -15,7 +16,7 @@ use crate::Op;
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 54] = [
+const OPS: [(&str, Import); 56] = [
     ("Add", arithmetic::add),
     ("AveragePool", windows::average_pool),
     ("BatchNormalization", layers::batch_norm),
@@ -35,7 +36,9 @@ const OPS: [(&str, Import); 54] = [
     ("HardSigmoid", arithmetic::hard_sigmoid),
     ("HardSwish", arithmetic::hard_swish),
     ("Identity", |node| node.pass_through()),
+    ("InstanceNormalization", norms::instance_normalization),
     ("LogSoftmax", layers::softmax),
+    ("LpNormalization", norms::lp_normalization),
     ("MatMul", layers::mat_mul),
     ("Max", arithmetic::max),
     ("MaxPool", windows::max_pool),

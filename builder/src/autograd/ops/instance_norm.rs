@@ -1,0 +1,80 @@
+//! Each channel's map of each image, brought to mean 0 and variance 1.
+
+use super::map_dims;
+use crate::autograd::Shared;
+use crate::autograd::channels::{self, repeat};
+use crate::autograd::tape::{Backward, Forward};
+use rayon::prelude::*;
+use skipstone_onnx::Node;
+use std::sync::Arc;
+
+pub(super) fn forward<'g>(
+    cx: &mut Forward<'g, '_>,
+    node: &'g Node,
+    epsilon: f32,
+    x: Shared,
+) -> (Shared, Option<Backward<'g>>) {
+    let mut y = cx.pool.own(x);
+    let [height, width, channels] = map_dims(&y);
+    let count = (height * width) as f64;
+    let image = height * width * channels;
+    let mut inverse = vec![0.0f32; y.batch() * channels];
+    y.data_mut().par_chunks_mut(image).zip(inverse.par_chunks_mut(channels)).for_each(|(y, inverse)| {
+        // Squares are summed around the mean: the difference of two large sums would have no digits left.
+        let means = channels::moments(y, channels).into_iter().map(|[sum, _]| -(sum / count) as f32);
+        channels::affine_in_place(y, &repeat(std::iter::repeat_n(1.0, channels)), &repeat(means));
+        let centred = channels::moments(y, channels);
+        for (inverse, [sum, squares]) in inverse.iter_mut().zip(&centred) {
+            let variance = (squares / count - (sum / count).powi(2)).max(0.0);
+            *inverse = (1.0 / (variance + f64::from(epsilon)).sqrt()) as f32;
+        }
+        let rest = centred.iter().zip(&*inverse).map(|([sum, _], inverse)| -(sum / count) as f32 * inverse);
+        channels::affine_in_place(y, &repeat(inverse.iter().copied()), &repeat(rest));
+    });
+    let y = Arc::new(y);
+    let kept = Arc::clone(&y);
+    let backward = cx.record(move |gradients, grad| {
+        // d x = inverse * (grad - mean(grad) - y * mean(grad * y)).
+        let mut grad = gradients.pool.own(grad);
+        let images = grad.data_mut().par_chunks_mut(image).zip(kept.data().par_chunks(image));
+        images.zip(inverse.par_chunks(channels)).for_each(|((grad, y), inverse)| {
+            let sums = channels::products(grad, y, channels, None);
+            let coefficient = |part: usize| {
+                let values = sums.iter().zip(inverse);
+                repeat(values.map(|(sums, inverse)| -inverse * (sums[part] / count) as f32))
+            };
+            let (factor, offset, slope) = (repeat(inverse.iter().copied()), coefficient(0), coefficient(1));
+            channels::norm_gradient(grad, y, [&factor, &slope, &offset], None);
+        });
+        gradients.pool.release(kept);
+        gradients.add(node.inputs[0], Arc::new(grad));
+    });
+    (y, backward)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::autograd::ops::testing::{Check, one_operator};
+    use crate::tensor::Tensor;
+    use skipstone_onnx::Op;
+
+    const OP: Op = Op::InstanceNorm { epsilon: 1e-5 };
+
+    #[test]
+    fn gradient_matches_differences() {
+        Check::new([3, 4, 5], 2).run(|b, x| b.push("norm", OP, &[x]));
+    }
+
+    #[test]
+    fn each_map_is_standardized() {
+        // Two channels far from zero, and a constant one.
+        let pixels = (0..8).flat_map(|i| [1000.0 + i as f32, -3.0 * i as f32, 5.0]).collect();
+        let y = one_operator(OP, &Tensor::new([1, 2, 4, 3], pixels));
+        let deviation = 5.25f64.sqrt();
+        for (i, y) in y.data().iter().enumerate() {
+            let position = (i % 8) as f64 - 3.5;
+            let expected = [position / deviation, -position / deviation, 0.0][i / 8];
+            assert!((f64::from(*y) - expected).abs() < 1e-4, "{i}: {y}, not {expected}");
+        }
+    }
+}
