@@ -97,3 +97,23 @@ proptest! {
         prop_assert!(agreement.float_max_abs_diff <= tolerance, "{:?}, tolerance {}", agreement, tolerance);
     }
 }
+
+#[test]
+fn tract_and_we_agree_on_attention_under_every_mask() {
+    use skipstone_builder::zoo::{self, Options, blocks::MaskActivation};
+    let image = [3, 21, 18];
+    let mut numbers = Numbers(5);
+    let images: Vec<Vec<f32>> = (0..4).map(|_| numbers.take(image.iter().product())).collect();
+    let batch = channels_last(&images, image);
+    for mask_activation in [MaskActivation::Mixed, MaskActivation::Channel, MaskActivation::Spatial] {
+        let options = Options { input: Some(image), seed: 7, mask_activation, ..Options::default() };
+        let graph = zoo::with_nontrivial_statistics(zoo::build("attention-mini", &options).unwrap(), 11);
+        let bytes = export::export(&graph, export::Batch::Any);
+        assert_reads_back(&bytes, &graph);
+        let scores = autograd::infer(&graph, &batch);
+        let scale = scores.data().iter().fold(1f32, |peak, score| peak.max(score.abs()));
+        let agreement = verify::float(&bytes, &batch, &scores).unwrap();
+        assert!(agreement.float_max_abs_diff <= 1e-4 * scale, "{mask_activation:?}: {agreement:?}, scores to {scale}");
+        assert_eq!(agreement.float_top1_agreement, 1.0, "{mask_activation:?}");
+    }
+}
