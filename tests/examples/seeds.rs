@@ -4,7 +4,7 @@
 
 use skipstone_builder::pack::{Options, Target, quantize};
 use skipstone_onnx::{Batch, export};
-use skipstone_tests::{small_images, small_residual};
+use skipstone_tests::{forms, small_images, small_residual};
 use std::error::Error;
 use std::path::Path;
 
@@ -18,6 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     write("onnx", "one.onnx", &export(&graph, Batch::One))?;
     write("onnx", "any.onnx", &export(&graph, Batch::Any))?;
+    for form in forms::forms() {
+        write("onnx", &format!("{}.onnx", form.name.replace(' ', "-")), &form.model.to_bytes())?;
+    }
     for (name, target) in [("canonical.stone", Target::Generic), ("pairs.stone", Target::CortexM)] {
         write("stone", name, &quantize(&graph, &small_images(8), &Options { target })?.stone)?;
     }

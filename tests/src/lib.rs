@@ -4,6 +4,8 @@
 //! `tests/examples/seeds.rs` writes. This library holds the networks that they share.
 #![forbid(unsafe_code)]
 
+pub mod forms;
+
 use skipstone_builder::data::Dataset;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, Pad, Slice, Tensor, ValueId};
 

@@ -8,6 +8,7 @@ use skipstone_builder::tensor::Tensor;
 use skipstone_builder::verify;
 use skipstone_onnx::proto::{DataType, ModelProto, ValueInfoProto};
 use skipstone_onnx::{Ending, Imported, Normalization, import};
+use skipstone_tests::forms;
 use std::path::{Path, PathBuf};
 
 /// A folder beside the repository; says so past the test harness if it is not there.
@@ -57,18 +58,37 @@ fn files_of_other_exporters_mean_to_us_what_they_mean_to_tract() {
         let shown = file.display();
         let model = import::load(file).unwrap_or_else(|error| panic!("{shown}: {error}"));
         let imported = import::read(&model).unwrap_or_else(|error| panic!("{shown}: {error}"));
-        let graph = &imported.graph;
-        let &[channels, height, width] = graph.value(graph.input()).dims.as_slice() else { panic!("{shown}") };
-        let images = Tensor::new([2, height, width, channels], noise(2 * channels * height * width));
-        let scores = autograd::infer(graph, &images);
-        let model = with_scores(model, &imported);
-        let agreement = verify::float_model(model, imported.channels_last, &images, &scores).unwrap();
-        let limit = 1e-4 * (0..2).map(|image| spread(scores.image(image))).fold(f32::INFINITY, f32::min);
-        assert!(agreement.float_max_abs_diff <= limit, "{shown}: {} of {limit}", agreement.float_max_abs_diff);
-        // The simplified network is written and read like any other.
-        let bytes = skipstone_onnx::export(graph, skipstone_onnx::Batch::Any);
-        let again = skipstone_onnx::import(&bytes).unwrap();
-        assert!(autograd::infer(&again, &images) == scores, "{shown}");
+        let (difference, spread) = compare(model, &imported);
+        assert!(difference <= 1e-4 * spread, "{shown}: {difference} of {spread}");
+    }
+}
+
+/// Compares the imported network with tract's reading of the file; gives the largest difference and the scores' spread.
+fn compare(model: ModelProto, imported: &Imported) -> (f32, f32) {
+    let graph = &imported.graph;
+    let dims = &graph.value(graph.input()).dims;
+    let images = Tensor::new([2, dims[1], dims[2], dims[0]], noise(2 * dims.iter().product::<usize>()));
+    let scores = autograd::infer(graph, &images);
+    let model = with_scores(model, imported);
+    let agreement = verify::float_model(model, imported.channels_last, &images, &scores).unwrap();
+    let spread = (0..2).map(|image| spread(scores.image(image))).fold(f32::INFINITY, f32::min);
+    // The simplified network is written and read like any other.
+    let bytes = skipstone_onnx::export(graph, skipstone_onnx::Batch::Any);
+    let again = skipstone_onnx::import(&bytes).unwrap();
+    assert!(autograd::infer(&again, &images) == scores, "{}", graph.name);
+    (agreement.float_max_abs_diff, spread)
+}
+
+#[test]
+fn the_forms_of_exporters_become_the_layers_that_they_are() {
+    for form in forms::forms() {
+        let name = form.name;
+        let imported = import::read(&form.model).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let operators: Vec<&str> = imported.graph.nodes().iter().map(|node| node.op.name()).collect();
+        assert_eq!(operators, form.operators, "{name}");
+        assert_eq!(imported.scores, form.scores, "{name}");
+        let (difference, spread) = compare(form.model, &imported);
+        assert!(difference <= 1e-4 * spread, "{name}: {difference} of {spread}");
     }
 }
 

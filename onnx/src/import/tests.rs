@@ -1,3 +1,6 @@
+mod external;
+mod plumbing;
+
 use super::*;
 use crate::export::{Batch, export, to_model};
 use crate::fixtures::{branches, residual, tensor};
