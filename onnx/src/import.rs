@@ -34,13 +34,16 @@ use std::path::Path;
 pub use external::load;
 
 /// Versions of the standard operator set that are read.
-pub const OPSETS: RangeInclusive<i64> = 7..=22;
+pub const OPSETS: RangeInclusive<i64> = 7..=25;
 
 /// Versions of the file format that are read.
 pub const IR_VERSIONS: RangeInclusive<i64> = 3..=13;
 
 /// Elements that constant nodes may make of nothing, beside as many as the file has bytes.
 const CONSTANT_ELEMENTS: usize = 1 << 24;
+
+/// Elements of weights that are one number everywhere, as test files write them to be small.
+const FILLED_ELEMENTS: usize = 1 << 28;
 
 /// What a file's last node makes of the scores that are the graph's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +136,7 @@ pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
         batch: input.batch,
         opset,
         budget: CONSTANT_ELEMENTS + bytes,
+        fill_budget: FILLED_ELEMENTS,
         index: 0,
     };
     for index in (0..proto.node.len()).filter(|&index| live[index]) {
@@ -165,6 +169,8 @@ struct Importer<'a> {
     opset: i64,
     /// Elements that constant nodes may still make.
     budget: usize,
+    /// Elements of weights that may still be one number everywhere.
+    fill_budget: usize,
     /// The node's position in the file.
     index: usize,
 }

@@ -1,7 +1,8 @@
 //! Tensors that are known before any image is seen: initializers and results of constant nodes.
 
-use crate::ImportError;
+use super::CONSTANT_ELEMENTS;
 use crate::proto::{DataLocation, DataType, TensorProto};
+use crate::{ImportError, Tensor};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -63,6 +64,8 @@ enum Source<'a> {
     /// In the file, not decoded yet: what no node reads may be of any type.
     File(&'a TensorProto),
     Known(Rc<Array>),
+    /// One number everywhere, which takes no memory.
+    Filled(Vec<usize>, f32),
 }
 
 /// Constants by name.
@@ -93,7 +96,30 @@ impl<'a> Constants<'a> {
         self.sources.get(name).map(|source| match source {
             Source::File(proto) => decode(proto).map(Rc::new),
             Source::Known(array) => Ok(Rc::clone(array)),
+            Source::Filled(dims, value) => match dims.iter().product::<usize>() {
+                count if count <= CONSTANT_ELEMENTS => {
+                    let elements = Elements::Float(vec![*value; count]);
+                    Ok(Rc::new(Array { dims: dims.clone(), elements }))
+                }
+                _ => Err(ImportError::Initializer {
+                    name: name.into(),
+                    reason: format!("its elements {dims:?} are absurdly many to compute with"),
+                }),
+            },
         })
+    }
+
+    /// The constant as a tensor, if it is one number everywhere.
+    pub(super) fn filled(&self, name: &str) -> Option<Tensor> {
+        match self.sources.get(name)? {
+            Source::Filled(dims, value) => Some(Tensor::filled(dims.clone(), *value)),
+            _ => None,
+        }
+    }
+
+    /// Adds a constant that is `value` everywhere. The product of the dimensions fits in memory.
+    pub(super) fn fill(&mut self, name: &str, dims: Vec<usize>, value: f32) {
+        self.sources.insert(name.into(), Source::Filled(dims, value));
     }
 
     /// Adds the result of a constant node.

@@ -226,8 +226,11 @@ impl NodeReader<'_, '_> {
     /// Operand `index` as float32, checked to be numbers.
     pub(super) fn weights(&self, index: usize) -> Result<Tensor, Failure> {
         let name = self.input(index)?;
-        let array = self.constant(index)?;
         let fail = |reason: &str| ImportError::Initializer { name: name.into(), reason: reason.into() };
+        if let Some(tensor) = self.importer.constants.filled(name).filter(|tensor| tensor.count() > 0) {
+            return Ok(tensor);
+        }
+        let array = self.constant(index)?;
         let Elements::Float(data) = &array.elements else {
             return Err(fail("holds integers, must hold float32").into());
         };
@@ -326,6 +329,16 @@ impl NodeReader<'_, '_> {
     pub(super) fn set_constant(&mut self, array: Array) -> Result<(), Failure> {
         let output = self.output(0)?.to_owned();
         self.importer.constants.insert(&output, array);
+        Ok(())
+    }
+
+    /// Makes this node's result a constant that is `value` everywhere.
+    pub(super) fn fill(&mut self, dims: Vec<usize>, value: f32) -> Result<(), Failure> {
+        if !value.is_finite() {
+            return Err("is NaN or infinity everywhere".into());
+        }
+        let output = self.output(0)?.to_owned();
+        self.importer.constants.fill(&output, dims, value);
         Ok(())
     }
 

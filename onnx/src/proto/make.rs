@@ -59,6 +59,14 @@ impl StringStringEntryProto {
 }
 
 impl TensorProto {
+    /// Reads the bytes of a tensor alone, as the ONNX project's tests keep them.
+    ///
+    /// # Errors
+    /// [`ImportError::Malformed`] if they are no tensor.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ImportError> {
+        prost::Message::decode(bytes).map_err(|error: prost::DecodeError| ImportError::Malformed(error.to_string()))
+    }
+
     /// float32 elements.
     pub fn f32(name: impl Into<String>, dims: &[usize], data: &[f32]) -> Self {
         Self::raw(name, dims, DataType::Float, data.iter().flat_map(|x| x.to_le_bytes()).collect(), data.len())

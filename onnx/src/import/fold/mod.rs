@@ -5,13 +5,15 @@
 mod elementwise;
 mod shapes;
 
+pub(super) use shapes::constant_of_shape;
+
 use super::constants::Array;
 use super::node::{Failure, NodeReader};
 
 /// Computes the results of a node.
 pub(super) type Fold = fn(&mut NodeReader<'_, '_>) -> Result<Vec<Array>, Failure>;
 
-const FOLDS: [(&str, Fold); 50] = [
+const FOLDS: [(&str, Fold); 49] = [
     ("Abs", |node| elementwise::unary(node, f64::abs)),
     ("Add", |node| elementwise::binary(node, |a, b| a + b, i64::wrapping_add)),
     ("And", |node| elementwise::compare(node, |a, b| a != 0.0 && b != 0.0)),
@@ -20,7 +22,6 @@ const FOLDS: [(&str, Fold); 50] = [
     ("Ceil", |node| elementwise::unary(node, f64::ceil)),
     ("Concat", shapes::concat),
     ("Constant", shapes::constant),
-    ("ConstantOfShape", shapes::constant_of_shape),
     ("DequantizeLinear", elementwise::dequantize),
     ("Div", |node| elementwise::binary(node, |a, b| a / b, |a, b| a.checked_div(b).unwrap_or_default())),
     ("Equal", |node| elementwise::compare(node, |a, b| a == b)),

@@ -25,19 +25,26 @@ pub(super) fn constant(node: &mut NodeReader<'_, '_>) -> Results {
     Ok(vec![array])
 }
 
-pub(super) fn constant_of_shape(node: &mut NodeReader<'_, '_>) -> Results {
+/// One number everywhere. Floats take no memory before they are computed with.
+pub(in crate::import) fn constant_of_shape(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let value = match node.attributes.tensor("value")? {
         Some(proto) => decode(proto)?,
         None => Array::scalar(0.0),
     };
     let dims = sizes(node, 0)?;
-    let count = claim(node, &dims)?;
-    let elements = match &value.elements {
-        Elements::Float(data) if data.len() == 1 => Elements::Float(vec![data[0]; count]),
-        Elements::Int(data) if data.len() == 1 => Elements::Int(vec![data[0]; count]),
-        _ => return Err("attribute `value` must hold one element".into()),
-    };
-    Ok(vec![Array { dims, elements }])
+    match &value.elements {
+        Elements::Float(data) if data.len() == 1 => {
+            let count = crate::shape::elements(&dims).filter(|&count| count <= node.importer.fill_budget);
+            let count = count.ok_or_else(|| format!("its constant result {dims:?} is absurdly large for this file"))?;
+            node.importer.fill_budget -= count;
+            node.fill(dims, data[0])
+        }
+        Elements::Int(data) if data.len() == 1 => {
+            let count = claim(node, &dims)?;
+            node.set_constant(Array { dims, elements: Elements::Int(vec![data[0]; count]) })
+        }
+        _ => Err("attribute `value` must hold one element".into()),
+    }
 }
 
 /// Operand `index` as dimensions.

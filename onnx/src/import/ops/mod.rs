@@ -11,12 +11,13 @@ mod windows;
 pub(super) use reduce::reduced_axes;
 pub(super) use views::{permutation, resolve, shape_of, unsqueezed};
 
+use super::fold::constant_of_shape;
 use super::node::{Failure, NodeReader};
 use crate::Op;
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 56] = [
+const OPS: [(&str, Import); 57] = [
     ("Add", arithmetic::add),
     ("AveragePool", windows::average_pool),
     ("BatchNormalization", layers::batch_norm),
@@ -25,6 +26,7 @@ const OPS: [(&str, Import); 56] = [
     ("Clip", arithmetic::clip),
     ("Concat", regions::concat),
     ("Constant", views::no_constant),
+    ("ConstantOfShape", constant_of_shape),
     ("Conv", windows::conv),
     ("Div", arithmetic::div),
     ("Dropout", layers::dropout),

@@ -1,5 +1,6 @@
 //! Parts of maps, maps side by side, and zeros around them.
 
+use super::views::show;
 use super::{axes, axis, clamp};
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
@@ -90,8 +91,18 @@ pub(super) fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
 
 /// Channels chosen by constant indices.
 pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    let dims = x.layout.dims();
+    let at = axis(node.attributes.int("axis")?.unwrap_or(0), dims.len())?;
+    // All elements in their order: the indices' dimensions take the axis' place.
+    if let Array { dims: shape, elements: Elements::Int(indices) } = &*node.constant(1)?
+        && indices.len() == dims[at]
+        && indices.iter().enumerate().all(|(place, &index)| index == place as i64)
+    {
+        let layout = x.layout.reshaped(&[&dims[..at], shape, &dims[at + 1..]].concat())?;
+        return show(node, x, layout);
+    }
     let (x, order) = whole(node, 0)?;
-    let at = axis(node.attributes.int("axis")?.unwrap_or(0), order.len())?;
     if order[at] != CHANNELS {
         return Err("is supported for channels only".into());
     }

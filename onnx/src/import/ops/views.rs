@@ -2,7 +2,7 @@
 
 use super::{axes, axis, clamp};
 use crate::Op;
-use crate::import::constants::Array;
+use crate::import::constants::{Array, Elements};
 use crate::import::feature::Feature;
 use crate::import::layout::Layout;
 use crate::import::node::{Failure, NodeReader};
@@ -143,6 +143,10 @@ pub(super) fn cast(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
 
 pub(super) fn cast_like(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     node.attributes.ignore("saturate");
+    node.attributes.ignore("round_mode");
+    if node.is_constant(1) && matches!(node.constant(1)?.elements, Elements::Int(_)) {
+        return Err("casts what is computed from the image to integers".into());
+    }
     node.pass_through()
 }
 

@@ -209,8 +209,7 @@ fn old_target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interp
         "linear" | "bilinear" => Interpolation::Linear(Coordinates::Asymmetric),
         other => return Err(format!("attribute `mode` is `{other}`, only `linear` and `nearest` are supported").into()),
     };
-    let whole = !matches!(interpolation, Interpolation::NearestCentre);
-    Ok((interpolation, scaled(from, &scales, &[0, 1, 2, 3], whole)?))
+    Ok((interpolation, scaled(from, &scales, &[0, 1, 2, 3])?))
 }
 
 fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolation, [usize; 4]), Failure> {
@@ -242,7 +241,6 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
         _ => return Err(format!("attribute `mode` is `{mode}`, only `linear` and `nearest` are supported").into()),
     };
     let to_one_pixel = place == "pytorch_half_pixel" && mode == "linear";
-    let exact = place != "align_corners";
     let axes = match attributes.ints("axes")? {
         Some(named) => axes(named, 4)?,
         None => vec![0, 1, 2, 3],
@@ -257,7 +255,7 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
         return Err(format!("has {count} scales or sizes for {} axes", axes.len()).into());
     }
     let to = match (&scales, &sizes) {
-        (Some(scales), _) => scaled(from, scales, &axes, exact)?,
+        (Some(scales), _) => scaled(from, scales, &axes)?,
         (_, sizes) => {
             let mut to = from;
             for (&axis, &size) in axes.iter().zip(sizes.iter().flatten()) {
@@ -273,9 +271,8 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
     Ok((interpolation, to))
 }
 
-/// Dimensions after scaling. Where the factors themselves place the pixels, these must be `exact`: the graph knows the
-/// sizes only.
-fn scaled(from: [usize; 4], scales: &[f32], axes: &[usize], exact: bool) -> Result<[usize; 4], Failure> {
+/// Dimensions after scaling. They must come out whole: factors place the pixels, and the graph knows the sizes only.
+fn scaled(from: [usize; 4], scales: &[f32], axes: &[usize]) -> Result<[usize; 4], Failure> {
     if scales.len() != axes.len() {
         return Err(format!("has {} scales or sizes for {} axes", scales.len(), axes.len()).into());
     }
@@ -287,7 +284,7 @@ fn scaled(from: [usize; 4], scales: &[f32], axes: &[usize], exact: bool) -> Resu
         // Readers multiply in single precision.
         to[axis] = (from[axis] as f32 * scale) as usize;
         let (size, target) = (from[axis] as f64, from[axis] as f64 * f64::from(scale));
-        if exact && (target - to[axis] as f64).abs() > 1e-3 {
+        if (target - to[axis] as f64).abs() > 1e-3 {
             return Err(format!("scales {size} pixels to {target:.3}, which is no whole number").into());
         }
     }
