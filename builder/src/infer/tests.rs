@@ -1,6 +1,7 @@
 use super::*;
 use crate::quant::fixtures::{Net, random_graph, random_images};
 use crate::zoo;
+use crate::zoo::blocks::MaskActivation;
 use proptest::prelude::*;
 use skipstone_onnx::{Conv, Op, Window};
 
@@ -37,6 +38,15 @@ fn every_family_computes_what_autograd_does() {
         let options = zoo::Options { input: Some(dims), ..zoo::Options::default() };
         let graph = zoo::with_nontrivial_statistics(zoo::build(name, &options).unwrap(), 3);
         agrees(name, &graph, &noise(dims, 3));
+    }
+}
+
+#[test]
+fn masks_of_every_kind_compute_what_autograd_does() {
+    for mask_activation in [MaskActivation::Channel, MaskActivation::Spatial] {
+        let options = zoo::Options { input: Some([3, 16, 16]), mask_activation, ..zoo::Options::default() };
+        let graph = zoo::with_nontrivial_statistics(zoo::build("attention-mini", &options).unwrap(), 3);
+        agrees("attention-mini", &graph, &noise([3, 16, 16], 2));
     }
 }
 
