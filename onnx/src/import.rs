@@ -5,7 +5,7 @@
 //!
 //! Files by others say the same thing in many ways. Nodes are read one after another into a draft of the graph:
 //! `fold` computes those whose operands are constants, `ops` has a function for each of the others, and a
-//! [`Feature`](feature::Feature) is what the file's tensor is of a value of the graph: in which order it shows the
+//! `feature::Feature` is what the file's tensor is of a value of the graph: in which order it shows the
 //! elements (`layout`), and what a constant adds to and multiplies them by. So transpositions, reshapes and constants
 //! leave no node behind where the layers around them can do it.
 
