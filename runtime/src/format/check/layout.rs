@@ -53,7 +53,8 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
             ensure!(fits(state, model) && node.state.is_multiple_of(4), place, "its state lies outside the arena");
             let clear = apart(state, scratch)
                 && apart(state, counters)
-                && model.tensors().all(|tensor| apart(state, extent(&tensor)))
+                && apart(state, extent(&input))
+                && apart(state, extent(&output))
                 && model.nodes().take(index).all(|other| apart(state, region(other.state, other.state_len.into())));
             ensure!(clear, place, "its state overlaps something else");
         }

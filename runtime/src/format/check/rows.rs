@@ -28,8 +28,10 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
             }
             Turn::Step { node, step } => {
                 let written = check_step(model, node, step, |tensor| at.made(tensor))?;
-                let output = model.node(node).output.into();
-                ensure!(at.spares_live_rows(output, written, &mut looked), Place::Node(node), OVERWRITES);
+                let record = model.node(node);
+                let spares = at.spares_live_rows(record.output.into(), written, &mut looked)
+                    && at.spares_rows_under_state(&record, &mut looked);
+                ensure!(spares, Place::Node(node), OVERWRITES);
             }
             Turn::Done => break,
         }
@@ -40,7 +42,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
     Ok(())
 }
 
-const OVERWRITES: &str = "it overwrites a row that a later step reads";
+const OVERWRITES: &str = "it overwrites what a later step reads";
 
 /// A moment of the execution.
 struct At<'c, 'm> {
@@ -56,23 +58,55 @@ impl At<'_, '_> {
     }
 
     /// Whether rows of tensor `index` can be written: no row of another tensor lies there that a step yet to come
-    /// reads, nor the scores.
+    /// reads, nor the scores, nor what a node keeps that has begun and not ended.
     fn spares_live_rows(&self, index: usize, written: Range<usize>, looked: &mut u32) -> bool {
         let tensor = self.model.tensor(index);
         if written.is_empty() {
             return true;
         }
-        let spares = |other: u16, first_needed: usize, looked: &mut u32| {
-            if other == NONE || usize::from(other) == index {
+        let meets = |other: usize, live: &Tensor| other != index && !geometry::are_apart(&tensor, live);
+        let clear = |live: &Tensor, row| written.clone().all(|target| is_apart(live, row, &tensor, target));
+        let keeps_states = || {
+            let mut begun = self.model.nodes().enumerate().filter(|(node, record)| self.keeps_state(*node, record));
+            begun.all(|(_, record)| written.clone().all(|row| is_off_state(&tensor, row, &record)))
+        };
+        self.live_rows_are(meets, clear, looked) && keeps_states()
+    }
+
+    /// Whether a node can write its state: no row lies there that a step yet to come reads, nor the scores.
+    fn spares_rows_under_state(&self, record: &Node, looked: &mut u32) -> bool {
+        let meets = |_, live: &Tensor| {
+            let (first, state) = (live.offset as usize, record.state as usize);
+            first < state + record.state_len as usize && state < first + geometry::ring_bytes(live)
+        };
+        record.state_len == 0 || self.live_rows_are(meets, |live, row| is_off_state(live, row, record), looked)
+    }
+
+    fn keeps_state(&self, node: usize, record: &Node) -> bool {
+        let (input, output) = (self.model.tensor(record.input.into()), self.model.tensor(record.output.into()));
+        let done = self.counters[..].done(node);
+        record.state_len > 0 && done > 0 && done < geometry::steps(record, &input, &output)
+    }
+
+    /// Whether `clear` holds for all rows, of the tensors for which `meets` holds, that a step yet to come reads, and
+    /// for the scores.
+    fn live_rows_are(
+        &self,
+        meets: impl Fn(usize, &Tensor) -> bool,
+        clear: impl Fn(&Tensor, usize) -> bool,
+        looked: &mut u32,
+    ) -> bool {
+        let holds = |other: u16, first_needed: usize, looked: &mut u32| {
+            if other == NONE {
                 return true;
             }
             let live = self.model.tensor(other.into());
-            if geometry::are_apart(&tensor, &live) {
+            if !meets(other.into(), &live) {
                 return true;
             }
             let mut rows = first_needed..self.made(other);
             *looked = looked.saturating_add(rows.len() as u32);
-            rows.all(|row| written.clone().all(|target| is_apart(&live, row, &tensor, target)))
+            rows.all(|row| clear(&live, row))
         };
         let mut consumers = self.model.nodes().enumerate();
         *looked = looked.saturating_add(consumers.len() as u32);
@@ -80,10 +114,16 @@ impl At<'_, '_> {
             let (input, output) = (self.model.tensor(node.input.into()), self.model.tensor(node.output.into()));
             let step = self.counters[..].done(reader);
             step >= geometry::steps(&node, &input, &output)
-                || (spares(node.input, geometry::input_rows(&node, &input, &output, step).start, looked)
-                    && spares(node.operand, geometry::output_rows(&node, &output, step).start, looked))
-        }) && spares(self.model.header().output, 0, looked)
+                || (holds(node.input, geometry::input_rows(&node, &input, &output, step).start, looked)
+                    && holds(node.operand, geometry::output_rows(&node, &output, step).start, looked))
+        }) && holds(self.model.header().output, 0, looked)
     }
+}
+
+/// Whether a row shares no byte with what a node keeps.
+fn is_off_state(tensor: &Tensor, row: usize, node: &Node) -> bool {
+    let (first, state) = (geometry::row_offset(tensor, row), node.state as usize);
+    first + geometry::row_bytes(tensor) <= state || state + node.state_len as usize <= first
 }
 
 /// What a step reads itself; returns the rows that it makes. `made` counts the rows of a tensor, those of this step

@@ -78,6 +78,8 @@ fn every_flipped_bit_is_noticed() {
 #[test]
 fn what_cannot_run_is_refused_where_it_stands() {
     let (tensor, node, head) = (Place::Tensor, Place::Node, Place::Header);
+    let file = file();
+    let input_of_pool = Model::from_bytes(&file).unwrap().tensors().nth(8).unwrap().offset;
     let cases: Vec<(Aligned, Place, &str)> = vec![
         (with_header(|h| h.tensors += 4), head, "a section lies outside"),
         (with_header(|h| h.nodes = u32::MAX - 15), head, "a section lies outside"),
@@ -112,7 +114,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_tensor(1, |t| t.width = 4), node(0), "the output's size does not follow"),
         (with_tensor(2, |t| t.ring_rows = 1), node(2), "overwritten"),
         (with_tensor(2, |t| t.offset -= 6 * 48), node(1), "it overwrites a row that it reads"),
-        (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites a row that a later step reads"),
+        (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites what a later step reads"),
         (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
         (with_node(0, |n| n.op = 9), node(0), "does not know its operator"),
         (with_node(0, |n| n.weight_kind = 9), node(0), "does not know the layout"),
@@ -133,7 +135,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_node(7, |n| n.operand = 1), node(7), "a term has another shape"),
         (with_node(8, |n| n.state_len = 0), node(8), "its state does not have"),
         (with_node(8, |n| n.state = 1 << 30), node(8), "its state lies outside"),
-        (with_node(8, |n| n.state = 0), node(8), "its state overlaps"),
+        (with_node(8, |n| n.state = input_of_pool), node(8), "its state overlaps"),
     ];
     let mut failures = Vec::new();
     for (index, (file, place, reason)) in cases.iter().enumerate() {
