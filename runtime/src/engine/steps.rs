@@ -41,7 +41,7 @@ impl<'s, 'm> Step<'s, 'm> {
             Some(OpCode::Add) => self.add(maps, dense, observe),
             Some(OpCode::GlobalAveragePool) => self.pool(maps, observe),
             Some(OpCode::Shortcut) => self.shortcut(maps, dense, observe),
-            None => {}
+            _ => {}
         }
     }
 

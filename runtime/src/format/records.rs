@@ -6,11 +6,15 @@
 /// First bytes of every packed model.
 pub const MAGIC: [u8; 8] = *b"SKIPSTON";
 /// Version of the layout.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Alignment of the file in memory, of its sections and of the arena, in bytes.
 pub const ALIGNMENT: usize = 16;
 /// "No such tensor" or "no such node".
 pub const NONE: u16 = u16::MAX;
+/// Bytes of a lookup's table: one int8 value for each of the input's, -128 first.
+pub const TABLE_LEN: usize = 256;
+/// Of [`Node::flags`] of an average pool: padding inside the pads counts, as the zero point.
+pub const COUNT_INCLUDE_PAD: u8 = 1;
 
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident, $len:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $at:literal,)* }) => {
@@ -133,17 +137,20 @@ record! {
         weight_kind: u8 = 1,
         /// Output rows of one step: 1, or 2 for kernels that want pairs.
         rows_per_step: u8 = 2,
+        /// Of an average pool [`COUNT_INCLUDE_PAD`] or 0; of a resize its [`ResizeMode`]; otherwise 0.
+        flags: u8 = 3,
         /// First operand.
         input: u16 = 4,
-        /// Second operand: the residual of a convolution or the other term of a sum; [`NONE`] if there is none.
+        /// Second operand: the residual of a convolution, the other term of a sum, the trunk of a gate, the last channels
+        /// of a concatenation; [`NONE`] if there is none.
         operand: u16 = 6,
         /// Result.
         output: u16 = 8,
         /// Groups of a convolution.
         groups: u16 = 10,
-        /// Kernel height.
+        /// Height of the kernel or of a pool's window.
         kernel_h: u8 = 12,
-        /// Kernel width.
+        /// Width of the kernel or of a pool's window.
         kernel_w: u8 = 13,
         /// Vertical stride.
         stride_h: u8 = 14,
@@ -163,14 +170,15 @@ record! {
         hi: i8 = 21,
         /// Of a shortcut: zero channels before the copied ones.
         channels_before: u16 = 22,
-        /// File offset of the weights.
+        /// File offset of the weights, or of a lookup's table.
         weights: u32 = 24,
-        /// Bytes of the weights.
+        /// Bytes of the weights; [`TABLE_LEN`] for a table.
         weights_len: u32 = 28,
-        /// File offset of the [`Requant`](crate::arith::Requant)s: one for each output channel of a convolution, one in
-        /// all for a sum or a pool, none for a shortcut.
+        /// File offset of the [`Requant`](crate::arith::Requant)s, of which there are
+        /// [`requant_count`](crate::geometry::requant_count).
         requant: u32 = 32,
-        /// Multiplier of the raised second operand; the shift is then the same for all channels.
+        /// Multiplier of the raised second operand; the shift is then the same for all channels. Of a gate: what is added
+        /// to the mask, -255..=32767.
         operand_multiplier: i32 = 36,
         /// Arena offset of what the node keeps between steps, such as the sums of a global pool.
         state: u32 = 40,
@@ -180,6 +188,15 @@ record! {
         name: u32 = 48,
         /// File offset of canonical weights, where the file holds them beside another kind; 0 if not.
         canonical: u32 = 52,
+        /// File offset of one [`Requant`](crate::arith::Requant) for each input channel, through which a convolution reads
+        /// its raised input; 0 if it reads it as it is.
+        prologue: u32 = 56,
+        /// What padding is behind the prologue.
+        prologue_zero: i8 = 60,
+        /// Smallest value behind the prologue.
+        prologue_lo: i8 = 61,
+        /// Largest value behind the prologue.
+        prologue_hi: i8 = 62,
     }
 }
 
@@ -199,7 +216,8 @@ record! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OpCode {
-    /// Convolution, with an optional residual addition in its last step; a linear layer is one whose kernel is the map.
+    /// Convolution, with an optional affine of its input and an optional residual addition in its last step; a linear
+    /// layer is one whose kernel is the map.
     Conv = 0,
     /// Sum of two maps, each with its own multiplier.
     Add = 1,
@@ -207,12 +225,62 @@ pub enum OpCode {
     GlobalAveragePool = 2,
     /// The parameter-free shortcut (option A): every `stride`-th pixel and row, zero channels on both sides.
     Shortcut = 3,
+    /// A multiplier and a constant for each channel: batch norm that no convolution can take.
+    Affine = 4,
+    /// The largest element of a window.
+    MaxPool = 5,
+    /// The mean of a window.
+    AveragePool = 6,
+    /// A function of one value, as a table.
+    Lookup = 7,
+    /// Product of a mask, plus a constant, with a trunk. The mask is a map or one pixel.
+    Gate = 8,
+    /// Bilinear or nearest interpolation.
+    Resize = 9,
+    /// The channels of two maps, one behind the other.
+    Concat = 10,
 }
 
 impl OpCode {
+    const ALL: [Self; 11] = [
+        Self::Conv,
+        Self::Add,
+        Self::GlobalAveragePool,
+        Self::Shortcut,
+        Self::Affine,
+        Self::MaxPool,
+        Self::AveragePool,
+        Self::Lookup,
+        Self::Gate,
+        Self::Resize,
+        Self::Concat,
+    ];
+
     /// The operator of a code, if there is one.
     pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Conv, Self::Add, Self::GlobalAveragePool, Self::Shortcut].into_iter().find(|&op| op as u8 == code)
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// Where a resize reads, on an axis of `size` pixels of which it makes `out`. Positions before the first or behind the
+/// last pixel have its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResizeMode {
+    /// `i * (size - 1) / (out - 1)`; 0 if `out` is 1.
+    AlignCorners = 0,
+    /// `(i + 1/2) * size / out - 1/2`.
+    HalfPixel = 1,
+    /// `i * size / out`.
+    Asymmetric = 2,
+    /// `floor(i * size / out)`.
+    Nearest = 3,
+}
+
+impl ResizeMode {
+    /// The mode of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::AlignCorners, Self::HalfPixel, Self::Asymmetric, Self::Nearest].get(usize::from(code)).copied()
     }
 }
 

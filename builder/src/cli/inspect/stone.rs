@@ -137,11 +137,19 @@ fn describe(node: &Node) -> String {
     match OpCode::from_code(node.op) {
         Some(OpCode::Conv) => {
             let stride = if node.stride_h > 1 { format!(" / {}", node.stride_h) } else { String::new() };
-            format!("conv {}x{}{stride}{residual}", node.kernel_h, node.kernel_w)
+            let affine = if node.prologue == 0 { "" } else { "affine + " };
+            format!("{affine}conv {}x{}{stride}{residual}", node.kernel_h, node.kernel_w)
         }
         Some(OpCode::Add) => "add".into(),
         Some(OpCode::GlobalAveragePool) => "global average pool".into(),
         Some(OpCode::Shortcut) => format!("shortcut / {}", node.stride_h),
+        Some(OpCode::Affine) => "affine".into(),
+        Some(OpCode::MaxPool) => format!("max pool {}x{} / {}", node.kernel_h, node.kernel_w, node.stride_h),
+        Some(OpCode::AveragePool) => format!("average pool {}x{} / {}", node.kernel_h, node.kernel_w, node.stride_h),
+        Some(OpCode::Lookup) => "lookup".into(),
+        Some(OpCode::Gate) => "gate".into(),
+        Some(OpCode::Resize) => "resize".into(),
+        Some(OpCode::Concat) => "concat".into(),
         None => format!("operator {}", node.op),
     }
 }

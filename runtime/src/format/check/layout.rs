@@ -112,7 +112,18 @@ fn operator(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             let copied = input.zero_point == output.zero_point && input.scale == output.scale;
             ensure!(copied, place, "a shortcut cannot change scale or zero point");
         }
+        OpCode::Affine
+        | OpCode::MaxPool
+        | OpCode::AveragePool
+        | OpCode::Lookup
+        | OpCode::Gate
+        | OpCode::Resize
+        | OpCode::Concat => {
+            return Err(LoadError::Invalid { place, reason: "this program does not run its operator" });
+        }
     }
+    let plain = node.flags == 0 && node.prologue == 0;
+    ensure!(plain, place, "this program runs neither its flags nor its prologue");
     let requant = 16 * geometry::requant_count(node, &output) as u64;
     ensure!(is_section(model, node.requant, requant), place, "its output conversion lies outside the file");
     Ok(())

@@ -55,8 +55,8 @@ fn damage_is_told_apart_from_another_version() {
     assert_eq!(message(&file[..50]), "damaged: cut short after 50 of 128 bytes");
     let cut = format!("damaged: cut short after {} of {} bytes", file.len() - 16, file.len());
     assert_eq!(message(&file[..file.len() - 16]), cut);
-    let newer = with_header(|header| header.version = 2);
-    assert_eq!(message(&newer), "written for format version 2, this program reads 1: pack the model again");
+    let newer = with_header(|header| header.version = 3);
+    assert_eq!(message(&newer), "written for format version 3, this program reads 2: pack the model again");
     let mut moved = Aligned::zeroed(file.len() + 4);
     moved[4..].copy_from_slice(&file);
     assert_eq!(check(&moved[4..]).unwrap_err(), LoadError::Misaligned);
@@ -116,7 +116,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_tensor(2, |t| t.offset -= 6 * 48), node(1), "it overwrites a row that it reads"),
         (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites what a later step reads"),
         (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
-        (with_node(0, |n| n.op = 9), node(0), "does not know its operator"),
+        (with_node(0, |n| n.op = 11), node(0), "does not know its operator"),
         (with_node(0, |n| n.weight_kind = 9), node(0), "does not know the layout"),
         (with_node(0, |n| n.rows_per_step = 3), node(0), "one nor two rows"),
         (with_node(0, |n| n.stride_w = 0), node(0), "a stride is 0"),

@@ -1,5 +1,11 @@
 //! Which rows a step reads and makes, and what it needs besides: shared by the host's planner and the device's engine.
 
+mod resize;
+mod window;
+
+pub use resize::{Axis, Position, resize_columns, resize_rows};
+pub use window::{Windows, window_columns, window_rows};
+
 use crate::format::records::{Node, OpCode, Tensor, WeightKind};
 use core::ops::Range;
 
@@ -23,18 +29,23 @@ pub fn rows_made(node: &Node, input: &Tensor, output: &Tensor, done: usize) -> u
 pub fn input_rows(node: &Node, input: &Tensor, output: &Tensor, step: usize) -> Range<usize> {
     let height = usize::from(input.height);
     let made = output_rows(node, output, step);
+    let last = made.end.saturating_sub(1);
     match OpCode::from_code(node.op) {
         Some(OpCode::GlobalAveragePool) => step..(step + 1).min(height),
-        Some(OpCode::Add) => made,
+        Some(OpCode::Add | OpCode::Affine | OpCode::Lookup | OpCode::Concat) => made,
+        // A mask of one pixel is read by every step.
+        Some(OpCode::Gate) => made.start.min(height.saturating_sub(1))..made.end.min(height),
         Some(OpCode::Shortcut) => {
             let stride = usize::from(node.stride_h);
-            made.start * stride..(made.end.saturating_sub(1) * stride + 1).min(height)
+            made.start * stride..(last * stride + 1).min(height)
         }
-        _ => {
-            let (stride, pad) = (usize::from(node.stride_h), usize::from(node.pad_top));
-            let first = (made.start * stride).saturating_sub(pad);
-            let end = (made.end.saturating_sub(1) * stride + usize::from(node.kernel_h)).saturating_sub(pad);
-            first.min(height)..end.min(height)
+        Some(OpCode::Resize) => {
+            let axis = resize_rows(node, input, output);
+            axis.position(made.start).first..axis.position(last).end()
+        }
+        Some(OpCode::Conv | OpCode::MaxPool | OpCode::AveragePool) | None => {
+            let windows = window_rows(node, input);
+            windows.inside(made.start).start..windows.inside(last).end
         }
     }
 }
@@ -60,10 +71,10 @@ pub fn padded_row_len(node: &Node, input: &Tensor, kind: WeightKind) -> usize {
 
 /// Bytes of scratch that one step needs, whichever kernel of the weights' kind runs it.
 ///
-/// A convolution pads its input rows there (int8 for canonical weights, int16 for pairs); behind them every node whose
-/// output is a slice of a concatenation makes a dense row before it is scattered.
+/// A convolution pads its input rows there (int8 for canonical weights, int16 for pairs); behind them operators that make
+/// whole rows make a dense one before it is scattered, where the output is a slice of a concatenation.
 pub fn scratch_len(node: &Node, input: &Tensor, output: &Tensor) -> usize {
-    padded_rows_bytes(node, input) + dense_row_bytes(output)
+    padded_rows_bytes(node, input) + dense_row_bytes(node, output)
 }
 
 /// Bytes of the padded input rows at the start of scratch, in whichever layout the file holds the weights.
@@ -87,14 +98,22 @@ pub fn step_span(node: &Node) -> usize {
     (usize::from(node.rows_per_step).max(1) - 1) * usize::from(node.stride_h) + usize::from(node.kernel_h)
 }
 
-/// Number of [`Requant`](crate::arith::Requant)s of a node: one for each output channel of a convolution, one in all
-/// for a sum or a pool, none for a shortcut.
+/// Number of [`Requant`](crate::arith::Requant)s of a node: one for each output channel of a convolution or an affine, one
+/// for each number of elements that a window of an average pool may count, the smallest first; one in all for a sum, a
+/// global pool, a gate or a resize; none for what only moves values.
 pub fn requant_count(node: &Node, output: &Tensor) -> usize {
     match OpCode::from_code(node.op) {
-        Some(OpCode::Conv) => output.channels.into(),
-        Some(OpCode::Add | OpCode::GlobalAveragePool) => 1,
-        Some(OpCode::Shortcut) | None => 0,
+        Some(OpCode::Conv | OpCode::Affine) => output.channels.into(),
+        Some(OpCode::AveragePool) => usize::from(node.kernel_h) * usize::from(node.kernel_w),
+        Some(OpCode::Add | OpCode::GlobalAveragePool | OpCode::Gate | OpCode::Resize) => 1,
+        Some(OpCode::Shortcut | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => 0,
     }
+}
+
+/// Number of [`Requant`](crate::arith::Requant)s through which a convolution reads its input: one for each channel, or
+/// none.
+pub fn prologue_count(node: &Node, input: &Tensor) -> usize {
+    if node.prologue == 0 { 0 } else { input.channels.into() }
 }
 
 /// Arena offset of a row, of its first channel of its first pixel.
@@ -126,9 +145,14 @@ pub fn same_row(a: &Tensor, b: &Tensor, row: usize) -> bool {
         && (a.width, a.channels, a.pixel_stride) == (b.width, b.channels, b.pixel_stride)
 }
 
-/// Bytes of the dense copy of an output row; 0 where the output is dense itself.
-pub fn dense_row_bytes(output: &Tensor) -> usize {
-    if output.pixel_stride == output.channels {
+/// Bytes of the dense copy of an output row; 0 where the output is dense itself, and for operators that write pixel by
+/// pixel.
+pub fn dense_row_bytes(node: &Node, output: &Tensor) -> usize {
+    let by_pixels = matches!(
+        OpCode::from_code(node.op),
+        Some(OpCode::GlobalAveragePool | OpCode::MaxPool | OpCode::AveragePool | OpCode::Resize | OpCode::Concat)
+    );
+    if by_pixels || output.pixel_stride == output.channels {
         return 0;
     }
     (usize::from(output.width) * usize::from(output.channels)).next_multiple_of(16)
