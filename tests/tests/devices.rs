@@ -35,10 +35,15 @@ fn run(device: Device, stone: &[u8], images: &TestImages) -> Result<DeviceRun, E
 /// Runs `count` digits and compares scores and all layers with the host's engine.
 fn assert_equals_host(device: Device, arch: &str, target: Target, count: usize) -> DeviceRun {
     let (stone, digits) = digits_model(arch, target);
-    let run = run(device, &stone, &TestImages::first(&digits, count).unwrap()).unwrap();
+    assert_same_on_host(device, &stone, &digits, count)
+}
+
+/// Runs the first `count` images and compares scores and all layers with the host's engine.
+fn assert_same_on_host(device: Device, stone: &[u8], images: &Dataset, count: usize) -> DeviceRun {
+    let run = run(device, stone, &TestImages::first(images, count).unwrap()).unwrap();
     assert_eq!(run.labels.len(), count);
     for index in 0..count {
-        let trace = simulate::trace(&stone, digits.image(index)).unwrap();
+        let trace = simulate::trace(stone, images.image(index)).unwrap();
         assert_eq!(run.scores[index], trace.scores, "image {index}");
         let layers = trace.nodes.iter().zip(&run.layer_checksums[index]);
         assert_eq!(run.layer_checksums[index].len(), trace.nodes.len());
@@ -79,6 +84,39 @@ fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
         error.starts_with("the program on Cortex-M3 failed: the weights of node 0 are laid out for another"),
         "{error}"
     );
+}
+
+/// The ResNet-8 of `models/`, which was trained on CIFAR-10, in 16 KiB of RAM.
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn a_micro_bit_runs_a_resnet8_for_cifar10() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/resnet8-cifar10.onnx");
+    let graph = skipstone_onnx::import_file(&file).unwrap();
+    let images = waves([3, 32, 32], 8);
+    let stone = quantize(&graph, &images, &Options { target: Target::Generic }).unwrap().stone;
+    let run = assert_same_on_host(Device::MicroBit, &stone, &images, 3);
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("portable", &["conv_4x2_portable".to_owned()][..]));
+    let (flash, ram) = (run.flash_bytes.unwrap(), run.ram_bytes.unwrap());
+    println!("micro:bit: arena {} bytes, RAM with stack {ram} bytes, flash {flash} bytes", run.arena_bytes);
+    println!("micro:bit: {} instructions per image", run.instructions_per_inference.unwrap());
+    assert!(flash < 256 << 10 && ram <= 16 << 10, "{run:?}");
+}
+
+/// Pictures of waves in all channels, each another one.
+fn waves(dims: [usize; 3], count: usize) -> Dataset {
+    let [channels, height, width] = dims;
+    let pixel = |index: usize| {
+        let (channel, x) = (index % channels, index / channels % width);
+        let (y, image) = (index / channels / width % height, index / channels / width / height);
+        let phase = (x * (image + 1) + y * (channel + 2)) as f32 / 7.0;
+        (127.5 + 100.0 * phase.sin() + 27.0 * (phase * 11.0).cos()) as u8
+    };
+    Dataset {
+        dims,
+        pixels: (0..count * channels * height * width).map(pixel).collect(),
+        labels: vec![0; count],
+        class_names: vec!["wave".into(); 10],
+    }
 }
 
 #[test]

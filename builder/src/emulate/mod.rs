@@ -28,6 +28,8 @@ pub enum Device {
     CortexM4,
     /// Cortex-M3 without SMLAD: QEMU's board `mps2-an385`, a program for Armv6-M, as Cortex-M0+ runs it.
     CortexM3,
+    /// BBC micro:bit: a Cortex-M0 with 16 KiB of RAM and 256 KiB of flash, into which program, model and images must fit.
+    MicroBit,
     /// Cortex-A72 as on the Raspberry Pi 4, in QEMU's user mode; native where the host is aarch64 Linux itself.
     CortexA72,
 }
@@ -38,6 +40,7 @@ impl Device {
         match self {
             Self::CortexM4 => "Cortex-M4",
             Self::CortexM3 => "Cortex-M3",
+            Self::MicroBit => "micro:bit",
             Self::CortexA72 => "aarch64",
         }
     }
@@ -45,7 +48,7 @@ impl Device {
     fn target(self) -> &'static str {
         match self {
             Self::CortexM4 => "thumbv7em-none-eabihf",
-            Self::CortexM3 => "thumbv6m-none-eabi",
+            Self::CortexM3 | Self::MicroBit => "thumbv6m-none-eabi",
             Self::CortexA72 => "aarch64-unknown-linux-gnu",
         }
     }
@@ -53,8 +56,16 @@ impl Device {
     /// The package of `firmware-examples` whose program it runs.
     fn package(self) -> &'static str {
         match self {
-            Self::CortexM4 | Self::CortexM3 => "mps2-an386",
+            Self::CortexM4 | Self::CortexM3 | Self::MicroBit => "classifier",
             Self::CortexA72 => "raspberry-pi",
+        }
+    }
+
+    /// The name of its memory map in `firmware-examples/board-qemu`.
+    fn board(self) -> &'static str {
+        match self {
+            Self::MicroBit => "microbit",
+            _ => "mps2",
         }
     }
 }
@@ -180,7 +191,7 @@ pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRu
 
     let program = folder.path().join("program");
     let mut command = match device {
-        Device::CortexM4 | Device::CortexM3 => {
+        Device::CortexM4 | Device::CortexM3 | Device::MicroBit => {
             let file = folder.path().join("images.bin");
             files::write(&file, &images.to_bytes()?)?;
             let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
@@ -233,7 +244,8 @@ fn build(
 
     let mut command = toolchain.cargo(target);
     command.args(["--release", "--quiet", "--locked", "--target", target, "--package", package]);
-    command.arg("--target-dir").arg(&folder).current_dir(firmware).envs(inputs.iter().copied());
+    command.arg("--target-dir").arg(&folder).current_dir(firmware);
+    command.env("SKIPSTONE_BOARD", device.board()).envs(inputs.iter().copied());
     let output = process::output(&mut command, BUILD_LIMIT)?;
     if !output.status.success() {
         return Err(EmulateError::Build { package, target, reason: process::first_error(&output) });
@@ -250,6 +262,6 @@ fn firmware_folder() -> Result<PathBuf, EmulateError> {
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples");
     beside
         .chain([compiled])
-        .find(|folder| folder.join("mps2-an386/Cargo.toml").is_file())
+        .find(|folder| folder.join("classifier/Cargo.toml").is_file())
         .ok_or(EmulateError::NoFirmware { from })
 }

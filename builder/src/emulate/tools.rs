@@ -83,7 +83,7 @@ pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
 /// The emulator's command line up to the program; without a program where the host is the device.
 pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
     let (name, package) = match device {
-        Device::CortexM4 | Device::CortexM3 => ("qemu-system-arm", "qemu-system-arm"),
+        Device::CortexM4 | Device::CortexM3 | Device::MicroBit => ("qemu-system-arm", "qemu-system-arm"),
         Device::CortexA72 if is_native() => return Ok(Command::new("")),
         Device::CortexA72 => ("qemu-aarch64", "qemu-user"),
     };
@@ -93,6 +93,7 @@ pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
     match device {
         Device::CortexM4 => command.args(["-machine", "mps2-an386", "-cpu", "cortex-m4"]),
         Device::CortexM3 => command.args(["-machine", "mps2-an385", "-cpu", "cortex-m3"]),
+        Device::MicroBit => command.args(["-machine", "microbit"]),
         Device::CortexA72 => command.args(["-L", AARCH64_ROOT, "-cpu", "cortex-a72"]),
     };
     if device != Device::CortexA72 {

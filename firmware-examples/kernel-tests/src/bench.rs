@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use board_mps2::{Clock, exit, println};
+use board_qemu::{Clock, exit, println};
 use cortex_m_rt::entry;
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::kernels::{ConvRow, best};

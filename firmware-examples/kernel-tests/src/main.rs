@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use board_mps2::{exit, println};
+use board_qemu::{exit, println};
 use cortex_m_rt::entry;
 use skipstone_runtime::kernels::conformance::{Buffers, compare_backend};
 use skipstone_runtime::kernels::{BACKENDS, reference};

@@ -220,13 +220,12 @@ impl<'m, 'a> Engine<'m, 'a> {
         let mut count = 0;
         for (class, &score) in self.scores().iter().enumerate() {
             let rank = best.iter().take(count).filter(|(_, other)| *other >= score).count();
-            if let Some(below) = best.get_mut(rank..) {
-                below.rotate_right(1.min(below.len()));
-                if let Some(place) = below.first_mut() {
-                    *place = (class, score);
-                    count = best.len().min(count + 1);
-                }
+            let Some(below) = best.get_mut(rank..).filter(|below| !below.is_empty()) else { continue };
+            let mut place = (class, score);
+            for next in below {
+                core::mem::swap(next, &mut place);
             }
+            count = best.len().min(count + 1);
         }
         count
     }

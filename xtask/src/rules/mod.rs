@@ -139,8 +139,8 @@ mod tests {
         assert_eq!(unsafe_lines(text).collect::<Vec<_>>(), [4]);
         assert!(may_be_unsafe(Path::new("runtime/src/kernels/neon/conv.rs")));
         assert!(!may_be_unsafe(Path::new("runtime/src/kernels/portable/conv.rs")));
-        assert!(may_be_unsafe(Path::new("firmware-examples/board-mps2/src/stack.rs")));
-        assert!(!may_be_unsafe(Path::new("firmware-examples/mps2-an386/src/main.rs")));
+        assert!(may_be_unsafe(Path::new("firmware-examples/board-qemu/src/stack.rs")));
+        assert!(!may_be_unsafe(Path::new("firmware-examples/classifier/src/main.rs")));
         assert!(!may_be_unsafe(Path::new("builder/src/neon/conv.rs")));
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::table::{Table, grouped};
 
-/// Flash that the program around the model takes: that of the example for `mps2-an386`, which has all operators and
+/// Flash that the program around the model takes: that of `firmware-examples/classifier`, which has all operators and
 /// prints text, with some room.
 pub(super) const PROGRAM_BYTES: u64 = 76 * 1024;
 /// RAM beside the arena: stack and the program's own variables.

@@ -104,7 +104,7 @@ fn operator(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
         }
         OpCode::Shortcut => {
             ensure!(operand.is_none(), place, "a shortcut has no second operand");
-            let strided = |length: u16, stride: u8| length.div_ceil(stride.into());
+            let strided = |length: u16, stride: u8| length.div_ceil(u16::from(stride).max(1));
             let made = (strided(input.height, node.stride_h), strided(input.width, node.stride_w));
             ensure!(made == (output.height, output.width), place, "the output's size does not follow from the stride");
             let channels = u32::from(node.channels_before) + u32::from(input.channels);
@@ -132,7 +132,7 @@ fn operator(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
 fn convolution(model: &Model<'_>, node: &Node, input: &Tensor, output: &Tensor, place: Place) -> Outcome {
     let made = |length: u16, before: u8, behind: u8, kernel: u8, stride: u8| {
         let padded = u32::from(length) + u32::from(before) + u32::from(behind);
-        padded.checked_sub(kernel.into()).map(|rest| rest / u32::from(stride) + 1)
+        padded.checked_sub(kernel.into()).map(|rest| rest / u32::from(stride).max(1) + 1)
     };
     ensure!(node.kernel_h > 0 && node.kernel_w > 0, place, "the kernel is empty");
     let height = made(input.height, node.pad_top, node.pad_bottom, node.kernel_h, node.stride_h);

@@ -178,7 +178,7 @@ fn is_apart(a: &Tensor, row_a: usize, b: &Tensor, row_b: usize) -> bool {
         return true;
     }
     // Two slices of one concatenation: on the grid of its pixels, their channels must not meet.
-    let stride = usize::from(a.pixel_stride);
+    let stride = usize::from(a.pixel_stride).max(1);
     let (low, high, distance) = if first_a <= first_b { (a, b, first_b - first_a) } else { (b, a, first_a - first_b) };
     let phase = distance % stride;
     a.pixel_stride == b.pixel_stride

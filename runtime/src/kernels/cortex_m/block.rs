@@ -46,12 +46,11 @@ pub(super) struct Channels<'r> {
 }
 
 impl<'r> Channels<'r> {
-    /// The channels `first` and `first + 1` of a row.
-    ///
-    /// # Panics
-    /// If the row is not in bounds or has no such channels.
-    pub(super) fn new(row: &'r mut ConvRow<'_, i16>, first: usize) -> Self {
-        assert!(row.in_bounds(), "a convolution row outside its slices");
+    /// The channels `first` and `first + 1` of a row; `None` if the row is not in bounds or has no such channels.
+    pub(super) fn new(row: &'r mut ConvRow<'_, i16>, first: usize) -> Option<Self> {
+        if !row.in_bounds() {
+            return None;
+        }
         let run = row.run().next_multiple_of(4);
         let weights_len = 2 * run * row.kernel_h;
         let arguments = Arguments {
@@ -60,30 +59,30 @@ impl<'r> Channels<'r> {
             // Not walked, and of any value, where the kernel has one row.
             row_gap: row.row_len.wrapping_sub(run).wrapping_mul(2) as u32,
             weights_len: weights_len as u32,
-            requant: row.requant[first..first + 2].as_ptr(),
+            requant: row.requant.get(first..first + 2)?.as_ptr(),
             out: core::ptr::null_mut(),
             out_step: row.channels_out(),
             lo: twice(row.lo),
             hi: twice(row.hi),
             multiplier: row.residual.unwrap_or(0),
         };
-        let weights = &row.weights[first / 2 * weights_len..][..weights_len];
+        let weights = row.weights.get(first / 2 * weights_len..)?.get(..weights_len)?;
         let pixel_step = row.pixel_step();
-        Self { arguments, weights, pixels: row.rows, out: &mut row.out[first..], pixel_step }
+        Some(Self { arguments, weights, pixels: row.rows, out: row.out.get_mut(first..)?, pixel_step })
     }
 }
 
 macro_rules! blocks {
     ($($name:ident, $pixels:literal, $assembly:ident;)*) => {
         impl Channels<'_> {$(
-            /// Makes the outputs of the row's next pixels, as many as the name says.
-            ///
-            /// # Panics
-            /// If the row has not so many left.
+            /// Makes the outputs of the row's next pixels, as many as the name says; nothing if the row has not so many
+            /// left.
             #[inline(always)]
             pub(super) fn $name(&mut self) {
                 let step = self.arguments.out_step;
-                assert!(self.out.len() >= ($pixels - 1) * step + 2);
+                if self.out.len() < ($pixels - 1) * step + 2 {
+                    return;
+                }
                 self.arguments.out = self.out.as_mut_ptr();
                 let (weights, pixels) = (self.weights.as_ptr(), self.pixels.as_ptr());
                 // SAFETY: `new` sliced the weights and the constants; the outputs were just compared. The pixels that

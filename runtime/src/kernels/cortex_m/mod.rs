@@ -36,7 +36,7 @@ pub static BACKEND: Backend = Backend {
 pub fn conv_2x3_smlad(row: &mut ConvRow<'_, i16>) {
     for first in (0..row.channels_out()).step_by(2) {
         let mut left = row.width_out();
-        let mut channels = Channels::new(row, first);
+        let Some(mut channels) = Channels::new(row, first) else { return };
         // A row ends with blocks of two rather than a lone pixel.
         while left == 3 || left > 4 {
             channels.three();

@@ -6,8 +6,8 @@ use core::arch::naked_asm;
 /// Widens the elements of the first slice into the second, which is as long.
 pub(super) fn widen(from: &[i8], to: &mut [i16]) {
     let eights = from.len().min(to.len()) / 8;
-    let (from, from_rest) = from.split_at(8 * eights);
-    let (to, to_rest) = to.split_at_mut(8 * eights);
+    let Some((from, from_rest)) = from.split_at_checked(8 * eights) else { return };
+    let Some((to, to_rest)) = to.split_at_mut_checked(8 * eights) else { return };
     if eights > 0 {
         // SAFETY: there is at least one group of eight, and both slices have exactly `8 * eights` elements.
         unsafe { widen_eights(from.as_ptr(), to.as_mut_ptr(), eights) };

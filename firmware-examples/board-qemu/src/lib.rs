@@ -1,5 +1,5 @@
-//! What the programs for the emulated board `mps2-an386` (Cortex-M4) share: they talk by semihosting, end with an exit
-//! code, count instructions and measure their stack.
+//! What the programs for emulated boards share (`mps2-an386` and its like, `microbit`): they talk by semihosting, end
+//! with an exit code, count instructions and measure their stack.
 #![no_std]
 
 mod clock;

@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use board_mps2::{Clock, Output, exit, paint_stack, println, stack_high_water};
+use board_qemu::{Clock, Output, exit, paint_stack, println, stack_high_water};
 use core::fmt::Display;
 use cortex_m_rt::entry;
 use skipstone_runtime::format::checksum::Crc32;

@@ -4,8 +4,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::peripheral::{SYST, syst::SystClkSource};
 use cortex_m_rt::exception;
 
-/// Emulated nanoseconds of a tick: the board's processor clock runs at 25 MHz.
-const NANOSECONDS_PER_TICK: u64 = 40;
+/// Ticks of an emulated second: the processor clock of the board.
+const CLOCK_HZ: u64 = if cfg!(board_microbit) { 16_000_000 } else { 25_000_000 };
+const NANOSECONDS: u64 = 1_000_000_000;
 const PERIOD: u32 = 1 << 24;
 static PERIODS: AtomicU32 = AtomicU32::new(0);
 
@@ -24,11 +25,11 @@ impl Clock {
         Some(Self(timer))
     }
 
-    /// Instructions that `work` executes, to 40.
+    /// Instructions that `work` executes, to those of a tick.
     pub fn instructions(&self, work: impl FnOnce()) -> u64 {
         let start = Self::now();
         work();
-        (Self::now() - start) * NANOSECONDS_PER_TICK
+        (Self::now() - start) * NANOSECONDS / CLOCK_HZ
     }
 
     /// Ticks since the start. A period that ends between two reads of the count is seen by reading it again.

@@ -1,0 +1,38 @@
+//! Everything that firmware calls: loading a model of any bytes, running it, feeding it rows, reading its scores. That
+//! this links proves that no panic can be reached from there ([`board_proof`]); it is never run.
+#![no_std]
+#![no_main]
+
+use board_proof as _;
+use core::hint::black_box;
+use cortex_m_rt::entry;
+use skipstone_runtime::{Arena, Engine, Model};
+
+static MODEL: [u8; 16] = [0; 16];
+static IMAGE: [u8; 16] = [0; 16];
+
+#[entry]
+fn main() -> ! {
+    static mut ARENA: Arena<1024> = Arena::new();
+    loop {
+        // Slices of any length, as far as the optimizer knows.
+        let (model, image) = (black_box(MODEL.as_slice()), black_box(IMAGE.as_slice()));
+        let Ok(model) = Model::from_bytes(model) else { continue };
+        let Ok(mut engine) = Engine::new(&model, black_box(&mut ARENA.0)) else { continue };
+        let _ = black_box(engine.run(image));
+        let _ = black_box(engine.run_observed(image, |made| {
+            black_box(made.values);
+        }));
+        let _ = black_box(engine.feed_row(image));
+        engine.restart();
+        black_box(engine.scores());
+        black_box(engine.top_k(black_box(&mut [(0, 0); 5])));
+        for name in model.class_names() {
+            black_box(name);
+        }
+        black_box((model.provenance(), model.output()));
+        if cfg!(feature = "panics") {
+            black_box(image[black_box(0)]);
+        }
+    }
+}
