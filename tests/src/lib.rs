@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod forms;
+pub mod hostile;
 
 use skipstone_builder::data::Dataset;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, Pad, Slice, Tensor, ValueId};

@@ -1,73 +1,11 @@
 //! Any bytes are a checked model or an error; a checked model runs, and every back end makes the same rows.
-//!
-//! Length and checksum are put right first, because almost no change of a file would get past them.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use skipstone_runtime::format::checksum;
-use skipstone_runtime::format::records::Header;
-use skipstone_runtime::kernels::{BACKENDS, Backend, reference};
-use skipstone_runtime::{Engine, Model};
+#[path = "../../src/hostile.rs"]
+mod hostile;
 
-/// Models that claim more than this are left out: they are valid, but a run takes too long or too much memory.
-const LARGEST_ARENA: usize = 1 << 20;
-const MOST_WORK: u64 = 1 << 24;
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut file = aligned(bytes.len());
-    let file = &mut bytemuck::cast_slice_mut::<u128, u8>(&mut file)[..bytes.len()];
-    file.copy_from_slice(bytes);
-    let _ = Model::from_bytes(file);
-
-    let Some(head) = file.first_chunk_mut::<{ Header::LEN }>() else { return };
-    let mut header = Header::parse(head);
-    header.file_len = bytes.len() as u32;
-    *head = header.emit();
-    header.checksum = checksum::of_file(file);
-    file[..Header::LEN].copy_from_slice(&header.emit());
-    let Ok(model) = Model::from_bytes(file) else { return };
-    if model.arena_len() > LARGEST_ARENA || work(&model) > MOST_WORK {
-        return;
-    }
-    let expected = rows(&model, &reference::BACKEND);
-    for backend in BACKENDS.iter().filter(|backend| (backend.available)()) {
-        let rows = rows(&model, backend);
-        if let (Some(expected), Some(rows)) = (&expected, rows) {
-            assert_eq!(*expected, rows, "{}", backend.name);
-        }
-    }
+    hostile::exercise(bytes);
 });
-
-/// Everything that the nodes make of one image; `None` where the weights are laid out for other kernels.
-fn rows(model: &Model<'_>, backend: &'static Backend) -> Option<Vec<i8>> {
-    let mut arena = aligned(model.arena_len());
-    let mut engine = Engine::with_backend(model, bytemuck::cast_slice_mut(&mut arena), backend).ok()?;
-    let input = model.input();
-    let pixels = usize::from(input.height) * usize::from(input.width) * usize::from(input.channels);
-    let image: Vec<u8> = (0..pixels).map(|i| (i * 37 + i / 11) as u8).collect();
-    let mut rows = Vec::new();
-    let scores = engine.run_observed(&image, |made| rows.extend_from_slice(made.values)).expect("the image fits");
-    rows.extend_from_slice(scores);
-    Some(rows)
-}
-
-/// Operations of one image, about: each output element reads its kernel over all channels.
-fn work(model: &Model<'_>) -> u64 {
-    let tensors: Vec<_> = model.tensors().collect();
-    let elements = |index: u16| {
-        let tensor = &tensors[usize::from(index)];
-        (u64::from(tensor.height) * u64::from(tensor.width), u64::from(tensor.channels))
-    };
-    let image = elements(model.header().input);
-    let nodes = model.nodes().map(|node| {
-        let ((pixels_in, channels_in), (pixels, channels)) = (elements(node.input), elements(node.output));
-        let kernel = u64::from(node.kernel_h) * u64::from(node.kernel_w);
-        (pixels * channels).saturating_mul(channels_in * kernel.max(1)).saturating_add(pixels_in * channels_in)
-    });
-    nodes.fold(image.0 * image.1, u64::saturating_add)
-}
-
-/// Zeros for `len` bytes or a little more, at a multiple of 16.
-fn aligned(len: usize) -> Vec<u128> {
-    vec![0; len.div_ceil(16)]
-}
