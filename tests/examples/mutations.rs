@@ -15,8 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Numbers that bounds are likely to get wrong.
-const HOSTILE: [u32; 12] =
-    [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF];
+const HOSTILE: [u32; 12] = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF];
 /// Bytes of the records that a change may copy over another one.
 const RECORDS: [usize; 4] = [8, 16, 32, 64];
 
@@ -43,7 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn models(folder: &Path) -> std::io::Result<Vec<Vec<u8>>> {
-    let mut paths: Vec<_> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     paths.sort();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "stone"));
     paths.iter().map(std::fs::read).collect()
@@ -112,7 +112,8 @@ fn change(file: &mut Vec<u8>, files: &[Vec<u8>], random: &mut Random) -> Control
         }
         4 => {
             let len = RECORDS[random.below(RECORDS.len())].min(file.len());
-            let [from, to] = [random.below(file.len() - len + 1), random.below(file.len() - len + 1)].map(|at| at / 4 * 4);
+            let [from, to] =
+                [random.below(file.len() - len + 1), random.below(file.len() - len + 1)].map(|at| at / 4 * 4);
             file.copy_within(from..from + len, to);
         }
         kind => {

@@ -17,7 +17,7 @@ use crate::model::Model;
 use crate::schedule::Network;
 
 /// Largest number of nodes: the check counts their steps on its stack.
-pub const MAX_NODES: usize = 512;
+pub const MAX_NODES: usize = 4096;
 
 /// Returns an error unless the condition holds.
 macro_rules! ensure {
@@ -83,7 +83,7 @@ fn sections(model: &Model<'_>) -> Outcome {
     ensure!(is_section(model, header.nodes, counted(header.node_count, Node::LEN)), place, outside);
     ensure!(is_section(model, header.segments, counted(header.segment_count, Segment::LEN)), place, outside);
     ensure!(is_section(model, header.strings, header.strings_len.into()), place, outside);
-    ensure!((1..=MAX_NODES).contains(&header.node_count.into()), place, "no nodes, or more than 512");
+    ensure!((1..=MAX_NODES).contains(&header.node_count.into()), place, "no nodes, or more than 4096");
     ensure!(header.input < header.tensor_count, place, "the image is not a tensor");
     ensure!(header.output < header.tensor_count, place, "the scores are not a tensor");
     let channels = model.input().channels;

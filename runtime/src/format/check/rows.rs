@@ -13,13 +13,29 @@ use core::ops::Range;
 const MAX_LOOKS: u32 = 1 << 23;
 
 pub(super) fn check(model: &Model<'_>) -> Outcome {
-    let mut counters = [0u16; MAX_NODES];
+    // Small models are checked on small stacks.
+    match model.header().node_count {
+        0..=32 => with_counters::<32>(model),
+        33..=128 => with_counters::<128>(model),
+        129..=512 => with_counters::<512>(model),
+        _ => with_counters::<MAX_NODES>(model),
+    }
+}
+
+/// Checks a model of at most `COUNT` nodes.
+#[inline(never)]
+fn with_counters<const COUNT: usize>(model: &Model<'_>) -> Outcome {
+    execute(model, &mut [0; COUNT])
+}
+
+/// `counters` are zeros, one for each node at least.
+fn execute(model: &Model<'_>, counters: &mut [u16]) -> Outcome {
     let mut pull = Pull::default();
     let (mut fed, mut looked) = (0, 0);
     let image = usize::from(model.header().input);
     loop {
-        let turn = pull.next_counted(model, &mut counters[..], fed, &mut looked);
-        let at = At { model, counters: &counters, fed };
+        let turn = pull.next_counted(model, counters, fed, &mut looked);
+        let at = At { model, counters, fed };
         match turn {
             Turn::NeedsInputRow => {
                 ensure!(fed < model.input().height.into(), Place::Header, "it needs more rows than the image has");
@@ -37,7 +53,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
         }
         ensure!(looked < MAX_LOOKS, Place::Header, "the schedule is too long");
     }
-    let scores = rows_made(model, &counters[..], fed, model.header().output.into());
+    let scores = rows_made(model, counters, fed, model.header().output.into());
     ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
     Ok(())
 }
@@ -47,14 +63,14 @@ const OVERWRITES: &str = "it overwrites what a later step reads";
 /// A moment of the execution.
 struct At<'c, 'm> {
     model: &'c Model<'m>,
-    counters: &'c [u16; MAX_NODES],
+    counters: &'c [u16],
     fed: usize,
 }
 
 impl At<'_, '_> {
     /// Rows of a tensor that have been made, those of the current step included.
     fn made(&self, tensor: u16) -> usize {
-        rows_made(self.model, &self.counters[..], self.fed, tensor.into())
+        rows_made(self.model, self.counters, self.fed, tensor.into())
     }
 
     /// Whether rows of tensor `index` can be written: no row of another tensor lies there that a step yet to come
@@ -84,7 +100,7 @@ impl At<'_, '_> {
 
     fn keeps_state(&self, node: usize, record: &Node) -> bool {
         let (input, output) = (self.model.tensor(record.input.into()), self.model.tensor(record.output.into()));
-        let done = self.counters[..].done(node);
+        let done = self.counters.done(node);
         record.state_len > 0 && done > 0 && done < geometry::steps(record, &input, &output)
     }
 
@@ -112,7 +128,7 @@ impl At<'_, '_> {
         *looked = looked.saturating_add(consumers.len() as u32);
         consumers.all(|(reader, node)| {
             let (input, output) = (self.model.tensor(node.input.into()), self.model.tensor(node.output.into()));
-            let step = self.counters[..].done(reader);
+            let step = self.counters.done(reader);
             step >= geometry::steps(&node, &input, &output)
                 || (holds(node.input, geometry::input_rows(&node, &input, &output, step).start, looked)
                     && holds(node.operand, geometry::output_rows(&node, &output, step).start, looked))
