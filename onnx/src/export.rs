@@ -6,9 +6,11 @@
 //! Stochastic depth has no operator in ONNX. It is written as `Dropout`, which is what it is in evaluation: the
 //! identity. The node's `doc_string` is [`STOCHASTIC_DEPTH`], by which [`import`](crate::import()) tells it from dropout.
 
+mod gelu;
+
 use crate::graph::{Graph, Node, Value};
 use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::{Coordinates, Op, Pad, Resize, Slice, Window};
+use crate::{Coordinates, Op, Pad, Resize, Slice, Unary, Window};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -98,7 +100,7 @@ pub fn to_model(graph: &Graph, options: impl Into<Options>) -> ModelProto {
     let Options { opset, batch } = options.into();
     let mut writer =
         Writer { graph, names: graph.values().iter().map(|value| value.name.clone()).collect(), constants: Vec::new() };
-    let node = graph.nodes().iter().map(|node| writer.node(node)).collect();
+    let node = graph.nodes().iter().flat_map(|node| writer.nodes(node)).collect();
     let initializer = graph
         .parameters()
         .map(|(_, name, parameter)| TensorProto::f32(name, parameter.tensor.dims(), parameter.tensor.data()))
@@ -131,6 +133,10 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn nodes(&mut self, node: &Node) -> Vec<NodeProto> {
+        if node.op == Op::Unary(Unary::Gelu) { self.gelu(node).into() } else { vec![self.node(node)] }
+    }
+
     fn node(&mut self, node: &Node) -> NodeProto {
         let mut inputs: Vec<String> = node.inputs.iter().map(|&id| self.graph.value(id).name.clone()).collect();
         let attributes = match &node.op {
@@ -192,6 +198,10 @@ impl Writer<'_> {
                 inputs.push(self.scalar(&node.name, "ratio", *rate));
                 Vec::new()
             }
+            Op::Unary(Unary::LeakyRelu { alpha } | Unary::Elu { alpha }) => {
+                vec![AttributeProto::float("alpha", *alpha)]
+            }
+            Op::Unary(Unary::Gelu | Unary::Erf | Unary::Softplus) => Vec::new(),
             Op::Relu | Op::Sigmoid | Op::Add | Op::Mul | Op::GlobalAveragePool | Op::GlobalMaxPool => Vec::new(),
         };
         inputs.truncate(inputs.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1));

@@ -1,6 +1,8 @@
 //! Graphs for tests.
 
-use crate::{Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, Slice, Tensor, ValueId, Window};
+use crate::{
+    Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, Slice, Tensor, Unary, ValueId, Window,
+};
 
 /// Parameters that differ from each other and from element to element.
 pub(crate) fn tensor(dims: &[usize], seed: usize) -> Tensor {
@@ -46,7 +48,8 @@ pub(crate) fn residual() -> Graph {
 }
 
 /// A small network of the operators that [`residual`] lacks: pools of all kinds, a concatenation, a mask with a gate,
-/// both normalizations without parameters, interpolation both ways, train-only operators, and a softmax inside.
+/// functions of elements, both normalizations without parameters, interpolation both ways, train-only operators, and a
+/// softmax inside.
 pub(crate) fn branches() -> Graph {
     let mut b = GraphBuilder::new("branches", "image", [3, 9, 8]).unwrap();
     let image = b.input();
@@ -66,6 +69,11 @@ pub(crate) fn branches() -> Graph {
     let trunk = b.push("trunk", resize([7, 10], Coordinates::HalfPixel), &[joined]).unwrap();
     let mask = b.push("mask", Op::Sigmoid, &[larger]).unwrap();
     let masked = b.push("masked", Op::Mul, &[trunk, mask]).unwrap();
+    let masked = b.push("leaky", Op::Unary(Unary::LeakyRelu { alpha: 0.1 }), &[masked]).unwrap();
+    let masked = b.push("elu", Op::Unary(Unary::Elu { alpha: 0.75 }), &[masked]).unwrap();
+    let masked = b.push("gelu", Op::Unary(Unary::Gelu), &[masked]).unwrap();
+    let masked = b.push("erf", Op::Unary(Unary::Erf), &[masked]).unwrap();
+    let masked = b.push("softplus", Op::Unary(Unary::Softplus), &[masked]).unwrap();
     let unit = b.push("unit", Op::L2Norm, &[masked]).unwrap();
     let standard = b.push("standard", Op::InstanceNorm { epsilon: 1e-4 }, &[unit]).unwrap();
     let gate = b.push("gate", Op::GlobalMaxPool, &[standard]).unwrap();

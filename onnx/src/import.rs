@@ -132,6 +132,7 @@ pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
         uses,
         parameters: HashMap::new(),
         parameter_names: HashSet::new(),
+        erfs: HashMap::new(),
         maps: HashMap::new(),
         batch: input.batch,
         opset,
@@ -162,6 +163,8 @@ struct Importer<'a> {
     /// Constants that are parameters of the graph by now, apart for those that training changes and others.
     parameters: HashMap<(String, bool), Id>,
     parameter_names: HashSet<String>,
+    /// Results of the error function: the value, and the factor by which that is multiplied before.
+    erfs: HashMap<Id, (Id, f64)>,
     /// Maps that vectors were before they were flattened.
     maps: HashMap<Id, Id>,
     /// Images in a batch of the file; 1 where it leaves that open.

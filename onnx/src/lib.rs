@@ -18,6 +18,7 @@ pub mod op;
 pub mod proto;
 pub mod shape;
 pub mod tensor;
+pub mod unary;
 
 pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
@@ -25,3 +26,4 @@ pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Valu
 pub use import::{Ending, Imported, import, import_file};
 pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use tensor::Tensor;
+pub use unary::Unary;

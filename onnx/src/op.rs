@@ -1,7 +1,11 @@
 //! The operators of a [`Graph`](crate::Graph), with the meaning that ONNX gives them.
 //!
+//! Functions of single elements that are less common than those of [`Op`] itself are in [`unary`](crate::unary).
+//!
 //! Attributes speak of one image: spatial axes are (height, width), and the batch dimension, which every activation
 //! has in front, is never named.
+
+use crate::unary::Unary;
 
 /// An operator with its attributes. Inputs are listed in ONNX's order.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +28,8 @@ pub enum Op {
     },
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
+    /// A function of each element.
+    Unary(Unary),
     /// `x / ||x||`: each position's channels (or a vector's features) divided by their Euclidean norm; 0 where all are.
     L2Norm,
     /// `(x - mean) / sqrt(variance + epsilon)` over each channel's map `[H, W]`, without parameters.
@@ -87,6 +93,7 @@ impl Op {
             Op::Relu => "Relu",
             Op::Clip { .. } => "Clip",
             Op::Sigmoid => "Sigmoid",
+            Op::Unary(unary) => unary.name(),
             Op::L2Norm => "LpNormalization",
             Op::InstanceNorm { .. } => "InstanceNormalization",
             Op::Softmax => "Softmax",

@@ -51,6 +51,8 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
             Ok(operands[0].dims.clone())
         }
         Op::Relu | Op::Sigmoid | Op::L2Norm => Ok(operands[0].dims.clone()),
+        Op::Unary(unary) if unary.is_finite() => Ok(operands[0].dims.clone()),
+        Op::Unary(_) => Err("its parameter is NaN or infinite".into()),
         Op::Clip { min, max } => {
             // Limits that are no numbers fail too.
             if min <= max && *min < f32::INFINITY && *max > f32::NEG_INFINITY {

@@ -29,6 +29,7 @@ pub fn forms() -> Vec<Form> {
         scales_behind_batch_norm(),
         parts_of_maps(),
         odds_and_ends(),
+        activations(),
     ]
 }
 
@@ -389,4 +390,52 @@ fn odds_and_ends() -> Form {
         "scores",
         &["Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm", "Sigmoid", "Gemm"],
     )
+}
+
+/// Activations beside ReLU, as PyTorch and Keras write them.
+fn activations() -> Form {
+    let mut f = File::new(17, [3, 6, 6]);
+    let x = f.conv("image", "first", [4, 3], 1);
+    let slope = f.weight("slope", &[4, 1, 1]);
+    let x = f.node("PRelu", &[&x, &slope], "parametric", vec![]);
+    let x = f.conv(&x, "second", [4, 4], 1);
+    let one_slope = f.number("one.slope", 0.2);
+    let x = f.node("PRelu", &[&x, &one_slope], "leaky", vec![]);
+    let x = f.node("LeakyRelu", &[&x], "leaky.default", vec![]);
+    let x = f.conv(&x, "third", [4, 4], 1);
+    let root = f.number("root", 2f32.sqrt());
+    let [one, half] = [("one", 1.0), ("half", 0.5)].map(|(name, number)| f.number(name, number));
+    let scaled = f.node("Div", &[&x, &root], "scaled", vec![]);
+    let erf = f.node("Erf", &[&scaled], "erf", vec![]);
+    let sum = f.node("Add", &[&erf, &one], "sum", vec![]);
+    let product = f.node("Mul", &[&x, &sum], "product", vec![]);
+    let x = f.node("Mul", &[&product, &half], "gelu", vec![]);
+    let x = f.node("Elu", &[&x], "elu", vec![float("alpha", 0.5)]);
+    let x = f.conv(&x, "fourth", [4, 4], 1);
+    let x = f.node("Selu", &[&x], "selu", vec![]);
+    let x = f.conv(&x, "fifth", [4, 4], 1);
+    let x = f.node("Softplus", &[&x], "softplus", vec![]);
+    f.head(&x, 4);
+    let operators = &[
+        "Conv",
+        "Relu",
+        "Clip",
+        "Conv",
+        "Add",
+        "Conv",
+        "LeakyRelu",
+        "LeakyRelu",
+        "Conv",
+        "Gelu",
+        "Elu",
+        "Conv",
+        "Elu",
+        "Conv",
+        "Conv",
+        "Softplus",
+        "GlobalAveragePool",
+        "Flatten",
+        "Gemm",
+    ];
+    f.finish("activations", operators)
 }

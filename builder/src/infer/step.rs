@@ -6,7 +6,7 @@ use super::kernel::vectorized;
 use super::layout::Map;
 use crate::autograd;
 use crate::tensor::Tensor;
-use skipstone_onnx::{Graph, Node, Op};
+use skipstone_onnx::{Graph, Node, Op, Unary};
 
 /// What a step computes.
 pub(super) enum Work<'g> {
@@ -18,6 +18,8 @@ pub(super) enum Work<'g> {
     Sum { limits: [f32; 2] },
     /// A clamp alone.
     Clamp { limits: [f32; 2] },
+    /// A function of each element.
+    Unary(Unary),
     /// Maps side by side along their channels.
     Concat,
     /// The mean of each channel.
@@ -47,6 +49,7 @@ impl<'g> Work<'g> {
             }
             Op::Add => Self::Sum { limits },
             Op::Relu | Op::Clip { .. } => Self::Clamp { limits },
+            Op::Unary(unary) => Self::Unary(*unary),
             Op::Concat => Self::Concat,
             Op::GlobalAveragePool => Self::Mean,
             Op::Flatten => Self::Flatten,
@@ -103,6 +106,11 @@ impl<'g> Work<'g> {
                 Self::Clamp { limits: [low, high] } => {
                     for (x, y) in map.rows(x).zip(y.rows_mut(out)) {
                         y.iter_mut().zip(x).for_each(|(y, x)| *y = clamp(*x, *low, *high));
+                    }
+                }
+                Self::Unary(unary) => {
+                    for (x, y) in map.rows(x).zip(y.rows_mut(out)) {
+                        y.iter_mut().zip(x).for_each(|(y, x)| *y = unary.value(*x));
                     }
                 }
                 Self::Concat => {

@@ -113,6 +113,7 @@ impl<'g> Fusion<'g> {
             Op::BatchNorm { .. } => return Err(unsupported(node, "it must be folded into a convolution first")),
             Op::Clip { .. }
             | Op::Sigmoid
+            | Op::Unary(_)
             | Op::L2Norm
             | Op::InstanceNorm { .. }
             | Op::Softmax

@@ -43,6 +43,21 @@ impl Affine {
         *self == Self::identity() || (self.scale.iter().all(|x| *x == 1.0) && self.shift.iter().all(|x| *x == 0.0))
     }
 
+    /// The factor by which it only multiplies, the same everywhere.
+    pub(super) fn factor(&self) -> Option<f64> {
+        match (self.scale.as_slice(), self.shift.as_slice()) {
+            (&[first, ..], shift) if shift.iter().all(|x| *x == 0.0) && self.scale.iter().all(|x| *x == first) => {
+                Some(first)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is the same for all channels or features.
+    fn is_uniform(&self) -> bool {
+        [&self.scale, &self.shift].iter().all(|list| list.iter().all(|x| *x == list[0]))
+    }
+
     /// Whether the result is zero, whatever `x` is.
     pub(super) fn is_zero(&self) -> bool {
         self.scale.iter().chain(&self.shift).all(|x| *x == 0.0)
@@ -168,9 +183,10 @@ impl Importer<'_> {
         let (map, layout) = if is_map { (feature.value, feature.layout.clone()) } else { self.unflatten(&feature)? };
         let channels = self.draft.dims(map)[0];
         let area = self.draft.dims(map)[1..].iter().product::<usize>();
-        if !is_map && area != 1 {
+        if !is_map && area != 1 && !feature.affine.is_uniform() {
             return Err("constants that differ from feature to feature are not supported there".into());
         }
+        // At most as long as the map has channels, or the same everywhere.
         let weight = finite((0..channels).map(|channel| feature.affine.at(channel).0))?;
         let bias = finite((0..channels).map(|channel| feature.affine.at(channel).1))?;
         let (weight_name, bias_name) =
@@ -216,6 +232,7 @@ impl Importer<'_> {
             }
             Op::Relu
             | Op::Sigmoid
+            | Op::Unary(_)
             | Op::Clip { .. }
             | Op::Dropout { .. }
             | Op::StochasticDepth { .. }

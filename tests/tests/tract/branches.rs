@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use skipstone_builder::autograd;
 use skipstone_builder::tensor::Tensor as Batch;
 use skipstone_builder::verify;
-use skipstone_onnx::{Coordinates, Graph, GraphBuilder, Op, Resize, ValueId, Window, export};
+use skipstone_onnx::{Coordinates, Graph, GraphBuilder, Op, Resize, Unary, ValueId, Window, export};
 
 #[derive(Clone, Debug)]
 struct Shape {
@@ -62,6 +62,11 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
     let last = push("last", resize([2, 3]), &[gated]);
     let positive = push("positive", Op::Clip { min: 0.0, max: f32::INFINITY }, &[last]);
     let flat = push("flat", Op::Flatten, &[positive]);
+    let leaky = push("leaky", Op::Unary(Unary::LeakyRelu { alpha: 0.1 }), &[flat]);
+    let elu = push("elu", Op::Unary(Unary::Elu { alpha: 0.75 }), &[leaky]);
+    let gelu = push("gelu", Op::Unary(Unary::Gelu), &[elu]);
+    let erf = push("erf", Op::Unary(Unary::Erf), &[gelu]);
+    let flat = push("softplus", Op::Unary(Unary::Softplus), &[erf]);
     let shares = push("shares", Op::Softmax, &[flat]);
     let all = push("all", Op::Concat, &[shares, flat]);
     let features = b.dims(all)[0];

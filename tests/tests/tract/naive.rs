@@ -1,6 +1,6 @@
 //! The operators' definitions in float64, for one image in ONNX's order of axes.
 
-use skipstone_onnx::{Conv, Coordinates, Graph, Op, Resize, ValueId, Window};
+use skipstone_onnx::{Conv, Coordinates, Graph, Op, Resize, Unary, ValueId, Window};
 
 /// The scores of one image, `[C, H, W]`.
 pub(crate) fn scores(graph: &Graph, image: &[f32]) -> Vec<f64> {
@@ -40,6 +40,7 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
         Op::Add => x.iter().zip(operand(1)).map(|(a, b)| a + b).collect(),
         Op::Clip { min, max } => x.iter().map(|x| x.max((*min).into()).min((*max).into())).collect(),
         Op::Sigmoid => x.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+        Op::Unary(unary) => x.iter().map(|&x| function(*unary, x)).collect(),
         Op::L2Norm => {
             let area: usize = dims[1..].iter().product();
             let norm = |i: usize| x[i % area..].iter().step_by(area).map(|x| x * x).sum::<f64>().sqrt();
@@ -105,6 +106,28 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
             })
             .collect(),
     }
+}
+
+fn function(unary: Unary, x: f64) -> f64 {
+    let below = |limited: f64| if x > 0.0 { x } else { limited };
+    match unary {
+        Unary::LeakyRelu { alpha } => below(x * f64::from(alpha)),
+        Unary::Elu { alpha } => below((x.exp() - 1.0) * f64::from(alpha)),
+        Unary::Gelu => x * (1.0 + erf(x / 2f64.sqrt())) / 2.0,
+        Unary::Erf => erf(x),
+        Unary::Softplus => (1.0 + x.exp()).ln(),
+    }
+}
+
+/// The error function by its power series, for arguments of a few units.
+fn erf(x: f64) -> f64 {
+    let mut term = x;
+    let mut sum = 0.0;
+    for n in 0..100 {
+        sum += term / f64::from(2 * n + 1);
+        term *= -x * x / f64::from(n + 1);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
 }
 
 fn convolve(conv: &Conv, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64> {

@@ -22,6 +22,7 @@ mod slice;
 mod softmax;
 #[cfg(test)]
 mod testing;
+mod unary;
 mod windows;
 
 use super::Shared;
@@ -50,6 +51,7 @@ pub(super) fn forward<'g>(
         Op::Add => add::forward(cx, node, x, next()),
         Op::Clip { min, max } => clip::forward(cx, node, [*min, *max], x),
         Op::Sigmoid => sigmoid::forward(cx, node, x),
+        Op::Unary(unary) => unary::forward(cx, node, *unary, x),
         Op::L2Norm => l2_norm::forward(cx, node, x),
         Op::InstanceNorm { epsilon } => instance_norm::forward(cx, node, *epsilon, x),
         Op::Softmax => softmax::forward(cx, node, x),

@@ -3,6 +3,7 @@
 //! What a constant adds or multiplies is kept as the feature's affine until a node of the graph has to compute it: most
 //! often the layer before it can, or what follows undoes it.
 
+use super::activations::gelu_of;
 use super::unary;
 use crate::Op;
 use crate::import::constants::Array;
@@ -67,6 +68,9 @@ pub(super) fn mul(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     // `(1 + mask) * trunk` is `mask * trunk + trunk`.
     let (a, b) = if b.affine.is_one_more() { (b, a) } else { (a, b) };
     if a.affine.is_one_more() {
+        if let Some(gelu) = gelu_of(node, &a, &b)? {
+            return node.bind(gelu);
+        }
         let mask = Feature { affine: Affine::identity(), ..a };
         let trunk = node.importer.settle(b, &node.name)?;
         if let Some((values, layout)) = operands(node, &mask, &trunk, false)? {
@@ -203,7 +207,7 @@ fn by_constant(
 }
 
 /// A constant's number for all elements, or for each channel of a value of `dims`.
-fn per_channel(array: &Array, x: &Feature, dims: &[usize]) -> Option<Vec<f32>> {
+pub(super) fn per_channel(array: &Array, x: &Feature, dims: &[usize]) -> Option<Vec<f32>> {
     let shown = x.layout.dims();
     let offset = shown.len() - array.dims.len();
     if array.dims.iter().zip(&shown[offset..]).any(|(&own, &other)| own != 1 && own != other) {

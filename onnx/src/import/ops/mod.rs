@@ -1,5 +1,6 @@
 //! The operators: one function for each, which reads operands and attributes and adds the graph's nodes.
 
+mod activations;
 mod arithmetic;
 mod layers;
 mod norms;
@@ -17,12 +18,13 @@ use crate::Op;
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 57] = [
+const OPS: [(&str, Import); 60] = [
     ("Add", arithmetic::add),
     ("AveragePool", windows::average_pool),
     ("BatchNormalization", layers::batch_norm),
     ("Cast", views::cast),
     ("CastLike", views::cast_like),
+    ("Celu", activations::celu),
     ("Clip", arithmetic::clip),
     ("Concat", regions::concat),
     ("Constant", views::no_constant),
@@ -30,8 +32,11 @@ const OPS: [(&str, Import); 57] = [
     ("Conv", windows::conv),
     ("Div", arithmetic::div),
     ("Dropout", layers::dropout),
+    ("Elu", activations::elu),
+    ("Erf", activations::erf),
     ("Expand", views::expand),
     ("Flatten", views::flatten),
+    ("Gelu", activations::gelu),
     ("Gemm", layers::gemm),
     ("GlobalAveragePool", |node| global(node, Op::GlobalAveragePool)),
     ("GlobalMaxPool", |node| global(node, Op::GlobalMaxPool)),
@@ -39,6 +44,7 @@ const OPS: [(&str, Import); 57] = [
     ("HardSwish", arithmetic::hard_swish),
     ("Identity", |node| node.pass_through()),
     ("InstanceNormalization", norms::instance_normalization),
+    ("LeakyRelu", activations::leaky_relu),
     ("LogSoftmax", layers::softmax),
     ("LpNormalization", norms::lp_normalization),
     ("MatMul", layers::mat_mul),
@@ -47,6 +53,7 @@ const OPS: [(&str, Import); 57] = [
     ("Min", arithmetic::min),
     ("Mul", arithmetic::mul),
     ("Neg", arithmetic::neg),
+    ("PRelu", activations::p_relu),
     ("Pad", regions::pad),
     ("ReduceMax", reduce::max),
     ("ReduceMean", reduce::mean),
@@ -54,11 +61,13 @@ const OPS: [(&str, Import); 57] = [
     ("Relu", |node| unary(node, Op::Relu)),
     ("Reshape", views::reshape),
     ("Resize", windows::resize),
+    ("Selu", activations::selu),
     ("Shape", views::shape),
     ("Sigmoid", |node| unary(node, Op::Sigmoid)),
     ("Size", views::size),
     ("Slice", regions::slice),
     ("Softmax", layers::softmax),
+    ("Softplus", activations::softplus),
     ("Split", regions::split),
     ("Squeeze", views::squeeze),
     ("Sub", arithmetic::sub),
@@ -68,11 +77,6 @@ const OPS: [(&str, Import); 57] = [
     ("Unsqueeze", views::unsqueeze),
     ("Upsample", windows::resize),
     ("Gather", regions::gather),
-    ("Elu", no_form),
-    ("Erf", no_form),
-    ("Gelu", no_form),
-    ("LeakyRelu", no_form),
-    ("PRelu", no_form),
     ("QuantizeLinear", quantized),
     ("DequantizeLinear", quantized),
 ];
@@ -82,16 +86,9 @@ pub(super) fn find(op_type: &str) -> Result<Import, String> {
     if let Some((_, import)) = OPS.iter().find(|(name, _)| *name == op_type) {
         return Ok(*import);
     }
-    let refused = |import: &Import| {
-        std::ptr::fn_addr_eq(*import, no_form as Import) || std::ptr::fn_addr_eq(*import, quantized as Import)
-    };
+    let refused = |import: &Import| std::ptr::fn_addr_eq(*import, quantized as Import);
     let known: Vec<&str> = OPS.iter().filter(|(_, import)| !refused(import)).map(|(name, _)| *name).collect();
     Err(format!("the operator is not supported; supported are {}", known.join(", ")))
-}
-
-fn no_form(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    Err(format!("the activation {} is not supported; train the network with Relu or Clip in its place", node.op_type())
-        .into())
 }
 
 fn quantized(_: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

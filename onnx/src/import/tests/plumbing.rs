@@ -131,7 +131,18 @@ fn constants_that_do_not_fit_are_named() {
         (node("Relu", &["d"], "c", vec![]), vec![ints("d", &[1])], "is a constant"),
         (node("NonZero", &["d"], "c", vec![]), vec![ints("d", &[1])], "not supported"),
         (node("QuantizeLinear", &["x", "d"], "c", vec![]), vec![ints("d", &[1])], "quantized"),
-        (node("LeakyRelu", &["x"], "c", vec![]), vec![], "with Relu or Clip in its place"),
+        (
+            node("Gelu", &["x"], "c", vec![AttributeProto::string("approximate", "tanh")]),
+            vec![],
+            "only the exact function",
+        ),
+        (node("Celu", &["x"], "c", vec![AttributeProto::float("alpha", 0.0)]), vec![], "attribute `alpha` is 0"),
+        (node("Elu", &["x"], "c", vec![AttributeProto::float("alpha", f32::NAN)]), vec![], "`alpha` is NaN"),
+        (
+            node("PRelu", &["x", "d"], "c", vec![]),
+            vec![TensorProto::f32("d", &[3], &[1.0, 2.0, 3.0])],
+            "only one slope",
+        ),
     ];
     for (node, initializers, part) in cases {
         let (name, op) = (node.name.clone(), node.op_type.clone());
