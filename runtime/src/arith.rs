@@ -21,7 +21,7 @@ pub const SHIFT_MAX: u32 = 62;
 pub struct Requant {
     /// Bias, zero points and rounding half, in units of `2^-s` output steps.
     pub c: i64,
-    /// Multiplier of the accumulator.
+    /// Multiplier of the accumulator, more than -2^31; negative only where batch norm's factor is.
     pub m: i32,
     /// Shift, [`SHIFT_MIN`]`..=`[`SHIFT_MAX`].
     pub s: u32,
@@ -51,8 +51,49 @@ impl Requant {
     }
 }
 
-/// An operand raised by [`OPERAND_SHIFT`] bits: a pixel, an int8 value, or a sum of fewer than 2^15 int8 values.
+/// An operand raised by [`OPERAND_SHIFT`] bits: a pixel, an int8 value, a sum of fewer than 2^15 int8 values, or one of
+/// int8 values whose weights add up to less than 2^16.
 #[inline(always)]
 pub fn raise(value: i32) -> i32 {
     value << OPERAND_SHIFT
+}
+
+/// The accumulator of a gate: a mask and its constant, -255..=32767, times a trunk's distance from its zero point.
+#[inline(always)]
+pub fn gate(mask: i8, offset: i32, trunk: i8, zero_point: i8) -> i32 {
+    i32::from(mask).wrapping_add(offset).wrapping_mul(i32::from(trunk) - i32::from(zero_point))
+}
+
+/// A sum and `weight` times one more value.
+#[inline(always)]
+pub fn weigh(sum: i32, weight: i32, value: i8) -> i32 {
+    sum.wrapping_add(weight.wrapping_mul(i32::from(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Batch norm with a negative factor: -1.5 * 0.1 * (q - 20) / 0.05 + 7.
+    #[test]
+    fn multipliers_may_be_negative() {
+        let (s, factor) = (37, -3.0);
+        let m = (factor * (1u64 << (s - OPERAND_SHIFT)) as f64) as i32;
+        let c = -i64::from(m) * i64::from(raise(20)) + (7 << s) + (1 << (s - 1));
+        let requant = Requant { c, m, s };
+        assert_eq!(requant.apply(raise(20), -128, 127), 7);
+        assert_eq!(requant.apply(raise(30), -128, 127), -23);
+        assert_eq!(requant.apply(raise(-10), -128, 127), 97);
+        assert_eq!(requant.apply(raise(-128), -128, 120), 120);
+    }
+
+    /// A mask of scale 1/256 and zero point -128 times a trunk of zero point 3: `m * t`, and `(1 + m) * t`.
+    #[test]
+    fn gates_multiply_real_numbers() {
+        assert_eq!(gate(0, 128, 13, 3), 128 * 10);
+        assert_eq!(gate(-128, 128, 13, 3), 0);
+        assert_eq!(gate(0, 384, 13, 3), (256 + 128) * 10);
+        assert_eq!(gate(127, 32767, -128, 127), (127 + 32767) * -255);
+        assert_eq!(gate(-128, -255, -128, 127), 383 * 255);
+    }
 }

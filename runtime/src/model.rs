@@ -1,7 +1,7 @@
 //! A checked packed model, read where it lies.
 
 use crate::arith::Requant;
-use crate::format::records::{Header, Node, Segment, Tensor, WeightKind};
+use crate::format::records::{Header, Node, Segment, TABLE_LEN, Tensor, WeightKind};
 use crate::format::{LoadError, check, strings};
 use crate::geometry;
 use crate::schedule::Network;
@@ -114,10 +114,20 @@ impl<'m> Model<'m> {
         self.requants(self.header.pixels, self.input().channels.into())
     }
 
-    /// How accumulators of `node` become outputs: one for each output channel of a convolution, one in all for a sum
-    /// or a pool.
+    /// How accumulators of `node` become outputs; [`geometry::requant_count`] says how many there are.
     pub fn requant(&self, node: &Node) -> &'m [Requant] {
         self.requants(node.requant, geometry::requant_count(node, &self.tensor(node.output.into())))
+    }
+
+    /// How a convolution reads its raised input: one for each channel; none if it reads it as it is.
+    pub fn prologue(&self, node: &Node) -> &'m [Requant] {
+        self.requants(node.prologue, geometry::prologue_count(node, &self.tensor(node.input.into())))
+    }
+
+    /// The table of a lookup; `None` if the file does not hold one at the node's weights.
+    pub fn table(&self, node: &Node) -> Option<&'m [i8; TABLE_LEN]> {
+        let bytes: &[i8] = bytemuck::try_cast_slice(self.section(node.weights, TABLE_LEN)).ok()?;
+        bytes.first_chunk()
     }
 
     /// Weights of a convolution in the layout `kind`; empty if the model does not hold them in it.

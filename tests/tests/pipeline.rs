@@ -162,7 +162,7 @@ fn rows(stone: &[u8], backend: &'static Backend, fed: bool) -> Result<(Vec<Row>,
     for index in 0..TRACED {
         let image = chain.test.image(index);
         let mut observe = |made: skipstone_runtime::engine::Made<'_>| {
-            rows.push((made.node, made.row, made.values.to_vec()));
+            rows.push((made.node, made.row, made.values.pixels().flatten().copied().collect::<Vec<_>>()));
         };
         if fed {
             let input = model.input();

@@ -53,7 +53,7 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
     let mut engine = engine(&model, &mut arena)?;
     let mut made: Vec<Vec<i8>> = vec![Vec::new(); model.nodes().len()];
     let scores = engine
-        .run_observed(pixels, |row| made[row.node].extend_from_slice(row.values))
+        .run_observed(pixels, |row| made[row.node].extend(row.values.pixels().flatten()))
         .map_err(SimulateError::Input)?
         .to_vec();
     let requants = model.pixel_requant();

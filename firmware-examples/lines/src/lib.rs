@@ -41,7 +41,7 @@ pub fn image(
     layers.fill(Crc32::new());
     engine.run_observed(pixels, |made| {
         if let Some(layer) = layers.get_mut(made.node) {
-            layer.update(made.values);
+            made.values.pixels().for_each(|pixel| layer.update(pixel));
         }
     })?;
     let mut best = [(0, 0)];

@@ -6,7 +6,8 @@ mod store;
 mod tests;
 
 use crate::format::records::{ALIGNMENT, OpCode};
-use crate::kernels::{self, Backend, elementwise, pad};
+use crate::kernels::pad::{self, MapRow};
+use crate::kernels::{self, Backend, elementwise};
 use crate::model::Model;
 use crate::schedule::{Pull, Turn};
 use core::fmt;
@@ -97,8 +98,8 @@ pub struct Made<'r> {
     pub node: usize,
     /// The row of its output.
     pub row: usize,
-    /// `[width][channels]`, dense.
-    pub values: &'r [i8],
+    /// Its pixels, where they lie.
+    pub values: MapRow<'r>,
 }
 
 /// A model at work: reads images, gives scores.

@@ -85,6 +85,28 @@ impl Maps<'_> {
         }
     }
 
+    /// Some channels of pixel `x` of the row at arena offset `row`.
+    pub(super) fn pixel(&self, tensor: &Tensor, row: usize, x: usize, channels: &Range<usize>) -> &[i8] {
+        self.bytes(row + x * usize::from(tensor.pixel_stride) + channels.start, channels.len())
+    }
+
+    /// [`pixel`](Self::pixel) to be written.
+    pub(super) fn pixel_mut(&mut self, tensor: &Tensor, row: usize, x: usize, channels: &Range<usize>) -> &mut [i8] {
+        self.bytes_mut(row + x * usize::from(tensor.pixel_stride) + channels.start, channels.len())
+    }
+
+    /// Copies a row to the same row of another tensor of the same size, with which it may be interleaved.
+    pub(super) fn copy_row(&mut self, from: &Tensor, to: &Tensor, row: usize) {
+        let (mut read, mut write) = (geometry::row_offset(from, row), geometry::row_offset(to, row));
+        let channels = usize::from(from.channels);
+        for _ in 0..to.width {
+            let (pixel, out) = self.read_and_write(read..read + channels, write..write + channels);
+            pad::copy(pixel, out);
+            read += usize::from(from.pixel_stride);
+            write += usize::from(to.pixel_stride);
+        }
+    }
+
     /// State of a pool at `state`, and the row that it reads.
     pub(super) fn row_and_sums(
         &mut self,
@@ -113,6 +135,37 @@ impl Maps<'_> {
             [low, high] => u16::from_le_bytes([*low as u8, *high as u8]),
             _ => 0,
         }
+    }
+}
+
+/// The arena offsets of neighbouring rows, without a division for each.
+#[derive(Clone)]
+pub(super) struct RowOffsets {
+    slot: usize,
+    slots: usize,
+    left: usize,
+    start: usize,
+    row_stride: usize,
+}
+
+impl RowOffsets {
+    pub(super) fn new(tensor: &Tensor, rows: Range<usize>) -> Self {
+        let slots = usize::from(tensor.ring_rows).max(1);
+        let (start, row_stride) = (tensor.offset as usize, tensor.row_stride as usize);
+        Self { slot: rows.start % slots, slots, left: rows.len(), start, row_stride }
+    }
+}
+
+impl Iterator for RowOffsets {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let offset = self.start + self.slot * self.row_stride;
+        self.slot += 1;
+        if self.slot == self.slots {
+            self.slot = 0;
+        }
+        Some(offset)
     }
 }
 

@@ -145,6 +145,11 @@ pub fn same_row(a: &Tensor, b: &Tensor, row: usize) -> bool {
         && (a.width, a.channels, a.pixel_stride) == (b.width, b.channels, b.pixel_stride)
 }
 
+/// The part of a concatenation's `output` that one of its operands fills: the `channels` behind the first `before`.
+pub fn member(output: &Tensor, before: u16, channels: u16) -> Tensor {
+    Tensor { offset: output.offset.saturating_add(before.into()), channels, ..*output }
+}
+
 /// Bytes of the dense copy of an output row; 0 where the output is dense itself, and for operators that write pixel by
 /// pixel.
 pub fn dense_row_bytes(node: &Node, output: &Tensor) -> usize {

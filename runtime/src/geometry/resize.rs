@@ -59,8 +59,9 @@ impl Axis {
         };
         let divisor = common_divisor(common_divisor(step, denominator), offset.unsigned_abs()).max(1);
         let floor = matches!(mode, Some(ResizeMode::Nearest) | None);
-        // A divisor is at most 2 * 65535.
-        Self { step: step / divisor, offset: offset / divisor as i32, denominator: denominator / divisor, size, floor }
+        // Numbers are below 2^18, so the divisor fits an i32.
+        let offset = offset.checked_div(divisor as i32).unwrap_or(0);
+        Self { step: step / divisor, offset, denominator: denominator / divisor, size, floor }
     }
 
     /// Sum of the weights of a position.
@@ -68,7 +69,7 @@ impl Axis {
         if self.floor { 1 } else { self.denominator }
     }
 
-    /// Position number `index`; exact where `size * denominator` fits 32 bits.
+    /// Position number `index`, where [`weight`](Self::weight) is below 2^16.
     pub fn position(&self, index: usize) -> Position {
         let denominator = self.denominator.max(1);
         let numerator = (index as u32).saturating_mul(self.step).saturating_add_signed(self.offset);

@@ -1,8 +1,9 @@
-//! Operators without weights, on dense output rows. They are a small part of a network's work, so that one portable
-//! version serves every processor.
+//! Operators without weights, on dense output rows or on some channels of a pixel. They are a small part of a network's
+//! work, so that one portable version serves every processor.
 
 use super::pad::MapRow;
-use crate::arith::{Requant, raise};
+use crate::arith::{self, Requant, raise};
+use crate::format::records::TABLE_LEN;
 
 /// Sum of two maps: the second term lies in `out` when it starts and enters with `multiplier`.
 pub fn add(input: MapRow<'_>, requant: &Requant, multiplier: i32, lo: i8, hi: i8, out: &mut [i8]) {
@@ -10,6 +11,64 @@ pub fn add(input: MapRow<'_>, requant: &Requant, multiplier: i32, lo: i8, hi: i8
         for (value, out) in pixel.iter().zip(out) {
             *out = requant.apply_residual(raise((*value).into()), *out, multiplier, lo, hi);
         }
+    }
+}
+
+/// Dense pixels, each channel by its own multiplier and constant.
+#[inline]
+pub fn affine<T: From<i8>>(values: &[i8], requant: &[Requant], lo: i8, hi: i8, out: &mut [T]) {
+    let channels = requant.len().max(1);
+    for (pixel, out) in values.chunks(channels).zip(out.chunks_mut(channels)) {
+        for ((value, requant), out) in pixel.iter().zip(requant).zip(out) {
+            *out = requant.apply(raise((*value).into()), lo, hi).into();
+        }
+    }
+}
+
+/// [`affine`] of a row whose pixels may have gaps.
+pub fn affine_row(input: MapRow<'_>, requant: &[Requant], lo: i8, hi: i8, out: &mut [i8]) {
+    for (pixel, out) in input.pixels().zip(out.chunks_mut(input.channels.max(1))) {
+        affine(pixel, requant, lo, hi, out);
+    }
+}
+
+/// A function of one value; its table starts with the result for -128.
+pub fn lookup(input: MapRow<'_>, table: &[i8; TABLE_LEN], out: &mut [i8]) {
+    for (pixel, out) in input.pixels().zip(out.chunks_mut(input.channels.max(1))) {
+        for (value, out) in pixel.iter().zip(out) {
+            let index = value.wrapping_sub(i8::MIN) as u8;
+            *out = table[usize::from(index)];
+        }
+    }
+}
+
+/// Product of a mask, plus `offset`, with the trunk, which lies in `out` when it starts. A mask of one pixel serves all
+/// pixels.
+pub fn gate(mask: MapRow<'_>, offset: i32, zero_point: i8, requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) {
+    let pixel = |(mask, out): (&[i8], &mut [i8])| {
+        for (mask, out) in mask.iter().zip(out) {
+            *out = requant.apply(arith::gate(*mask, offset, *out, zero_point), lo, hi);
+        }
+    };
+    let pixels = out.chunks_mut(mask.channels.max(1));
+    if mask.bytes.len() <= mask.channels {
+        core::iter::repeat(mask.bytes).zip(pixels).for_each(pixel);
+    } else {
+        mask.pixels().zip(pixels).for_each(pixel);
+    }
+}
+
+/// The larger of each channel and what is there.
+pub fn largest(values: &[i8], best: &mut [i8]) {
+    for (value, best) in values.iter().zip(best) {
+        *best = (*best).max(*value);
+    }
+}
+
+/// Adds each channel to its sum, `weight` times.
+pub fn weigh(values: &[i8], weight: i32, sums: &mut [i32]) {
+    for (value, sum) in values.iter().zip(sums) {
+        *sum = arith::weigh(*sum, weight, *value);
     }
 }
 
@@ -22,7 +81,7 @@ pub fn accumulate(input: MapRow<'_>, sums: &mut [i32]) {
     }
 }
 
-/// The averages of a global pool, out of the sums of each channel.
+/// The averages of a pool or the values of a resize, out of the sums of each channel.
 pub fn average(sums: &[i32], requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) {
     for (sum, out) in sums.iter().zip(out) {
         *out = requant.apply(raise(*sum), lo, hi);

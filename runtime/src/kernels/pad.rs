@@ -1,7 +1,7 @@
 //! The row loader: copies rows of rings, dense or slices of a concatenation, into padded rows in scratch.
 
 /// A row of a feature map as it lies in the arena.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapRow<'a> {
     /// From the first channel of the first pixel to the last channel of the last pixel.
     pub bytes: &'a [i8],

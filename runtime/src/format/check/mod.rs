@@ -1,10 +1,11 @@
 //! The only way from bytes to a [`Model`]: what passes can be executed without another test.
 //!
-//! The proof has five parts: the file and its records (here), shapes and memory (`layout`), weights that mean the same to
-//! every kernel (`weights`), sums that cannot overflow (`sums`), and an execution of the schedule on row numbers (`rows`), which shows that every row is where its readers
-//! expect it until the last of them has read it.
+//! The proof has six parts: the file and its records (here), shapes (`operators`) and memory (`layout`), weights that mean
+//! the same to every kernel (`weights`), sums that cannot overflow (`sums`), and an execution of the schedule on row
+//! numbers (`rows`), which shows that every row is where its readers expect it until the last of them has read it.
 
 mod layout;
+mod operators;
 mod rows;
 mod sums;
 #[cfg(test)]
@@ -16,9 +17,6 @@ use super::{LoadError, Place, checksum, strings};
 use crate::model::Model;
 use crate::schedule::Network;
 
-/// Largest number of nodes: the check counts their steps on its stack.
-pub const MAX_NODES: usize = 4096;
-
 /// Returns an error unless the condition holds.
 macro_rules! ensure {
     ($condition:expr, $place:expr, $reason:expr) => {
@@ -28,6 +26,8 @@ macro_rules! ensure {
     };
 }
 use ensure;
+
+pub use rows::MAX_NODES;
 
 type Outcome = Result<(), LoadError>;
 

@@ -1,53 +1,71 @@
 //! Executes the schedule on row numbers: every row that a step reads has been made and still lies in its ring, and
 //! nothing is written over a row that a later step reads.
 
-use super::{MAX_NODES, Outcome, ensure};
+use super::{Outcome, ensure};
+use crate::format::Place;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
-use crate::format::{LoadError, Place};
 use crate::geometry;
 use crate::model::Model;
 use crate::schedule::{Counters, Network, Pull, Turn, rows_made};
 use core::ops::Range;
 
-/// Most records that the check looks at, which bounds its time: several times what DenseNet-264 needs.
-const MAX_LOOKS: u32 = 1 << 23;
+/// Largest number of nodes.
+pub const MAX_NODES: usize = 4096;
 
+/// Most records that the check looks at, which bounds its time.
+const MAX_LOOKS: u32 = 1 << 25;
+
+/// The check counts steps on its stack, in twice the bytes of a model's own counters at most.
 pub(super) fn check(model: &Model<'_>) -> Outcome {
-    // Small models are checked on small stacks.
     match model.header().node_count {
-        0..=32 => with_counters::<32>(model),
-        33..=128 => with_counters::<128>(model),
-        129..=512 => with_counters::<512>(model),
-        _ => with_counters::<MAX_NODES>(model),
+        0..=32 => counting::<32>(model),
+        33..=64 => counting::<64>(model),
+        65..=128 => counting::<128>(model),
+        129..=256 => counting::<256>(model),
+        257..=512 => counting::<512>(model),
+        513..=1024 => counting::<1024>(model),
+        1025..=2048 => counting::<2048>(model),
+        _ => counting::<MAX_NODES>(model),
     }
 }
 
-/// Checks a model of at most `COUNT` nodes.
+/// A function of its own for each length, so that only the one that runs takes its stack.
 #[inline(never)]
-fn with_counters<const COUNT: usize>(model: &Model<'_>) -> Outcome {
-    execute(model, &mut [0; COUNT])
+fn counting<const LEN: usize>(model: &Model<'_>) -> Outcome {
+    execute(model, &mut [0; LEN])
 }
 
-/// `counters` are zeros, one for each node at least.
+#[inline(never)]
 fn execute(model: &Model<'_>, counters: &mut [u16]) -> Outcome {
     let mut pull = Pull::default();
     let (mut fed, mut looked) = (0, 0);
     let image = usize::from(model.header().input);
+    let mut active = Active::new(model);
     loop {
         let turn = pull.next_counted(model, counters, fed, &mut looked);
-        let at = At { model, counters, fed };
+        if let Turn::Step { node, .. } = turn {
+            active.advance(model, counters, node);
+        }
+        let at = At { model, counters, fed, active: &active };
         match turn {
             Turn::NeedsInputRow => {
                 ensure!(fed < model.input().height.into(), Place::Header, "it needs more rows than the image has");
-                ensure!(at.spares_live_rows(image, fed..fed + 1, &mut looked), Place::Tensor(image), OVERWRITES);
+                let part = Part { tensor: model.input(), copy_of: None };
+                let spares = at.spares_live_rows(image, &part, fed..fed + 1, &mut looked);
+                ensure!(spares, Place::Tensor(image), OVERWRITES);
                 fed += 1;
             }
-            Turn::Step { node, step } => {
-                let written = check_step(model, node, step, |tensor| at.made(tensor))?;
-                let record = model.node(node);
-                let spares = at.spares_live_rows(record.output.into(), written, &mut looked)
-                    && at.spares_rows_under_state(&record, &mut looked);
-                ensure!(spares, Place::Node(node), OVERWRITES);
+            Turn::Step { node: index, step } => {
+                let (place, node) = (Place::Node(index), model.node(index));
+                let written = written(model, &node, step);
+                let parts = parts(model, &node);
+                at.reads(&node, step, place)?;
+                spares_own_rows(model, &node, step, &parts, &written, place)?;
+                let mut parts = parts.iter().flatten();
+                let output = node.output.into();
+                let spares = parts.all(|part| at.spares_live_rows(output, part, written.clone(), &mut looked))
+                    && at.spares_rows_under_state(&node, &mut looked);
+                ensure!(spares, place, OVERWRITES);
             }
             Turn::Done => break,
         }
@@ -60,11 +78,132 @@ fn execute(model: &Model<'_>, counters: &mut [u16]) -> Outcome {
 
 const OVERWRITES: &str = "it overwrites what a later step reads";
 
+/// The nodes that can matter at a moment: those before have made all their rows, and of those behind nothing is there
+/// that they could read.
+struct Active {
+    first: usize,
+    /// One past the last node that has taken a step.
+    begun: usize,
+    /// Most nodes from one to a reader of its output.
+    reach: usize,
+    /// One past the last reader of the image.
+    image_end: usize,
+}
+
+impl Active {
+    fn new(model: &Model<'_>) -> Self {
+        let mut active = Self { first: 0, begun: 0, reach: 0, image_end: 0 };
+        for (index, node) in model.nodes().enumerate() {
+            for tensor in [node.input, node.operand].into_iter().filter(|&tensor| tensor != NONE) {
+                match model.tensor(tensor.into()).producer {
+                    NONE => active.image_end = index + 1,
+                    producer => active.reach = active.reach.max(index.saturating_sub(producer.into())),
+                }
+            }
+        }
+        active
+    }
+
+    /// Takes notice of a step of `node`, which is counted already.
+    fn advance(&mut self, model: &Model<'_>, counters: &[u16], node: usize) {
+        self.begun = self.begun.max(node + 1);
+        while self.first < self.begun && is_complete(model, &model.node(self.first), counters.done(self.first)) {
+            self.first += 1;
+        }
+    }
+
+    /// Nodes that have begun and may not have ended.
+    fn working<'m>(&self, model: &Model<'m>) -> impl Iterator<Item = (usize, Node)> + use<'m> {
+        let model = *model;
+        (self.first..self.begun).map(move |index| (index, model.node(index)))
+    }
+
+    /// Nodes that may still read a row that is there.
+    fn readers<'m>(&self, model: &Model<'m>) -> impl ExactSizeIterator<Item = (usize, Node)> + use<'m> {
+        let model = *model;
+        let end = self.image_end.max(self.begun + self.reach).min(model.header().node_count.into());
+        (self.first..end.max(self.first)).map(move |index| (index, model.node(index)))
+    }
+}
+
+fn is_complete(model: &Model<'_>, node: &Node, done: usize) -> bool {
+    done >= geometry::steps(node, &model.tensor(node.input.into()), &model.tensor(node.output.into()))
+}
+
+/// What a step writes of each of its rows.
+struct Part {
+    tensor: Tensor,
+    /// An operand of a concatenation. Where it lies there already, nothing is written.
+    copy_of: Option<Tensor>,
+}
+
+impl Part {
+    fn is_written(&self, row: usize) -> bool {
+        self.copy_of.as_ref().is_none_or(|from| !geometry::same_row(from, &self.tensor, row))
+    }
+}
+
+fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
+    let output = model.tensor(node.output.into());
+    if OpCode::from_code(node.op) != Some(OpCode::Concat) {
+        return [Some(Part { tensor: output, copy_of: None }), None];
+    }
+    let (input, operand) = (model.tensor(node.input.into()), model.tensor(node.operand.into()));
+    [(0, input), (input.channels, operand)].map(|(before, from)| {
+        Some(Part { tensor: geometry::member(&output, before, from.channels), copy_of: Some(from) })
+    })
+}
+
+/// Rows that a step makes.
+fn written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
+    if is_pool(node) {
+        return 0..usize::from(step + 1 == usize::from(model.tensor(node.input.into()).height));
+    }
+    geometry::output_rows(node, &model.tensor(node.output.into()), step)
+}
+
+/// The operands of a step and the rows of them that it reads.
+fn read(model: &Model<'_>, node: &Node, step: usize) -> [(u16, Range<usize>); 2] {
+    let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
+    [
+        (node.input, geometry::input_rows(node, &input, &output, step)),
+        (node.operand, geometry::output_rows(node, &output, step)),
+    ]
+}
+
+/// A step does not write over a row that it reads itself, unless it is the same row of the second operand, byte for byte,
+/// which it has read then.
+fn spares_own_rows(
+    model: &Model<'_>,
+    node: &Node,
+    step: usize,
+    parts: &[Option<Part>; 2],
+    written: &Range<usize>,
+    place: Place,
+) -> Outcome {
+    let output = model.tensor(node.output.into());
+    ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
+    for (position, (tensor, rows)) in read(model, node, step).into_iter().enumerate() {
+        if tensor == NONE || is_pool(node) {
+            continue;
+        }
+        let tensor = model.tensor(tensor.into());
+        for (row, target) in rows.flat_map(|row| written.clone().map(move |target| (row, target))) {
+            let in_place = position == 1 && row == target && geometry::same_row(&tensor, &output, row);
+            let mut parts = parts.iter().flatten().filter(|part| part.is_written(target));
+            let clear = in_place || parts.all(|part| is_apart(&tensor, row, &part.tensor, target));
+            ensure!(clear, place, "it overwrites a row that it reads");
+        }
+    }
+    Ok(())
+}
+
 /// A moment of the execution.
 struct At<'c, 'm> {
     model: &'c Model<'m>,
     counters: &'c [u16],
     fed: usize,
+    active: &'c Active,
 }
 
 impl At<'_, '_> {
@@ -73,18 +212,31 @@ impl At<'_, '_> {
         rows_made(self.model, self.counters, self.fed, tensor.into())
     }
 
-    /// Whether rows of tensor `index` can be written: no row of another tensor lies there that a step yet to come
-    /// reads, nor the scores, nor what a node keeps that has begun and not ended.
-    fn spares_live_rows(&self, index: usize, written: Range<usize>, looked: &mut u32) -> bool {
-        let tensor = self.model.tensor(index);
-        if written.is_empty() {
+    /// Whether what a step reads has been made and is still there.
+    fn reads(&self, node: &Node, step: usize, place: Place) -> Outcome {
+        for (tensor, rows) in read(self.model, node, step) {
+            if tensor != NONE && !rows.is_empty() {
+                let (made, kept) = (self.made(tensor), usize::from(self.model.tensor(tensor.into()).ring_rows));
+                ensure!(rows.end <= made, place, "it reads a row that has not been made");
+                ensure!(rows.start + kept >= made, place, "it reads a row that has been overwritten");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a part of rows of tensor `index` can be written: no row of another tensor lies there that a step yet to
+    /// come reads, nor the scores, nor what a node keeps that has begun and not ended.
+    fn spares_live_rows(&self, index: usize, part: &Part, rows: Range<usize>, looked: &mut u32) -> bool {
+        let written = rows.filter(|&row| part.is_written(row));
+        if written.clone().next().is_none() {
             return true;
         }
-        let meets = |other: usize, live: &Tensor| other != index && !geometry::are_apart(&tensor, live);
-        let clear = |live: &Tensor, row| written.clone().all(|target| is_apart(live, row, &tensor, target));
+        let tensor = &part.tensor;
+        let meets = |other: usize, live: &Tensor| other != index && !geometry::are_apart(tensor, live);
+        let clear = |live: &Tensor, row| written.clone().all(|target| is_apart(live, row, tensor, target));
         let keeps_states = || {
-            let mut begun = self.model.nodes().enumerate().filter(|(node, record)| self.keeps_state(*node, record));
-            begun.all(|(_, record)| written.clone().all(|row| is_off_state(&tensor, row, &record)))
+            let mut begun = self.active.working(self.model).filter(|(node, record)| self.keeps_state(*node, record));
+            begun.all(|(_, record)| written.clone().all(|row| is_off_state(tensor, row, &record)))
         };
         self.live_rows_are(meets, clear, looked) && keeps_states()
     }
@@ -99,9 +251,8 @@ impl At<'_, '_> {
     }
 
     fn keeps_state(&self, node: usize, record: &Node) -> bool {
-        let (input, output) = (self.model.tensor(record.input.into()), self.model.tensor(record.output.into()));
         let done = self.counters.done(node);
-        record.state_len > 0 && done > 0 && done < geometry::steps(record, &input, &output)
+        record.state_len > 0 && done > 0 && !is_complete(self.model, record, done)
     }
 
     /// Whether `clear` holds for all rows, of the tensors for which `meets` holds, that a step yet to come reads, and
@@ -124,14 +275,12 @@ impl At<'_, '_> {
             *looked = looked.saturating_add(rows.len() as u32);
             rows.all(|row| clear(&live, row))
         };
-        let mut consumers = self.model.nodes().enumerate();
-        *looked = looked.saturating_add(consumers.len() as u32);
-        consumers.all(|(reader, node)| {
-            let (input, output) = (self.model.tensor(node.input.into()), self.model.tensor(node.output.into()));
+        let mut readers = self.active.readers(self.model);
+        *looked = looked.saturating_add(readers.len() as u32);
+        readers.all(|(reader, node)| {
             let step = self.counters.done(reader);
-            step >= geometry::steps(&node, &input, &output)
-                || (holds(node.input, geometry::input_rows(&node, &input, &output, step).start, looked)
-                    && holds(node.operand, geometry::output_rows(&node, &output, step).start, looked))
+            is_complete(self.model, &node, step)
+                || read(self.model, &node, step).into_iter().all(|(tensor, rows)| holds(tensor, rows.start, looked))
         }) && holds(self.model.header().output, 0, looked)
     }
 }
@@ -140,46 +289,6 @@ impl At<'_, '_> {
 fn is_off_state(tensor: &Tensor, row: usize, node: &Node) -> bool {
     let (first, state) = (geometry::row_offset(tensor, row), node.state as usize);
     first + geometry::row_bytes(tensor) <= state || state + node.state_len as usize <= first
-}
-
-/// What a step reads itself; returns the rows that it makes. `made` counts the rows of a tensor, those of this step
-/// included.
-fn check_step(
-    model: &Model<'_>,
-    index: usize,
-    step: usize,
-    made: impl Fn(u16) -> usize,
-) -> Result<Range<usize>, LoadError> {
-    let place = Place::Node(index);
-    let node = model.node(index);
-    let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-    let written = match OpCode::from_code(node.op) {
-        Some(OpCode::GlobalAveragePool) => 0..usize::from(step + 1 == usize::from(input.height)),
-        _ => geometry::output_rows(&node, &output, step),
-    };
-    ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
-
-    let operands = [
-        (node.input, geometry::input_rows(&node, &input, &output, step)),
-        (node.operand, geometry::output_rows(&node, &output, step)),
-    ];
-    for (position, (tensor_index, rows)) in operands.into_iter().enumerate() {
-        if tensor_index == NONE || rows.is_empty() {
-            continue;
-        }
-        let tensor = model.tensor(tensor_index.into());
-        let made = made(tensor_index);
-        ensure!(rows.end <= made, place, "it reads a row that has not been made");
-        ensure!(rows.start + usize::from(tensor.ring_rows) >= made, place, "it reads a row that has been overwritten");
-        for row in rows {
-            for target in written.clone() {
-                let in_place = position == 1 && row == target && geometry::same_row(&tensor, &output, row);
-                let clear = in_place || is_apart(&tensor, row, &output, target) || is_pool(&node);
-                ensure!(clear, place, "it overwrites a row that it reads");
-            }
-        }
-    }
-    Ok(written)
 }
 
 /// A pool has read its last row before it writes its only one.

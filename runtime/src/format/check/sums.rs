@@ -30,11 +30,39 @@ fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             let shift = requant.first().map(|first| first.s);
             let one_shift = operand.is_none() || requant.iter().all(|requant| Some(requant.s) == shift);
             ensure!(one_shift, place, "shifts differ where a residual is added");
+            let mut prologue = model.prologue(node).iter();
+            let holds = prologue.all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, None));
+            ensure!(holds, place, "its prologue can overflow, or a shift is not in 32..=62");
             for (channel, requant) in requant.iter().enumerate() {
                 let sum = VALUE * weight_sum(model, node, channel);
                 ensure!(sum < 1 << 31, place, "its accumulators can overflow");
                 ensure!(is_safe(requant, sum, operand), place, overflow);
             }
+        }
+        Some(OpCode::Affine) => {
+            let holds = requant.iter().all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, None));
+            ensure!(holds, place, overflow);
+        }
+        Some(OpCode::AveragePool) => {
+            ensure!(requant.len() < 1 << 15, place, "it averages 32768 elements or more");
+            let sums = (1..).map(|count| (VALUE * count) << OPERAND_SHIFT);
+            ensure!(requant.iter().zip(sums).all(|(requant, sum)| is_safe(requant, sum, None)), place, overflow);
+        }
+        Some(OpCode::Gate) => {
+            // The magnitudes of int8 values behind a constant are largest at their ends.
+            let largest = |offset: i32| [i8::MIN, i8::MAX].map(|end| (i32::from(end) + offset).unsigned_abs());
+            let mask = largest(node.operand_multiplier).into_iter().fold(0, u32::max);
+            let zero_point = model.tensor(node.operand.into()).zero_point;
+            let trunk = largest(-i32::from(zero_point)).into_iter().fold(0, u32::max);
+            let product = u64::from(mask) * u64::from(trunk);
+            ensure!(requant.iter().all(|requant| is_safe(requant, product, None)), place, overflow);
+        }
+        Some(OpCode::Resize) => {
+            let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
+            let [down, across] =
+                [geometry::resize_rows(node, &input, &output), geometry::resize_columns(node, &input, &output)];
+            let sum = (VALUE * u64::from(down.weight()) * u64::from(across.weight())) << OPERAND_SHIFT;
+            ensure!(requant.iter().all(|requant| is_safe(requant, sum, None)), place, overflow);
         }
         Some(OpCode::Add) => {
             let holds = requant.iter().all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, operand));
@@ -47,7 +75,7 @@ fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             let sum = (VALUE * pixels) << OPERAND_SHIFT;
             ensure!(requant.iter().all(|requant| is_safe(requant, sum, None)), place, overflow);
         }
-        _ => {}
+        Some(OpCode::Shortcut | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => {}
     }
     Ok(())
 }
@@ -75,5 +103,5 @@ fn is_safe(requant: &Requant, acc: u64, operand: Option<i32>) -> bool {
     let product = u128::from(acc) * u128::from(requant.m.unsigned_abs());
     let operand = u128::from(VALUE << OPERAND_SHIFT) * u128::from(operand.unwrap_or(0).unsigned_abs());
     let sum = product + operand + u128::from(requant.c.unsigned_abs());
-    (SHIFT_MIN..=SHIFT_MAX).contains(&requant.s) && sum < 1 << 63
+    (SHIFT_MIN..=SHIFT_MAX).contains(&requant.s) && requant.m != i32::MIN && sum < 1 << 63
 }

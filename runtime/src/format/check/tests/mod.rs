@@ -1,10 +1,12 @@
+mod operators;
+
 use super::check;
 use crate::engine::{Engine, EngineError};
 use crate::format::records::{Header, Node, Tensor, WeightKind};
 use crate::format::{LoadError, Place};
 use crate::kernels::BACKENDS;
 use crate::model::Model;
-use crate::testing::{Aligned, small_resnet};
+use crate::testing::{Aligned, every_operator, random_network, small_resnet};
 use proptest::prelude::*;
 
 fn file() -> Aligned {
@@ -26,7 +28,14 @@ fn with_header(change: impl FnOnce(&mut Header)) -> Aligned {
 }
 
 fn with_tensor(index: usize, change: impl FnOnce(&mut Tensor)) -> Aligned {
-    let mut file = file();
+    change_tensor(file(), index, change)
+}
+
+fn with_node(index: usize, change: impl FnOnce(&mut Node)) -> Aligned {
+    change_node(file(), index, change)
+}
+
+fn change_tensor(mut file: Aligned, index: usize, change: impl FnOnce(&mut Tensor)) -> Aligned {
     let at = header(&file).tensors as usize + index * Tensor::LEN;
     let mut tensor = Tensor::parse(file[at..].first_chunk().unwrap());
     change(&mut tensor);
@@ -35,14 +44,25 @@ fn with_tensor(index: usize, change: impl FnOnce(&mut Tensor)) -> Aligned {
     file
 }
 
-fn with_node(index: usize, change: impl FnOnce(&mut Node)) -> Aligned {
-    let mut file = file();
+fn change_node(mut file: Aligned, index: usize, change: impl FnOnce(&mut Node)) -> Aligned {
     let at = header(&file).nodes as usize + index * Node::LEN;
     let mut node = Node::parse(file[at..].first_chunk().unwrap());
     change(&mut node);
     file[at..at + Node::LEN].copy_from_slice(&node.emit());
     file.seal();
     file
+}
+
+/// Each file is refused at the place for the reason.
+fn all_refused(cases: &[(Aligned, Place, &str)]) {
+    let mut failures = Vec::new();
+    for (index, (file, place, reason)) in cases.iter().enumerate() {
+        match check(file) {
+            Err(LoadError::Invalid { place: found, reason: why }) if found == *place && why.contains(reason) => {}
+            other => failures.push(format!("case {index}, {place}: {reason:?} expected, got {:?}", other.err())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -137,14 +157,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_node(8, |n| n.state = 1 << 30), node(8), "its state lies outside"),
         (with_node(8, |n| n.state = input_of_pool), node(8), "its state overlaps"),
     ];
-    let mut failures = Vec::new();
-    for (index, (file, place, reason)) in cases.iter().enumerate() {
-        match check(file) {
-            Err(LoadError::Invalid { place: found, reason: why }) if found == *place && why.contains(reason) => {}
-            other => failures.push(format!("case {index}, {place}: {reason:?} expected, got {:?}", other.err())),
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    all_refused(&cases);
 }
 
 #[test]
@@ -219,10 +232,19 @@ proptest! {
     fn changed_files_are_refused_or_run(
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0..5usize, any::<u8>()), 1..4),
         anywhere in any::<bool>(),
-        pairs in any::<bool>(),
+        network in 0..6usize,
+        seed in any::<u64>(),
     ) {
-        let kind = if pairs { WeightKind::Pairs } else { WeightKind::Canonical };
-        let mut file = small_resnet(6, 5, kind).pack();
+        let kind = if network % 2 == 0 { WeightKind::Pairs } else { WeightKind::Canonical };
+        let mut net = match network {
+            0 | 1 => small_resnet(6, 5, kind),
+            2 | 3 => every_operator(6, 5, kind),
+            _ => random_network(seed),
+        };
+        if seed % 2 == 0 {
+            net.merge_concats();
+        }
+        let mut file = net.pack();
         let tail = header(&file).tensors as usize;
         for (index, kind, value) in changes {
             // Records lie at both ends of the file, the weights between them.

@@ -1,0 +1,149 @@
+use super::{all_refused, change_node, change_tensor, check, header};
+use crate::format::Place;
+use crate::format::records::{Node, OpCode, Tensor, WeightKind};
+use crate::testing::{Aligned, Network, every_operator};
+
+// The nodes of the network with every operator.
+const STEM: usize = 0;
+const MAX_POOL: usize = 1;
+const AFFINE: usize = 2;
+const PROLOGUE: usize = 3;
+const CONCAT: usize = 4;
+const AVERAGE_POOL: usize = 7;
+const RESIZE: usize = 8;
+const LOOKUP: usize = 9;
+const GATE: usize = 10;
+const GLOBAL_POOL: usize = 11;
+
+fn network() -> Network {
+    every_operator(9, 7, WeightKind::Canonical)
+}
+
+fn with_node(index: usize, change: impl FnOnce(&mut Node)) -> Aligned {
+    change_node(network().pack(), index, change)
+}
+
+/// With the output of a node changed.
+fn with_output(node: usize, change: impl FnOnce(&mut Tensor)) -> Aligned {
+    change_tensor(network().pack(), node + 1, change)
+}
+
+#[test]
+fn what_an_operator_does_not_allow_is_refused() {
+    let net = network();
+    let op = |node: usize| OpCode::from_code(net.nodes[node].op).unwrap();
+    assert_eq!([MAX_POOL, AFFINE, PROLOGUE].map(op), [OpCode::MaxPool, OpCode::Affine, OpCode::Conv]);
+    assert_eq!([CONCAT, AVERAGE_POOL, RESIZE].map(op), [OpCode::Concat, OpCode::AveragePool, OpCode::Resize]);
+    assert_eq!([LOOKUP, GATE, GLOBAL_POOL].map(op), [OpCode::Lookup, OpCode::Gate, OpCode::GlobalAveragePool]);
+    let at = Place::Node;
+    let outside = u32::MAX - 15;
+    let trunk = net.nodes[GATE].operand;
+    all_refused(&[
+        (with_node(STEM, |n| n.flags = 1), at(STEM), "does not know its flags"),
+        (with_node(AVERAGE_POOL, |n| n.flags = 2), at(AVERAGE_POOL), "does not know its flags"),
+        (with_node(RESIZE, |n| n.flags = 4), at(RESIZE), "does not know its flags"),
+        (with_node(STEM, |n| n.prologue_hi = 1), at(STEM), "bounds of a prologue and no prologue"),
+        (with_node(AFFINE, |n| n.prologue = n.requant), at(AFFINE), "only a convolution"),
+        (with_node(PROLOGUE, |n| n.prologue_lo = 127), at(PROLOGUE), "the smallest value of its prologue"),
+        (with_node(PROLOGUE, |n| n.prologue = outside), at(PROLOGUE), "its prologue lies outside"),
+        (with_node(PROLOGUE, |n| n.prologue += 4), at(PROLOGUE), "its prologue lies outside"),
+        (with_node(AFFINE, |n| n.operand = 1), at(AFFINE), "takes no second operand"),
+        (with_node(MAX_POOL, |n| n.operand = 1), at(MAX_POOL), "takes no second operand"),
+        (with_node(AVERAGE_POOL, |n| n.operand = 1), at(AVERAGE_POOL), "takes no second operand"),
+        (with_node(LOOKUP, |n| n.operand = 1), at(LOOKUP), "takes no second operand"),
+        (with_node(RESIZE, |n| n.operand = 1), at(RESIZE), "takes no second operand"),
+        (with_node(GATE, |n| n.operand = u16::MAX), at(GATE), "it has no second operand"),
+        (with_node(CONCAT, |n| n.operand = u16::MAX), at(CONCAT), "it has no second operand"),
+        (with_node(AFFINE, |n| n.input = 1), at(AFFINE), "an affine cannot change the shape"),
+        (with_node(AFFINE, |n| n.requant = outside), at(AFFINE), "its output conversion lies outside"),
+        (with_node(MAX_POOL, |n| n.input = 0), at(MAX_POOL), "a pool cannot change the channels"),
+        (with_node(MAX_POOL, |n| n.kernel_w = 0), at(MAX_POOL), "the kernel is empty"),
+        (with_node(MAX_POOL, |n| n.pad_top = 3), at(MAX_POOL), "a window lies outside the map"),
+        (with_node(MAX_POOL, |n| n.stride_w = 3), at(MAX_POOL), "a window lies outside the map"),
+        (with_output(MAX_POOL, |t| t.zero_point += 1), at(MAX_POOL), "a maximum cannot change"),
+        (with_output(MAX_POOL, |t| t.scale *= 2.0), at(MAX_POOL), "a maximum cannot change"),
+        (with_node(AVERAGE_POOL, |n| n.pad_left = 3), at(AVERAGE_POOL), "a window lies outside the map"),
+        (with_node(AVERAGE_POOL, |n| n.kernel_h = 255), at(AVERAGE_POOL), "its output conversion lies outside"),
+        (with_node(LOOKUP, |n| n.weights_len = 255), at(LOOKUP), "its table"),
+        (with_node(LOOKUP, |n| n.weights = outside), at(LOOKUP), "its table"),
+        (with_node(LOOKUP, |n| n.input = 1), at(LOOKUP), "a lookup cannot change the shape"),
+        (with_node(GATE, |n| n.operand = 1), at(GATE), "the trunk has another shape"),
+        (with_node(GATE, |n| n.input = 1), at(GATE), "the mask is neither"),
+        (with_node(GATE, |n| n.operand_multiplier = -256), at(GATE), "not in -255..=32767"),
+        (with_node(GATE, |n| n.operand_multiplier = 32768), at(GATE), "not in -255..=32767"),
+        (with_node(RESIZE, |n| n.input = 1), at(RESIZE), "a resize cannot change the channels"),
+        (with_node(CONCAT, |n| n.operand = 1), at(CONCAT), "do not make up the output's shape"),
+        (with_node(CONCAT, |n| n.operand = trunk), at(CONCAT), "its operand does not exist"),
+        (with_output(CONCAT, |t| t.zero_point += 1), at(CONCAT), "a concatenation cannot change"),
+        (with_output(PROLOGUE, |t| t.scale *= 2.0), at(CONCAT), "a concatenation cannot change"),
+    ]);
+}
+
+#[test]
+fn sums_of_every_operator_are_bounded() {
+    let net = network();
+    let file = net.pack();
+    let nodes = header(&file).nodes as usize;
+    let change = |node: usize, section: fn(&Node) -> u32, at: usize, bytes: &[u8]| {
+        let mut file = net.pack();
+        let at = section(&Node::parse(file[nodes + node * Node::LEN..].first_chunk().unwrap())) as usize + at;
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file.seal();
+        check(&file).err().map(|error| error.to_string())
+    };
+    let overflow = |node| {
+        format!("not a valid model: node {node}: its output conversion can overflow, or a shift is not in 32..=62")
+    };
+    for node in [AFFINE, AVERAGE_POOL, RESIZE, GATE, GLOBAL_POOL] {
+        for c in [i64::MAX, i64::MIN] {
+            assert_eq!(change(node, |n| n.requant, 0, &c.to_le_bytes()), Some(overflow(node)));
+        }
+        assert_eq!(change(node, |n| n.requant, 8, &i32::MIN.to_le_bytes()), Some(overflow(node)));
+        assert_eq!(change(node, |n| n.requant, 8, &(-5i32).to_le_bytes()), None);
+        assert_eq!(change(node, |n| n.requant, 12, &31u32.to_le_bytes()), Some(overflow(node)));
+    }
+    // The last of the conversions of an average pool, for 9 elements.
+    assert_eq!(change(AVERAGE_POOL, |n| n.requant, 8 * 16, &i64::MAX.to_le_bytes()), Some(overflow(AVERAGE_POOL)));
+    let prologue = "not a valid model: node 3: its prologue can overflow, or a shift is not in 32..=62";
+    assert_eq!(change(PROLOGUE, |n| n.prologue, 0, &i64::MAX.to_le_bytes()).as_deref(), Some(prologue));
+    assert_eq!(change(PROLOGUE, |n| n.prologue, 12, &63u32.to_le_bytes()).as_deref(), Some(prologue));
+    assert_eq!(change(PROLOGUE, |n| n.prologue, 8, &(-5i32).to_le_bytes()), None);
+}
+
+#[test]
+fn weights_of_a_resize_fit_16_bits() {
+    let resized = |size: [usize; 2]| {
+        let mut random = crate::testing::Random::new(1);
+        let mut net = Network::new(251, 241, 1);
+        let a = net.conv(crate::testing::Conv::new(0, 4, 1), &mut random);
+        let b = net.resize(a, size, crate::format::records::ResizeMode::Asymmetric);
+        net.pool(b);
+        net.place();
+        check(&net.pack()).err().map(|error| error.to_string())
+    };
+    assert_eq!(resized([256, 100]), None);
+    let message = "not a valid model: node 1: the weights of its pixels add up to 65536 or more";
+    assert_eq!(resized([256, 256]).as_deref(), Some(message));
+}
+
+#[test]
+fn rows_of_a_concatenation_are_not_overwritten() {
+    let mut net = network();
+    net.merge_concats();
+    assert!(check(&net.pack()).is_ok());
+    let joined = usize::from(net.nodes[CONCAT].output);
+    let mut refused = Vec::new();
+    for change in [4u32, 8, 12, 4 + 80] {
+        let mut net = net.clone();
+        net.tensors[joined].offset += change;
+        refused.push(check(&net.pack()).is_err());
+    }
+    assert_eq!(refused, [true; 4]);
+    // A ring of fewer rows than the readers of the whole need.
+    let rings: Vec<_> = net.ring_of(joined);
+    assert_eq!(rings.len(), 5);
+    for ring in rings {
+        net.tensors[ring].ring_rows = 2;
+    }
+    assert!(check(&net.pack()).is_err());
+}

@@ -1,0 +1,147 @@
+//! Operators but convolutions, as nodes of a network.
+
+use super::{Network, Random};
+use crate::arith::Requant;
+use crate::format::records::{Node, OpCode, ResizeMode, TABLE_LEN, Tensor};
+use crate::geometry::{resize_columns, resize_rows};
+
+/// The windows of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Height and width.
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Top, left, bottom, right.
+    pub(crate) pads: [usize; 4],
+    /// Whether a last window may reach further than the padding.
+    pub(crate) ceil: bool,
+}
+
+impl Window {
+    pub(crate) fn new(kernel: usize, stride: usize, pad: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], pads: [pad; 4], ceil: false }
+    }
+
+    /// Height and width of the result; `None` where a window would not meet the map, or there is none.
+    fn made(&self, input: &Tensor) -> Option<[usize; 2]> {
+        let axis = |axis: usize, size: u16| {
+            let (kernel, stride) = (self.kernel[axis], self.stride[axis]);
+            let (before, behind) = (self.pads[axis], self.pads[axis + 2]);
+            let rest = (usize::from(size) + before + behind).checked_sub(kernel)?;
+            let count = if self.ceil { rest.div_ceil(stride) } else { rest / stride } + 1;
+            let meets = (0..count).all(|i| i * stride < before + usize::from(size) && i * stride + kernel > before);
+            meets.then_some(count)
+        };
+        Some([axis(0, input.height)?, axis(1, input.width)?])
+    }
+}
+
+impl Random {
+    /// A multiplier of either sign for raised int8 values.
+    pub(crate) fn affine(&mut self) -> Requant {
+        let requant = self.spread(128.0 * 256.0, 36);
+        if self.below(3) == 0 { Requant { m: -requant.m, ..requant } } else { requant }
+    }
+}
+
+impl Network {
+    fn shape(&self, tensor: usize) -> (usize, usize, usize) {
+        let t = self.tensors[tensor];
+        (t.height.into(), t.width.into(), t.channels.into())
+    }
+
+    pub(crate) fn add(&mut self, a: usize, b: usize) -> usize {
+        let t = self.tensors[a];
+        let node = Node { operand: b as u16, operand_multiplier: 3 << 26, ..self.plain(OpCode::Add, a) };
+        let requants = vec![Requant { c: 5 << 35, m: 5 << 25, s: 36 }];
+        self.node(node, (t.height.into(), t.width.into(), t.channels.into()), Vec::new(), requants)
+    }
+
+    pub(crate) fn pool(&mut self, input: usize) -> usize {
+        let t = self.tensors[input];
+        let pixels = i32::from(t.height) * i32::from(t.width);
+        let requants = vec![Requant { c: 1 << 37, m: (1 << 30) / pixels, s: 38 }];
+        self.node(self.plain(OpCode::GlobalAveragePool, input), (1, 1, t.channels.into()), Vec::new(), requants)
+    }
+
+    pub(crate) fn shortcut(&mut self, input: usize, stride: usize, before: usize, channels: usize) -> usize {
+        let t = self.tensors[input];
+        let node = Node {
+            stride_h: stride as u8,
+            stride_w: stride as u8,
+            channels_before: before as u16,
+            ..self.plain(OpCode::Shortcut, input)
+        };
+        let size = |length: u16| usize::from(length).div_ceil(stride);
+        let output = self.node(node, (size(t.height), size(t.width), channels), Vec::new(), Vec::new());
+        self.tensors[output].zero_point = t.zero_point;
+        output
+    }
+
+    pub(crate) fn affine(&mut self, input: usize, random: &mut Random) -> usize {
+        let shape = self.shape(input);
+        let requants = (0..shape.2).map(|_| random.affine()).collect();
+        let node = Node { lo: -120, hi: 125, ..self.plain(OpCode::Affine, input) };
+        self.node(node, shape, Vec::new(), requants)
+    }
+
+    /// `None` where the windows do not fit.
+    pub(crate) fn max_pool(&mut self, input: usize, window: Window) -> Option<usize> {
+        let [height, width] = window.made(&self.tensors[input])?;
+        let node = Node { lo: -100, hi: 100, ..self.windowed(OpCode::MaxPool, input, window) };
+        let output = self.node(node, (height, width, self.shape(input).2), Vec::new(), Vec::new());
+        self.tensors[output].zero_point = self.tensors[input].zero_point;
+        Some(output)
+    }
+
+    /// `None` where the windows do not fit.
+    pub(crate) fn average_pool(&mut self, input: usize, window: Window, flags: u8) -> Option<usize> {
+        let [height, width] = window.made(&self.tensors[input])?;
+        let node = Node { flags, ..self.windowed(OpCode::AveragePool, input, window) };
+        let requants = (1..=(window.kernel[0] * window.kernel[1]) as i32)
+            .map(|count| Requant { c: (i64::from(count) << 34) + (1 << 37), m: (1 << 30) / count, s: 38 })
+            .collect();
+        Some(self.node(node, (height, width, self.shape(input).2), Vec::new(), requants))
+    }
+
+    fn windowed(&self, op: OpCode, input: usize, window: Window) -> Node {
+        let [pad_top, pad_left, pad_bottom, pad_right] = window.pads.map(|pad| pad as u8);
+        let [kernel_h, kernel_w] = window.kernel.map(|size| size as u8);
+        let [stride_h, stride_w] = window.stride.map(|stride| stride as u8);
+        let pads = Node { pad_top, pad_left, pad_bottom, pad_right, ..self.plain(op, input) };
+        Node { kernel_h, kernel_w, stride_h, stride_w, ..pads }
+    }
+
+    pub(crate) fn lookup(&mut self, input: usize, random: &mut Random) -> usize {
+        let table = (0..TABLE_LEN).map(|_| random.int8()).collect();
+        self.node(self.plain(OpCode::Lookup, input), self.shape(input), table, Vec::new())
+    }
+
+    /// The product with a mask of the trunk's shape or of one pixel.
+    pub(crate) fn gate(&mut self, mask: usize, trunk: usize, offset: i32, random: &mut Random) -> usize {
+        let node = Node { operand: trunk as u16, operand_multiplier: offset, ..self.plain(OpCode::Gate, mask) };
+        let requants = vec![random.spread(f64::from(offset.abs() + 100) * 100.0, 36)];
+        self.node(node, self.shape(trunk), Vec::new(), requants)
+    }
+
+    pub(crate) fn resize(&mut self, input: usize, size: [usize; 2], mode: ResizeMode) -> usize {
+        let node = Node { flags: mode as u8, ..self.plain(OpCode::Resize, input) };
+        let output =
+            self.node(node, (size[0], size[1], self.shape(input).2), Vec::new(), vec![Requant { c: 0, m: 0, s: 32 }]);
+        let (from, to) = (&self.tensors[input], &self.tensors[output]);
+        let sum = resize_rows(&node, from, to).weight() * resize_columns(&node, from, to).weight();
+        let m = ((1u64 << 38) as f64 / f64::from(sum) / 300.0) as i32;
+        *self.requants.last_mut().unwrap() = vec![Requant { c: (7 << 38) + (1 << 37), m, s: 38 }];
+        output
+    }
+
+    /// Both must have one scale and zero point.
+    pub(crate) fn concat(&mut self, first: usize, second: usize) -> usize {
+        let (height, width, channels) = self.shape(first);
+        let channels = channels + self.shape(second).2;
+        let node = Node { operand: second as u16, ..self.plain(OpCode::Concat, first) };
+        let output = self.node(node, (height, width, channels), Vec::new(), Vec::new());
+        self.tensors[output].zero_point = self.tensors[first].zero_point;
+        output
+    }
+}
