@@ -60,7 +60,8 @@ fn rows(model: &Model<'_>, backend: &'static Backend) -> Option<Vec<i8>> {
     let pixels = usize::from(input.height) * usize::from(input.width) * usize::from(input.channels);
     let image: Vec<u8> = (0..pixels).map(|i| (i * 37 + i / 11) as u8).collect();
     let mut rows = Vec::new();
-    let scores = engine.run_observed(&image, |made| rows.extend(made.values.pixels().flatten())).expect("the image fits");
+    let scores =
+        engine.run_observed(&image, |made| rows.extend(made.values.pixels().flatten())).expect("the image fits");
     rows.extend_from_slice(scores);
     Some(rows)
 }
