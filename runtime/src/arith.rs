@@ -74,26 +74,40 @@ pub fn weigh(sum: i32, weight: i32, value: i8) -> i32 {
 mod tests {
     use super::*;
 
-    /// Batch norm with a negative factor: -1.5 * 0.1 * (q - 20) / 0.05 + 7.
+    /// The numbers of `docs/quantization.md`.
     #[test]
     fn multipliers_may_be_negative() {
-        let (s, factor) = (37, -3.0);
-        let m = (factor * (1u64 << (s - OPERAND_SHIFT)) as f64) as i32;
+        let (m, s) = (-1_610_612_736, 37);
         let c = -i64::from(m) * i64::from(raise(20)) + (7 << s) + (1 << (s - 1));
+        assert_eq!(c, 9_277_129_359_360);
         let requant = Requant { c, m, s };
-        assert_eq!(requant.apply(raise(20), -128, 127), 7);
-        assert_eq!(requant.apply(raise(30), -128, 127), -23);
-        assert_eq!(requant.apply(raise(-10), -128, 127), 97);
-        assert_eq!(requant.apply(raise(-128), -128, 120), 120);
+        assert_eq!([20, 30, -10, 21].map(|q| requant.apply(raise(q), -128, 127)), [7, -23, 97, 4]);
+        assert_eq!(requant.apply(raise(-128), -128, 127), 127);
     }
 
-    /// A mask of scale 1/256 and zero point -128 times a trunk of zero point 3: `m * t`, and `(1 + m) * t`.
     #[test]
     fn gates_multiply_real_numbers() {
-        assert_eq!(gate(0, 128, 13, 3), 128 * 10);
-        assert_eq!(gate(-128, 128, 13, 3), 0);
-        assert_eq!(gate(0, 384, 13, 3), (256 + 128) * 10);
+        let requant = Requant { c: (-10 << 38) + (1 << 37), m: 1 << 29, s: 38 };
+        let product = |mask, offset, trunk| requant.apply(gate(mask, offset, trunk, 3), -128, 127);
+        assert_eq!([product(0, 128, 23), product(0, 384, 23), product(-128, 384, 23)], [-5, 5, 0]);
+        assert_eq!([product(-128, 128, 23), product(127, 384, 3)], [-10, -10]);
         assert_eq!(gate(127, 32767, -128, 127), (127 + 32767) * -255);
         assert_eq!(gate(-128, -255, -128, 127), 383 * 255);
+    }
+
+    #[test]
+    fn weights_of_a_resize_are_divided_out() {
+        let sum = [(9, 10), (3, 30), (3, 10), (1, 31)].iter().fold(0, |sum, &(weight, q)| weigh(sum, weight, q));
+        let requant = Requant { c: 1 << 41, m: 1 << 30, s: 42 };
+        assert_eq!((sum, requant.apply(raise(sum), -128, 127)), (241, 15));
+    }
+
+    #[test]
+    fn averages_divide_by_what_counts() {
+        let mean = |count: i32, sum| {
+            let m = (f64::from(1 << 30) / f64::from(count)).round() as i32;
+            Requant { c: 1 << 37, m, s: 38 }.apply(raise(sum), -128, 127)
+        };
+        assert_eq!([mean(3, 31), mean(3, 32), mean(2, 31), mean(2, -31)], [10, 11, 16, -15]);
     }
 }
