@@ -40,6 +40,66 @@ impl Network for Records<'_> {
     }
 }
 
+/// A tensor whose bytes are some channels of another one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Member {
+    /// Its index.
+    pub index: u16,
+    /// Its record.
+    pub tensor: Tensor,
+    /// Channels before its own.
+    pub before: u16,
+}
+
+/// A walk over the tensors that hold the rows of one: itself, or the members of a view, the last channels first.
+#[derive(Clone, Copy, Debug)]
+pub struct Members {
+    next: u16,
+    /// Channels up to the next one's last.
+    end: u16,
+    /// The last producer seen; the next one is an earlier node, so that the walk ends whatever the records say.
+    latest: u16,
+}
+
+impl Members {
+    /// Starts at tensor `index`.
+    pub fn new(network: &impl Network, index: u16) -> Self {
+        Self { next: index, end: network.tensor(index.into()).channels, latest: NONE }
+    }
+
+    /// The next one.
+    #[inline]
+    pub fn next(&mut self, network: &impl Network) -> Option<Member> {
+        let index = core::mem::replace(&mut self.next, NONE);
+        if index == NONE {
+            return None;
+        }
+        let tensor = network.tensor(index.into());
+        if tensor.producer < self.latest {
+            let node = network.node(tensor.producer.into());
+            if geometry::is_view(&node) {
+                let operand = network.tensor(node.operand.into());
+                self.latest = tensor.producer;
+                self.end = self.end.saturating_sub(operand.channels);
+                self.next = node.input;
+                return Some(Member { index: node.operand, tensor: operand, before: self.end });
+            }
+        }
+        Some(Member { index, tensor, before: 0 })
+    }
+}
+
+/// Whether a tensor has no bytes of its own.
+pub fn is_view(network: &impl Network, tensor: &Tensor) -> bool {
+    tensor.producer != NONE && geometry::is_view(&network.node(tensor.producer.into()))
+}
+
+/// The tensors that hold the rows of tensor `index`.
+pub fn members(network: &impl Network, index: u16) -> impl Iterator<Item = Member> {
+    let mut members = Members::new(network, index);
+    core::iter::from_fn(move || members.next(network))
+}
+
 /// Steps that each node has taken.
 pub trait Counters {
     /// Steps that `node` has taken.

@@ -2,145 +2,176 @@
 
 use super::network::Network;
 use super::place::{Span, peak};
-use super::rings::{Before, rings, schedule};
+use super::rings::Simulation;
 use skipstone_runtime::format::records::Segment;
+use skipstone_runtime::geometry;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
-/// The segments whose greatest need of memory is least, found by dynamic programming over all cuts between nodes; of
-/// equal ones the fewest. `bound` is a need that some plan is known to meet.
-pub(super) fn segments(network: &Network, image_rows: usize, bound: usize) -> Option<Vec<Segment>> {
-    let count = network.nodes.len();
-    let crossing = Crossing::new(network);
-    // The best way to the cut before each node: greatest need, number of segments, the last segment.
-    let mut best: Vec<Option<(usize, usize, Segment)>> = vec![None; count + 1];
-    let mut done: Vec<u16> = vec![0; count];
-    for first in 0..count {
-        if first > 0 {
-            done[first - 1] = network.steps(first - 1) as u16;
-        }
-        let so_far = match best[first] {
-            Some((need, segments, _)) => (need, segments),
-            None if first == 0 => (0, 0),
-            None => continue,
-        };
-        let ends = first + 1..=count;
-        for end in ends {
-            if crossing.bytes(end) > bound {
-                continue;
-            }
-            let mut streaming: Option<usize> = None;
-            for operand_first in 0..=1 {
-                let segment = Segment { first: first as u16, end: end as u16, operand_first };
-                let Some(need) = need(network, segment, &mut done, image_rows) else { continue };
-                streaming = Some(streaming.map_or(need.streaming, |least| least.min(need.streaming)));
-                let total = (so_far.0.max(need.all), so_far.1 + 1);
-                let better = best[end].is_none_or(|(need, segments, _)| total < (need, segments));
-                if total.0 <= bound && better {
-                    best[end] = Some((total.0, total.1, segment));
-                }
-            }
-            // A longer segment keeps at least the rows that this one keeps.
-            if streaming.is_some_and(|least| least > bound) {
-                break;
-            }
-        }
-    }
-    let mut segments = Vec::new();
-    let mut end = count;
-    while end > 0 {
-        let (_, _, segment) = best[end]?;
-        segments.push(segment);
-        end = segment.first.into();
-    }
-    segments.reverse();
-    Some(segments)
+/// Segments of up to so many nodes are all tried; of longer ones, those that end where few bytes cross and a choice of the
+/// others.
+const DENSE: usize = 60;
+
+/// Searches cuts of one network.
+pub(super) struct Cuts<'n> {
+    network: &'n Network<'n>,
+    simulation: Simulation<'n>,
+    /// Bytes of the maps that are alive at the cut before each node.
+    crossing: Vec<usize>,
+    /// What segments behind the first need; that does not depend on how the image arrives.
+    known: HashMap<(usize, usize, bool), Option<Need>>,
 }
 
 /// Bytes that a segment needs.
+#[derive(Clone, Copy)]
 struct Need {
     /// With the whole maps that cross its ends.
     all: usize,
-    /// Of the rings that begin and end in it.
+    /// Without the rings that begin in it and do not end in it: what each longer segment needs, too.
     streaming: usize,
 }
 
-/// `None` if the segment's last node does not need all the others: the pull rule would leave some of them for later.
-/// `done` has the steps of all nodes before the segment, and is left so.
-fn need(network: &Network, segment: Segment, done: &mut [u16], image_rows: usize) -> Option<Need> {
-    let (first, end) = (usize::from(segment.first), usize::from(segment.end));
-    done[first..end].fill(0);
-    let height = usize::from(network.tensors[network.image].height);
-    let image_is_read = network.last_reader(network.image).is_some_and(|reader| reader >= first);
-    let mut after = done.to_vec();
-    let steps = schedule(network, &[segment], &mut after, if first > 0 { height } else { image_rows });
-    if (first..end).any(|node| usize::from(after[node]) < network.steps(node)) {
-        return None;
-    }
-    let image_rows = match first {
-        0 => image_rows,
-        _ if image_is_read => height,
-        _ => 0,
-    };
-    let before = Before { done, image_rows };
-    let mut spans: Vec<Span> = Vec::new();
-    let mut streaming: Vec<Span> = Vec::new();
-    let mut seen = vec![false; network.tensors.len()];
-    for ring in rings(network, &steps, before) {
-        let mut span = ring.span(network);
-        let is_before = |tensor: usize| is_made_before(network, tensor, first);
-        let is_read_later = |tensor: usize| network.last_reader(tensor).is_none_or(|reader| reader >= end);
-        let comes = ring.tensors.iter().any(|&tensor| is_before(tensor));
-        let stays = ring.tensors.iter().any(|&tensor| is_read_later(tensor));
-        if comes {
-            span.first = 0;
-        }
-        if stays {
-            span.last = steps.len();
-        }
-        if comes || stays {
-            span.bytes = network.map_bytes(ring.tensors[0]);
-        } else {
-            streaming.push(span);
-        }
-        for tensor in ring.tensors {
-            seen[tensor] = true;
-        }
-        spans.push(span);
-    }
-    // Maps that pass by: made before, read after, not touched here.
-    for (tensor, seen) in seen.into_iter().enumerate() {
-        let passes = !seen
-            && is_made_before(network, tensor, first)
-            && network.last_reader(tensor).is_some_and(|reader| reader >= end);
-        if passes {
-            spans.push(Span { bytes: network.map_bytes(tensor), first: 0, last: steps.len() });
-        }
-    }
-    Some(Need { all: peak(&spans).0, streaming: peak(&streaming).0 })
-}
-
-/// Whether a tensor is made before node `first` begins; the image is not, unless it has been read before.
-fn is_made_before(network: &Network, tensor: usize, first: usize) -> bool {
-    if tensor == network.image { first > 0 } else { usize::from(network.tensors[tensor].producer) < first }
-}
-
-/// Bytes of the maps that are alive at each cut at least.
-struct Crossing(Vec<usize>);
-
-impl Crossing {
-    fn new(network: &Network) -> Self {
-        let mut bytes = vec![0; network.nodes.len() + 1];
-        for tensor in 0..network.tensors.len() {
-            let made = if tensor == network.image { 0 } else { usize::from(network.tensors[tensor].producer) };
+impl<'n> Cuts<'n> {
+    pub(super) fn new(network: &'n Network<'n>) -> Self {
+        let mut crossing = vec![0; network.nodes.len() + 1];
+        for tensor in (0..network.tensors.len()).filter(|&tensor| has_bytes(network, tensor)) {
+            let made = network.producer(tensor).unwrap_or(0);
             let Some(last) = network.last_reader(tensor) else { continue };
-            for cut in &mut bytes[made + 1..=last] {
+            for cut in &mut crossing[made + 1..=last] {
                 *cut += network.map_bytes(tensor);
             }
         }
-        Self(bytes)
+        Self { network, simulation: Simulation::new(network), crossing, known: HashMap::new() }
     }
 
-    /// Of the maps that cross the cut before node `end`.
-    fn bytes(&self, end: usize) -> usize {
-        self.0[end]
+    /// The segments whose greatest need of memory is least, if that is not more than `bound`.
+    ///
+    /// The cuts are the nodes of a graph and the segments its edges: from the cut that is reached with the least need,
+    /// of several the furthest, all segments are tried until even their streaming rows need too much.
+    pub(super) fn search(&mut self, image_rows: usize, mut bound: usize) -> Option<Vec<Segment>> {
+        let count = self.network.nodes.len();
+        let mut best: Vec<Option<(usize, Segment)>> = vec![None; count + 1];
+        let mut settled = vec![false; count + 1];
+        let mut reached = BinaryHeap::from([(Reverse(0), 0)]);
+        while let Some((Reverse(so_far), first)) = reached.pop() {
+            if first == count {
+                break;
+            }
+            if std::mem::replace(&mut settled[first], true) {
+                continue;
+            }
+            for end in first + 1..=count {
+                if settled[end] || self.crossing[end] > bound || !self.is_tried(first, end) {
+                    continue;
+                }
+                let mut streaming: Option<usize> = None;
+                for operand_first in [true, false] {
+                    let Some(need) = self.need(first, end, operand_first, image_rows) else { continue };
+                    streaming = Some(streaming.map_or(need.streaming, |least| least.min(need.streaming)));
+                    let total = so_far.max(need.all);
+                    if total <= bound && best[end].is_none_or(|(need, _)| total < need) {
+                        let operand_first = operand_first.into();
+                        best[end] = Some((total, Segment { first: first as u16, end: end as u16, operand_first }));
+                        reached.push((Reverse(total), end));
+                        if end == count {
+                            bound = total;
+                        }
+                    }
+                    if total == so_far {
+                        break;
+                    }
+                }
+                // A longer segment keeps at least the rows that this one keeps.
+                if streaming.is_some_and(|least| least > bound) {
+                    break;
+                }
+            }
+        }
+        let mut segments = Vec::new();
+        let mut end = count;
+        while end > 0 {
+            let (_, segment) = best[end]?;
+            segments.push(segment);
+            end = segment.first.into();
+        }
+        segments.reverse();
+        Some(segments)
     }
+
+    /// Whether the segment `first..end` is worth a try.
+    fn is_tried(&self, first: usize, end: usize) -> bool {
+        let length = end - first;
+        // Before a view or behind it is the same.
+        if end < self.network.nodes.len() && self.network.is_view(end) {
+            return false;
+        }
+        let least = |cut: &usize| self.crossing[end] < self.crossing[*cut];
+        length <= DENSE
+            || end + 1 == self.crossing.len()
+            || length.is_multiple_of(length.ilog2() as usize)
+            || [end - 1, end + 1].iter().all(least)
+    }
+
+    fn need(&mut self, first: usize, end: usize, operand_first: bool, image_rows: usize) -> Option<Need> {
+        if first == 0 {
+            return self.follow(first, end, operand_first, image_rows);
+        }
+        if let Some(&known) = self.known.get(&(first, end, operand_first)) {
+            return known;
+        }
+        let need = self.follow(first, end, operand_first, usize::from(self.network.tensors[self.network.image].height));
+        self.known.insert((first, end, operand_first), need);
+        need
+    }
+
+    fn follow(&mut self, first: usize, end: usize, operand_first: bool, image_rows: usize) -> Option<Need> {
+        let network = self.network;
+        let segment = Segment { first: first as u16, end: end as u16, operand_first: operand_first.into() };
+        let rings = self.simulation.run(&[segment], image_rows)?;
+        let mut spans: Vec<Span> = Vec::with_capacity(rings.len() + 1);
+        let mut streaming: Vec<Span> = Vec::with_capacity(rings.len());
+        // Maps that are made before and read later and not touched here stay all the time.
+        let mut passing = self.crossing[first];
+        for ring in rings {
+            let mut span = ring.span(network);
+            let is_before = |tensor: usize| network.producer(tensor).map_or(first > 0, |producer| producer < first);
+            let is_read_later = |tensor: usize| network.last_reader(tensor).is_none_or(|reader| reader >= end);
+            let comes = ring.tensors.iter().any(|&tensor| is_before(tensor));
+            let stays = ring.tensors.iter().any(|&tensor| is_read_later(tensor));
+            if comes {
+                (span.first, span.bytes) = (0, network.map_bytes(ring.tensors[0]));
+            }
+            if comes || !stays {
+                streaming.push(span);
+            } else {
+                span.bytes = network.map_bytes(ring.tensors[0]);
+            }
+            let before = ring.tensors.iter().filter(|&&tensor| is_before(tensor));
+            passing -= before.map(|&tensor| network.map_bytes(tensor)).sum::<usize>();
+            spans.push(span);
+        }
+        let steps = self.simulation.steps().len();
+        let passing = Span { bytes: passing, first: 0, last: steps };
+        spans.push(passing);
+        streaming.push(passing);
+        for (node, bytes) in states(network, first..end) {
+            let (first, last) = self.simulation.span_of_node(node);
+            spans.push(Span { bytes, first, last });
+        }
+        Some(Need { all: peak(&spans).0, streaming: peak(&streaming).0 })
+    }
+}
+
+/// The nodes that keep something between their steps, and how many bytes.
+pub(super) fn states<'n>(
+    network: &'n Network,
+    nodes: std::ops::Range<usize>,
+) -> impl Iterator<Item = (usize, usize)> + use<'n> {
+    let bytes = |node: usize| geometry::state_len(&network.nodes[node], &network.tensors[network.output(node)]);
+    nodes.map(move |node| (node, bytes(node))).filter(|(_, bytes)| *bytes > 0)
+}
+
+/// Whether a tensor has bytes of its own.
+pub(super) fn has_bytes(network: &Network, tensor: usize) -> bool {
+    network.producer(tensor).is_none_or(|producer| !network.is_view(producer))
 }

@@ -5,22 +5,31 @@
 //! see how many rows each ring keeps and when (`rings`), and gives the rings offsets (`place`).
 
 mod cuts;
+mod layers;
 mod network;
 mod place;
 mod rings;
 
+use cuts::{Cuts, has_bytes, states};
+use layers::single_nodes;
 use network::Network;
 use place::{Span, peak, place};
-use rings::{Before, Ring, Step, rings, schedule};
+use rings::{Ring, Simulation};
 use skipstone_runtime::format::records::{ALIGNMENT, Node, Segment, Tensor};
 use skipstone_runtime::geometry;
 
 /// A network that has no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the network needs an arena of {bytes} bytes, 2 GiB or more")]
-pub struct PlanError {
-    /// Bytes needed.
-    pub bytes: usize,
+pub enum PlanError {
+    /// The arena would need 2 GiB or more.
+    #[error("the network needs an arena of {bytes} bytes, 2 GiB or more")]
+    TooLarge {
+        /// Bytes needed.
+        bytes: usize,
+    },
+    /// The scores need none of a node's results.
+    #[error("the scores do not depend on all nodes: remove those that nothing reads")]
+    Unread,
 }
 
 /// Records with addresses, and what they cost.
@@ -81,12 +90,14 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>) -> Result<Plan, Plan
         tensor.row_stride = (u32::from(tensor.width) * u32::from(tensor.channels)).next_multiple_of(4);
         tensor.ring_rows = tensor.height;
     }
+    network::choose_views(&mut nodes, &tensors);
     let network = Network::new(&nodes, &tensors);
     let image_rows = usize::from(tensors[network.image].height);
-    let layer_by_layer = Layout::new(&network, single_nodes(nodes.len()), image_rows);
-    let resident = Layout::best(&network, image_rows);
-    let fed = Layout::best(&network, 0);
-    let maps = MapBytes { fed: fed.bytes, resident: resident.bytes, layer_by_layer: layer_by_layer.bytes };
+    let layer_by_layer = layers::least_bytes(&nodes, &tensors, image_rows).ok_or(PlanError::Unread)?;
+    let mut cuts = Cuts::new(&network);
+    let fed = Layout::best(&network, &mut cuts, 0)?;
+    let resident = Layout::best(&network, &mut cuts, image_rows)?;
+    let maps = MapBytes { fed: fed.bytes, resident: resident.bytes, layer_by_layer };
 
     // Counters and scratch are nobody else's at any time.
     let scratch_len = nodes.iter().map(|node| {
@@ -102,9 +113,12 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>) -> Result<Plan, Plan
     };
     let (counters, scratch, arena_bytes) = arena(maps.fed);
     if arena_bytes >= 1 << 31 {
-        return Err(PlanError { bytes: arena_bytes });
+        return Err(PlanError::TooLarge { bytes: arena_bytes });
     }
     let (input_resident_bytes, peak) = (arena(maps.resident).2, fed.peak);
+    for tensor in (0..tensors.len()).filter(|&tensor| !has_bytes(&network, tensor)).collect::<Vec<_>>() {
+        (tensors[tensor].offset, tensors[tensor].ring_rows) = (0, 1);
+    }
     let Layout { segments, rings, states, .. } = fed;
     for (ring, offset) in rings {
         for tensor in ring.tensors {
@@ -115,10 +129,6 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>) -> Result<Plan, Plan
         (nodes[node].state, nodes[node].state_len) = (offset as u32, len as u32);
     }
     Ok(Plan { tensors, nodes, segments, scratch, scratch_len, counters, arena_bytes, input_resident_bytes, maps, peak })
-}
-
-fn single_nodes(count: usize) -> Vec<Segment> {
-    (0..count as u16).map(|first| Segment { first, end: first + 1, operand_first: 0 }).collect()
 }
 
 /// Segments and the places of what they make.
@@ -134,57 +144,45 @@ struct Layout {
 
 impl Layout {
     /// The smallest: with the best cuts, with none, or layer by layer.
-    fn best(network: &Network, image_rows: usize) -> Self {
+    fn best(network: &Network, cuts: &mut Cuts, image_rows: usize) -> Result<Self, PlanError> {
         let count = network.nodes.len();
-        let layers = Self::new(network, single_nodes(count), image_rows);
         let whole = |operand_first| vec![Segment { first: 0, end: count as u16, operand_first }];
-        let streaming = (0..=1).map(|operand_first| Self::new(network, whole(operand_first), image_rows));
-        let cut = cuts::segments(network, image_rows, layers.peak.bytes);
-        let cut = cut.map(|segments| Self::new(network, segments, image_rows));
-        let smaller = |best: Self, other: Self| if other.bytes < best.bytes { other } else { best };
-        cut.into_iter().chain(streaming).fold(layers, smaller)
+        let simple = [single_nodes(count), whole(0), whole(1)];
+        let layouts = simple.into_iter().filter_map(|segments| Self::new(network, segments, image_rows));
+        let best = layouts.min_by_key(|layout| layout.bytes).ok_or(PlanError::Unread)?;
+        let cut = cuts.search(image_rows, best.peak.bytes);
+        let cut = cut.and_then(|segments| Self::new(network, segments, image_rows));
+        Ok(cut.into_iter().fold(best, |best, cut| if cut.bytes < best.bytes { cut } else { best }))
     }
 
-    fn new(network: &Network, segments: Vec<Segment>, image_rows: usize) -> Self {
-        let nothing = vec![0; network.nodes.len()];
-        let steps = schedule(network, &segments, &mut nothing.clone(), image_rows);
-        let rings = rings(network, &steps, Before { done: &nothing, image_rows });
-        let states = states(network, &steps);
+    /// `None` if a segment has nodes that its last node does not need.
+    fn new(network: &Network, segments: Vec<Segment>, image_rows: usize) -> Option<Self> {
+        let mut simulation = Simulation::new(network);
+        let rings = simulation.run(&segments, image_rows)?;
+        let states: Vec<(usize, usize)> = states(network, 0..network.nodes.len()).collect();
         let mut spans: Vec<Span> = rings.iter().map(|ring| ring.span(network)).collect();
-        spans.extend(states.iter().map(|(_, span)| *span));
-        let (offsets, bytes) = place(&spans);
+        spans.extend(states.iter().map(|&(node, bytes)| {
+            let (first, last) = simulation.span_of_node(node);
+            Span { bytes, first, last }
+        }));
         let (alive, at) = peak(&spans);
-        let node = match steps.get(at) {
-            Some(&Step::Node(node)) => node,
-            _ => 0,
-        };
-        let largest = rings.iter().filter(|ring| (ring.first..=ring.last).contains(&at));
-        let largest = largest.max_by_key(|ring| ring.span(network).bytes);
-        let tensor = largest.and_then(|ring| ring.tensors.first().copied()).unwrap_or(network.image);
-        let of_states = offsets[rings.len()..].iter();
-        Self {
-            states: states.iter().zip(of_states).map(|((node, span), &offset)| (*node, offset, span.bytes)).collect(),
+        let node =
+            simulation.steps()[..=at.min(simulation.steps().len() - 1)].iter().rev().find_map(|step| match step {
+                rings::Step::Node(node) => Some(*node),
+                rings::Step::Feed => None,
+            });
+        let largest = rings.iter().zip(&spans).filter(|(_, span)| span.first <= at && at <= span.last);
+        let tensor = largest.max_by_key(|(_, span)| span.bytes).map_or(0, |(ring, _)| ring.tensors[0]);
+        let (offsets, bytes) = place(&spans);
+        let of_states = &offsets[rings.len()..];
+        Some(Self {
+            states: states.iter().zip(of_states).map(|(&(node, bytes), &offset)| (node, offset, bytes)).collect(),
             rings: rings.into_iter().zip(offsets).collect(),
             segments,
             bytes,
-            peak: Peak { node, tensor, bytes: alive },
-        }
+            peak: Peak { node: node.unwrap_or(0), tensor, bytes: alive },
+        })
     }
-}
-
-/// What nodes keep between their steps: from their first step to their last.
-fn states(network: &Network, steps: &[Step]) -> Vec<(usize, Span)> {
-    let mut states: Vec<(usize, Span)> = Vec::new();
-    for (node, record) in network.nodes.iter().enumerate() {
-        let bytes = geometry::state_len(record, &network.tensors[usize::from(record.output)]);
-        if bytes > 0 {
-            let own = Step::Node(node);
-            let first = steps.iter().position(|&step| step == own).unwrap_or(0);
-            let last = steps.iter().rposition(|&step| step == own).unwrap_or(steps.len());
-            states.push((node, Span { bytes, first, last }));
-        }
-    }
-    states
 }
 
 #[cfg(test)]

@@ -1,22 +1,53 @@
-//! What the planner asks about a network: who reads a tensor, and from which row on.
+//! What the planner asks about a network: which rows each step reads and makes, and from which row on a tensor is needed.
 
-use skipstone_runtime::format::records::{NONE, Node, Tensor};
+use skipstone_runtime::format::records::{CONCAT_VIEW, NONE, Node, OpCode, Tensor};
 use skipstone_runtime::geometry;
+use std::ops::Range;
 
-/// Records before memory is planned, with their readers.
+/// Records before memory is planned, with the rows of all their steps.
 pub(super) struct Network<'a> {
     pub(super) nodes: &'a [Node],
     pub(super) tensors: &'a [Tensor],
     /// The tensor that no node makes.
     pub(super) image: usize,
+    tables: Vec<Table>,
     /// For each tensor the nodes that read it, in order; a node that reads it twice is there twice.
     readers: Vec<Vec<Reader>>,
+    /// For each tensor the last node that reads it or a view of it.
+    last_readers: Vec<Option<usize>>,
 }
 
 #[derive(Clone, Copy)]
 struct Reader {
     node: usize,
     as_operand: bool,
+}
+
+/// The rows of a node's steps.
+struct Table {
+    steps: usize,
+    /// Output rows that exist after so many steps.
+    made: Vec<u16>,
+    /// Rows of the first and of the second operand that each step reads.
+    input: Vec<Range<u16>>,
+    operand: Vec<Range<u16>>,
+}
+
+impl Table {
+    fn new(node: &Node, tensors: &[Tensor]) -> Self {
+        let (input, output) = (&tensors[usize::from(node.input)], &tensors[usize::from(node.output)]);
+        let steps = geometry::steps(node, input, output);
+        let narrow = |rows: Range<usize>| rows.start as u16..rows.end as u16;
+        Self {
+            steps,
+            made: (0..=steps).map(|done| geometry::rows_made(node, input, output, done) as u16).collect(),
+            input: (0..steps).map(|step| narrow(geometry::input_rows(node, input, output, step))).collect(),
+            operand: match node.operand {
+                NONE => Vec::new(),
+                _ => (0..steps).map(|step| narrow(geometry::output_rows(node, output, step))).collect(),
+            },
+        }
+    }
 }
 
 impl<'a> Network<'a> {
@@ -29,14 +60,44 @@ impl<'a> Network<'a> {
             }
         }
         let image = tensors.iter().position(|tensor| tensor.producer == NONE).unwrap_or(0);
-        Self { nodes, tensors, image, readers }
+        let tables = nodes.iter().map(|node| Table::new(node, tensors)).collect();
+        let mut network = Self { nodes, tensors, image, tables, readers, last_readers: vec![None; tensors.len()] };
+        // Views are read by later nodes only, so that theirs are known.
+        for tensor in nodes.iter().rev().map(|node| usize::from(node.output)).chain([image]) {
+            let through = |reader: &Reader| match network.is_view(reader.node) {
+                true => network.last_readers[network.output(reader.node)],
+                false => Some(reader.node),
+            };
+            network.last_readers[tensor] = network.readers[tensor].iter().filter_map(through).max();
+        }
+        network
     }
 
-    /// The tensors that `node` reads: its input and its operand, if it has one.
-    pub(super) fn reads(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
+    /// Whether a node only puts the rows of others side by side, for those who read its output.
+    pub(super) fn is_view(&self, node: usize) -> bool {
+        geometry::is_view(&self.nodes[node])
+    }
+
+    /// The node that makes a tensor; `None` for the image.
+    pub(super) fn producer(&self, tensor: usize) -> Option<usize> {
+        let producer = self.tensors[tensor].producer;
+        (producer != NONE).then_some(producer.into())
+    }
+
+    /// Calls `visit` for all tensors whose bytes `node` reads: its operands, and the members of views among them.
+    pub(super) fn for_each_read(&self, node: usize, visit: &mut impl FnMut(usize)) {
+        if self.is_view(node) {
+            return;
+        }
         let record = &self.nodes[node];
-        let operand = (record.operand != NONE && record.operand != record.input).then_some(record.operand);
-        [Some(record.input), operand].into_iter().flatten().map(usize::from)
+        for operand in [record.input, record.operand].into_iter().filter(|&operand| operand != NONE) {
+            let mut tensor = usize::from(operand);
+            while let Some(producer) = self.producer(tensor).filter(|&producer| self.is_view(producer)) {
+                visit(self.nodes[producer].operand.into());
+                tensor = self.nodes[producer].input.into();
+            }
+            visit(tensor);
+        }
     }
 
     pub(super) fn output(&self, node: usize) -> usize {
@@ -45,15 +106,29 @@ impl<'a> Network<'a> {
 
     /// Steps of a node.
     pub(super) fn steps(&self, node: usize) -> usize {
-        let record = &self.nodes[node];
-        geometry::steps(record, &self.tensors[usize::from(record.input)], &self.tensors[usize::from(record.output)])
+        self.tables[node].steps
     }
 
     /// Rows that exist of a node's output after `done` steps.
-    pub(super) fn rows_made(&self, node: usize, done: usize) -> usize {
-        let record = &self.nodes[node];
-        let (input, output) = (&self.tensors[usize::from(record.input)], &self.tensors[usize::from(record.output)]);
-        geometry::rows_made(record, input, output, done)
+    pub(super) fn rows_made(&self, node: usize, done: u16) -> usize {
+        self.tables[node].made[usize::from(done)].into()
+    }
+
+    /// The first operand of `node` that lacks a row for its next step, in the order that the pull rule asks them.
+    pub(super) fn lacking(&self, node: usize, done: &[u16], fed: usize, operand_first: bool) -> Option<usize> {
+        let (record, table, step) = (&self.nodes[node], &self.tables[node], usize::from(done[node]));
+        let lacks = |tensor: u16, rows: &[Range<u16>]| {
+            if tensor == NONE {
+                return None;
+            }
+            let made = match self.producer(tensor.into()) {
+                Some(producer) => self.rows_made(producer, done[producer]),
+                None => fed,
+            };
+            (made < rows[step].end.into()).then_some(usize::from(tensor))
+        };
+        let (input, operand) = (|| lacks(record.input, &table.input), || lacks(record.operand, &table.operand));
+        if operand_first { operand().or_else(input) } else { input().or_else(operand) }
     }
 
     /// The first row of a tensor that a step yet to come reads, the steps of node `except` left out. The scores, which
@@ -64,22 +139,24 @@ impl<'a> Network<'a> {
             return 0;
         }
         let first = |reader: &Reader| {
-            let (node, step) = (&self.nodes[reader.node], usize::from(done[reader.node]));
-            let (input, output) = (&self.tensors[usize::from(node.input)], &self.tensors[usize::from(node.output)]);
-            if step >= geometry::steps(node, input, output) {
-                usize::MAX
-            } else if reader.as_operand {
-                geometry::output_rows(node, output, step).start
-            } else {
-                geometry::input_rows(node, input, output, step).start
+            if self.is_view(reader.node) {
+                return self.first_needed(self.output(reader.node), done, except);
             }
+            let table = &self.tables[reader.node];
+            let rows = if reader.as_operand { &table.operand } else { &table.input };
+            rows.get(usize::from(done[reader.node])).map_or(usize::MAX, |rows| rows.start.into())
         };
         readers.iter().filter(|reader| Some(reader.node) != except).map(first).min().unwrap_or(usize::MAX)
     }
 
-    /// The last node that reads a tensor; `None` for the scores.
+    /// The nodes that read a tensor, views among them.
+    pub(super) fn readers(&self, tensor: usize) -> impl Iterator<Item = usize> + '_ {
+        self.readers[tensor].iter().map(|reader| reader.node)
+    }
+
+    /// The last node that reads a tensor, or a view of it; `None` for the scores.
     pub(super) fn last_reader(&self, tensor: usize) -> Option<usize> {
-        self.readers[tensor].last().map(|reader| reader.node)
+        self.last_readers[tensor]
     }
 
     /// Bytes of a row, as it lies in a ring.
@@ -98,9 +175,26 @@ impl<'a> Network<'a> {
         let operand = usize::from(record.operand);
         let shape = |tensor: &Tensor| (tensor.height, tensor.width, tensor.channels);
         let candidate = record.operand != NONE
+            && record.op != OpCode::Concat as u8
             && record.operand != record.input
             && operand != self.image
             && shape(&self.tensors[operand]) == shape(&self.tensors[usize::from(record.output)]);
         candidate.then_some(operand)
+    }
+}
+
+/// Makes views of the concatenations whose readers can gather their rows: nothing is copied then, and each member keeps
+/// only the rows that it needs.
+pub(super) fn choose_views(nodes: &mut [Node], tensors: &[Tensor]) {
+    for index in 0..nodes.len() {
+        if nodes[index].op != OpCode::Concat as u8 {
+            continue;
+        }
+        let output = nodes[index].output;
+        let gathers = |node: &Node| node.operand != output && (node.input != output || geometry::reads_views(node));
+        let members = [nodes[index].input, nodes[index].operand].map(|tensor| tensors[usize::from(tensor)].producer);
+        let is_read = nodes.iter().any(|node| node.input == output);
+        let view = is_read && !members.contains(&NONE) && nodes.iter().all(gathers);
+        nodes[index].flags = if view { CONCAT_VIEW } else { 0 };
     }
 }

@@ -4,6 +4,7 @@ use super::{SimulateError, engine, load};
 use crate::pack::AlignedBytes;
 use skipstone_runtime::arith::raise;
 use skipstone_runtime::format::checksum::crc32;
+use skipstone_runtime::geometry;
 use skipstone_runtime::schedule::Network;
 
 /// What the engine made of one image.
@@ -28,7 +29,8 @@ pub struct TracedNode {
     pub channels: usize,
     /// The rows in order, NHWC, the channels that only pad included.
     pub values: Vec<i8>,
-    /// CRC-32 (ISO-HDLC) of the rows in the order in which they were made, which a device computes too.
+    /// CRC-32 (ISO-HDLC) of the rows in the order in which they were made, which a device computes too; of no rows for a
+    /// view, which makes none.
     pub checksum: u32,
 }
 
@@ -61,13 +63,22 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
         requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX)
     };
     let image = pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
-    let nodes = model.nodes().zip(made).map(|(node, values)| {
+    let checksums: Vec<u32> = made.iter().map(|values| crc32(bytemuck::cast_slice(values))).collect();
+    for (index, node) in model.nodes().enumerate().filter(|(_, node)| geometry::is_view(node)) {
+        let mut members = [node.input, node.operand].map(|tensor| {
+            let tensor = model.tensor(tensor.into());
+            made.get(usize::from(tensor.producer)).into_iter().flat_map(move |rows| rows.chunks(tensor.channels.into()))
+        });
+        let [input, operand] = &mut members;
+        made[index] = input.zip(operand).flat_map(|(first, second)| [first, second].concat()).collect();
+    }
+    let nodes = model.nodes().zip(made).zip(checksums).map(|((node, values), checksum)| {
         let output = model.tensor(node.output.into());
         TracedNode {
             name: model.string(node.name).into(),
             output: model.string(output.name).into(),
             channels: output.channels.into(),
-            checksum: crc32(bytemuck::cast_slice(&values)),
+            checksum,
             values,
         }
     });

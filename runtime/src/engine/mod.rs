@@ -91,7 +91,7 @@ impl fmt::Display for InputError {
 
 impl core::error::Error for InputError {}
 
-/// A row that a node has made.
+/// A row that a node has made. A view makes none: its rows are those of its operands, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made<'r> {
     /// The node.

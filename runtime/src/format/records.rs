@@ -15,6 +15,9 @@ pub const NONE: u16 = u16::MAX;
 pub const TABLE_LEN: usize = 256;
 /// Of [`Node::flags`] of an average pool: padding inside the pads counts, as the zero point.
 pub const COUNT_INCLUDE_PAD: u8 = 1;
+/// Of [`Node::flags`] of a concatenation: its output has no bytes of its own; who reads a row gathers it from the rows of
+/// the node's operands.
+pub const CONCAT_VIEW: u8 = 1;
 
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident, $len:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $at:literal,)* }) => {

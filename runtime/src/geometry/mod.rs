@@ -6,7 +6,7 @@ mod window;
 pub use resize::{Axis, Position, resize_columns, resize_rows};
 pub use window::{Windows, window_columns, window_rows};
 
-use crate::format::records::{Node, OpCode, Tensor, WeightKind};
+use crate::format::records::{CONCAT_VIEW, Node, OpCode, Tensor, WeightKind};
 use core::ops::Range;
 
 /// Steps that `node` takes to make its whole `output` from `input`.
@@ -54,6 +54,16 @@ pub fn input_rows(node: &Node, input: &Tensor, output: &Tensor, step: usize) -> 
 pub fn output_rows(node: &Node, output: &Tensor, step: usize) -> Range<usize> {
     let (height, rows) = (usize::from(output.height), usize::from(node.rows_per_step));
     (step * rows).min(height)..((step + 1) * rows).min(height)
+}
+
+/// Whether a node only puts the rows of its operands side by side, for those who read its output.
+pub fn is_view(node: &Node) -> bool {
+    OpCode::from_code(node.op) == Some(OpCode::Concat) && node.flags == CONCAT_VIEW
+}
+
+/// Whether a node can gather its input's rows from the members of a view: it copies what it reads anyway.
+pub fn reads_views(node: &Node) -> bool {
+    matches!(OpCode::from_code(node.op), Some(OpCode::Conv | OpCode::Concat))
 }
 
 /// Elements from one padded input row in scratch to the next, for the kernels of `kind`.

@@ -38,6 +38,26 @@ pub fn copy(from: &[i8], to: &mut [i8]) {
     }
 }
 
+/// Where some channels of a pixel lie in a padded row.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Elements before the first pixel's.
+    pub left: usize,
+    /// Elements from a pixel to the next.
+    pub pixel_stride: usize,
+}
+
+/// Writes the pixels of `row`, as many channels as it has, where they belong in a padded row; nothing for a row outside
+/// the map.
+pub fn load_part<T>(row: Option<MapRow<'_>>, part: Part, to: &mut [T], convert: impl Fn(&[i8], &mut [T])) {
+    let (Some(row), Some(to)) = (row, to.get_mut(part.left..)) else { return };
+    for (pixel, to) in row.pixels().zip(to.chunks_mut(part.pixel_stride.max(1))) {
+        if let Some(to) = to.get_mut(..pixel.len()) {
+            convert(pixel, to);
+        }
+    }
+}
+
 /// Writes a padded row: `left` elements of the zero point, the pixels of `row` (none for a row outside the map), the
 /// zero point up to the end. `convert` copies a run of elements.
 pub fn load<T: Copy + From<i8>>(

@@ -2,7 +2,8 @@
 
 use super::Random;
 use crate::arith::Requant;
-use crate::format::records::{NONE, Node, OpCode, Segment, Tensor, WeightKind};
+use crate::format::records::{CONCAT_VIEW, NONE, Node, OpCode, Segment, Tensor, WeightKind};
+use crate::geometry;
 
 /// A convolution to be added.
 #[derive(Clone, Copy)]
@@ -142,7 +143,9 @@ impl Network {
         let ring = self.tensors[index];
         let shares = |other: &usize| {
             let other = &self.tensors[*other];
-            other.row_stride == ring.row_stride && other.offset.abs_diff(ring.offset) < ring.row_stride
+            !geometry::is_view(&self.nodes[..].get(usize::from(other.producer)).copied().unwrap_or_default())
+                && other.row_stride == ring.row_stride
+                && other.offset.abs_diff(ring.offset) < ring.row_stride
         };
         (0..self.tensors.len()).filter(shares).collect()
     }
@@ -167,6 +170,25 @@ impl Network {
                     let Tensor { row_stride, pixel_stride, ring_rows, .. } = whole;
                     *tensor = Tensor { offset, row_stride, pixel_stride, ring_rows, ..*tensor };
                 }
+            }
+        }
+    }
+
+    /// Makes views of the concatenations whose results only convolutions and other views read.
+    pub(crate) fn view_concats(&mut self) {
+        for index in (0..self.nodes.len()).rev() {
+            let (output, operand) = (self.nodes[index].output, self.nodes[index].operand);
+            let mut readers = self.nodes.iter().filter(|node| [node.input, node.operand].contains(&output));
+            let is_concat = OpCode::from_code(self.nodes[index].op) == Some(OpCode::Concat);
+            let copies = |node: &Node| node.output == operand && OpCode::from_code(node.op) == Some(OpCode::Concat);
+            if is_concat
+                && usize::from(output) + 1 < self.tensors.len()
+                && readers.all(|node| node.operand != output && geometry::reads_views(node))
+                && !self.nodes.iter().any(copies)
+            {
+                self.nodes[index].flags = CONCAT_VIEW;
+                let tensor = &mut self.tensors[usize::from(output)];
+                (tensor.offset, tensor.ring_rows) = (0, 1);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::engine::store::Maps;
 use crate::format::records::{NONE, Node, WeightKind};
 use crate::geometry;
 use crate::kernels::{Backend, ConvKernel, ConvRow, Element, elementwise, pad};
+use crate::schedule::{is_view, members};
 
 impl Step<'_, '_> {
     pub(super) fn convolution(&self, maps: &mut Maps<'_>, padded: &mut [i8], dense: &mut [i8]) {
@@ -33,16 +34,30 @@ impl Step<'_, '_> {
         let span = rows.len().saturating_sub(1) * stride_h + usize::from(node.kernel_h);
         let left = usize::from(node.pad_left) * usize::from(input.channels);
         let prologue = self.model.prologue(node);
+        let gathers = is_view(self.model, input);
         for (y, padded) in padded.chunks_mut(row_len.max(1)).take(span).enumerate() {
             let y = (rows.start * stride_h + y).checked_sub(node.pad_top.into());
-            let row = y.filter(|&y| y < input.height.into()).map(|y| maps.row(input, y));
-            if node.prologue == 0 {
-                pad::load(row, left, input.zero_point, padded, convert);
-            } else {
+            let y = y.filter(|&y| y < input.height.into());
+            let zero_point = if node.prologue == 0 { input.zero_point } else { node.prologue_zero };
+            if gathers {
+                pad::load(None, left, zero_point, padded, convert);
+            }
+            // Of a view, each member fills some channels of each pixel.
+            for member in members(self.model, node.input) {
+                let row = y.map(|y| maps.row(&member.tensor, y));
+                let before = usize::from(member.before);
+                let part = pad::Part { left: left + before, pixel_stride: input.channels.into() };
+                let prologue = prologue.get(before..).unwrap_or(&[]);
+                let prologue = prologue.get(..member.tensor.channels.into()).unwrap_or(&[]);
                 let through = |from: &[i8], to: &mut [T]| {
                     elementwise::affine(from, prologue, node.prologue_lo, node.prologue_hi, to);
                 };
-                pad::load(row, left, node.prologue_zero, padded, through);
+                match (gathers, node.prologue) {
+                    (false, 0) => pad::load(row, left, zero_point, padded, convert),
+                    (false, _) => pad::load(row, left, zero_point, padded, through),
+                    (true, 0) => pad::load_part(row, part, padded, convert),
+                    (true, _) => pad::load_part(row, part, padded, through),
+                }
             }
         }
         for row in rows.clone() {

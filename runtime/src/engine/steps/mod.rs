@@ -36,6 +36,9 @@ impl<'s, 'm> Step<'s, 'm> {
     }
 
     pub(super) fn run(&self, maps: &mut Maps<'_>, scratch: &mut [i8], observe: &mut impl FnMut(Made<'_>)) {
+        if geometry::is_view(&self.node) {
+            return;
+        }
         let (padded, dense) =
             scratch.split_at_mut_checked(geometry::padded_rows_bytes(&self.node, &self.input)).unwrap_or_default();
         let output_rows = geometry::output_rows(&self.node, &self.output, self.step);

@@ -10,6 +10,11 @@ use proptest::prelude::*;
 /// Whole maps, then slices of concatenations, then rings of as few rows as the check allows.
 fn runs_however_it_lies(mut net: Network) {
     assert!(runs_as_defined(&net).contains(&"reference"));
+    let mut views = net.clone();
+    views.view_concats();
+    assert!(runs_as_defined(&views).contains(&"reference"));
+    shrink_rings(&mut views);
+    assert!(runs_as_defined(&views).contains(&"reference"));
     net.merge_concats();
     assert!(runs_as_defined(&net).contains(&"reference"));
     shrink_rings(&mut net);
@@ -77,6 +82,35 @@ fn half_of_a_concatenation_is_copied() {
         // The first operand's place is the second's: one would be written over the other.
         net.tensors[member].offset = net.tensors[joined].offset + 8 - before;
         assert!(Model::from_bytes(&net.pack()).is_err());
+    }
+}
+
+/// A dense block: each layer reads all that were before it.
+#[test]
+fn members_of_views_keep_only_what_is_read_of_them() {
+    for kind in [WeightKind::Canonical, WeightKind::Pairs] {
+        let mut random = Random::new(4);
+        let mut net = Network::new(12, 5, 3);
+        net.zero_points = vec![5];
+        let mut joined = net.conv(Conv { kind, ..Conv::new(0, 8, 3) }, &mut random);
+        let mut members = vec![joined];
+        for layer in 0..3 {
+            let prologue = layer != 1;
+            let bottleneck = net.conv(Conv { kind, prologue, ..Conv::new(joined, 12, 1) }, &mut random);
+            members.push(net.conv(Conv { kind, ..Conv::new(bottleneck, 4, 3) }, &mut random));
+            joined = net.concat(joined, members[layer + 1]);
+        }
+        let whole = net.conv(Conv { kind, prologue: true, ..Conv::new(joined, 8, 3) }, &mut random);
+        let pooled = net.pool(whole);
+        net.conv(Conv { kind, ..Conv::new(pooled, 4, 1) }, &mut random);
+        net.place();
+        net.view_concats();
+        assert_eq!(net.nodes.iter().filter(|node| crate::geometry::is_view(node)).count(), 3);
+        runs_as_defined(&net);
+        shrink_rings(&mut net);
+        let rows: Vec<_> = members.iter().map(|&member| net.tensors[member].ring_rows).collect();
+        assert_eq!(rows, [6, 5, 4, 3]);
+        runs_as_defined(&net);
     }
 }
 

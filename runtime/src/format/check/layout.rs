@@ -5,7 +5,7 @@ use crate::format::Place;
 use crate::format::records::Tensor;
 use crate::geometry;
 use crate::model::Model;
-use crate::schedule::Network;
+use crate::schedule::{Network, is_view};
 
 pub(super) fn check(model: &Model<'_>) -> Outcome {
     let header = model.header();
@@ -27,6 +27,10 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
         ensure!(tensor.channels <= tensor.pixel_stride, place, "pixels overlap");
         let row = u64::from(tensor.width - 1) * u64::from(tensor.pixel_stride) + u64::from(tensor.channels);
         ensure!(row <= tensor.row_stride.into(), place, "rows overlap");
+        if is_view(model, &tensor) {
+            ensure!((tensor.offset, tensor.ring_rows) == (0, 1), place, "it is a view and has a place of its own");
+            continue;
+        }
         let extent = extent(&tensor);
         ensure!(fits(extent, model), place, "it lies outside the arena");
         ensure!(apart(extent, scratch) && apart(extent, counters), place, "it overlaps scratch or counters");
@@ -58,6 +62,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
 
     let output = model.output();
     ensure!(header.input != header.output, Place::Header, "the image is the scores");
+    ensure!(!is_view(model, &output), Place::Header, "the scores are a view");
     ensure!((output.height, output.width) == (1, 1), Place::Header, "the scores are a map");
     let classes = header.class_count;
     ensure!((1..=output.channels).contains(&classes), Place::Header, "no classes, or more than there are scores");

@@ -1,11 +1,13 @@
 //! Shapes follow from the operators, and what an operator reads besides maps has the length that follows from the shapes.
 
 use super::{Outcome, ensure, is_section};
-use crate::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, ResizeMode, TABLE_LEN, Tensor, WeightKind};
+use crate::format::records::{
+    CONCAT_VIEW, COUNT_INCLUDE_PAD, NONE, Node, OpCode, ResizeMode, TABLE_LEN, Tensor, WeightKind,
+};
 use crate::format::{LoadError, Place};
 use crate::geometry;
 use crate::model::Model;
-use crate::schedule::Network;
+use crate::schedule::{Network, is_view};
 
 /// Bytes that no padded map, no weights and no arena exceed, so that offsets fit 32 bits everywhere.
 pub(super) const LIMIT: u64 = 1 << 31;
@@ -28,11 +30,18 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
     ensure!(two || op == OpCode::Conv || operand.is_none(), place, "its operator takes no second operand");
     let flags = match op {
         OpCode::AveragePool => node.flags <= COUNT_INCLUDE_PAD,
+        OpCode::Concat => node.flags <= CONCAT_VIEW,
         OpCode::Resize => ResizeMode::from_code(node.flags).is_some(),
         _ => node.flags == 0,
     };
     ensure!(flags, place, "this program does not know its flags");
     prologue(model, node, op, &input, place)?;
+    ensure!(
+        geometry::reads_views(node) || !is_view(model, &input),
+        place,
+        "it reads a view and cannot gather its rows"
+    );
+    ensure!(!operand.as_ref().is_some_and(|operand| is_view(model, operand)), place, "its second operand is a view");
     match op {
         OpCode::Conv => {
             let fits = operand.is_none_or(|operand| shape(&operand) == shape(&output));

@@ -6,7 +6,7 @@ use crate::format::Place;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::geometry;
 use crate::model::Model;
-use crate::schedule::{Counters, Network, Pull, Turn, rows_made};
+use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view, members, rows_made};
 use core::ops::Range;
 
 /// Largest number of nodes.
@@ -95,9 +95,11 @@ impl Active {
         let mut active = Self { first: 0, begun: 0, reach: 0, image_end: 0 };
         for (index, node) in model.nodes().enumerate() {
             for tensor in [node.input, node.operand].into_iter().filter(|&tensor| tensor != NONE) {
-                match model.tensor(tensor.into()).producer {
-                    NONE => active.image_end = index + 1,
-                    producer => active.reach = active.reach.max(index.saturating_sub(producer.into())),
+                for member in members(model, tensor) {
+                    match member.tensor.producer {
+                        NONE => active.image_end = index + 1,
+                        producer => active.reach = active.reach.max(index.saturating_sub(producer.into())),
+                    }
                 }
             }
         }
@@ -144,13 +146,18 @@ impl Part {
 }
 
 fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
+    if geometry::is_view(node) {
+        return [None, None];
+    }
     let output = model.tensor(node.output.into());
     if OpCode::from_code(node.op) != Some(OpCode::Concat) {
         return [Some(Part { tensor: output, copy_of: None }), None];
     }
     let (input, operand) = (model.tensor(node.input.into()), model.tensor(node.operand.into()));
     [(0, input), (input.channels, operand)].map(|(before, from)| {
-        Some(Part { tensor: geometry::member(&output, before, from.channels), copy_of: Some(from) })
+        // A view's row is copied member by member.
+        let copy_of = (!is_view(model, &from)).then_some(from);
+        Some(Part { tensor: geometry::member(&output, before, from.channels), copy_of })
     })
 }
 
@@ -162,13 +169,34 @@ fn written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
     geometry::output_rows(node, &model.tensor(node.output.into()), step)
 }
 
-/// The operands of a step and the rows of them that it reads.
-fn read(model: &Model<'_>, node: &Node, step: usize) -> [(u16, Range<usize>); 2] {
+/// A tensor that a step reads.
+struct Read {
+    index: u16,
+    tensor: Tensor,
+    rows: Range<usize>,
+    is_operand: bool,
+}
+
+/// What a step reads: rows of its operands, of all members where one is a view, and nothing if it is a view itself.
+fn read<'m>(model: &Model<'m>, node: &Node, step: usize) -> impl Iterator<Item = Read> + use<'m> {
+    let (model, node) = (*model, *node);
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-    [
-        (node.input, geometry::input_rows(node, &input, &output, step)),
-        (node.operand, geometry::output_rows(node, &output, step)),
-    ]
+    let operands = if geometry::is_view(&node) { [NONE; 2] } else { [node.input, node.operand] };
+    let operands = operands.into_iter().enumerate().filter(|&(_, operand)| operand != NONE);
+    operands.flat_map(move |(position, operand)| {
+        let is_operand = position == 1;
+        let rows = match is_operand {
+            true => geometry::output_rows(&node, &output, step),
+            false => geometry::input_rows(&node, &input, &output, step),
+        };
+        let (mut next, model) = (Members::new(&model, operand), model);
+        core::iter::from_fn(move || next.next(&model)).map(move |member| Read {
+            index: member.index,
+            tensor: member.tensor,
+            rows: rows.clone(),
+            is_operand,
+        })
+    })
 }
 
 /// A step does not write over a row that it reads itself, unless it is the same row of the second operand, byte for byte,
@@ -181,15 +209,17 @@ fn spares_own_rows(
     written: &Range<usize>,
     place: Place,
 ) -> Outcome {
+    if geometry::is_view(node) {
+        return Ok(());
+    }
     let output = model.tensor(node.output.into());
     ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
-    for (position, (tensor, rows)) in read(model, node, step).into_iter().enumerate() {
-        if tensor == NONE || is_pool(node) {
-            continue;
-        }
-        let tensor = model.tensor(tensor.into());
+    if is_pool(node) {
+        return Ok(());
+    }
+    for Read { tensor, rows, is_operand, .. } in read(model, node, step) {
         for (row, target) in rows.flat_map(|row| written.clone().map(move |target| (row, target))) {
-            let in_place = position == 1 && row == target && geometry::same_row(&tensor, &output, row);
+            let in_place = is_operand && row == target && geometry::same_row(&tensor, &output, row);
             let mut parts = parts.iter().flatten().filter(|part| part.is_written(target));
             let clear = in_place || parts.all(|part| is_apart(&tensor, row, &part.tensor, target));
             ensure!(clear, place, "it overwrites a row that it reads");
@@ -214,9 +244,9 @@ impl At<'_, '_> {
 
     /// Whether what a step reads has been made and is still there.
     fn reads(&self, node: &Node, step: usize, place: Place) -> Outcome {
-        for (tensor, rows) in read(self.model, node, step) {
-            if tensor != NONE && !rows.is_empty() {
-                let (made, kept) = (self.made(tensor), usize::from(self.model.tensor(tensor.into()).ring_rows));
+        for Read { index, tensor, rows, .. } in read(self.model, node, step) {
+            if !rows.is_empty() {
+                let (made, kept) = (self.made(index), usize::from(tensor.ring_rows));
                 ensure!(rows.end <= made, place, "it reads a row that has not been made");
                 ensure!(rows.start + kept >= made, place, "it reads a row that has been overwritten");
             }
@@ -263,11 +293,8 @@ impl At<'_, '_> {
         clear: impl Fn(&Tensor, usize) -> bool,
         looked: &mut u32,
     ) -> bool {
-        let holds = |other: u16, first_needed: usize, looked: &mut u32| {
-            if other == NONE {
-                return true;
-            }
-            let live = self.model.tensor(other.into());
+        let holds = |other: u16, live: Tensor, first_needed: usize, looked: &mut u32| {
+            *looked = looked.saturating_add(1);
             if !meets(other.into(), &live) {
                 return true;
             }
@@ -280,8 +307,8 @@ impl At<'_, '_> {
         readers.all(|(reader, node)| {
             let step = self.counters.done(reader);
             is_complete(self.model, &node, step)
-                || read(self.model, &node, step).into_iter().all(|(tensor, rows)| holds(tensor, rows.start, looked))
-        }) && holds(self.model.header().output, 0, looked)
+                || read(self.model, &node, step).all(|read| holds(read.index, read.tensor, read.rows.start, looked))
+        }) && holds(self.model.header().output, self.model.output(), 0, looked)
     }
 }
 

@@ -1,7 +1,7 @@
 use super::{all_refused, change_node, change_tensor, check, header};
 use crate::format::Place;
 use crate::format::records::{Node, OpCode, Tensor, WeightKind};
-use crate::testing::{Aligned, Network, every_operator};
+use crate::testing::{Aligned, Conv, Network, Random, every_operator};
 
 // The nodes of the network with every operator.
 const STEM: usize = 0;
@@ -146,4 +146,38 @@ fn rows_of_a_concatenation_are_not_overwritten() {
         net.tensors[ring].ring_rows = 2;
     }
     assert!(check(&net.pack()).is_err());
+}
+
+#[test]
+fn views_are_read_by_those_who_can_gather() {
+    let mut random = Random::new(2);
+    let mut net = Network::new(6, 5, 3);
+    net.zero_points = vec![5];
+    let first = net.conv(Conv::new(0, 8, 3), &mut random);
+    let second = net.conv(Conv::new(first, 4, 3), &mut random);
+    let joined = net.concat(first, second);
+    let third = net.conv(Conv::new(joined, 4, 3), &mut random);
+    let all = net.concat(joined, third);
+    let read = net.conv(Conv::new(all, 8, 1), &mut random);
+    let sum = net.add(read, first);
+    let pooled = net.pool(sum);
+    net.conv(Conv::new(pooled, 4, 1), &mut random);
+    net.place();
+    net.view_concats();
+    let node = |tensor: usize| Place::Node(tensor - 1);
+    let changed = |tensor: usize, change: fn(&mut Tensor)| change_tensor(net.pack(), tensor, change);
+    let moved = "it is a view and has a place of its own";
+    assert!(check(&net.pack()).is_ok());
+    all_refused(&[
+        (changed(joined, |tensor| tensor.offset = 16), Place::Tensor(joined), moved),
+        (changed(all, |tensor| tensor.ring_rows = 2), Place::Tensor(all), moved),
+        (changed(second, |tensor| tensor.ring_rows = 1), node(third), "it reads a row that has been overwritten"),
+        (change_node(net.pack(), all - 1, |node| node.flags = 2), node(all), "does not know its flags"),
+        (
+            change_node(net.pack(), read - 1, |node| node.op = OpCode::Affine as u8),
+            node(read),
+            "cannot gather its rows",
+        ),
+        (change_node(net.pack(), sum - 1, |node| node.operand = 5), node(sum), "its second operand is a view"),
+    ]);
 }
