@@ -1,6 +1,8 @@
 //! The kernels' test suite, in one place for every processor: sizes around the edges of tiles, deterministic contents,
 //! every kernel against the reference. Needs no heap, so that programs for microcontrollers run it too.
 
+mod elementwise;
+
 use super::{Backend, ConvKernel, ConvRow, Element, reference};
 use crate::arith::Requant;
 use crate::format::records::WeightKind;
@@ -127,7 +129,7 @@ impl fmt::Display for Difference {
 /// The first difference.
 ///
 /// # Panics
-/// If widening a row differs from the plain conversion.
+/// If widening a row differs from the plain conversion, or an operator without weights from its definition.
 pub fn compare_backend(
     buffers: &mut Buffers,
     backend: &Backend,
@@ -143,7 +145,9 @@ pub fn compare_backend(
     }
     let widened = buffers.compare_widen(backend.widen);
     report("widen", widened);
-    Ok(compared + widened)
+    let elementwise = buffers.compare_elementwise();
+    report("elementwise", elementwise);
+    Ok(compared + widened + elementwise)
 }
 
 fn compare_kernel<T: Element + From<i8>>(

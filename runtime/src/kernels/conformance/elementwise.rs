@@ -1,0 +1,94 @@
+//! Operators without weights, a convolution's prologue among them, against their definitions in 128 bits. They are the same
+//! code for every processor, but each compiler makes its own 64-bit products and shifts of it.
+
+use super::Buffers;
+use crate::arith::Requant;
+use crate::format::records::TABLE_LEN;
+use crate::kernels::elementwise::{affine, average, gate, lookup, weigh};
+use crate::kernels::pad::MapRow;
+
+const CHANNELS: usize = 13;
+const LEN: usize = 3 * CHANNELS;
+
+impl Buffers {
+    /// Compares operators on some rows; how many rows.
+    pub(super) fn compare_elementwise(&mut self) -> usize {
+        const ROWS: usize = 100;
+        for _ in 0..ROWS {
+            let mut requant = [Requant { c: 0, m: 0, s: 32 }; CHANNELS];
+            requant.fill_with(|| self.any_requant());
+            let (mut values, mut others) = ([0; LEN], [0; LEN]);
+            values.fill_with(|| self.next() as i8);
+            others.fill_with(|| self.next() as i8);
+            let (a, b) = (self.next() as i8, self.next() as i8);
+            let (lo, hi) = (a.min(b), a.max(b));
+            compare_affine(&values, &requant, lo, hi);
+            let offset = (self.next() % 33023) as i32 - 255;
+            compare_gate(&values, &others, offset, a, &requant[0], lo, hi);
+            compare_sums(&values, &others, &requant[0], lo, hi);
+            let mut table = [0; TABLE_LEN];
+            table.fill_with(|| self.next() as i8);
+            let mut found = [0; LEN];
+            lookup(row(&values), &table, &mut found);
+            assert!(
+                found.iter().zip(values).all(|(&found, q)| found == table[(i32::from(q) + 128) as usize]),
+                "lookup"
+            );
+        }
+        ROWS
+    }
+
+    /// Constants of either sign for raised int8 values.
+    fn any_requant(&mut self) -> Requant {
+        let s = 32 + self.next() % 15;
+        // value * 256 * m >> s has about 8 bits, fewer for large shifts.
+        let m = (self.next() >> 1) as i32 >> 39u32.saturating_sub(s);
+        let c = (i64::from(self.next() as i8) << s) + (1 << (s - 1));
+        Requant { c, m: if self.next() & 1 == 0 { m } else { -m }, s }
+    }
+}
+
+/// One rounding, in 128 bits.
+fn rounded(requant: &Requant, acc: i32, lo: i8, hi: i8) -> i8 {
+    let sum = i128::from(acc) * i128::from(requant.m) + i128::from(requant.c);
+    (sum >> requant.s).clamp(lo.into(), hi.into()) as i8
+}
+
+fn row(values: &[i8]) -> MapRow<'_> {
+    MapRow { bytes: values, channels: CHANNELS, pixel_stride: CHANNELS }
+}
+
+/// As an operator and as the prologue of a convolution by weights of either kind.
+fn compare_affine(values: &[i8; LEN], requant: &[Requant; CHANNELS], lo: i8, hi: i8) {
+    let (mut narrow, mut wide) = ([0i8; LEN], [0i16; LEN]);
+    affine(values, requant, lo, hi, &mut narrow);
+    affine(values, requant, lo, hi, &mut wide);
+    for (at, value) in values.iter().enumerate() {
+        let expected = rounded(&requant[at % CHANNELS], i32::from(*value) * 256, lo, hi);
+        assert!(narrow[at] == expected && wide[at] == i16::from(expected), "affine: element {at} of {values:?}");
+    }
+}
+
+fn compare_gate(mask: &[i8; LEN], trunk: &[i8; LEN], offset: i32, zero_point: i8, requant: &Requant, lo: i8, hi: i8) {
+    let (mut map, mut pixel) = (*trunk, *trunk);
+    gate(row(mask), offset, zero_point, requant, lo, hi, &mut map);
+    gate(row(&mask[..CHANNELS]), offset, zero_point, requant, lo, hi, &mut pixel);
+    for (at, value) in trunk.iter().enumerate() {
+        let product = |mask: i8| (i32::from(mask) + offset) * (i32::from(*value) - i32::from(zero_point));
+        let expected = [mask[at], mask[at % CHANNELS]].map(|mask| rounded(requant, product(mask), lo, hi));
+        assert!([map[at], pixel[at]] == expected, "gate: element {at} of {trunk:?}");
+    }
+}
+
+fn compare_sums(values: &[i8; LEN], others: &[i8; LEN], requant: &Requant, lo: i8, hi: i8) {
+    let (mut sums, mut found) = ([0; LEN], [0; LEN]);
+    weigh(values, 9, &mut sums);
+    weigh(others, 7, &mut sums);
+    // Multipliers here are for single values.
+    let requant = Requant { m: requant.m >> 4, ..*requant };
+    average(&sums, &requant, lo, hi, &mut found);
+    for at in 0..LEN {
+        let sum = 9 * i32::from(values[at]) + 7 * i32::from(others[at]);
+        assert!(found[at] == rounded(&requant, sum * 256, lo, hi), "weighted sum: element {at} of {values:?}");
+    }
+}
