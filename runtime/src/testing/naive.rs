@@ -81,8 +81,7 @@ impl Network {
                 self.requants[index][channel].apply(raise(at(y, x, channel).into()), node.lo, node.hi)
             }
             Some(OpCode::MaxPool) => {
-                let largest =
-                    self.window(index, y, x).filter_map(|at_pixel| at_pixel).map(|(y, x)| at(y, x, channel)).max();
+                let largest = self.window(index, y, x).flatten().map(|(y, x)| at(y, x, channel)).max();
                 largest.unwrap().clamp(node.lo, node.hi)
             }
             Some(OpCode::AveragePool) => {

@@ -2,8 +2,8 @@
 //! nothing is written over a row that a later step reads.
 
 use super::{Outcome, ensure};
-use crate::format::Place;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
+use crate::format::{LoadError, Place};
 use crate::geometry;
 use crate::model::Model;
 use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view, members, rows_made};
@@ -17,6 +17,11 @@ const MAX_LOOKS: u32 = 1 << 25;
 
 /// The check counts steps on its stack, in twice the bytes of a model's own counters at most.
 pub(super) fn check(model: &Model<'_>) -> Outcome {
+    looks(model).map(drop)
+}
+
+/// Checks a model; how many records that took.
+pub(super) fn looks(model: &Model<'_>) -> Result<u32, LoadError> {
     match model.header().node_count {
         0..=32 => counting::<32>(model),
         33..=64 => counting::<64>(model),
@@ -31,12 +36,12 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
 
 /// A function of its own for each length, so that only the one that runs takes its stack.
 #[inline(never)]
-fn counting<const LEN: usize>(model: &Model<'_>) -> Outcome {
+fn counting<const LEN: usize>(model: &Model<'_>) -> Result<u32, LoadError> {
     execute(model, &mut [0; LEN])
 }
 
 #[inline(never)]
-fn execute(model: &Model<'_>, counters: &mut [u16]) -> Outcome {
+fn execute(model: &Model<'_>, counters: &mut [u16]) -> Result<u32, LoadError> {
     let mut pull = Pull::default();
     let (mut fed, mut looked) = (0, 0);
     let image = usize::from(model.header().input);
@@ -73,7 +78,7 @@ fn execute(model: &Model<'_>, counters: &mut [u16]) -> Outcome {
     }
     let scores = rows_made(model, counters, fed, model.header().output.into());
     ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
-    Ok(())
+    Ok(looked)
 }
 
 const OVERWRITES: &str = "it overwrites what a later step reads";

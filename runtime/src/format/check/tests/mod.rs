@@ -241,8 +241,10 @@ proptest! {
             2 | 3 => every_operator(6, 5, kind),
             _ => random_network(seed),
         };
-        if seed % 2 == 0 {
-            net.merge_concats();
+        match seed % 3 {
+            0 => net.merge_concats(),
+            1 => net.view_concats(),
+            _ => {}
         }
         let mut file = net.pack();
         let tail = header(&file).tensors as usize;

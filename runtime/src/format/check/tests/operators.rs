@@ -1,6 +1,8 @@
+use super::super::rows;
 use super::{all_refused, change_node, change_tensor, check, header};
 use crate::format::Place;
-use crate::format::records::{Node, OpCode, Tensor, WeightKind};
+use crate::format::records::{Node, OpCode, ResizeMode, Segment, Tensor, WeightKind};
+use crate::model::Model;
 use crate::testing::{Aligned, Conv, Network, Random, every_operator};
 
 // The nodes of the network with every operator.
@@ -113,10 +115,10 @@ fn sums_of_every_operator_are_bounded() {
 #[test]
 fn weights_of_a_resize_fit_16_bits() {
     let resized = |size: [usize; 2]| {
-        let mut random = crate::testing::Random::new(1);
+        let mut random = Random::new(1);
         let mut net = Network::new(251, 241, 1);
-        let a = net.conv(crate::testing::Conv::new(0, 4, 1), &mut random);
-        let b = net.resize(a, size, crate::format::records::ResizeMode::Asymmetric);
+        let a = net.conv(Conv::new(0, 4, 1), &mut random);
+        let b = net.resize(a, size, ResizeMode::Asymmetric);
         net.pool(b);
         net.place();
         check(&net.pack()).err().map(|error| error.to_string())
@@ -180,4 +182,33 @@ fn views_are_read_by_those_who_can_gather() {
         ),
         (change_node(net.pack(), sum - 1, |node| node.operand = 5), node(sum), "its second operand is a view"),
     ]);
+}
+
+/// As many residual blocks as ResNet-1202 has convolutions, by segments of 20 nodes or whole maps.
+#[test]
+fn the_time_of_the_check_follows_from_the_steps() {
+    let mut random = Random::new(1);
+    let mut net = Network::new(8, 4, 1);
+    let mut trunk = net.conv(Conv::new(0, 4, 1), &mut random);
+    for _ in 0..1202 {
+        let branch = net.conv(Conv::new(trunk, 4, 3), &mut random);
+        trunk = net.conv(Conv { residual: Some(trunk), ..Conv::new(branch, 4, 3) }, &mut random);
+    }
+    net.pool(trunk);
+    net.place();
+    for nodes in [1u16, 20] {
+        let end = net.nodes.len() as u16;
+        let segment = |first: u16| Segment { first, end: end.min(first + nodes), operand_first: 1 };
+        net.segments = (0..end).step_by(nodes.into()).map(segment).collect();
+        let file = net.pack();
+        let looks = rows::looks(&Model::from_bytes(&file).unwrap()).unwrap();
+        let steps = 8 * u32::from(end);
+        assert!(looks < 40 * steps, "{looks} for {steps} steps");
+    }
+    let mut net = Network::new(1, 1, 1);
+    let last = (0..4100).fold(0, |last, _| net.conv(Conv::new(last, 4, 1), &mut random));
+    assert_eq!(last, 4100);
+    net.place();
+    let message = "not a valid model: header: no nodes, or more than 4096";
+    assert_eq!(check(&net.pack()).unwrap_err().to_string(), message);
 }
