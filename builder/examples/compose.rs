@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = train(
         Job {
             config: Config { epochs: 1, warmup: 0.0, ..Config::new(&graph.name, &spec) },
+            fake: None,
             graph,
             train: data::load(&spec, Split::Train)?,
             test: data::load(&spec, Split::Test)?,

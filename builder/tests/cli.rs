@@ -186,7 +186,8 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
     assert!(accuracy > 0.3, "{float}");
     assert!(float["loss"].is_f64() && float["images_per_second"].as_f64().unwrap() > 0.0);
 
-    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--method", "mse"], 2, &["mse", "minmax"]);
+    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--method", "best"], 2, &["best", "entropy"]);
+    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--percentile", "20"], 2, &["above 50"]);
     fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--optimize", "ram"], 2, &["--optimize"]);
     fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--raw"], 2, &["normalization"]);
     let quantized = json(&["quantize", &run, "--calib", "digits", "-o", &stone, "--qdq", &qdq]);
@@ -222,12 +223,43 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
     assert!(float["float_top1_agreement"] == 1.0 && float["count"] == 5 && float.get("int8_max_steps").is_none());
     fails(&["verify", &run, "--stone", &stone, "--float-only", "--data", "digits"], 2, &["--float-only"]);
 
+    chooses_numbers_and_trains_for_int8(&run, accuracy, folder.path());
     classifies_images_and_tensors(&run, &stone, folder.path());
     refuses_a_damaged_model(&stone, folder.path());
     let other = path("other.onnx");
     json(&["export", "--arch", "plain20", "--input", "1x8x8", "-o", &other]);
     fails(&["verify", &other, "--stone", &stone, "--data", "digits"], 1, &["another network"]);
     fails(&["eval", &other, "--data", "digits", "--mean", "0.5", "--std", "0.5"], 2, &["normalization"]);
+}
+
+fn chooses_numbers_and_trains_for_int8(run: &str, accuracy: f64, folder: &Path) {
+    let path = |name: &str| text(&folder.join(name)).to_owned();
+    let stone = path("other.stone");
+    for options in [
+        &["--method", "percentile", "--percentile", "99.9"][..],
+        &["--method", "mse", "--equalize"],
+        &["--method", "entropy", "--bias-correction"],
+    ] {
+        let quantized =
+            json(&[&["quantize", run, "--calib", "digits", "-o", &stone, "--count", "100"], options].concat());
+        assert!((quantized["accuracy_int8"].as_f64().unwrap() - accuracy).abs() < 0.05, "{options:?}: {quantized}");
+    }
+    fails(&["inspect", run, "--quantization"], 2, &["--calib"]);
+    fails(&["inspect", &stone, "--quantization", "--calib", "digits"], 2, &["packed for a device"]);
+    let layers = json(&["inspect", run, "--quantization", "--calib", "digits", "--count", "50"]);
+    let layers = layers.as_array().unwrap();
+    assert_eq!((layers.len(), &layers[0]["noise_rank"]), (11, &1.into()));
+    for field in ["layer", "op", "signal_to_noise_db", "accuracy_regained", "loss_regained", "regained_rank"] {
+        assert!(!layers[0][field].is_null(), "{field}: {layers:?}");
+    }
+
+    let qat = path("qat");
+    fails(&["train", "--qat", "--data", "digits", "--out", &qat], 2, &["--init"]);
+    let trained = json(&["train", "--qat", "--init", run, "--data", "digits", "--epochs", "2", "--out", &qat]);
+    assert!(trained["accuracy"].as_f64().unwrap() >= accuracy - 0.01, "{trained}");
+    let quantized = json(&["quantize", &qat, "--calib", "digits", "-o", &stone]);
+    let difference = quantized["accuracy_int8"].as_f64().unwrap() - trained["accuracy"].as_f64().unwrap();
+    assert!(difference.abs() <= 1.0 / 364.0, "{trained} {quantized}");
 }
 
 fn classifies_images_and_tensors(run: &str, stone: &str, folder: &Path) {

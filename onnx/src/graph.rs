@@ -67,6 +67,17 @@ pub struct Normalization {
     pub std: Vec<f32>,
 }
 
+/// How an activation becomes int8 numbers `q`: real value = `scale * (q - zero_point)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivationScale {
+    /// Name of the activation.
+    pub name: String,
+    /// Real value of one step; positive and finite.
+    pub scale: f32,
+    /// The int8 value of the real number 0.
+    pub zero_point: i8,
+}
+
 /// What travels with a network besides its arithmetic.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
@@ -76,6 +87,8 @@ pub struct Metadata {
     pub class_names: Vec<String>,
     /// The command that made the weights.
     pub command: Option<String>,
+    /// The int8 scales that the weights were trained for; empty if they were trained for none.
+    pub activation_scales: Vec<ActivationScale>,
 }
 
 /// A validated network with one input and one output, in topological order.

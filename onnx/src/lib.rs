@@ -22,7 +22,7 @@ pub mod unary;
 
 pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
-pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
+pub use graph::{ActivationScale, Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
 pub use import::{Ending, Imported, import, import_file};
 pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use tensor::Tensor;

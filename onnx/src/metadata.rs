@@ -5,16 +5,18 @@
 //! | `skipstone.mean`, `skipstone.std` | numbers of the channels, separated by commas |
 //! | `skipstone.classes` | class names, one a line; `\n` and `\\` inside a name are escaped |
 //! | `skipstone.command` | the training command |
+//! | `skipstone.activations` | `scale zero_point name` of each activation that has int8 scales, one a line; names escaped |
 //!
 //! A key that is absent stands for unknown. Keys of others are ignored.
 
 use crate::proto::StringStringEntryProto;
-use crate::{Metadata, Normalization};
+use crate::{ActivationScale, Metadata, Normalization};
 
 const MEAN: &str = "skipstone.mean";
 const STD: &str = "skipstone.std";
 const CLASSES: &str = "skipstone.classes";
 const COMMAND: &str = "skipstone.command";
+const ACTIVATIONS: &str = "skipstone.activations";
 
 impl Metadata {
     /// The pairs to write into a file.
@@ -30,6 +32,11 @@ impl Metadata {
         }
         if let Some(command) = &self.command {
             props.push(StringStringEntryProto::new(COMMAND, command));
+        }
+        if !self.activation_scales.is_empty() {
+            let line = |a: &ActivationScale| format!("{} {} {}", a.scale, a.zero_point, escape(&a.name));
+            let lines: Vec<String> = self.activation_scales.iter().map(line).collect();
+            props.push(StringStringEntryProto::new(ACTIVATIONS, lines.join("\n")));
         }
         props
     }
@@ -55,7 +62,13 @@ impl Metadata {
             _ => return Err(format!("`{MEAN}` and `{STD}` belong together, one is missing")),
         };
         let class_names = get(CLASSES).map(|names| names.split('\n').map(unescape).collect()).unwrap_or_default();
-        Ok(Self { normalization, class_names, command: get(COMMAND).map(Into::into) })
+        let activation_scales = get(ACTIVATIONS).into_iter().flat_map(|lines| lines.split('\n')).map(read_scale);
+        Ok(Self {
+            normalization,
+            class_names,
+            command: get(COMMAND).map(Into::into),
+            activation_scales: activation_scales.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -71,6 +84,16 @@ fn read_numbers(key: &str, text: &str) -> Result<Vec<f32>, String> {
             _ => Err(format!("`{key}` must hold numbers separated by commas, holds `{text}`")),
         })
         .collect()
+}
+
+fn read_scale(line: &str) -> Result<ActivationScale, String> {
+    let mut parts = line.splitn(3, ' ');
+    let scale = parts.next().and_then(|scale| scale.parse().ok()).filter(|s: &f32| s.is_finite() && *s > 0.0);
+    let zero_point = parts.next().and_then(|zero_point| zero_point.parse().ok());
+    match (scale, zero_point, parts.next()) {
+        (Some(scale), Some(zero_point), Some(name)) => Ok(ActivationScale { name: unescape(name), scale, zero_point }),
+        _ => Err(format!("`{ACTIVATIONS}` must hold lines of scale, zero point and name, holds `{line}`")),
+    }
 }
 
 fn escape(name: &str) -> String {
@@ -106,9 +129,13 @@ mod tests {
             channels in proptest::collection::vec((-1e6f32..1e6, 1e-30f32..1e6), 1..4),
             class_names in proptest::collection::vec("[a-z\\\\\n, é]{0,6}", 0..5),
             command in proptest::option::of(".{0,20}"),
+            scales in proptest::collection::vec(("[a-z /\\\\\n]{0,6}", 1e-30f32..1e6, any::<i8>()), 0..4),
         ) {
             let (mean, std) = channels.into_iter().unzip();
-            let metadata = Metadata { normalization: Some(Normalization { mean, std }), class_names, command };
+            let scale = |(name, scale, zero_point)| ActivationScale { name, scale, zero_point };
+            let activation_scales = scales.into_iter().map(scale).collect();
+            let normalization = Some(Normalization { mean, std });
+            let metadata = Metadata { normalization, class_names, command, activation_scales };
             prop_assert_eq!(Metadata::from_props(&metadata.to_props()).unwrap(), metadata);
         }
     }
@@ -125,6 +152,10 @@ mod tests {
         ] {
             let error = Metadata::from_props(&props(mean, std)).unwrap_err();
             assert!(error.contains(reason), "{mean} {std}: {error}");
+        }
+        for line in ["", "0.5 3", "0 3 x", "-1 3 x", "inf 3 x", "0.5 200 x", "0.5 3 x\n"] {
+            let error = Metadata::from_props(&[StringStringEntryProto::new(ACTIVATIONS, line)]).unwrap_err();
+            assert!(error.contains("lines of scale, zero point and name"), "{line}: {error}");
         }
         assert!(Metadata::from_props(&props("1", "1")[..1]).unwrap_err().contains("missing"));
     }

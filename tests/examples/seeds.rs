@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         write("onnx", &format!("{}.onnx", form.name.replace(' ', "-")), &form.model.to_bytes())?;
     }
     for (name, target) in [("canonical.stone", Target::Generic), ("pairs.stone", Target::CortexM)] {
-        write("stone", name, &quantize(&graph, &small_images(8), &Options { target })?.stone)?;
+        write("stone", name, &quantize(&graph, &small_images(8), &Options { target, ..Options::default() })?.stone)?;
     }
     Ok(())
 }

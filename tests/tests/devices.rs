@@ -21,7 +21,7 @@ fn digits_model(arch: &str, target: Target) -> (Vec<u8>, Dataset) {
     };
     let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &options).unwrap(), 7);
     graph.metadata.normalization = Some(spec.normalization());
-    let stone = quantize(&graph, &digits, &Options { target }).unwrap().stone;
+    let stone = quantize(&graph, &digits, &Options { target, ..Options::default() }).unwrap().stone;
     (stone, digits)
 }
 

@@ -49,6 +49,7 @@ fn chain() -> &'static Chain {
             Job {
                 graph: zoo::build("resnet8", &options).unwrap(),
                 config: Config { epochs: 2, ..Config::new("resnet8", &spec) },
+                fake: None,
                 train: load(Split::Train),
                 test: load(Split::Test),
                 normalization: spec.normalization(),
@@ -62,7 +63,7 @@ fn chain() -> &'static Chain {
         let file = std::fs::read(out.join("model.onnx")).unwrap();
         let graph = import(&file).unwrap();
         let calibration = calibration();
-        let quantized = |target| quantize(&graph, &calibration, &Options { target }).unwrap();
+        let quantized = |target| quantize(&graph, &calibration, &Options { target, ..Options::default() }).unwrap();
         Chain {
             trained: outcome.best,
             accuracy: outcome.accuracy,

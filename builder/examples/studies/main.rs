@@ -139,6 +139,7 @@ fn row(run: &Run, arguments: &Arguments, train: &Dataset, test: &Dataset) -> Res
     let job = Job {
         graph,
         config,
+        fake: None,
         train: train.clone(),
         test: test.clone(),
         normalization: arguments.data.normalization_for(train.dims[0]),

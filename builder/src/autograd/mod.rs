@@ -11,6 +11,7 @@
 //! backward closure, and a finite-difference check, and its line in `ops::forward`.
 
 mod channels;
+pub mod fake;
 mod kernels;
 pub mod loss;
 mod ops;
@@ -18,6 +19,7 @@ mod pool;
 mod saved;
 mod tape;
 
+pub use fake::FakeQuantization;
 pub(crate) use pool::Pool;
 pub use tape::{Noise, Step, Tape};
 
@@ -34,6 +36,18 @@ const INFER_IMAGES: usize = 8;
 /// # Panics
 /// If the images' dimensions are not those of the graph's input.
 pub fn infer(graph: &Graph, images: &Tensor) -> Tensor {
+    infer_with(graph, None, images)
+}
+
+/// As [`infer`], under fake quantization; `rounded` is what [`FakeQuantization::with_rounded_parameters`] gave.
+///
+/// # Panics
+/// If the images' dimensions are not those of the graph's input.
+pub fn infer_quantized(rounded: &Graph, fake: &FakeQuantization, images: &Tensor) -> Tensor {
+    infer_with(rounded, Some(fake), images)
+}
+
+fn infer_with(graph: &Graph, fake: Option<&FakeQuantization>, images: &Tensor) -> Tensor {
     check_dims(graph, images);
     let classes = graph.value(graph.output()).dims[0];
     let mut scores = Tensor::zeros([images.batch(), classes]);
@@ -51,7 +65,7 @@ pub fn infer(graph: &Graph, images: &Tensor) -> Tensor {
             data.copy_from_slice(images);
             let mut dims = activation_dims(graph, graph.input());
             dims.insert(0, images.len() / image);
-            let output = tape::evaluate(graph, Tensor::new(dims, data), &pool, &mut |_, _| ());
+            let output = tape::evaluate(graph, fake, Tensor::new(dims, data), &pool, &mut |_, _| ());
             scores.copy_from_slice(output.data());
             pool.give(output);
         });
@@ -65,7 +79,7 @@ pub fn infer(graph: &Graph, images: &Tensor) -> Tensor {
 /// If there are no images, or their dimensions are not those of the graph's input.
 pub fn observe(graph: &Graph, images: &Tensor, visit: &mut dyn FnMut(ValueId, &Tensor)) {
     check_dims(graph, images);
-    tape::evaluate(graph, images.clone(), &Pool::default(), visit);
+    tape::evaluate(graph, None, images.clone(), &Pool::default(), visit);
 }
 
 /// One node's result in evaluation mode, of its operands that are activations, in order.

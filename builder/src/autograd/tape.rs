@@ -1,5 +1,6 @@
 //! The tape: nodes forward, closures backward.
 
+use super::fake::FakeQuantization;
 use super::loss::Loss;
 use super::pool::Pool;
 use super::saved::{Recipe, Remade, Saved};
@@ -47,6 +48,8 @@ impl Masks {
 /// What an operator may use on the way forward.
 pub(crate) struct Forward<'g, 'a> {
     pub(crate) graph: &'g Graph,
+    /// Under it batch normalization uses its running statistics, in training too.
+    pub(crate) fake: Option<&'g FakeQuantization>,
     pub(crate) pool: &'a Pool,
     /// Batch statistics are used and a [`Backward`] is wanted.
     pub(crate) training: bool,
@@ -72,6 +75,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         let noise = training.unwrap_or_default();
         Self {
             graph,
+            fake: None,
             pool,
             training: training.is_some(),
             statistics: Vec::new(),
@@ -114,6 +118,9 @@ impl<'g, 'a> Forward<'g, 'a> {
     /// Whether the current node's result goes into a ReLU and nowhere else; then the node must do the ReLU's work.
     pub(crate) fn relu_follows(&mut self) -> bool {
         let [node, rest @ ..] = &self.graph.nodes()[self.node..] else { return false };
+        if self.is_rounded(node.output) {
+            return false;
+        }
         let mut readers = rest.iter().filter(|other| other.inputs.contains(&node.output));
         let follows = matches!((readers.next(), readers.next()), (Some(Node { op: Op::Relu, .. }), None));
         if follows {
@@ -129,7 +136,9 @@ impl<'g, 'a> Forward<'g, 'a> {
 
     /// Says that the result of `node` is its first operand, so that the way back makes it again in the same way.
     pub(crate) fn alias(&mut self, node: &Node) {
-        if let Some(remade) = self.recipes.get(&node.inputs[0]) {
+        if !self.is_rounded(node.output)
+            && let Some(remade) = self.recipes.get(&node.inputs[0])
+        {
             self.recipes.insert(node.output, Rc::clone(remade));
         }
     }
@@ -140,9 +149,30 @@ impl<'g, 'a> Forward<'g, 'a> {
         if self.keep {
             return;
         }
-        if self.training {
+        if self.training && !self.is_rounded(node.output) {
             self.recipes.insert(node.output, Remade::new(recipe));
         }
+    }
+
+    /// Whether a value is fake-quantized.
+    fn is_rounded(&self, id: ValueId) -> bool {
+        self.fake.is_some_and(|fake| fake.grid(id).is_some())
+    }
+
+    /// A value as it is after fake quantization, and the way back through it to `backward`.
+    fn fake_quantize(&self, id: ValueId, x: Shared, backward: Option<Backward<'g>>) -> (Shared, Option<Backward<'g>>) {
+        let Some(grid) = self.fake.and_then(|fake| fake.grid(id)) else { return (x, backward) };
+        let y = Arc::new(grid.rounded(&x, self.pool));
+        let Some(backward) = backward else {
+            self.pool.release(x);
+            return (y, None);
+        };
+        let masked = move |gradients: &mut Gradients, grad| {
+            let grad = grid.pass(gradients, grad, &x);
+            gradients.pool.release(x);
+            backward(gradients, grad);
+        };
+        (y, Some(Box::new(masked)))
     }
 
     /// A parameter's contents; operand positions were checked when the graph was built.
@@ -230,8 +260,9 @@ pub(crate) fn forward<'g>(
     graph.nodes().iter().flat_map(|node| &node.inputs).for_each(|input| uses[input.index()] += 1);
     uses[graph.output().index()] += 1;
     let mut values: Vec<Option<Shared>> = vec![None; graph.values().len()];
+    let (images, _) = forward.fake_quantize(graph.input(), Arc::new(images), None);
     visit(graph.input(), &images);
-    values[graph.input().index()] = Some(Arc::new(images));
+    values[graph.input().index()] = Some(images);
     let mut backward = Vec::with_capacity(graph.nodes().len());
     for (index, node) in graph.nodes().iter().enumerate() {
         let start = Instant::now();
@@ -243,6 +274,7 @@ pub(crate) fn forward<'g>(
             operands.extend(if uses[index] == 0 { values[index].take() } else { values[index].clone() });
         }
         let (output, closure) = ops::forward(forward, node, operands);
+        let (output, closure) = forward.fake_quantize(node.output, output, closure);
         visit(node.output, &output);
         values[node.output.index()] = Some(output);
         backward.push(closure);
@@ -253,8 +285,14 @@ pub(crate) fn forward<'g>(
 }
 
 /// The network's output in evaluation mode.
-pub(crate) fn evaluate(graph: &Graph, images: Tensor, pool: &Pool, visit: &mut dyn FnMut(ValueId, &Tensor)) -> Tensor {
-    let mut context = Forward::new(graph, pool, None);
+pub(crate) fn evaluate(
+    graph: &Graph,
+    fake: Option<&FakeQuantization>,
+    images: Tensor,
+    pool: &Pool,
+    visit: &mut dyn FnMut(ValueId, &Tensor),
+) -> Tensor {
+    let mut context = Forward { fake, ..Forward::new(graph, pool, None) };
     let (output, _) = forward(&mut context, images, visit);
     pool.own(output)
 }
@@ -294,6 +332,7 @@ pub struct Step {
 /// Computes gradients batch by batch and keeps the memory for it.
 #[derive(Default)]
 pub struct Tape {
+    fake: Option<FakeQuantization>,
     pool: Pool,
     gradients: Vec<Option<Vec<f32>>>,
     times: Vec<[Duration; 2]>,
@@ -303,6 +342,12 @@ impl Tape {
     /// A tape without memory yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A tape whose steps run under fake quantization: the graph's parameters are rounded for each step, and the gradient
+    /// of a rounded number is that of the number. Batch normalization keeps its running statistics.
+    pub fn with_fake_quantization(fake: FakeQuantization) -> Self {
+        Self { fake: Some(fake), ..Self::default() }
     }
 
     /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the loss,
@@ -316,13 +361,15 @@ impl Tape {
     pub fn step(&mut self, graph: &mut Graph, images: Tensor, targets: &Tensor, loss: Loss, noise: Noise) -> Step {
         check_dims(graph, &images);
         self.pool.begin();
-        let mut context = Forward::new(graph, &self.pool, Some(noise));
+        let rounded = self.fake.as_ref().map(|fake| fake.with_rounded_parameters(graph));
+        let run = rounded.as_ref().unwrap_or(graph);
+        let mut context = Forward { fake: self.fake.as_ref(), ..Forward::new(run, &self.pool, Some(noise)) };
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);
         let producers = graph.producers();
         let wanted = producers.iter().map(Option::is_some).collect();
-        let gradients = backward(graph, closures, grad, wanted, &self.pool);
+        let gradients = backward(run, closures, grad, wanted, &self.pool);
         self.times = times.into_iter().zip(gradients.times.into_iter().rev()).map(|(f, b)| [f, b]).collect();
         self.gradients = gradients.parameters;
         for (id, values) in statistics {

@@ -14,6 +14,7 @@ mod images;
 mod inspect;
 mod model;
 mod npy;
+mod numbers;
 mod outputs;
 mod packed;
 mod per_node;

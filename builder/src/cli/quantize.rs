@@ -4,6 +4,7 @@ use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, Pixels, absorbed};
+use super::numbers::Numbers;
 use super::table::grouped;
 use super::{classifier, outputs, subset};
 use crate::data::{Spec, Split};
@@ -12,6 +13,9 @@ use crate::{files, simulate, train};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::PathBuf;
+
+/// Calibration images, where nobody says how many.
+pub(super) const COUNT: u32 = 1024;
 
 /// Quantize a network to int8 and pack it for a device.
 #[derive(Debug, clap::Args)]
@@ -23,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SPEC")]
     calib: Spec,
     /// Number of calibration images, spread over the split.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// The packed model to write.
     #[arg(short, long, value_name = "FILE.stone")]
@@ -31,9 +35,8 @@ pub(super) struct Arguments {
     /// Also write the quantized network as a QDQ file, which any ONNX engine runs.
     #[arg(long, value_name = "FILE.onnx")]
     qdq: Option<PathBuf>,
-    /// How the ranges of activations are chosen.
-    #[arg(long, value_enum, default_value_t = Method::Minmax)]
-    method: Method,
+    #[command(flatten)]
+    numbers: Numbers,
     /// The processor whose kernels the weights are laid out for.
     #[arg(long, value_enum, default_value_t = Target::Generic)]
     target: Target,
@@ -41,12 +44,6 @@ pub(super) struct Arguments {
     pixels: Pixels,
     #[command(flatten)]
     images: Images,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Method {
-    /// From the smallest to the largest value seen.
-    Minmax,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     if let Some(qdq) = &arguments.qdq {
         outputs::check_file(qdq)?;
     }
-    let Method::Minmax = arguments.method;
+    let settings = arguments.numbers.settings();
     let (file, mut graph) = model::read_graph(&arguments.model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let (mut graph, normalization) = absorbed(graph, normalization)?;
@@ -100,8 +97,13 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     let calibration = subset::spread(&calibration, arguments.count as usize);
 
-    console.say(format!("calibrating on {} images", calibration.len()));
-    let quantized = pack::quantize(&graph, &calibration, &Options { target: arguments.target.into() })?;
+    if graph.metadata.activation_scales.is_empty() || settings.recalibrate {
+        console.say(format!("calibrating on {} images", calibration.len()));
+    } else {
+        console.say("the network keeps the int8 scales that it was trained for");
+    }
+    let options = Options { target: arguments.target.into(), settings };
+    let quantized = pack::quantize(&graph, &calibration, &options)?;
     console.say(format!("evaluating on {} images", test.len()));
     // The same integers in the layout that this computer is fastest with.
     let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;

@@ -5,8 +5,10 @@ use super::export::Dims;
 use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, CONFIG, Pixels};
-use super::{classifier, outputs};
+use super::{classifier, outputs, quantize, subset};
+use crate::autograd::FakeQuantization;
 use crate::data::{Dataset, Spec, Split};
+use crate::quant::{self, Quantization, Settings};
 use crate::train::{
     self, Config, ConfigError, EpochRecord, Job, Outcome, Overrides, Progress, Recipe, Status, TrainError,
 };
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The architecture; `skipstone zoo` lists them.
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init", "config"])]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init", "config", "qat"])]
     arch: Option<String>,
     /// The data set: `digits`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `fashion-mnist[:DIR]` or `folder:DIR`.
     #[arg(long, value_name = "SPEC", required_unless_present_any = ["resume", "config"])]
@@ -32,7 +34,7 @@ pub(super) struct Arguments {
     /// Size of the image, for a `folder:DIR` [default: 3x224x224].
     #[arg(long, value_name = "CxHxW", value_parser = super::export::dims)]
     input: Option<Dims>,
-    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`.
+    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`, `qat` (the default with --qat).
     #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
     /// Settings from a file, as a run's config.toml has them; it may name a `recipe` and what is different from it.
@@ -60,6 +62,9 @@ pub(super) struct Arguments {
     /// Start from the weights of a run or an .onnx file instead of random ones.
     #[arg(long, value_name = "MODEL.onnx")]
     init: Option<PathBuf>,
+    /// Train for int8: under fake quantization, with scales from the training images, which `skipstone quantize` keeps.
+    #[arg(long)]
+    qat: bool,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -92,7 +97,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let dims = model::input_dims(&graph);
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, console);
     let sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
-    let outcome = train(graph, config, normalization, sets, arguments, console)?;
+    let (graph, fake) = annotated(graph, &config, &sets[0], console)?;
+    let outcome = train(graph, fake, config, normalization, sets, arguments, console)?;
     let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
     console.say(format!(
         "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
@@ -104,6 +110,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 
 fn train(
     mut graph: Graph,
+    fake: Option<FakeQuantization>,
     config: Config,
     normalization: Normalization,
     [train, test]: [Dataset; 2],
@@ -116,6 +123,7 @@ fn train(
     let job = Job {
         graph,
         config,
+        fake,
         train,
         test,
         normalization,
@@ -129,6 +137,28 @@ fn train(
     Ok(result?)
 }
 
+/// The network to train and, for int8, the annotation under which it is: batch normalization is folded, or stays as it is
+/// where it cannot be, and the scales are those of the images, or those that the network was trained for before.
+fn annotated(
+    mut graph: Graph,
+    config: &Config,
+    images: &Dataset,
+    console: &Console,
+) -> Result<(Graph, Option<FakeQuantization>), Failure> {
+    if !config.qat {
+        graph.metadata.activation_scales.clear();
+        return Ok((graph, None));
+    }
+    let calibration = subset::spread(images, quantize::COUNT as usize);
+    if graph.metadata.activation_scales.is_empty() {
+        console.say(format!("calibrating on {} images", calibration.len()));
+    }
+    let Quantization { mut rounded, qgraph, .. } = quant::quantize(&graph, &calibration, &Settings::default())?;
+    let fake = quant::fake_quantization(&rounded, &qgraph);
+    rounded.metadata.activation_scales = quant::activation_scales(&qgraph);
+    Ok((rounded, Some(fake)))
+}
+
 /// The command that starts this run.
 fn command(config: &Config, arguments: &Arguments) -> String {
     let mut text = format!(
@@ -137,6 +167,9 @@ fn command(config: &Config, arguments: &Arguments) -> String {
     );
     if let Some(input) = config.input {
         text += &format!(" --input {}", zoo::text(input));
+    }
+    if config.qat {
+        text += " --qat";
     }
     if let Some(recipe) = arguments.recipe {
         text += &format!(" --recipe {recipe}");
@@ -167,7 +200,8 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
         }
         None => Overrides::default(),
     };
-    let recipe = arguments.recipe.or(file.recipe);
+    let for_int8 = (arguments.qat && before.is_none()).then_some(Recipe::Qat);
+    let recipe = arguments.recipe.or(file.recipe).or(for_int8);
     let data = match (&arguments.data, file.data()) {
         (Some(data), _) => Some(data.clone()),
         (None, Some(data)) => Some(data.parse()?),
@@ -213,6 +247,12 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     config.batch = arguments.batch.unwrap_or(config.batch);
     config.lr = arguments.lr.unwrap_or(config.lr);
     config.seed = arguments.seed.unwrap_or(config.seed);
+    config.qat |= arguments.qat;
+    if config.qat && arguments.init.is_none() {
+        return Err(Failure::Usage(
+            "training for int8 goes on from trained weights: name a run or an .onnx file with --init".into(),
+        ));
+    }
     config.check().map_err(|error: ConfigError| Failure::Usage(error.to_string()))?;
     Ok(config)
 }

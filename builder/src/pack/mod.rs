@@ -8,7 +8,7 @@ mod weights;
 
 pub use aligned::AlignedBytes;
 pub use error::PackError;
-pub use quantize::{Options, Quantized, Report, quantize, quantize_graph};
+pub use quantize::{Options, Quantized, Report, quantize};
 
 use crate::plan::plan;
 use crate::quant::{QGraph, QNode, QOp};
@@ -214,7 +214,7 @@ mod tests {
         graph.metadata.command = Some("skipstone train".into());
         let images = random_images(&graph, 2, 4);
         graph.metadata.class_names = images.class_names.clone();
-        let quantized = quantize(&graph, &images, &Options { target: Target::CortexM }).unwrap();
+        let quantized = quantize(&graph, &images, &Options { target: Target::CortexM, ..Options::default() }).unwrap();
         let bytes = AlignedBytes::copy(&quantized.stone);
         let model = Model::from_bytes(bytes.as_slice()).unwrap();
         assert_eq!(model.class_names().collect::<Vec<_>>(), images.class_names);

@@ -1,7 +1,11 @@
 //! Rewriting a trained network into one that computes the same with fewer operators.
 
+mod biases;
+mod equalize;
 mod preprocessing;
 
+pub use biases::with_biases;
+pub use equalize::equalize;
 pub use preprocessing::absorb_preprocessing;
 
 use skipstone_onnx::{Graph, GraphBuilder, GraphError, Node, NodeId, Op, Tensor, ValueId};

@@ -2,19 +2,29 @@
 //!
 //! `docs/quantization.md` states the arithmetic with worked numbers.
 
+mod annotate;
+mod bias;
+mod calibrate;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod fuse;
 pub mod graph;
+mod histogram;
 mod image;
 mod lower;
+mod method;
 mod qdq;
 mod ranges;
 pub mod requant;
+mod sensitivity;
 
+pub use annotate::{activation_scales, fake_quantization};
+pub use calibrate::{Quantization, calibrate, quantize};
 pub use error::QuantError;
 pub use graph::{QConv, QGraph, QNode, QOp, QTensor, TensorIndex};
 pub use lower::{lower, lower_with_scales};
+pub use method::{Method, Settings};
 pub use qdq::{quantized_name, to_qdq};
 pub use ranges::Ranges;
+pub use sensitivity::{LayerSensitivity, Score, Sensitivity, sensitivity};

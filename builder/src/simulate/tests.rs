@@ -111,7 +111,7 @@ fn resnet8_streams_through_rings_of_rows() {
 fn the_same_inputs_give_the_same_bytes() {
     let graph = random_graph(3);
     let images = random_images(&graph, 2, 3);
-    let make = || quantize(&graph, &images, &Options { target: Target::CortexM }).unwrap();
+    let make = || quantize(&graph, &images, &Options { target: Target::CortexM, ..Options::default() }).unwrap();
     let (a, b) = (make(), make());
     assert_eq!((a.stone, a.qdq), (b.stone, b.qdq));
 }

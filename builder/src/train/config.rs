@@ -53,6 +53,9 @@ pub struct Config {
     /// What makes the masks of attention modules, in architectures that have them.
     #[serde(default)]
     pub mask_activation: MaskActivation,
+    /// Whether the network is trained under fake quantization, for int8.
+    #[serde(default)]
+    pub qat: bool,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -234,6 +237,7 @@ mod tests {
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
         table.remove("mask_activation").unwrap();
+        table.remove("qat").unwrap();
         let read: Config = table.try_into().unwrap();
         config().check_same(&read).unwrap();
     }

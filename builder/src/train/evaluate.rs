@@ -1,8 +1,9 @@
 //! How good a network is.
 
-use crate::autograd::loss;
+use crate::autograd::{self, FakeQuantization, loss};
 use crate::data::Dataset;
 use crate::infer::Plan;
+use crate::tensor::Tensor;
 use skipstone_onnx::{Graph, Normalization};
 use std::time::Instant;
 
@@ -27,12 +28,30 @@ pub struct Evaluation {
 /// # Panics
 /// If the images' dimensions are not those of the graph's input, or there are more classes than scores.
 pub fn evaluate(graph: &Graph, set: &Dataset, normalization: &Normalization) -> Evaluation {
-    let start = Instant::now();
     let plan = Plan::new(graph);
+    judge(set, normalization, &|images| plan.run(images))
+}
+
+/// As [`evaluate`], under fake quantization.
+///
+/// # Panics
+/// As [`evaluate`].
+pub fn evaluate_quantized(
+    graph: &Graph,
+    fake: &FakeQuantization,
+    set: &Dataset,
+    normalization: &Normalization,
+) -> Evaluation {
+    let rounded = fake.with_rounded_parameters(graph);
+    judge(set, normalization, &|images| autograd::infer_quantized(&rounded, fake, images))
+}
+
+fn judge(set: &Dataset, normalization: &Normalization, classify: &dyn Fn(&Tensor) -> Tensor) -> Evaluation {
+    let start = Instant::now();
     let (mut loss, mut correct) = (0.0, 0);
     let indices: Vec<usize> = (0..set.len()).collect();
     for indices in indices.chunks(IMAGES) {
-        let scores = plan.run(&set.batch(indices, normalization));
+        let scores = classify(&set.batch(indices, normalization));
         let labels = &set.labels[indices[0]..][..indices.len()];
         let step = loss::cross_entropy(&scores, labels, 0.0);
         loss += step.loss * indices.len() as f64;

@@ -8,6 +8,8 @@ mod feed;
 mod gradients;
 mod memory;
 mod optimizer;
+#[cfg(test)]
+mod qat_tests;
 mod recipe;
 mod run;
 mod schedule;
@@ -15,12 +17,13 @@ mod schedule;
 mod tests;
 
 pub use config::{Config, ConfigError};
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, evaluate_quantized};
 pub use memory::peak_bytes;
 pub use optimizer::{Optimizer, State as OptimizerState};
 pub use recipe::{Overrides, Recipe};
 pub use schedule::Schedule;
 
+use crate::autograd::FakeQuantization;
 use crate::data::Dataset;
 use crate::files::FileError;
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,9 @@ pub struct Job {
     pub graph: Graph,
     /// How to train it.
     pub config: Config,
+    /// Under which it is trained and judged, for `config.qat`; its scales are written into the exported network, as
+    /// `graph.metadata.activation_scales` has them.
+    pub fake: Option<FakeQuantization>,
     /// The images to learn from.
     pub train: Dataset,
     /// The images that choose the best epoch.

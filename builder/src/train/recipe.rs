@@ -25,12 +25,14 @@ pub enum Recipe {
     RsbA2,
     /// Procedure A3: 100 epochs.
     RsbA3,
+    /// A trained network trained on for int8: few epochs with a low rate.
+    Qat,
 }
 
 impl Recipe {
     /// The names that [`Recipe::from_str`] knows.
-    pub const NAMES: [&'static str; 5] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3"];
-    const ALL: [Self; 5] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3];
+    pub const NAMES: [&'static str; 6] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3", "qat"];
+    const ALL: [Self; 6] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3, Self::Qat];
 
     /// The recipe's settings for a network and a data set, with seed 0. Choices that the architecture does not leave are
     /// not made: zero gamma is only where the zoo's architecture `arch` has it.
@@ -57,6 +59,10 @@ impl Recipe {
             },
             Self::RsbA2 => Config { epochs: 300, ..rsb(arch, data, 5e-3, 7.0) },
             Self::RsbA3 => Config { epochs: 100, repeats: 1, stochastic_depth: 0.0, ..rsb(arch, data, 8e-3, 6.0) },
+            Self::Qat => {
+                let basic = basic(arch, data);
+                Config { epochs: 10, lr: 0.02 * basic.lr, warmup: 0.0, qat: true, ..basic }
+            }
         }
     }
 }
@@ -84,6 +90,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
         zero_gamma: false,
         naive_attention: false,
         mask_activation: MaskActivation::Mixed,
+        qat: false,
         average: 0.0,
         seed: 0,
         optimizer: Optimizer::SGD,

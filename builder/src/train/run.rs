@@ -4,7 +4,9 @@ use super::average::Average;
 use super::checkpoint::{self, Counters, State};
 use super::feed::{self, Batch};
 use super::gradients::Accumulated;
-use super::{Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate, memory, optimizer};
+use super::{
+    Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate, evaluate_quantized, memory, optimizer,
+};
 use crate::autograd::{Noise, Tape};
 use crate::files;
 use skipstone_onnx::{Graph, Op, export, import};
@@ -87,11 +89,11 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
     let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
     let batches = feed::batches(job.train.len(), &job.config);
-    let Job { config, train, test, normalization, .. } = job;
+    let Job { config, train, test, normalization, fake, .. } = job;
     let mut run = Run {
         state,
         config: &config,
-        tape: Tape::new(),
+        tape: fake.clone().map_or_else(Tape::new, Tape::with_fake_quantization),
         accumulated: Accumulated::default(),
         counters,
         batches,
@@ -111,7 +113,10 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         std::thread::scope(|scope| {
             let (epoch, batch) = (run.counters.epoch, run.counters.batch);
             let feed = feed::feed(scope, &train, &config, &normalization, epoch, batch);
-            run.epochs(&feed, &|graph| evaluate(graph, &test, &normalization))
+            run.epochs(&feed, &|graph| match &fake {
+                Some(fake) => evaluate_quantized(graph, fake, &test, &normalization),
+                None => evaluate(graph, &test, &normalization),
+            })
         })
     })?;
     run.outcome()

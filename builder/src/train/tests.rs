@@ -56,7 +56,7 @@ pub(super) fn config() -> Config {
     Config { epochs: 2, batch: 64, seed: 3, ..Config::new("tiny", &spec()) }
 }
 
-fn job(out: &Path, resume: bool) -> Job {
+pub(super) fn job(out: &Path, resume: bool) -> Job {
     let first = |split, count: usize| {
         let mut set = load(&spec(), split).unwrap();
         set.pixels.truncate(count * 64);
@@ -66,6 +66,7 @@ fn job(out: &Path, resume: bool) -> Job {
     Job {
         graph: tiny(),
         config: config(),
+        fake: None,
         train: first(Split::Train, 700),
         test: first(Split::Test, 100),
         normalization: spec().normalization(),

@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// Weight of a batch in the running statistics.
 pub(in crate::autograd) const MOMENTUM: f32 = 0.1;
 
-/// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation:
-/// the running statistics.
+/// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
+/// and under fake quantization: the running statistics, as they are.
 ///
 /// Where only a ReLU reads the result ([`Forward::relu_follows`]), the result is rectified, and the gradient that comes
 /// back is that of the rectified result: the ReLU hands both on as they are.
@@ -35,20 +35,22 @@ pub(super) fn forward<'g>(
 
     let channels = gamma.len();
     let count = (x.data().len() / channels) as f64;
-    let (mean, variance): (Vec<f32>, Vec<f64>) = sums(&x, &x, |x, _| channels::moments(x, channels))
-        .map(|[sum, squares]| {
-            let mean = sum / count;
-            (mean as f32, (squares / count - mean * mean).max(0.0))
-        })
-        .unzip();
-    let unbiased = count / (count - 1.0).max(1.0);
-    let blend = |old: &[f32], new: &mut dyn Iterator<Item = f32>| -> Vec<f32> {
-        old.iter().zip(new).map(|(old, new)| (1.0 - MOMENTUM) * old + MOMENTUM * new).collect()
+    let is_frozen = cx.fake.is_some();
+    let (mean, variance): (Vec<f32>, Vec<f64>) = if is_frozen {
+        (running_mean.to_vec(), running_variance.iter().map(|&v| v.into()).collect())
+    } else {
+        batch_moments(&x, channels, count)
     };
-    let new_mean = blend(running_mean, &mut mean.iter().copied());
-    let new_variance = blend(running_variance, &mut variance.iter().map(|v| (v * unbiased) as f32));
-    cx.statistics.push((node.inputs[3], new_mean));
-    cx.statistics.push((node.inputs[4], new_variance));
+    if !is_frozen {
+        let unbiased = count / (count - 1.0).max(1.0);
+        let blend = |old: &[f32], new: &mut dyn Iterator<Item = f32>| -> Vec<f32> {
+            old.iter().zip(new).map(|(old, new)| (1.0 - MOMENTUM) * old + MOMENTUM * new).collect()
+        };
+        let new_mean = blend(running_mean, &mut mean.iter().copied());
+        let new_variance = blend(running_variance, &mut variance.iter().map(|v| (v * unbiased) as f32));
+        cx.statistics.push((node.inputs[3], new_mean));
+        cx.statistics.push((node.inputs[4], new_variance));
+    }
 
     let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + f64::from(epsilon)).sqrt()) as f32).collect();
     let affine = Arc::new(Affine::new(gamma, beta, &mean, &inverse, cx.relu_follows()));
@@ -73,6 +75,8 @@ pub(super) fn forward<'g>(
             d_beta.push(sum as f32);
             d_gamma.push((products * inverse64) as f32);
             let factor = f64::from(gamma[c]) * inverse64;
+            // Statistics that do not depend on x leave the first term alone.
+            let [sum, products] = if is_frozen { [0.0; 2] } else { [sum, products] };
             let slope = -factor * inverse64 * inverse64 * products / count;
             let offset = -factor * sum / count - slope * f64::from(mean[c]);
             coefficients.push([factor as f32, slope as f32, offset as f32]);
@@ -88,6 +92,16 @@ pub(super) fn forward<'g>(
         gradients.add(node.inputs[0], Arc::new(dx));
     });
     shared(y, backward)
+}
+
+/// Mean and biased variance of each channel.
+fn batch_moments(x: &Tensor, channels: usize, count: f64) -> (Vec<f32>, Vec<f64>) {
+    let moments = sums(x, x, |x, _| channels::moments(x, channels));
+    let moments = moments.map(|[sum, squares]| {
+        let mean = sum / count;
+        (mean as f32, (squares / count - mean * mean).max(0.0))
+    });
+    moments.unzip()
 }
 
 /// `y = x * scale + shift`, channel by channel, and perhaps a ReLU.

@@ -127,7 +127,7 @@ impl Check {
 
 /// The result of one operator over maps, `[N, features]`, in evaluation.
 pub(super) fn one_operator(op: Op, images: &Tensor) -> Tensor {
-    tape::evaluate(&network(op, images), images.clone(), &Pool::default(), &mut |_, _| ())
+    tape::evaluate(&network(op, images), None, images.clone(), &Pool::default(), &mut |_, _| ())
 }
 
 /// As [`one_operator`], in training.

@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     );
 
     console.say("quantizing and packing");
-    let quantized = pack::quantize(&graph, &calibration, &Options { target: Target::Generic })?;
+    let quantized = pack::quantize(&graph, &calibration, &Options { target: Target::Generic, ..Options::default() })?;
     let for_cortex_m = pack::pack(&quantized.qgraph, Target::CortexM)?;
     files::write(&out.join(QDQ), &quantized.qdq)?;
     files::write(&out.join(STONE), &quantized.stone)?;
@@ -157,6 +157,7 @@ fn train(
     let job = Job {
         graph,
         config,
+        fake: None,
         train: images.clone(),
         test: test.clone(),
         normalization: spec.normalization(),

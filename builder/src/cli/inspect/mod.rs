@@ -2,6 +2,7 @@
 
 mod boards;
 mod onnx;
+mod quantization;
 mod stone;
 
 use super::console::Console;
@@ -15,9 +16,14 @@ pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "FILE")]
     model: PathBuf,
+    #[command(flatten)]
+    quantization: quantization::Arguments,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    if let Some(spec) = arguments.quantization.calibration() {
+        return quantization::inspect(&arguments.model, spec, &arguments.quantization, console);
+    }
     match model::locate(&arguments.model)? {
         (file, Kind::Onnx) => onnx::inspect(&file, console),
         (file, Kind::Stone) => stone::inspect(&file, console),

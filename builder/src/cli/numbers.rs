@@ -1,0 +1,56 @@
+//! How the numbers of an int8 network are chosen.
+
+use crate::quant::{self, Settings};
+use clap::ValueEnum;
+
+/// Options of commands that quantize.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Numbers {
+    /// How the ranges of activations are chosen [default: minmax; a network that was trained for int8 keeps its own].
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    /// Percentage of the values that --method percentile keeps, at most 100.
+    #[arg(long, value_name = "P", default_value_t = quant::Method::PERCENTILE, value_parser = percentage)]
+    percentile: f64,
+    /// Scale the channels between two convolutions so that the weights on both sides are equally large.
+    #[arg(long)]
+    equalize: bool,
+    /// Shift biases by what rounding changes on average over the calibration images.
+    #[arg(long)]
+    bias_correction: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// From the smallest to the largest value seen.
+    Minmax,
+    /// What holds most of the values: see --percentile.
+    Percentile,
+    /// With the least mean squared error.
+    Mse,
+    /// With the least divergence between the distributions of float and int8 values.
+    Entropy,
+}
+
+impl Numbers {
+    /// What the options say. Scales that a network was trained for are kept if they say nothing.
+    pub(super) fn settings(&self) -> Settings {
+        let Self { equalize, bias_correction, .. } = *self;
+        let method = self.method.map(|method| match method {
+            Method::Minmax => quant::Method::MinMax,
+            Method::Percentile => quant::Method::Percentile(self.percentile),
+            Method::Mse => quant::Method::Mse,
+            Method::Entropy => quant::Method::Entropy,
+        });
+        let recalibrate = method.is_some() || equalize || bias_correction;
+        let method = method.unwrap_or(Settings::default().method);
+        Settings { method, equalize, bias_correction, recalibrate }
+    }
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percentage) if percentage > 50.0 && percentage <= 100.0 => Ok(percentage),
+        _ => Err("must be above 50 and at most 100".into()),
+    }
+}

@@ -1,0 +1,64 @@
+//! The quantized network as an annotation of the float network that it was made from.
+
+use super::graph::{QGraph, QNode, QOp, QTensor};
+use crate::autograd::FakeQuantization;
+use crate::autograd::fake::{Grid, Layer};
+use skipstone_onnx::{ActivationScale, Graph, Node, ValueId};
+use std::collections::HashMap;
+
+/// Under which `graph` computes in float32 what `qgraph`, which was made from it, computes in integers: every activation
+/// is rounded where `qgraph` rounds it, and nothing in between; weights and biases are its integers.
+///
+/// What only moves or picks elements is left out: its result lies on the grid of its operands.
+pub fn fake_quantization(graph: &Graph, qgraph: &QGraph) -> FakeQuantization {
+    let input = &qgraph.tensors[qgraph.input];
+    let whole =
+        |tensor: &QTensor| Grid { scale: tensor.scale, zero_point: tensor.zero_point, lo: i8::MIN, hi: i8::MAX };
+    let mut grids = vec![(graph.input(), whole(input))];
+    let mut layers = Vec::new();
+    for Place { node, output, operands } in places(graph, qgraph) {
+        if let [weight, bias @ ..] = operands {
+            let input_scale = qgraph.tensors[node.input].scale;
+            layers.push(Layer { weight: *weight, bias: bias.first().copied(), input_scale });
+        }
+        let tensor = &qgraph.tensors[node.output];
+        grids.push((output, Grid { lo: node.lo, hi: node.hi, ..whole(tensor) }));
+    }
+    FakeQuantization::new(graph, grids, layers)
+}
+
+/// An integer operator that computes something, in the float network.
+pub(super) struct Place<'g> {
+    pub(super) node: &'g QNode,
+    /// The value that it makes.
+    pub(super) output: ValueId,
+    /// Weight and bias of a convolution or a linear layer.
+    pub(super) operands: &'g [ValueId],
+}
+
+/// Where the integer operators that compute something stand in `graph`, in order.
+pub(super) fn places<'g>(graph: &'g Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
+    let named: HashMap<&str, &Node> = graph.nodes().iter().map(|node| (node.name.as_str(), node)).collect();
+    let made = graph.nodes().iter().map(|node| (graph.value(node.output).name.as_str(), node.output));
+    let made: HashMap<&str, ValueId> = made.collect();
+    let place = |node: &'g QNode| {
+        let output = *made.get(qgraph.tensors[node.output].name.as_str())?;
+        let operands = match &node.op {
+            QOp::Conv(_) => &named.get(node.name.as_str())?.inputs[1..],
+            QOp::Shortcut { .. } => return None,
+            _ => &[],
+        };
+        Some(Place { node, output, operands })
+    };
+    qgraph.nodes.iter().filter_map(place).collect()
+}
+
+/// The scales of all activations, to be kept with the float network.
+pub fn activation_scales(qgraph: &QGraph) -> Vec<ActivationScale> {
+    let scale = |QTensor { name, scale, zero_point, .. }: &QTensor| ActivationScale {
+        name: name.clone(),
+        scale: *scale,
+        zero_point: *zero_point,
+    };
+    qgraph.tensors.iter().map(scale).collect()
+}
