@@ -244,6 +244,12 @@ fn chooses_numbers_and_trains_for_int8(run: &str, accuracy: f64, folder: &Path) 
             json(&[&["quantize", run, "--calib", "digits", "-o", &stone, "--count", "100"], options].concat());
         assert!((quantized["accuracy_int8"].as_f64().unwrap() - accuracy).abs() < 0.05, "{options:?}: {quantized}");
     }
+    // What was changed is in the float network that goes with it.
+    let (float, again) = (path("float.onnx"), path("again.stone"));
+    let corrected = ["--equalize", "--bias-correction", "--count", "100", "--float", &float];
+    json(&[&["quantize", run, "--calib", "digits", "-o", &stone][..], &corrected].concat());
+    json(&["quantize", &float, "--calib", "digits", "-o", &again]);
+    assert_eq!(std::fs::read(&stone).unwrap(), std::fs::read(&again).unwrap());
     fails(&["inspect", run, "--quantization"], 2, &["--calib"]);
     fails(&["inspect", &stone, "--quantization", "--calib", "digits"], 2, &["packed for a device"]);
     let layers = json(&["inspect", run, "--quantization", "--calib", "digits", "--count", "50"]);

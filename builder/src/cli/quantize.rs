@@ -12,6 +12,7 @@ use crate::pack::{self, Options, Report};
 use crate::{files, simulate, train};
 use clap::ValueEnum;
 use serde::Serialize;
+use skipstone_onnx::export;
 use std::path::PathBuf;
 
 /// Calibration images, where nobody says how many.
@@ -35,6 +36,10 @@ pub(super) struct Arguments {
     /// Also write the quantized network as a QDQ file, which any ONNX engine runs.
     #[arg(long, value_name = "FILE.onnx")]
     qdq: Option<PathBuf>,
+    /// Also write the float network with what --equalize and --bias-correction changed, and its int8 scales: `verify` and
+    /// `quantize` find the same integers from it.
+    #[arg(long, value_name = "FILE.onnx")]
+    float: Option<PathBuf>,
     #[command(flatten)]
     numbers: Numbers,
     /// The processor whose kernels the weights are laid out for.
@@ -79,8 +84,8 @@ struct Output {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     outputs::check_file(&arguments.output)?;
-    if let Some(qdq) = &arguments.qdq {
-        outputs::check_file(qdq)?;
+    for file in [&arguments.qdq, &arguments.float].into_iter().flatten() {
+        outputs::check_file(file)?;
     }
     let settings = arguments.numbers.settings();
     let (file, mut graph) = model::read_graph(&arguments.model)?;
@@ -114,6 +119,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     };
     if let Some(qdq) = &arguments.qdq {
         files::write(qdq, &quantized.qdq)?;
+    }
+    if let Some(float) = &arguments.float {
+        files::write(float, &export::export(&quantized.float, export::Batch::default()))?;
     }
     files::write(&arguments.output, &quantized.stone)?;
     let Report { weights_bytes, arena_bytes, input_resident_bytes } = output.report;

@@ -2,7 +2,7 @@
 
 use super::{PackError, Packed, Target, pack};
 use crate::data::Dataset;
-use crate::quant::{self, QGraph, Settings, to_qdq};
+use crate::quant::{self, QGraph, Quantization, Settings, to_qdq};
 use skipstone_onnx::Graph;
 use skipstone_onnx::export::Batch;
 
@@ -18,6 +18,9 @@ pub struct Options {
 /// What quantization makes of a network.
 #[derive(Clone, Debug)]
 pub struct Quantized {
+    /// The float network as it was quantized: folded, equalized and corrected, with its scales. It quantizes to the same
+    /// without calibration.
+    pub float: Graph,
     /// The integer network.
     pub qgraph: QGraph,
     /// The packed model, accepted by the runtime.
@@ -46,8 +49,15 @@ pub struct Report {
 /// [`PackError`]: no calibration images or images of another shape, parameters or activations that are not finite,
 /// operators without an integer form (naming the node), an unknown normalization, or a network too large for the format.
 pub fn quantize(graph: &Graph, calibration: &Dataset, options: &Options) -> Result<Quantized, PackError> {
-    let qgraph = quant::quantize(graph, calibration, &options.settings)?.qgraph;
+    let Quantization { rounded: mut float, qgraph, .. } = quant::quantize(graph, calibration, &options.settings)?;
+    float.metadata.activation_scales = quant::activation_scales(&qgraph);
     let Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes } = pack(&qgraph, options.target)?;
     let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
-    Ok(Quantized { qgraph, stone: bytes, qdq, report: Report { weights_bytes, arena_bytes, input_resident_bytes } })
+    Ok(Quantized {
+        float,
+        qgraph,
+        stone: bytes,
+        qdq,
+        report: Report { weights_bytes, arena_bytes, input_resident_bytes },
+    })
 }
