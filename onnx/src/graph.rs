@@ -1,6 +1,6 @@
 //! The graph itself and its builder.
 
-use crate::{GraphError, Op, Tensor, shape};
+use crate::{GraphError, Op, Quantization, Tensor, shape};
 use std::collections::HashMap;
 
 /// Index of a value in its graph.
@@ -89,6 +89,8 @@ pub struct Metadata {
     pub command: Option<String>,
     /// The int8 scales that the weights were trained for; empty if they were trained for none.
     pub activation_scales: Vec<ActivationScale>,
+    /// How the file rounded the network's tensors, if others quantized it. Not written into files.
+    pub quantization: Quantization,
 }
 
 /// A validated network with one input and one output, in topological order.

@@ -19,14 +19,17 @@ mod header;
 mod layout;
 mod node;
 mod ops;
+mod qoperator;
+mod quantized;
 
 use crate::graph::Graph;
 use crate::proto::{GraphProto, ModelProto};
-use crate::{GraphError, ImportError, Op};
+use crate::{GraphError, ImportError, Integers, Op, Rounding};
 use constants::Constants;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
 use layout::Layout;
+use quantized::Dequantized;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -100,9 +103,11 @@ pub fn from_model(model: &ModelProto) -> Result<Graph, ImportError> {
 /// # Errors
 /// As [`import`].
 pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
-    let proto =
+    let file =
         model.graph.as_ref().ok_or_else(|| ImportError::Malformed("it holds no graph; is it cut short?".into()))?;
     let opset = header::opset(model)?;
+    let expanded = qoperator::expand(file);
+    let proto = expanded.as_ref().unwrap_or(file);
     if !proto.sparse_initializer.is_empty() {
         return Err(ImportError::Model("sparse initializers are not supported".into()));
     }
@@ -133,6 +138,9 @@ pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
         parameters: HashMap::new(),
         parameter_names: HashSet::new(),
         erfs: HashMap::new(),
+        roundings: HashMap::new(),
+        dequantized: HashMap::new(),
+        integers: HashMap::new(),
         maps: HashMap::new(),
         batch: input.batch,
         opset,
@@ -144,12 +152,10 @@ pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
         node::read(&mut importer, proto, index)?;
     }
     let (output, ending, scores) = importer.ending(proto, &output.name)?;
-    Ok(Imported {
-        graph: importer.draft.finish(&proto.name, metadata, output)?,
-        channels_last: input.channels_last,
-        ending,
-        scores,
-    })
+    let quantization = importer.quantization();
+    let mut graph = importer.draft.finish(&proto.name, metadata, output)?;
+    quantized::annotate(&mut graph, quantization);
+    Ok(Imported { graph, channels_last: input.channels_last, ending, scores })
 }
 
 /// What is known while the nodes are read one after another.
@@ -165,6 +171,12 @@ struct Importer<'a> {
     parameter_names: HashSet<String>,
     /// Results of the error function: the value, and the factor by which that is multiplied before.
     erfs: HashMap<Id, (Id, f64)>,
+    /// How the file rounds values.
+    roundings: HashMap<Id, Rounding>,
+    /// Constants that the file holds as integers.
+    dequantized: HashMap<String, Dequantized>,
+    /// Parameters that are such constants.
+    integers: HashMap<Id, Integers>,
     /// Maps that vectors were before they were flattened.
     maps: HashMap<Id, Id>,
     /// Images in a batch of the file; 1 where it leaves that open.

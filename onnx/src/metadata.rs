@@ -10,7 +10,7 @@
 //! A key that is absent stands for unknown. Keys of others are ignored.
 
 use crate::proto::StringStringEntryProto;
-use crate::{ActivationScale, Metadata, Normalization};
+use crate::{ActivationScale, Metadata, Normalization, Quantization};
 
 const MEAN: &str = "skipstone.mean";
 const STD: &str = "skipstone.std";
@@ -68,6 +68,7 @@ impl Metadata {
             class_names,
             command: get(COMMAND).map(Into::into),
             activation_scales: activation_scales.collect::<Result<_, _>>()?,
+            quantization: Quantization::default(),
         })
     }
 }
@@ -135,7 +136,8 @@ mod tests {
             let scale = |(name, scale, zero_point)| ActivationScale { name, scale, zero_point };
             let activation_scales = scales.into_iter().map(scale).collect();
             let normalization = Some(Normalization { mean, std });
-            let metadata = Metadata { normalization, class_names, command, activation_scales };
+            let quantization = Quantization::default();
+            let metadata = Metadata { normalization, class_names, command, activation_scales, quantization };
             prop_assert_eq!(Metadata::from_props(&metadata.to_props()).unwrap(), metadata);
         }
     }

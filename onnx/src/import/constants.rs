@@ -71,6 +71,8 @@ enum Source<'a> {
 /// Constants by name.
 pub(super) struct Constants<'a> {
     sources: HashMap<String, Source<'a>>,
+    /// Types of elements that nodes made, where they are known.
+    kinds: HashMap<String, DataType>,
 }
 
 impl<'a> Constants<'a> {
@@ -84,7 +86,7 @@ impl<'a> Constants<'a> {
                 });
             }
         }
-        Ok(Self { sources })
+        Ok(Self { sources, kinds: HashMap::new() })
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -107,6 +109,19 @@ impl<'a> Constants<'a> {
                 }),
             },
         })
+    }
+
+    /// The type that the file's elements have, which decoding forgets.
+    pub(super) fn kind(&self, name: &str) -> Option<DataType> {
+        match self.sources.get(name)? {
+            Source::File(proto) => DataType::try_from(proto.data_type).ok(),
+            Source::Known(_) | Source::Filled(..) => self.kinds.get(name).copied(),
+        }
+    }
+
+    /// Says which type the elements of a constant have that a node made.
+    pub(super) fn set_kind(&mut self, name: &str, kind: DataType) {
+        self.kinds.insert(name.into(), kind);
     }
 
     /// The constant as a tensor, if it is one number everywhere.

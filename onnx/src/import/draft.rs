@@ -37,6 +37,10 @@ impl Draft {
         Id(0)
     }
 
+    pub(super) fn name(&self, id: Id) -> &str {
+        &self.values[id.0].name
+    }
+
     pub(super) fn dims(&self, id: Id) -> &[usize] {
         &self.values[id.0].dims
     }

@@ -4,8 +4,9 @@ use super::attributes::Attributes;
 use super::constants::{Array, Elements};
 use super::draft::Id;
 use super::feature::{Affine, Feature};
+use super::quantized::Dequantized;
 use super::{Importer, fold, ops, standard};
-use crate::proto::{GraphProto, NodeProto};
+use crate::proto::{DataType, GraphProto, NodeProto};
 use crate::{GraphError, ImportError, Op, Tensor};
 use std::rc::Rc;
 
@@ -91,6 +92,7 @@ impl NodeReader<'_, '_> {
                 for (index, result) in results.into_iter().enumerate() {
                     if let Ok(output) = self.output(index).map(str::to_owned) {
                         self.importer.constants.insert(&output, result);
+                        self.keep_quantization(&output);
                     }
                 }
             }
@@ -103,6 +105,39 @@ impl NodeReader<'_, '_> {
             }
         }
         Ok(std::mem::replace(&mut self.attributes, Attributes::new(&[])).finish()?)
+    }
+
+    /// Passes on what is known of the integers of a constant operand to the constant `output` that shows them otherwise.
+    fn keep_quantization(&mut self, output: &str) {
+        let kind = match self.op_type() {
+            "Constant" => {
+                let tensor = self.proto.attribute.iter().find_map(|attribute| attribute.t.as_ref());
+                tensor.and_then(|tensor| DataType::try_from(tensor.data_type).ok())
+            }
+            "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Flatten" => {
+                let Ok(input) = self.input(0).map(str::to_owned) else { return };
+                if let Some(known) = self.importer.dequantized.get(&input).map(Dequantized::scales_only) {
+                    self.importer.dequantized.insert(output.into(), known);
+                }
+                self.importer.constants.kind(&input)
+            }
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            self.importer.constants.set_kind(output, kind);
+        }
+    }
+
+    /// Type of the elements of constant operand `index`, where it is known.
+    pub(super) fn kind(&self, index: usize) -> Option<DataType> {
+        self.input(index).ok().and_then(|name| self.importer.constants.kind(name))
+    }
+
+    /// Says that the result of this node holds integers times scales.
+    pub(super) fn set_dequantized(&mut self, known: Dequantized) -> Result<(), Failure> {
+        let output = self.output(0)?.to_owned();
+        self.importer.dequantized.insert(output, known);
+        Ok(())
     }
 
     pub(super) fn op_type(&self) -> &str {
@@ -249,7 +284,12 @@ impl NodeReader<'_, '_> {
         if !self.importer.parameter_names.insert(name.clone()) {
             name = self.importer.draft.fresh(format!("{}.{name}", self.name));
         }
-        Ok(self.importer.draft.parameter(name, tensor, trainable))
+        let integers = self.importer.dequantized.get(self.input(index)?).and_then(|known| known.integers(&tensor));
+        let id = self.importer.draft.parameter(name, tensor, trainable);
+        if let Some(integers) = integers {
+            self.importer.integers.insert(id, integers);
+        }
+        Ok(id)
     }
 
     /// A parameter that no operand alone is.

@@ -1,5 +1,6 @@
 mod external;
 mod plumbing;
+mod quantized;
 
 use super::*;
 use crate::export::{Batch, export, to_model};

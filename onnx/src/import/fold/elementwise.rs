@@ -4,6 +4,7 @@ use super::{broadcast, claim, places};
 use crate::import::constants::{Array, Elements};
 use crate::import::node::{Failure, NodeReader};
 use crate::import::ops::axis;
+use crate::import::quantized::Dequantized;
 use crate::proto::DataType;
 
 type Results = Result<Vec<Array>, Failure>;
@@ -143,21 +144,59 @@ pub(super) fn dequantize(node: &mut NodeReader<'_, '_>) -> Results {
         Some(Array { elements: Elements::Int(zeros), .. }) if zeros.len() == scales.len() => Some(zeros.as_slice()),
         Some(_) => return Err("has another number of zero points than of scales".into()),
     };
-    // Elements that follow each other under one scale, and the number of scales.
-    let (inner, wide) = match scales.len() {
-        1 => (count.max(1), 1),
-        many => {
-            let axis = axis(named, x.dims.len())?;
-            if x.dims[axis] != many {
-                return Err(format!("has {many} scales for an axis of {}", x.dims[axis]).into());
-            }
-            (x.dims[axis + 1..].iter().product::<usize>().max(1), many)
-        }
-    };
+    let (inner, wide) = scales_of(&x.dims, count, scales.len(), named)?;
     let at = |(i, &x): (usize, &i64)| {
         let channel = i / inner % wide;
         (x - zeros.map_or(0, |zeros| zeros[channel])) as f32 * scales[channel]
     };
-    let data = data.iter().enumerate().map(at).collect();
-    Ok(vec![Array { dims: x.dims.clone(), elements: Elements::Float(data) }])
+    let floats = data.iter().enumerate().map(at).collect();
+    // A bias has more digits than float32.
+    let vector = x.dims.len() == 1;
+    let integer = |(i, &x): (usize, &i64)| i32::try_from(x - zeros.map_or(0, |zeros| zeros[i / inner % wide])).ok();
+    let values = if vector { data.iter().enumerate().map(integer).collect() } else { None };
+    node.set_dequantized(Dequantized { scales: scales.clone(), values })?;
+    Ok(vec![Array { dims: x.dims.clone(), elements: Elements::Float(floats) }])
+}
+
+/// Weights that a training with rounding left in float: `clamp(round(x / scale) + zero)`, ties to even.
+pub(super) fn quantize(node: &mut NodeReader<'_, '_>) -> Results {
+    node.attributes.only("block_size", 0)?;
+    for name in ["output_dtype", "saturate", "precision"] {
+        node.attributes.ignore(name);
+    }
+    let kind = if node.has_input(2) { node.kind(2) } else { Some(DataType::Uint8) };
+    let (low, high) = match kind {
+        Some(DataType::Int8) => (-128.0, 127.0),
+        Some(DataType::Uint8) => (0.0, 255.0),
+        _ => return Err("rounds constants to another type than int8 or uint8".into()),
+    };
+    let (x, scale) = (node.constant(0)?, node.constant(1)?);
+    let zeros = if node.has_input(2) { node.constant(2)?.floats() } else { vec![0.0; scale.elements.len()] };
+    let named = node.attributes.int("axis")?.unwrap_or(1);
+    let count = claim(node, &x.dims)?;
+    let (Elements::Float(data), Elements::Float(scales)) = (&x.elements, &scale.elements) else {
+        return Err("takes floats and a float scale".into());
+    };
+    let (inner, wide) = scales_of(&x.dims, count, scales.len(), named)?;
+    if zeros.len() != scales.len() || scales.is_empty() {
+        return Err("has another number of zero points than of scales".into());
+    }
+    let at = |(i, x): (usize, &f32)| {
+        let channel = i / inner % wide;
+        ((x / scales[channel]).round_ties_even() + zeros[channel]).clamp(low, high) as i64
+    };
+    let integers = data.iter().enumerate().map(at).collect();
+    Ok(vec![Array { dims: x.dims.clone(), elements: Elements::Int(integers) }])
+}
+
+/// Elements of `dims` that follow each other under one of `many` scales, and the number of scales along the axis.
+fn scales_of(dims: &[usize], count: usize, many: usize, named: i64) -> Result<(usize, usize), Failure> {
+    if many == 1 {
+        return Ok((count.max(1), 1));
+    }
+    let axis = axis(named, dims.len())?;
+    if dims[axis] != many {
+        return Err(format!("has {many} scales for an axis of {}", dims[axis]).into());
+    }
+    Ok((dims[axis + 1..].iter().product::<usize>().max(1), many))
 }

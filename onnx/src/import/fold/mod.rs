@@ -13,7 +13,7 @@ use super::node::{Failure, NodeReader};
 /// Computes the results of a node.
 pub(super) type Fold = fn(&mut NodeReader<'_, '_>) -> Result<Vec<Array>, Failure>;
 
-const FOLDS: [(&str, Fold); 49] = [
+const FOLDS: [(&str, Fold); 50] = [
     ("Abs", |node| elementwise::unary(node, f64::abs)),
     ("Add", |node| elementwise::binary(node, |a, b| a + b, i64::wrapping_add)),
     ("And", |node| elementwise::compare(node, |a, b| a != 0.0 && b != 0.0)),
@@ -49,6 +49,7 @@ const FOLDS: [(&str, Fold); 49] = [
     ("Not", |node| elementwise::unary(node, |x| if x == 0.0 { 1.0 } else { 0.0 })),
     ("Or", |node| elementwise::compare(node, |a, b| a != 0.0 || b != 0.0)),
     ("Pow", elementwise::pow),
+    ("QuantizeLinear", elementwise::quantize),
     ("Range", shapes::range),
     ("Reciprocal", |node| elementwise::unary(node, f64::recip)),
     ("ReduceMax", |node| shapes::reduce(node, shapes::Reduction::Max)),

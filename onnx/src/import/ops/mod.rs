@@ -14,6 +14,7 @@ pub(super) use views::{permutation, resolve, shape_of, unsqueezed};
 
 use super::fold::constant_of_shape;
 use super::node::{Failure, NodeReader};
+use super::quantized;
 use crate::Op;
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
@@ -30,6 +31,7 @@ const OPS: [(&str, Import); 60] = [
     ("Constant", views::no_constant),
     ("ConstantOfShape", constant_of_shape),
     ("Conv", windows::conv),
+    ("DequantizeLinear", quantized::dequantize_linear),
     ("Div", arithmetic::div),
     ("Dropout", layers::dropout),
     ("Elu", activations::elu),
@@ -55,6 +57,7 @@ const OPS: [(&str, Import); 60] = [
     ("Neg", arithmetic::neg),
     ("PRelu", activations::p_relu),
     ("Pad", regions::pad),
+    ("QuantizeLinear", quantized::quantize_linear),
     ("ReduceMax", reduce::max),
     ("ReduceMean", reduce::mean),
     ("ReduceSum", reduce::sum),
@@ -77,8 +80,6 @@ const OPS: [(&str, Import); 60] = [
     ("Unsqueeze", views::unsqueeze),
     ("Upsample", windows::resize),
     ("Gather", regions::gather),
-    ("QuantizeLinear", quantized),
-    ("DequantizeLinear", quantized),
 ];
 
 /// The function that reads an operator, or why there is none.
@@ -86,13 +87,8 @@ pub(super) fn find(op_type: &str) -> Result<Import, String> {
     if let Some((_, import)) = OPS.iter().find(|(name, _)| *name == op_type) {
         return Ok(*import);
     }
-    let refused = |import: &Import| std::ptr::fn_addr_eq(*import, quantized as Import);
-    let known: Vec<&str> = OPS.iter().filter(|(_, import)| !refused(import)).map(|(name, _)| *name).collect();
+    let known: Vec<&str> = OPS.iter().map(|(name, _)| *name).collect();
     Err(format!("the operator is not supported; supported are {}", known.join(", ")))
-}
-
-fn quantized(_: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    Err("the network is quantized; import the float network that it was made from, and quantize it here".into())
 }
 
 /// An operator with one operand and no attributes, whatever the order of the elements.

@@ -130,7 +130,6 @@ fn constants_that_do_not_fit_are_named() {
         (node("Identity", &["x"], "c", vec![]), vec![], "is computed, must be a constant"),
         (node("Relu", &["d"], "c", vec![]), vec![ints("d", &[1])], "is a constant"),
         (node("NonZero", &["d"], "c", vec![]), vec![ints("d", &[1])], "not supported"),
-        (node("QuantizeLinear", &["x", "d"], "c", vec![]), vec![ints("d", &[1])], "quantized"),
         (
             node("Gelu", &["x"], "c", vec![AttributeProto::string("approximate", "tanh")]),
             vec![],

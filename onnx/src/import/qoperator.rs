@@ -1,0 +1,160 @@
+//! Operators on integers, as the float operators between dequantization and quantization that they stand for.
+
+use super::standard;
+use crate::proto::{AttributeProto, GraphProto, NodeProto};
+use std::collections::HashSet;
+
+/// The domain of ONNX Runtime's operators.
+const MICROSOFT: &str = "com.microsoft";
+
+/// An operator on integers. Operands are named by their positions.
+struct Form {
+    op: &'static str,
+    microsoft: bool,
+    /// The float operator.
+    float: &'static str,
+    /// Value, scale and zero point of each operand.
+    operands: &'static [[usize; 3]],
+    /// An int32 bias, whose scale is the product of those of the operands.
+    bias: Option<usize>,
+    /// Scale and zero point of the result.
+    result: [usize; 2],
+}
+
+const PAIR: &[[usize; 3]] = &[[0, 1, 2], [3, 4, 5]];
+const ONE: &[[usize; 3]] = &[[0, 1, 2]];
+
+const fn form(op: &'static str, float: &'static str, operands: &'static [[usize; 3]]) -> Form {
+    let behind = 3 * operands.len();
+    Form { op, microsoft: true, float, operands, bias: None, result: [behind, behind + 1] }
+}
+
+const FORMS: [Form; 11] = [
+    Form { microsoft: false, bias: Some(8), ..form("QLinearConv", "Conv", PAIR) },
+    Form { microsoft: false, ..form("QLinearMatMul", "MatMul", PAIR) },
+    form("QLinearAdd", "Add", PAIR),
+    form("QLinearMul", "Mul", PAIR),
+    Form { bias: Some(6), result: [7, 8], ..form("QGemm", "Gemm", PAIR) },
+    form("QLinearAveragePool", "AveragePool", ONE),
+    form("QLinearGlobalAveragePool", "GlobalAveragePool", ONE),
+    form("QLinearLeakyRelu", "LeakyRelu", ONE),
+    form("QLinearReduceMean", "ReduceMean", ONE),
+    form("QLinearSigmoid", "Sigmoid", ONE),
+    form("QLinearSoftmax", "Softmax", ONE),
+];
+
+/// The graph with float operators in place of those on integers; `None` where it has none.
+pub(super) fn expand(graph: &GraphProto) -> Option<GraphProto> {
+    let microsoft = |node: &&NodeProto| node.domain == MICROSOFT;
+    let integers = |node: &&NodeProto| microsoft(node) || node.op_type.starts_with("QLinear");
+    graph.node.iter().find(integers)?;
+    let mut expansion = Expansion { names: HashSet::new(), nodes: Vec::with_capacity(3 * graph.node.len()) };
+    for node in &graph.node {
+        expansion.names.extend(node.input.iter().chain(&node.output).cloned());
+    }
+    expansion.names.extend(graph.initializer.iter().map(|tensor| tensor.name.clone()));
+    for node in &graph.node {
+        expansion.node(node);
+    }
+    Some(GraphProto { node: expansion.nodes, ..graph.clone() })
+}
+
+struct Expansion {
+    names: HashSet<String>,
+    nodes: Vec<NodeProto>,
+}
+
+impl Expansion {
+    fn node(&mut self, node: &NodeProto) {
+        let known = |form: &&Form| {
+            form.op == node.op_type && (if form.microsoft { node.domain == MICROSOFT } else { standard(&node.domain) })
+        };
+        if let Some(form) = FORMS.iter().find(known) {
+            return self.form(node, form);
+        }
+        if node.domain == MICROSOFT && node.op_type == "QLinearConcat" {
+            return self.concat(node);
+        }
+        let same = ["QuantizeLinear", "DequantizeLinear"].contains(&node.op_type.as_str());
+        let mut copy = node.clone();
+        if node.domain == MICROSOFT && same {
+            copy.domain.clear();
+        }
+        self.nodes.push(copy);
+    }
+
+    fn form(&mut self, node: &NodeProto, form: &Form) {
+        let input = |index: usize| node.input.get(index).cloned().unwrap_or_default();
+        let mut inputs: Vec<String> = Vec::with_capacity(3);
+        for (position, operand) in form.operands.iter().enumerate() {
+            // Weights have a scale for each output channel or for each column.
+            let axis = match form.float {
+                _ if position == 0 => None,
+                "Conv" => Some(0),
+                "Gemm" => Some(i64::from(!transposed(node))),
+                _ => Some(-1),
+            };
+            inputs.push(self.dequantize(node, operand.map(input), axis));
+        }
+        if let Some(bias) = form.bias.map(input).filter(|bias| !bias.is_empty()) {
+            let scale = self.fresh(&format!("{bias}.scale"));
+            let scales = [input(form.operands[0][1]), input(form.operands[1][1])];
+            self.nodes.push(NodeProto::new("Mul", scale.as_str(), &scales, &[&scale], Vec::new()));
+            inputs.push(self.dequantize(node, [bias, scale, String::new()], Some(0)));
+        }
+        let result = form.result.map(input);
+        self.operator(node, form.float, inputs, result);
+    }
+
+    fn concat(&mut self, node: &NodeProto) {
+        let triples = node.input.get(2..).unwrap_or_default().chunks(3);
+        let triple = |chunk: &[String]| std::array::from_fn(|index| chunk.get(index).cloned().unwrap_or_default());
+        let inputs = triples.map(|chunk| self.dequantize(node, triple(chunk), None)).collect();
+        let result = [0, 1].map(|index| node.input.get(index).cloned().unwrap_or_default());
+        self.operator(node, "Concat", inputs, result);
+    }
+
+    /// The float operator under the node's name, and its result rounded, unless it stays float.
+    fn operator(&mut self, node: &NodeProto, op: &str, inputs: Vec<String>, result: [String; 2]) {
+        let mut float = node.clone();
+        float.domain.clear();
+        float.op_type = op.into();
+        float.input = inputs;
+        // Says that axes are in the usual order.
+        float.attribute.retain(|attribute| !(attribute.name == "channels_last" && attribute.i == Some(0)));
+        // Which operator set the Softmax follows.
+        float.attribute.retain(|attribute| attribute.name != "opset");
+        let [scale, zero] = result;
+        let Some(output) = float.output.first_mut().filter(|_| !scale.is_empty()) else {
+            self.nodes.push(float);
+            return;
+        };
+        let rounded = output.clone();
+        let name = self.fresh(&format!("{rounded}.float"));
+        output.clone_from(&name);
+        self.nodes.push(float);
+        let quantize = format!("{}.quantize", node.name);
+        self.nodes.push(NodeProto::new("QuantizeLinear", quantize, &[name, scale, zero], &[rounded], Vec::new()));
+    }
+
+    /// The name of an operand's real value.
+    fn dequantize(&mut self, node: &NodeProto, operand: [String; 3], axis: Option<i64>) -> String {
+        let output = self.fresh(&format!("{}.real", operand[0]));
+        let name = format!("{}.dequantize", node.name);
+        let axis = axis.map(|axis| AttributeProto::int("axis", axis));
+        self.nodes.push(NodeProto::new("DequantizeLinear", name, &operand, &[&output], axis.into_iter().collect()));
+        output
+    }
+
+    fn fresh(&mut self, name: &str) -> String {
+        let mut name = name.to_owned();
+        while !self.names.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    }
+}
+
+fn transposed(gemm: &NodeProto) -> bool {
+    gemm.attribute.iter().any(|attribute| attribute.name == "transB" && attribute.i.unwrap_or_default() != 0)
+}

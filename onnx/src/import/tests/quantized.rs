@@ -1,0 +1,155 @@
+//! Files of networks that others quantized.
+
+use super::*;
+use crate::{Integers, Quantization, Rounding};
+
+/// Nodes from `image` `[2, 4, 4]` to `scores`, and initializers, as a file.
+fn file(nodes: Vec<NodeProto>, initializer: Vec<TensorProto>) -> Result<Graph, ImportError> {
+    let dims = [1, 2, 4, 4].map(Dim::Fixed);
+    from_model(&ModelProto::new(
+        GraphProto {
+            node: nodes,
+            initializer,
+            input: vec![ValueInfoProto::tensor("image", DataType::Float, &dims)],
+            output: vec![ValueInfoProto::tensor("scores", DataType::Float, &[])],
+            ..GraphProto::default()
+        },
+        17,
+    ))
+}
+
+fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto::new(op, format!("{output}.node"), inputs, &[output], vec![])
+}
+
+fn scale(name: &str, value: f32) -> TensorProto {
+    TensorProto::f32(name, &[], &[value])
+}
+
+fn zero(name: &str, value: i8) -> TensorProto {
+    TensorProto::i8(name, &[], &[value])
+}
+
+fn unsigned(name: &str, values: &[u8]) -> TensorProto {
+    TensorProto {
+        data_type: DataType::Uint8.into(),
+        raw_data: Some(values.to_vec()),
+        ..TensorProto::i8(name, &[], &vec![0; values.len()])
+    }
+}
+
+/// Weights of two channels of scales 0.5 and 0.25, and a bias whose last digit float32 does not have.
+const BIG: i32 = (1 << 28) + 1;
+
+fn constants() -> Vec<TensorProto> {
+    vec![
+        scale("s.in", 0.25),
+        scale("s.out", 0.5),
+        TensorProto::i8("w", &[2, 2, 1, 1], &[127, -3, 5, 100]),
+        TensorProto::f32("s.w", &[2], &[0.5, 0.25]),
+        TensorProto::i8("z.w", &[2], &[0, 0]),
+        TensorProto::i32("b", &[2], &[BIG, -7]),
+        TensorProto::f32("s.b", &[2], &[0.125, 0.0625]),
+        TensorProto::i32("z.b", &[2], &[0, 0]),
+    ]
+}
+
+fn expected(graph: &Graph, activations: &[(&str, f32, i8)], weight: &str, bias: &str) {
+    let rounding = |&(name, scale, zero_point): &(&str, f32, i8)| (name.to_owned(), Rounding { scale, zero_point });
+    let parameters = [
+        (weight.to_owned(), Integers { scales: vec![0.5, 0.25], values: vec![127, -3, 5, 100] }),
+        (bias.to_owned(), Integers { scales: vec![0.125, 0.0625], values: vec![BIG, -7] }),
+    ];
+    let quantization = Quantization {
+        activations: activations.iter().map(rounding).collect(),
+        parameters: parameters.into_iter().collect(),
+    };
+    assert_eq!(graph.metadata.quantization, quantization);
+    let weights = graph.parameters().find(|(_, name, _)| *name == weight).unwrap().2.tensor.data();
+    assert_eq!(weights, [63.5, -1.5, 1.25, 25.0]);
+}
+
+fn axis(mut node: NodeProto) -> NodeProto {
+    node.attribute.push(AttributeProto::int("axis", 0));
+    node
+}
+
+#[test]
+fn pairs_leave_their_scales_and_integers() {
+    let mut initializers = constants();
+    initializers.extend([unsigned("z.in", &[128]), unsigned("z.out", &[0])]);
+    let nodes = vec![
+        node("QuantizeLinear", &["image", "s.in", "z.in"], "image.q"),
+        node("DequantizeLinear", &["image.q", "s.in", "z.in"], "image.dq"),
+        axis(node("DequantizeLinear", &["w", "s.w", "z.w"], "weight")),
+        axis(node("DequantizeLinear", &["b", "s.b", "z.b"], "bias")),
+        node("Conv", &["image.dq", "weight", "bias"], "conv"),
+        node("Relu", &["conv"], "relu"),
+        node("QuantizeLinear", &["relu", "s.out", "z.out"], "relu.q"),
+        // A pool of integers.
+        NodeProto::new("MaxPool", "max", &["relu.q"], &["max.q"], vec![AttributeProto::ints("kernel_shape", &[4, 4])]),
+        node("DequantizeLinear", &["max.q", "s.out", "z.out"], "max.dq"),
+        node("Flatten", &["max.dq"], "scores"),
+    ];
+    let graph = file(nodes, initializers).unwrap();
+    let operators: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
+    assert_eq!(operators, ["Conv", "Relu", "MaxPool", "Flatten"]);
+    expected(&graph, &[("image", 0.25, 0), ("relu", 0.5, -128), ("max.q", 0.5, -128)], "weight", "bias");
+}
+
+#[test]
+fn operators_on_integers_are_pairs_around_floats() {
+    let mut initializers = constants();
+    initializers.extend([zero("z.in", 3), zero("z.out", -128)]);
+    let mut pool = node("QLinearGlobalAveragePool", &["conv.q", "s.out", "z.out", "s.out", "z.out"], "pool.q");
+    pool.domain = "com.microsoft".into();
+    pool.attribute.push(AttributeProto::int("channels_last", 0));
+    let nodes = vec![
+        node("QuantizeLinear", &["image", "s.in", "z.in"], "image.q"),
+        node("QLinearConv", &["image.q", "s.in", "z.in", "w", "s.w", "z.w", "s.out", "z.out", "b"], "conv.q"),
+        pool,
+        node("DequantizeLinear", &["pool.q", "s.out", "z.out"], "pool.dq"),
+        node("Flatten", &["pool.dq"], "scores"),
+    ];
+    let graph = file(nodes, initializers).unwrap();
+    // The zero point is a ReLU that was left out.
+    let operators: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
+    assert_eq!(operators, ["Conv", "Relu", "GlobalAveragePool", "Flatten"]);
+    let relu = &graph.value(graph.nodes()[1].output).name;
+    let pool = &graph.value(graph.nodes()[2].output).name;
+    expected(&graph, &[("image", 0.25, 3), (relu, 0.5, -128), (pool, 0.5, -128)], "w.real", "b.real");
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_in_one_line() {
+    let rounded = |extra: Vec<TensorProto>, inputs: &[&str], again: &[&str]| {
+        let nodes = vec![
+            node("QuantizeLinear", inputs, "q"),
+            node("QuantizeLinear", again, "again"),
+            node("Flatten", &["again"], "scores"),
+        ];
+        file(nodes, constants().into_iter().chain(extra).collect()).unwrap_err().to_string()
+    };
+    let same = ["q", "s.in", "z"];
+    let first = ["image", "s.in", "z"];
+    let z = || zero("z", 0);
+    let cases = [
+        rounded(vec![z()], &first, &["q", "s.out", "z"]),
+        rounded(vec![TensorProto::i32("z", &[], &[0])], &first, &same),
+        rounded(vec![z()], &["image", "s.w", "z"], &same),
+        rounded(vec![z(), scale("negative", -1.0)], &["image", "negative", "z"], &same),
+        rounded(vec![z()], &["image", "w", "z"], &same),
+        rounded(vec![z()], &["image", "image", "z"], &same),
+    ];
+    let parts = [
+        "rounded with scale 0.25 and zero point 0",
+        "of type Int32 are not supported",
+        "2 scales for one activation",
+        "its scale is -1",
+        "must be a float scale",
+        "must be a constant",
+    ];
+    for (error, part) in cases.iter().zip(parts) {
+        assert!(error.starts_with("node `") && error.contains(part) && !error.contains('\n'), "{error}: {part}");
+    }
+}

@@ -1,0 +1,49 @@
+//! How a file that others quantized rounds its tensors.
+
+use std::collections::BTreeMap;
+
+/// Scales, zero points and integers of a file that holds a quantized network. The graph is the float network whose
+/// weights are what the integers stand for; all names are those of its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quantization {
+    /// Activations that the file rounds to int8, or to uint8: then the zero point is 128 less than the file's.
+    pub activations: BTreeMap<String, Rounding>,
+    /// Weights and biases that the file holds as integers.
+    pub parameters: BTreeMap<String, Integers>,
+}
+
+/// `round(x / scale) + zero_point`, between -128 and 127.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounding {
+    /// Distance of two integers; positive.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero_point: i8,
+}
+
+/// A parameter's elements as integers times scales.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integers {
+    /// Scale of each output channel: of each element of the parameter's first axis.
+    pub scales: Vec<f32>,
+    /// The integers, in the parameter's order.
+    pub values: Vec<i32>,
+}
+
+impl Quantization {
+    /// Whether the file quantizes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.activations.is_empty() && self.parameters.is_empty()
+    }
+}
+
+impl Integers {
+    /// Whether these are the elements `data` of a parameter, none of which has changed since it was read.
+    pub fn are(&self, data: &[f32]) -> bool {
+        let per_channel = (data.len() / self.scales.len().max(1)).max(1);
+        data.len() == self.values.len()
+            && data.iter().zip(&self.values).enumerate().all(|(index, (x, &value))| {
+                self.scales.get(index / per_channel).is_some_and(|scale| value as f32 * scale == *x)
+            })
+    }
+}
