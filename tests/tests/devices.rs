@@ -93,7 +93,7 @@ fn a_micro_bit_runs_a_resnet8_for_cifar10() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/resnet8-cifar10.onnx");
     let graph = skipstone_onnx::import_file(&file).unwrap();
     let images = waves([3, 32, 32], 8);
-    let stone = quantize(&graph, &images, &Options { target: Target::Generic }).unwrap().stone;
+    let stone = quantize(&graph, &images, &Options { target: Target::Generic, ..Options::default() }).unwrap().stone;
     let run = assert_same_on_host(Device::MicroBit, &stone, &images, 3);
     assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("portable", &["conv_4x2_portable".to_owned()][..]));
     let (flash, ram) = (run.flash_bytes.unwrap(), run.ram_bytes.unwrap());

@@ -3,6 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
+use super::inspect::peak;
 use super::model::{self, Pixels, absorbed};
 use super::numbers::Numbers;
 use super::table::grouped;
@@ -45,6 +46,10 @@ pub(super) struct Arguments {
     /// The processor whose kernels the weights are laid out for.
     #[arg(long, value_enum, default_value_t = Target::Generic)]
     target: Target,
+    /// What matters most: the arena, or how fast it runs (steps of two rows where kernels want them, for some more RAM), or
+    /// the file (without the names of layers).
+    #[arg(long, value_enum, default_value_t = Optimize::Ram)]
+    optimize: Optimize,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -70,6 +75,26 @@ impl From<Target> for pack::Target {
             Target::CortexM => Self::CortexM,
             Target::Neon => Self::Neon,
             Target::X86 => Self::X86,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Optimize {
+    /// The fastest steps.
+    Speed,
+    /// The smallest file.
+    Size,
+    /// The smallest arena.
+    Ram,
+}
+
+impl From<Optimize> for pack::Goal {
+    fn from(optimize: Optimize) -> Self {
+        match optimize {
+            Optimize::Speed => Self::Speed,
+            Optimize::Size => Self::Size,
+            Optimize::Ram => Self::Ram,
         }
     }
 }
@@ -107,7 +132,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     } else {
         console.say("the network keeps the int8 scales that it was trained for");
     }
-    let options = Options { target: arguments.target.into(), settings };
+    let options = Options { target: arguments.target.into(), goal: arguments.optimize.into(), settings };
     let quantized = pack::quantize(&graph, &calibration, &options)?;
     console.say(format!("evaluating on {} images", test.len()));
     // The same integers in the layout that this computer is fastest with.
@@ -133,6 +158,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         grouped(arena_bytes as u64),
         grouped(input_resident_bytes as u64)
     ));
+    let aligned = pack::AlignedBytes::copy(&quantized.stone);
+    let model = skipstone_runtime::Model::from_bytes(aligned.as_slice()).map_err(pack::PackError::Refused)?;
+    console.say(peak(&model));
     console.say(format!(
         "accuracy: {:.2} % in float, {:.2} % in int8",
         100.0 * output.accuracy_float,

@@ -4,8 +4,10 @@ mod aligned;
 mod error;
 mod quantize;
 mod records;
+mod size;
 mod weights;
 
+pub use crate::plan::Goal;
 pub use aligned::AlignedBytes;
 pub use error::PackError;
 pub use quantize::{Options, Quantized, Report, quantize};
@@ -45,20 +47,38 @@ pub struct Packed {
     pub input_resident_bytes: usize,
 }
 
+/// [`pack_for`] the smallest arena.
+///
+/// # Errors
+/// As [`pack_for`].
+pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
+    pack_for(qgraph, target, Goal::Ram)
+}
+
 /// Packs a quantized network for `target`. The runtime has accepted what is returned; the same network gives the same
-/// bytes.
+/// bytes, and the same scores whatever the goal is. The smallest file has no names of layers.
 ///
 /// # Errors
 /// [`PackError`] naming the node or tensor that does not fit the format.
-pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
-    let plan = plan(records::tensors(qgraph)?, records::nodes(qgraph, target)?)?;
+pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, PackError> {
+    let tensors = records::tensors(qgraph)?;
+    let mut nodes = records::nodes(qgraph, target)?;
+    if goal == Goal::Size {
+        size::choose_layouts(&mut nodes, &tensors);
+    }
+    let plan = plan(tensors, nodes, goal)?;
     let (mut tensors, mut nodes) = (plan.tensors, plan.nodes);
     let mut strings = Strings::default();
-    for (record, tensor) in tensors.iter_mut().zip(&qgraph.tensors) {
-        record.name = strings.push(&tensor.name)?;
-    }
-    for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
-        record.name = strings.push(&node.name)?;
+    if goal == Goal::Size {
+        // All names are the empty one at the start.
+        strings.push("")?;
+    } else {
+        for (record, tensor) in tensors.iter_mut().zip(&qgraph.tensors) {
+            record.name = strings.push(&tensor.name)?;
+        }
+        for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
+            record.name = strings.push(&node.name)?;
+        }
     }
     let provenance = strings.push(&provenance(qgraph))?;
     let class_names = strings.push_classes(qgraph)?;

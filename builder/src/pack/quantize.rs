@@ -1,6 +1,6 @@
 //! The whole way from a trained network to its packed model and its QDQ file.
 
-use super::{PackError, Packed, Target, pack};
+use super::{Goal, PackError, Packed, Target, pack_for};
 use crate::data::Dataset;
 use crate::quant::{self, QGraph, Quantization, Settings, to_qdq};
 use skipstone_onnx::Graph;
@@ -13,6 +13,8 @@ pub struct Options {
     pub settings: Settings,
     /// The processor whose kernels the weights are laid out for.
     pub target: Target,
+    /// What the plan is for.
+    pub goal: Goal,
 }
 
 /// What quantization makes of a network.
@@ -51,7 +53,8 @@ pub struct Report {
 pub fn quantize(graph: &Graph, calibration: &Dataset, options: &Options) -> Result<Quantized, PackError> {
     let Quantization { rounded: mut float, qgraph, .. } = quant::quantize(graph, calibration, &options.settings)?;
     float.metadata.activation_scales = quant::activation_scales(&qgraph);
-    let Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes } = pack(&qgraph, options.target)?;
+    let Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes } =
+        pack_for(&qgraph, options.target, options.goal)?;
     let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
     Ok(Quantized {
         float,

@@ -9,6 +9,7 @@ mod layers;
 mod network;
 mod place;
 mod rings;
+mod timeline;
 
 use cuts::{Cuts, has_bytes, states};
 use layers::single_nodes;
@@ -17,6 +18,7 @@ use place::{Span, peak, place};
 use rings::{Ring, Simulation};
 use skipstone_runtime::format::records::{ALIGNMENT, Node, Segment, Tensor};
 use skipstone_runtime::geometry;
+pub use timeline::{Region, Timeline, layer_by_layer_bytes};
 
 /// A network that has no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,16 +81,30 @@ pub struct Peak {
     pub bytes: usize,
 }
 
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Goal {
+    /// The smallest arena.
+    #[default]
+    Ram,
+    /// Steps of as many rows as kernels make fastest.
+    Speed,
+    /// The smallest file; of the plan, that is also the one with the smallest arena.
+    Size,
+}
+
 /// Plans a network. `tensors` have their shapes, scales and producers, `nodes` their operands and shapes, in the order of
 /// execution; the tensor without a producer is the image. What the plan decides is overwritten.
 ///
 /// # Errors
 /// [`PlanError`] if the arena does not fit 31 bits.
-pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>) -> Result<Plan, PlanError> {
-    for tensor in &mut tensors {
-        tensor.pixel_stride = tensor.channels;
-        tensor.row_stride = (u32::from(tensor.width) * u32::from(tensor.channels)).next_multiple_of(4);
-        tensor.ring_rows = tensor.height;
+pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Result<Plan, PlanError> {
+    lay_out_densely(&mut tensors);
+    for node in &mut nodes {
+        node.rows_per_step = match goal {
+            Goal::Speed => geometry::fastest_rows(node),
+            Goal::Ram | Goal::Size => 1,
+        };
     }
     network::choose_views(&mut nodes, &tensors);
     let network = Network::new(&nodes, &tensors);
@@ -129,6 +145,15 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>) -> Result<Plan, Plan
         (nodes[node].state, nodes[node].state_len) = (offset as u32, len as u32);
     }
     Ok(Plan { tensors, nodes, segments, scratch, scratch_len, counters, arena_bytes, input_resident_bytes, maps, peak })
+}
+
+/// Whole maps without gaps.
+fn lay_out_densely(tensors: &mut [Tensor]) {
+    for tensor in tensors {
+        tensor.pixel_stride = tensor.channels;
+        tensor.row_stride = (u32::from(tensor.width) * u32::from(tensor.channels)).next_multiple_of(4);
+        tensor.ring_rows = tensor.height;
+    }
 }
 
 /// Segments and the places of what they make.

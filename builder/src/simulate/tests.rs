@@ -3,7 +3,7 @@
 use super::*;
 use crate::autograd;
 use crate::data::Dataset;
-use crate::pack::{Options, Quantized, Target, quantize};
+use crate::pack::{Goal, Options, Quantized, Target, pack_for, quantize};
 use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images};
 use crate::zoo;
 use proptest::prelude::*;
@@ -114,6 +114,23 @@ fn the_same_inputs_give_the_same_bytes() {
     let make = || quantize(&graph, &images, &Options { target: Target::CortexM, ..Options::default() }).unwrap();
     let (a, b) = (make(), make());
     assert_eq!((a.stone, a.qdq), (b.stone, b.qdq));
+}
+
+#[test]
+fn goals_change_memory_and_not_scores() {
+    for seed in 0..12 {
+        let graph = random_graph(seed);
+        let images = random_images(&graph, 2, seed);
+        let qgraph = quantize(&graph, &images, &Options::default()).unwrap().qgraph;
+        for target in TARGETS {
+            let packed = |goal| pack_for(&qgraph, target, goal).unwrap();
+            let [ram, speed, size] = [Goal::Ram, Goal::Speed, Goal::Size].map(packed);
+            assert!(ram.arena_bytes <= speed.arena_bytes, "{} {}", ram.arena_bytes, speed.arena_bytes);
+            assert!(size.bytes.len() < ram.bytes.len() && size.weights_bytes <= ram.weights_bytes);
+            let scores = [&ram, &speed, &size].map(|packed| trace(&packed.bytes, images.image(1)).unwrap().scores);
+            assert!(scores.iter().all(|other| *other == scores[0]), "{scores:?}");
+        }
+    }
 }
 
 #[test]

@@ -33,28 +33,31 @@ const BOARDS: &[Board] = &[
 
 /// Which boards hold a model of `model_bytes` with an arena of `arena_bytes`.
 pub(super) fn table(model_bytes: u64, arena_bytes: u64) -> Table {
-    let mut table = Table::new(&["board", "core", "flash KiB", "RAM KiB", "fits"]);
+    let mut table = Table::new(&["board", "core", "flash KiB", "RAM KiB", "flash to spare", "RAM to spare", "fits"]);
     for board in BOARDS {
+        let [flash, ram] = spare(board, model_bytes, arena_bytes);
         table.row([
             board.name.into(),
             board.core.into(),
             board.flash_kib.to_string(),
             board.ram_kib.to_string(),
-            verdict(board, model_bytes, arena_bytes),
+            signed(flash),
+            signed(ram),
+            if flash >= 0 && ram >= 0 { "yes" } else { "no" }.into(),
         ]);
     }
     table
 }
 
-fn verdict(board: &Board, model_bytes: u64, arena_bytes: u64) -> String {
-    let flash = (model_bytes + PROGRAM_BYTES).saturating_sub(board.flash_kib * 1024);
-    let ram = (arena_bytes + STACK_BYTES).saturating_sub(board.ram_kib * 1024);
-    match (flash, ram) {
-        (0, 0) => "yes".into(),
-        (flash, 0) => format!("no: flash {} bytes short", grouped(flash)),
-        (0, ram) => format!("no: RAM {} bytes short", grouped(ram)),
-        (flash, ram) => format!("no: flash {}, RAM {} bytes short", grouped(flash), grouped(ram)),
-    }
+/// Bytes of flash and of RAM that are left over; negative where they are missing.
+fn spare(board: &Board, model_bytes: u64, arena_bytes: u64) -> [i64; 2] {
+    let left = |kib: u64, used: u64| (kib * 1024) as i64 - used as i64;
+    [left(board.flash_kib, model_bytes + PROGRAM_BYTES), left(board.ram_kib, arena_bytes + STACK_BYTES)]
+}
+
+fn signed(bytes: i64) -> String {
+    let sign = if bytes < 0 { "-" } else { "" };
+    format!("{sign}{}", grouped(bytes.unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -62,13 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_name_what_is_short() {
+    fn what_is_short_is_negative() {
         let board = Board { name: "", core: "", flash_kib: 128, ram_kib: 20 };
-        assert_eq!(verdict(&board, 52 * 1024, 16 * 1024), "yes");
-        assert_eq!(verdict(&board, 52 * 1024 + 1, 16 * 1024), "no: flash 1 bytes short");
-        assert_eq!(verdict(&board, 0, 16 * 1024 + 1500), "no: RAM 1,500 bytes short");
-        assert!(
-            verdict(&board, 1 << 20, 1 << 20).contains("flash") && verdict(&board, 1 << 20, 1 << 20).contains("RAM")
-        );
+        assert_eq!(spare(&board, 52 * 1024, 16 * 1024), [0, 0]);
+        assert_eq!(spare(&board, 52 * 1024 + 1, 16 * 1024 - 5), [-1, 5]);
+        assert_eq!([-1_500, 0, 2_000].map(signed), ["-1,500", "0", "2,000"]);
+        assert!(table(1 << 30, 1 << 30).to_string().lines().skip(1).all(|line| line.ends_with("no")));
+        assert!(table(0, 0).to_string().lines().skip(2).any(|line| line.ends_with("yes")));
     }
 }

@@ -1,9 +1,13 @@
 //! `skipstone inspect`
 
+mod arena;
 mod boards;
 mod onnx;
 mod quantization;
 mod stone;
+mod svg;
+
+pub(super) use arena::peak;
 
 use super::console::Console;
 use super::failure::Failure;
@@ -16,6 +20,9 @@ pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "FILE")]
     model: PathBuf,
+    /// Of a .stone file: also draw the arena over time as a picture.
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     quantization: quantization::Arguments,
 }
@@ -25,7 +32,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         return quantization::inspect(&arguments.model, spec, &arguments.quantization, console);
     }
     match model::locate(&arguments.model)? {
+        (file, Kind::Onnx) if arguments.svg.is_some() => {
+            Err(Failure::at(&file, "only a .stone file has a plan to draw: quantize the network first"))
+        }
         (file, Kind::Onnx) => onnx::inspect(&file, console),
-        (file, Kind::Stone) => stone::inspect(&file, console),
+        (file, Kind::Stone) => stone::inspect(&file, arguments.svg.as_deref(), console),
     }
 }

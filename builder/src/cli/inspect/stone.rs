@@ -1,13 +1,18 @@
 //! Packed networks.
 
 use super::boards::{self, PROGRAM_BYTES, STACK_BYTES};
+use super::{arena, svg};
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
+use crate::cli::outputs;
 use crate::cli::packed::Packed;
 use crate::cli::table::{Table, grouped};
+use crate::files;
+use crate::plan::{Timeline, layer_by_layer_bytes};
 use serde::Serialize;
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records::{NONE, Node, OpCode, Tensor, WeightKind};
+use skipstone_runtime::schedule::Network;
 use std::path::Path;
 
 #[derive(Serialize)]
@@ -15,9 +20,25 @@ struct Report<'m> {
     weights_bytes: u64,
     arena_bytes: u64,
     file_bytes: u64,
+    /// Bytes of the arena that hold feature maps.
+    map_bytes: u64,
+    /// Bytes of feature maps of the best plan that runs one layer after the other.
+    layer_by_layer_bytes: u64,
+    peak: Peak<'m>,
     macs: u64,
     classes: usize,
     layers: Vec<Layer<'m>>,
+}
+
+/// When most bytes are alive.
+#[derive(Serialize)]
+struct Peak<'m> {
+    /// The layer that runs then.
+    node: &'m str,
+    bytes: u64,
+    /// The largest tensor then, and what its rows take.
+    tensor: String,
+    tensor_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -37,7 +58,10 @@ struct Layer<'m> {
 }
 
 /// Prints layers, memory and fitting boards of the packed network in `file`.
-pub(super) fn inspect(file: &Path, console: &Console) -> Result<(), Failure> {
+pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) -> Result<(), Failure> {
+    if let Some(picture) = picture {
+        outputs::check_file(picture)?;
+    }
     let packed = Packed::read(file)?;
     let model = packed.model();
     let tensors: Vec<Tensor> = model.tensors().collect();
@@ -56,7 +80,17 @@ pub(super) fn inspect(file: &Path, console: &Console) -> Result<(), Failure> {
             grouped(layer.macs),
         ]);
     }
+    let timeline = Timeline::new(&model);
+    let largest = timeline.peak_region();
     let report = Report {
+        map_bytes: timeline.regions.iter().map(|region| (region.offset + region.bytes) as u64).max().unwrap_or(0),
+        layer_by_layer_bytes: layer_by_layer_bytes(&model) as u64,
+        peak: Peak {
+            node: model.string(model.node(timeline.peak_node).name),
+            bytes: timeline.peak_bytes as u64,
+            tensor: largest.map_or(String::new(), |region| arena::name(&model, region)),
+            tensor_bytes: largest.map_or(0, |region| region.bytes as u64),
+        },
         weights_bytes: layers.iter().map(|layer| u64::from(layer.weights_bytes)).sum(),
         arena_bytes: model.arena_len() as u64,
         file_bytes: model.as_bytes().len() as u64,
@@ -86,17 +120,19 @@ pub(super) fn inspect(file: &Path, console: &Console) -> Result<(), Failure> {
         grouped(u64::from(model.header().scratch_len)),
         grouped(2 * report.layers.len() as u64)
     ));
-    if let Some(largest) = tensors.iter().max_by_key(|tensor| ring_bytes(tensor)) {
-        let name = model.string(largest.name);
-        console.say(format!(
-            "largest map: {name}, {} bytes in {} rows",
-            grouped(ring_bytes(largest)),
-            largest.ring_rows
-        ));
-    }
+    console.say(format!(
+        "feature maps: {} bytes, layer by layer {}; most are alive in {}: {} bytes",
+        grouped(report.map_bytes),
+        grouped(report.layer_by_layer_bytes),
+        report.peak.node,
+        grouped(report.peak.bytes)
+    ));
+    console.say(format!("the peak is set by {} ({} bytes)", report.peak.tensor, grouped(report.peak.tensor_bytes)));
     if !model.provenance().is_empty() {
         console.say(format!("made by: {}", model.provenance()));
     }
+    console.say("");
+    console.say(arena::text(&model, &timeline));
     console.say("");
     console.say(boards::table(report.file_bytes, report.arena_bytes));
     console.say(format!(
@@ -104,11 +140,11 @@ pub(super) fn inspect(file: &Path, console: &Console) -> Result<(), Failure> {
         PROGRAM_BYTES / 1024,
         STACK_BYTES / 1024
     ));
+    if let Some(picture) = picture {
+        let title = file.file_name().unwrap_or_default().to_string_lossy();
+        files::write(picture, svg::picture(&model, &timeline, &title).as_bytes())?;
+    }
     console.result(&report)
-}
-
-fn ring_bytes(tensor: &Tensor) -> u64 {
-    u64::from(tensor.ring_rows) * u64::from(tensor.row_stride)
 }
 
 fn layer<'m>(model: &Model<'m>, tensors: &[Tensor], node: &Node) -> Layer<'m> {

@@ -1,6 +1,6 @@
 //! Records of networks of the papers, put together by hand.
 
-use crate::plan::{Plan, plan};
+use crate::plan::{Goal, Plan, plan};
 use skipstone_runtime::format::records::{NONE, Node, OpCode, ResizeMode, Tensor};
 
 /// Records of a network as it is put together.
@@ -216,21 +216,11 @@ impl Net {
         net
     }
 
-    /// Two rows a step where a convolution is 3x3 and not grouped, with stride 1.
-    pub(super) fn by_two_rows(mut self) -> Self {
-        for node in &mut self.nodes {
-            let wants_pairs = (node.kernel_h, node.stride_h, node.groups) == (3, 1, 1);
-            node.rows_per_step = if wants_pairs && node.op == OpCode::Conv as u8 { 2 } else { 1 };
-        }
-        self
-    }
-
     /// A network of every operator, drawn by bytes: what and on which tensors.
-    pub(super) fn random(draws: &[[u8; 5]]) -> Self {
+    pub(super) fn random(draws: &[[u8; 4]]) -> Self {
         let mut net = Self::new(9, 4);
         let first = net.conv(0, NONE, 8, [3, 1]);
-        net.nodes[0].rows_per_step = 1 + draws[0][4] % 2;
-        for &[op, a, b, size, rows] in draws {
+        for &[op, a, b, size] in draws {
             let pick = |draw: u8, from: &[u16]| from[usize::from(draw) % from.len()];
             let all: Vec<u16> = (first..net.tensors.len() as u16).collect();
             let input = pick(a, &all);
@@ -255,9 +245,6 @@ impl Net {
                 }
                 _ => drop(net.pointwise(OpCode::Add, input, pick(b, &alike))),
             }
-            if let Some(node) = net.nodes.last_mut().filter(|node| node.op == OpCode::Conv as u8) {
-                node.rows_per_step = 1 + rows % 2;
-            }
         }
         // All that nobody reads comes together.
         let is_read =
@@ -272,6 +259,10 @@ impl Net {
     }
 
     pub(super) fn plan(self) -> Plan {
-        plan(self.tensors, self.nodes).unwrap()
+        self.plan_for(Goal::Ram)
+    }
+
+    pub(super) fn plan_for(self, goal: Goal) -> Plan {
+        plan(self.tensors, self.nodes, goal).unwrap()
     }
 }

@@ -1,0 +1,96 @@
+//! The arena over time, as a picture.
+
+use super::arena::name;
+use crate::cli::table::grouped;
+use crate::plan::Timeline;
+use skipstone_runtime::Model;
+use std::fmt::Write;
+
+const WIDTH: f64 = 1200.0;
+const HEIGHT: f64 = 640.0;
+/// Around the drawing: left for addresses, top for the title, bottom for time.
+const LEFT: f64 = 90.0;
+const TOP: f64 = 64.0;
+const RIGHT: f64 = 20.0;
+const BOTTOM: f64 = 48.0;
+
+/// A picture that needs no other file: time from left to right, addresses from the bottom up, a box for each ring. What a
+/// box is shows where the pointer rests on it.
+pub(super) fn picture(model: &Model<'_>, timeline: &Timeline, title: &str) -> String {
+    let bytes = timeline.regions.iter().map(|region| region.offset + region.bytes).max().unwrap_or(0).max(1);
+    let steps = timeline.steps.max(1);
+    let x = |step: usize| LEFT + (WIDTH - LEFT - RIGHT) * step as f64 / steps as f64;
+    let y = |offset: usize| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * offset as f64 / bytes as f64;
+    let mut svg = String::new();
+    let _ = write!(
+        svg,
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">
+<rect width="100%" height="100%" fill="#fff"/>
+<text x="{LEFT}" y="26" font-size="18">{}</text>
+"##,
+        escaped(title)
+    );
+    let peak = timeline.peak_region().map_or(String::new(), |region| name(model, region));
+    let _ = writeln!(
+        svg,
+        r##"<text x="{LEFT}" y="48" fill="#555">feature maps: {} bytes; most are alive at step {}: {} bytes, the largest {}</text>"##,
+        grouped(bytes as u64),
+        timeline.peak_step,
+        grouped(timeline.peak_bytes as u64),
+        escaped(&peak)
+    );
+    for (index, region) in timeline.regions.iter().enumerate() {
+        let (left, top) = (x(region.first), y(region.offset + region.bytes));
+        let (width, height) = (x(region.last + 1) - left, y(region.offset) - top);
+        // Neighbours differ: hues a golden angle apart.
+        let hue = (index as f64 * 137.508) % 360.0;
+        let name = escaped(&name(model, region));
+        let detail = format!("{} bytes at {}", grouped(region.bytes as u64), grouped(region.offset as u64));
+        let _ = writeln!(
+            svg,
+            r##"<rect x="{left:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}" fill="hsl({hue:.0},60%,78%)" stroke="#555" stroke-width="0.5"><title>{name}: {detail}</title></rect>"##
+        );
+        // About half an em for each letter.
+        let room = (width / 6.5) as usize;
+        if height >= 13.0 && room >= 6 {
+            let label: String = name.chars().take(room).collect();
+            let label = if label.contains('&') { String::new() } else { label };
+            let baseline = top + height / 2.0 + 4.0;
+            let _ = writeln!(svg, r##"<text x="{:.1}" y="{baseline:.1}" font-size="11">{label}</text>"##, left + 4.0);
+        }
+    }
+    for tick in 0..=8 {
+        let offset = bytes * tick / 8;
+        let _ = writeln!(
+            svg,
+            r##"<text x="{}" y="{:.1}" text-anchor="end" fill="#555">{}</text>"##,
+            LEFT - 8.0,
+            y(offset) + 4.0,
+            grouped(offset as u64)
+        );
+    }
+    let (top, bottom) = (TOP, HEIGHT - BOTTOM);
+    for &end in &timeline.segment_ends {
+        let x = x(end);
+        let _ = writeln!(
+            svg,
+            r##"<line x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}" stroke="#000" stroke-dasharray="4 3"/>"##
+        );
+    }
+    let x = x(timeline.peak_step);
+    let _ = writeln!(
+        svg,
+        r##"<line x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{}" stroke="#c00" stroke-width="1.5"/>
+<text x="{x:.1}" y="{}" fill="#c00" text-anchor="middle">peak</text>
+<text x="{LEFT}" y="{}" fill="#555">{steps} steps; dashed lines end segments</text>
+</svg>"##,
+        bottom + 6.0,
+        bottom + 20.0,
+        HEIGHT - 10.0
+    );
+    svg
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
