@@ -237,6 +237,12 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     if let Some(arch) = &arguments.arch {
         config.arch = arch.clone();
     }
+    config.qat |= arguments.qat;
+    if config.qat && arguments.init.is_none() {
+        return Err(Failure::Usage(
+            "training for int8 goes on from trained weights: name a run or an .onnx file with --init".into(),
+        ));
+    }
     if config.arch.is_empty() && arguments.init.is_none() {
         return Err(Failure::Usage("no architecture is named: give --arch, or `arch` in the file".into()));
     }
@@ -247,12 +253,6 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     config.batch = arguments.batch.unwrap_or(config.batch);
     config.lr = arguments.lr.unwrap_or(config.lr);
     config.seed = arguments.seed.unwrap_or(config.seed);
-    config.qat |= arguments.qat;
-    if config.qat && arguments.init.is_none() {
-        return Err(Failure::Usage(
-            "training for int8 goes on from trained weights: name a run or an .onnx file with --init".into(),
-        ));
-    }
     config.check().map_err(|error: ConfigError| Failure::Usage(error.to_string()))?;
     Ok(config)
 }

@@ -44,8 +44,8 @@ pub enum QuantError {
         /// The value.
         name: String,
     },
-    /// An activation of a network that a packed model was not made from.
-    #[error("the packed model has no tensor `{name}`: it was made from another network")]
+    /// An activation that neither a packed model nor the file's own scales know.
+    #[error("no int8 scale is known for activation `{name}`: the scales that were given are those of another network")]
     NoScale {
         /// The value.
         name: String,
