@@ -183,15 +183,9 @@ impl Writer<'_> {
             }
             Op::Resize(resize) => {
                 let dims = &self.graph.value(node.inputs[0]).dims;
-                let scales = [1.0, 1.0, scale(dims[1], resize.size[0]), scale(dims[2], resize.size[1])];
+                let (scales, attributes) = resize_parts([dims[1], dims[2]], resize);
                 inputs.push(String::new());
                 inputs.push(self.floats(&node.name, "scales", &scales));
-                let nearest = resize.coordinates == Coordinates::Nearest;
-                let mut attributes = vec![
-                    AttributeProto::string("mode", if nearest { "nearest" } else { "linear" }),
-                    AttributeProto::string("coordinate_transformation_mode", coordinates(resize)),
-                ];
-                attributes.extend(nearest.then(|| AttributeProto::string("nearest_mode", "floor")));
                 attributes
             }
             Op::Dropout { rate } | Op::StochasticDepth { rate } => {
@@ -245,7 +239,8 @@ impl Writer<'_> {
     }
 }
 
-fn window_attributes(window: &Window) -> Vec<AttributeProto> {
+/// The attributes of a pool, but for the padding that an average may count.
+pub fn window_attributes(window: &Window) -> Vec<AttributeProto> {
     vec![
         AttributeProto::sizes("kernel_shape", &window.kernel),
         AttributeProto::sizes("strides", &window.stride),
@@ -254,12 +249,21 @@ fn window_attributes(window: &Window) -> Vec<AttributeProto> {
     ]
 }
 
-fn coordinates(resize: &Resize) -> &'static str {
-    match resize.coordinates {
+/// The third operand, `scales`, and the attributes of an interpolation of maps of `[height, width]`.
+pub fn resize_parts([height, width]: [usize; 2], resize: &Resize) -> ([f32; 4], Vec<AttributeProto>) {
+    let scales = [1.0, 1.0, scale(height, resize.size[0]), scale(width, resize.size[1])];
+    let nearest = resize.coordinates == Coordinates::Nearest;
+    let coordinates = match resize.coordinates {
         Coordinates::AlignCorners => "align_corners",
         Coordinates::HalfPixel => "half_pixel",
         Coordinates::Asymmetric | Coordinates::Nearest => "asymmetric",
-    }
+    };
+    let mut attributes = vec![
+        AttributeProto::string("mode", if nearest { "nearest" } else { "linear" }),
+        AttributeProto::string("coordinate_transformation_mode", coordinates),
+    ];
+    attributes.extend(nearest.then(|| AttributeProto::string("nearest_mode", "floor")));
+    (scales, attributes)
 }
 
 /// The factor by which readers, who compute `floor(from * factor)`, come to `to`. Sizes of the result would be clearer,

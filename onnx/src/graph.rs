@@ -122,6 +122,11 @@ impl Graph {
         &self.values
     }
 
+    /// The index of every value, in order.
+    pub fn value_ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+        (0..self.values.len()).map(ValueId)
+    }
+
     /// One value.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0]

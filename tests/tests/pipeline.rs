@@ -5,8 +5,8 @@ use skipstone_builder::data::{self, Dataset, Spec, Split};
 use skipstone_builder::pack::{AlignedBytes, Options, Quantized, Target, quantize};
 use skipstone_builder::simulate::{evaluate, trace};
 use skipstone_builder::train::{Config, Job, train};
-use skipstone_builder::verify::{self, Int8Check, TracedLayer, TracedTensor};
-use skipstone_builder::{quant, zoo};
+use skipstone_builder::verify::{self, Layers};
+use skipstone_builder::zoo;
 use skipstone_onnx::{Batch, Graph, export, import};
 use skipstone_runtime::engine::EngineError;
 use skipstone_runtime::kernels::{BACKENDS, Backend, reference};
@@ -124,25 +124,15 @@ fn quantization_costs_little_accuracy_and_gives_the_same_bytes_again() {
 #[test]
 fn qdq_file_means_what_the_engine_computes() {
     let chain = chain();
-    let quant::QGraph { tensors, nodes, input, .. } = &chain.quantized.qgraph;
-    let traced = tensors.iter().map(|t| TracedTensor { name: quant::quantized_name(t), dims: t.dims.to_vec() });
-    let layers = nodes.iter().map(|node| TracedLayer {
-        name: node.name.clone(),
-        inputs: std::iter::once(node.input).chain(node.operand).collect(),
-        output: node.output,
-    });
-    let mut check =
-        Int8Check::new(&chain.quantized.qdq, tensors[*input].dims, traced.collect(), layers.collect()).unwrap();
-    let mut values = vec![Vec::new(); tensors.len()];
-    for index in 0..TRACED {
-        let trace = trace(&chain.quantized.stone, chain.test.image(index)).unwrap();
-        values[*input].extend(trace.image);
-        for (node, made) in nodes.iter().zip(&trace.nodes) {
-            assert_eq!(node.name, made.name);
-            values[node.output].extend(made.stripped(tensors[node.output].dims[0]));
-        }
+    let layers = Layers::new(&chain.quantized.qgraph).unwrap();
+    let mut check = layers.check(&chain.quantized.qdq).unwrap();
+    let traces: Vec<_> =
+        (0..TRACED).map(|index| trace(&chain.quantized.stone, chain.test.image(index)).unwrap()).collect();
+    let nodes = &chain.quantized.qgraph.nodes;
+    for trace in &traces {
+        assert!(trace.nodes.iter().map(|made| &made.name).eq(nodes.iter().map(|node| &node.name)));
     }
-    check.add(&batch(chain, TRACED), &values).unwrap();
+    check.add(&batch(chain, TRACED), &layers.values(&traces)).unwrap();
     let agreement = check.finish();
     assert_eq!(agreement.layers.len(), nodes.len());
     assert!(agreement.int8_exact_fraction >= 0.9999 && agreement.int8_max_steps <= 1, "{agreement:?}");

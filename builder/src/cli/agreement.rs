@@ -5,9 +5,9 @@ use super::failure::Failure;
 use super::table::Table;
 use crate::data::Dataset;
 use crate::infer::Plan;
-use crate::quant::{QGraph, quantized_name};
+use crate::quant::QGraph;
 use crate::simulate::{self, Trace};
-use crate::verify::{self, FloatAgreement, Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
+use crate::verify::{self, FloatAgreement, Int8Agreement, LayerAgreement, Layers};
 use rayon::prelude::*;
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Batch, Graph, Normalization};
@@ -71,32 +71,21 @@ pub(super) fn int8(
     images: &Dataset,
     console: &Console,
 ) -> Result<Int8Agreement, Failure> {
-    let tensors = &qgraph.tensors;
-    let traced = tensors.iter().map(|t| TracedTensor { name: quantized_name(t), dims: t.dims.to_vec() }).collect();
-    let layers = qgraph.nodes.iter().map(|node| TracedLayer {
-        name: node.name.clone(),
-        inputs: [Some(node.input), node.operand].into_iter().flatten().collect(),
-        output: node.output,
-    });
-    let mut check = Int8Check::new(qdq, tensors[qgraph.input].dims, traced, layers.collect())?;
+    let layers = Layers::new(qgraph)?;
+    let mut check = layers.check(qdq)?;
     let bar = console.bar("int8", images.len(), "images");
     for indices in batches(images.len()) {
         let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
         let traces = traces.collect::<Result<Vec<Trace>, _>>()?;
-        let mut values = vec![Vec::new(); tensors.len()];
-        for trace in traces {
+        for trace in &traces {
             let names = trace.nodes.iter().map(|node| &node.name);
             if !names.eq(qgraph.nodes.iter().map(|node| &node.name)) {
                 return Err(Failure::Work(
                     "the packed model has other layers: it was made from another network".into(),
                 ));
             }
-            values[qgraph.input].extend(trace.image);
-            for (node, made) in qgraph.nodes.iter().zip(&trace.nodes) {
-                values[node.output].extend(made.stripped(tensors[node.output].dims[0]));
-            }
         }
-        check.add(&images.batch(&indices, normalization), &values)?;
+        check.add(&images.batch(&indices, normalization), &layers.values(&traces))?;
         bar.inc(indices.len() as u64);
     }
     bar.finish_and_clear();

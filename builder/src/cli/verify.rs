@@ -9,7 +9,7 @@ use super::packed::Packed;
 use super::{classifier, per_node, subset};
 use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
-use crate::passes::fold_batch_norm;
+use crate::passes::fold_batch_norm_where_possible;
 use crate::quant::{lower_with_scales, to_qdq};
 use crate::verify::{FloatAgreement, Int8Agreement};
 use serde::Serialize;
@@ -118,12 +118,8 @@ fn compare_int8(
     let (graph, normalization) = absorbed(graph, normalization)?;
     let (qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
-        let tensors: Vec<_> = packed.model().tensors().collect();
-        let scale = |name: &str| {
-            let tensor = tensors.iter().find(|tensor| packed.model().string(tensor.name) == name);
-            tensor.map(|tensor| (tensor.scale, tensor.zero_point))
-        };
-        let qgraph = lower_with_scales(&fold_batch_norm(&graph)?, &scale).map_err(|error| Failure::at(path, error))?;
+        let folded = fold_batch_norm_where_possible(&graph)?;
+        let qgraph = lower_with_scales(&folded, &packed.model()).map_err(|error| Failure::at(path, error))?;
         (qgraph, packed.bytes().to_vec())
     } else {
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };

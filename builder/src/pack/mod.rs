@@ -1,7 +1,9 @@
 //! From a quantized network to the bytes of a packed model, `.stone`.
 
 mod aligned;
+mod channels;
 mod error;
+mod known;
 mod quantize;
 mod records;
 mod size;
@@ -9,16 +11,18 @@ mod weights;
 
 pub use crate::plan::Goal;
 pub use aligned::AlignedBytes;
+pub use channels::{Channels, channels};
 pub use error::PackError;
 pub use quantize::{Options, Quantized, Report, quantize};
 
 use crate::plan::plan;
+use crate::quant::requant::{Requants, constant};
 use crate::quant::{QGraph, QNode, QOp};
 use records::narrow;
 use skipstone_runtime::Model;
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::checksum;
-use skipstone_runtime::format::records::{ALIGNMENT, Header, MAGIC, VERSION};
+use skipstone_runtime::format::records::{ALIGNMENT, Header, MAGIC, TABLE_LEN, VERSION};
 
 /// The processor whose kernels the weights are laid out for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +65,9 @@ pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
 /// # Errors
 /// [`PackError`] naming the node or tensor that does not fit the format.
 pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, PackError> {
-    let tensors = records::tensors(qgraph)?;
-    let mut nodes = records::nodes(qgraph, target)?;
+    let channels = channels(qgraph)?;
+    let tensors = records::tensors(qgraph, &channels)?;
+    let mut nodes = records::nodes(qgraph, &channels, target)?;
     if goal == Goal::Size {
         size::choose_layouts(&mut nodes, &tensors);
     }
@@ -91,18 +96,35 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
     });
     let mut weights_bytes = 0;
     for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
-        let (input, output) = (&tensors[node.input], &tensors[node.output]);
+        let [input, output] = [node.input, node.output].map(|index| &channels[index]);
         let requants = qgraph.requants(node)?;
         record.operand_multiplier = requants.operand_multiplier;
-        let mut channels = requants.channels.clone();
-        if let QOp::Conv(conv) = &node.op {
-            channels.resize(output.channels.into(), padding(qgraph, node)?);
-            let weights = weights::lay_out(qgraph, node, conv, record, input, output);
-            weights_bytes += weights.len();
-            record.weights_len = narrow(&node.name, "bytes of weights", weights.len())?;
-            record.weights = file.section(bytemuck::cast_slice(&weights));
+        let mut conversions = requants.channels.clone();
+        match &node.op {
+            QOp::Conv(conv) => {
+                let [from, to] = [node.input, node.output].map(|index| &tensors[index]);
+                conversions = output.spread(conversions, padding(qgraph, node, &requants));
+                let weights = weights::lay_out(conv, [input, output], record, from, to);
+                weights_bytes += weights.len();
+                record.weights_len = narrow(&node.name, "bytes of weights", weights.len())?;
+                record.weights = file.section(bytemuck::cast_slice(&weights));
+            }
+            QOp::Affine(_) => {
+                conversions = output.spread(conversions, constant(qgraph.tensors[node.output].zero_point));
+            }
+            QOp::Lookup { table, .. } => {
+                record.weights_len = TABLE_LEN as u32;
+                record.weights = file.section(bytemuck::cast_slice(table));
+            }
+            _ => {}
         }
-        record.requant = file.section(&requant_bytes(&channels));
+        if !conversions.is_empty() {
+            record.requant = file.section(&requant_bytes(&conversions));
+        }
+        if record.prologue != 0 {
+            let conversions = input.spread(qgraph.prologue_requants(node)?, constant(record.prologue_zero));
+            record.prologue = file.section(&requant_bytes(&conversions));
+        }
     }
 
     let header = Header {
@@ -136,10 +158,10 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
     Ok(Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes })
 }
 
-/// The conversion of the channels that only pad the output of `node`.
-fn padding(qgraph: &QGraph, node: &QNode) -> Result<Requant, PackError> {
+/// The conversion of the channels that only pad the output of a convolution.
+fn padding(qgraph: &QGraph, node: &QNode, requants: &Requants) -> Requant {
     let operand = node.operand.map(|index| qgraph.tensors[index].zero_point);
-    Ok(qgraph.requants(node)?.padding(qgraph.tensors[node.output].zero_point, operand))
+    requants.padding(qgraph.tensors[node.output].zero_point, operand)
 }
 
 fn provenance(qgraph: &QGraph) -> String {
@@ -293,7 +315,7 @@ mod tests {
         let mut net = Net::new(1, [3, 5, 5]);
         let x = net.conv(net.input(), 3, Conv::square(3, 1, 1), true);
         let sum = net.push(Op::Add, &[x, net.input()]);
-        assert!(refusal(&net.head(sum, 2)).contains("it adds the image, whose 3 channels"));
+        assert!(refusal(&net.head(sum, 2)).contains("it reads the image, whose 3 channels"));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! The records of a quantized network, with channels padded to multiples of 4, before memory is planned.
 
+use super::channels::{Channels, is_depthwise};
 use super::{PackError, Target};
-use crate::quant::{QConv, QGraph, QNode, QOp, TensorIndex};
-use skipstone_runtime::format::records::{NONE, Node, OpCode, Tensor, WeightKind};
-
-/// Channels of feature maps are padded to multiples of this.
-const CHANNEL_MULTIPLE: usize = 4;
+use crate::quant::{QConv, QGraph, QNode, QOp, TensorIndex, resize_mode};
+use skipstone_onnx::Window;
+use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor, WeightKind};
 
 /// A number in a smaller field.
 pub(super) fn narrow<T: TryFrom<usize>>(name: &str, what: &'static str, value: usize) -> Result<T, PackError> {
@@ -19,21 +18,18 @@ pub(super) fn narrow<T: TryFrom<usize>>(name: &str, what: &'static str, value: u
     if value > most { Err(too_large()) } else { T::try_from(value).map_err(|_| too_large()) }
 }
 
-/// Channels of a tensor as it lies in memory: the image as it comes, feature maps padded.
-pub(super) fn padded_channels(qgraph: &QGraph, index: TensorIndex) -> usize {
-    let channels = qgraph.tensors[index].dims[0];
-    if index == qgraph.input { channels } else { channels.next_multiple_of(CHANNEL_MULTIPLE) }
-}
-
-pub(super) fn tensors(qgraph: &QGraph) -> Result<Vec<Tensor>, PackError> {
+pub(super) fn tensors(qgraph: &QGraph, channels: &[Channels]) -> Result<Vec<Tensor>, PackError> {
+    let mut producers = vec![None; qgraph.tensors.len()];
+    for (index, node) in qgraph.nodes.iter().enumerate() {
+        producers[node.output] = Some(index);
+    }
     let record = |(index, tensor): (TensorIndex, &crate::quant::QTensor)| {
         let [_, height, width] = tensor.dims;
-        let producer = qgraph.nodes.iter().position(|node| node.output == index);
         Ok(Tensor {
             height: narrow(&tensor.name, "height", height)?,
             width: narrow(&tensor.name, "width", width)?,
-            channels: narrow(&tensor.name, "number of channels", padded_channels(qgraph, index))?,
-            producer: producer.map_or(Ok(NONE), |node| narrow(&tensor.name, "producer", node))?,
+            channels: narrow(&tensor.name, "number of channels", channels[index].count)?,
+            producer: producers[index].map_or(Ok(NONE), |node| narrow(&tensor.name, "producer", node))?,
             zero_point: tensor.zero_point,
             scale: tensor.scale,
             ..Tensor::default()
@@ -42,14 +38,14 @@ pub(super) fn tensors(qgraph: &QGraph) -> Result<Vec<Tensor>, PackError> {
     qgraph.tensors.iter().enumerate().map(record).collect()
 }
 
-pub(super) fn nodes(qgraph: &QGraph, target: Target) -> Result<Vec<Node>, PackError> {
-    qgraph.nodes.iter().map(|node| record(qgraph, node, target)).collect()
+pub(super) fn nodes(qgraph: &QGraph, channels: &[Channels], target: Target) -> Result<Vec<Node>, PackError> {
+    qgraph.nodes.iter().map(|node| record(node, channels, target)).collect()
 }
 
-fn record(qgraph: &QGraph, node: &QNode, target: Target) -> Result<Node, PackError> {
+fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, PackError> {
     let index = |index: TensorIndex| narrow(&node.name, "tensor index", index);
-    check_channels(qgraph, node)?;
     let mut record = Node {
+        op: op_code(&node.op) as u8,
         rows_per_step: 1,
         input: index(node.input)?,
         operand: node.operand.map_or(Ok(NONE), index)?,
@@ -65,75 +61,69 @@ fn record(qgraph: &QGraph, node: &QNode, target: Target) -> Result<Node, PackErr
     };
     match &node.op {
         QOp::Conv(conv) => {
-            let small = |what, value| narrow(&node.name, what, value);
-            record.op = OpCode::Conv as u8;
+            let &QConv { kernel, stride, pads, .. } = conv;
+            windows(&mut record, node, kernel, stride, pads)?;
             record.weight_kind = target.weight_kind(conv) as u8;
-            record.groups = narrow(&node.name, "number of groups", padded_groups(qgraph, node, conv))?;
-            [record.kernel_h, record.kernel_w] =
-                [small("kernel height", conv.kernel[0])?, small("kernel width", conv.kernel[1])?];
-            [record.stride_h, record.stride_w] = [small("stride", conv.stride[0])?, small("stride", conv.stride[1])?];
-            let pads = conv.pads.map(|pad| small("padding", pad));
-            let [top, left, bottom, right] = pads;
-            (record.pad_top, record.pad_left) = (top?, left?);
-            (record.pad_bottom, record.pad_right) = (bottom?, right?);
+            // A depthwise convolution pads by further groups.
+            let groups = if is_depthwise(conv) { channels[node.input].count } else { conv.groups };
+            record.groups = narrow(&node.name, "number of groups", groups)?;
+            if let Some(prologue) = &conv.prologue {
+                // Its place is known when it is written; until then it is there.
+                record.prologue = u32::MAX;
+                record.prologue_zero = prologue.tensor.zero_point;
+                (record.prologue_lo, record.prologue_hi) = (prologue.lo, prologue.hi);
+            }
         }
-        QOp::Add => record.op = OpCode::Add as u8,
-        QOp::GlobalAveragePool => record.op = OpCode::GlobalAveragePool as u8,
+        QOp::MaxPool(window) => {
+            let &Window { kernel, stride, pads, .. } = window;
+            windows(&mut record, node, kernel, stride, pads)?;
+        }
+        QOp::AveragePool { window, count_include_pad } => {
+            let &Window { kernel, stride, pads, .. } = window;
+            windows(&mut record, node, kernel, stride, pads)?;
+            record.flags = if *count_include_pad { COUNT_INCLUDE_PAD } else { 0 };
+        }
         QOp::Shortcut { stride, channels_before } => {
-            record.op = OpCode::Shortcut as u8;
             record.stride_h = narrow(&node.name, "stride", stride[0])?;
             record.stride_w = narrow(&node.name, "stride", stride[1])?;
             record.channels_before = narrow(&node.name, "number of channels before", *channels_before)?;
         }
+        QOp::Resize(coordinates) => record.flags = resize_mode(*coordinates) as u8,
+        QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
     }
     Ok(record)
 }
 
-/// Groups over padded channels: a depthwise convolution pads by further groups.
-pub(super) fn padded_groups(qgraph: &QGraph, node: &QNode, conv: &QConv) -> usize {
-    if is_depthwise(qgraph, node, conv) { padded_channels(qgraph, node.input) } else { conv.groups }
+fn op_code(op: &QOp) -> OpCode {
+    match op {
+        QOp::Conv(_) => OpCode::Conv,
+        QOp::Add => OpCode::Add,
+        QOp::GlobalAveragePool => OpCode::GlobalAveragePool,
+        QOp::Shortcut { .. } => OpCode::Shortcut,
+        QOp::Affine(_) => OpCode::Affine,
+        QOp::MaxPool(_) => OpCode::MaxPool,
+        QOp::AveragePool { .. } => OpCode::AveragePool,
+        QOp::Lookup { .. } => OpCode::Lookup,
+        QOp::Gate { .. } => OpCode::Gate,
+        QOp::Resize(_) => OpCode::Resize,
+        QOp::Concat => OpCode::Concat,
+    }
 }
 
-fn is_depthwise(qgraph: &QGraph, node: &QNode, conv: &QConv) -> bool {
-    conv.groups > 1 && [node.input, node.output].iter().all(|&index| qgraph.tensors[index].dims[0] == conv.groups)
-}
-
-/// Whether the operator still means the same over padded channels.
-fn check_channels(qgraph: &QGraph, node: &QNode) -> Result<(), PackError> {
-    let fail = |reason: String| Err(PackError::Channels { node: node.name.clone(), op: node.op.name(), reason });
-    let logical = |index: TensorIndex| qgraph.tensors[index].dims[0];
-    let padded = |index: TensorIndex| padded_channels(qgraph, index);
-    let output = padded(node.output);
-    if let Some(index) = node.operand.filter(|&index| padded(index) != output) {
-        return fail(format!("it adds the image, whose {} channels are not padded to {output}", padded(index)));
-    }
-    match &node.op {
-        QOp::Conv(conv) if conv.groups > 1 => {
-            let unpadded = logical(node.input) == padded(node.input) && logical(node.output) == output;
-            let depthwise = is_depthwise(qgraph, node, conv) && padded(node.input) == output;
-            if !unpadded && !depthwise {
-                let (input, output) = (logical(node.input), logical(node.output));
-                return fail(format!(
-                    "{input} to {output} channels in {} groups cannot be padded to multiples of {CHANNEL_MULTIPLE}",
-                    conv.groups
-                ));
-            }
-        }
-        QOp::Add | QOp::GlobalAveragePool if padded(node.input) != output => {
-            return fail(format!(
-                "it reads the image, whose {} channels are not padded to {output}",
-                padded(node.input)
-            ));
-        }
-        QOp::Shortcut { channels_before, .. } if channels_before + padded(node.input) > output => {
-            return fail(format!(
-                "{} channels behind {channels_before} zeros do not fit into {output} once they are padded to multiples of \
-                 {CHANNEL_MULTIPLE}",
-                logical(node.input)
-            ));
-        }
-        _ => {}
-    }
+/// The fields of what moves a window over a padded map.
+fn windows(
+    record: &mut Node,
+    node: &QNode,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: [usize; 4],
+) -> Result<(), PackError> {
+    let small = |what, value| narrow(&node.name, what, value);
+    [record.kernel_h, record.kernel_w] = [small("kernel height", kernel[0])?, small("kernel width", kernel[1])?];
+    [record.stride_h, record.stride_w] = [small("stride", stride[0])?, small("stride", stride[1])?];
+    let [top, left, bottom, right] = pads.map(|pad| small("padding", pad));
+    (record.pad_top, record.pad_left) = (top?, left?);
+    (record.pad_bottom, record.pad_right) = (bottom?, right?);
     Ok(())
 }
 

@@ -16,10 +16,13 @@ pub fn fake_quantization(graph: &Graph, qgraph: &QGraph) -> FakeQuantization {
         |tensor: &QTensor| Grid { scale: tensor.scale, zero_point: tensor.zero_point, lo: i8::MIN, hi: i8::MAX };
     let mut grids = vec![(graph.input(), whole(input))];
     let mut layers = Vec::new();
-    for Place { node, output, operands } in places(graph, qgraph) {
+    for Place { node, output, prologue, operands } in places(graph, qgraph) {
         if let [weight, bias @ ..] = operands {
-            let input_scale = qgraph.tensors[node.input].scale;
+            let input_scale = qgraph.factor(node).scale;
             layers.push(Layer { weight: *weight, bias: bias.first().copied(), input_scale });
+        }
+        if let (Some(prologue), Some(value)) = (node.op.prologue(), prologue) {
+            grids.push((value, Grid { lo: prologue.lo, hi: prologue.hi, ..whole(&prologue.tensor) }));
         }
         let tensor = &qgraph.tensors[node.output];
         grids.push((output, Grid { lo: node.lo, hi: node.hi, ..whole(tensor) }));
@@ -32,6 +35,8 @@ pub(super) struct Place<'g> {
     pub(super) node: &'g QNode,
     /// The value that it makes.
     pub(super) output: ValueId,
+    /// The value between the batch normalization that a convolution reads through and the convolution.
+    pub(super) prologue: Option<ValueId>,
     /// Weight and bias of a convolution or a linear layer.
     pub(super) operands: &'g [ValueId],
 }
@@ -45,10 +50,11 @@ pub(super) fn places<'g>(graph: &'g Graph, qgraph: &'g QGraph) -> Vec<Place<'g>>
         let output = *made.get(qgraph.tensors[node.output].name.as_str())?;
         let operands = match &node.op {
             QOp::Conv(_) => &named.get(node.name.as_str())?.inputs[1..],
-            QOp::Shortcut { .. } => return None,
+            QOp::Shortcut { .. } | QOp::Concat => return None,
             _ => &[],
         };
-        Some(Place { node, output, operands })
+        let prologue = node.op.prologue().and_then(|prologue| made.get(prologue.tensor.name.as_str()).copied());
+        Some(Place { node, output, prologue, operands })
     };
     qgraph.nodes.iter().filter_map(place).collect()
 }
@@ -60,5 +66,6 @@ pub fn activation_scales(qgraph: &QGraph) -> Vec<ActivationScale> {
         scale: *scale,
         zero_point: *zero_point,
     };
-    qgraph.tensors.iter().map(scale).collect()
+    let behind = qgraph.nodes.iter().filter_map(|node| node.op.prologue()).map(|prologue| &prologue.tensor);
+    qgraph.tensors.iter().chain(behind).map(scale).collect()
 }

@@ -4,7 +4,7 @@ use super::bias::correct_biases;
 use super::{Method, QGraph, QuantError, Ranges, Settings, lower, lower_with_scales};
 use crate::autograd;
 use crate::data::Dataset;
-use crate::passes::{equalize, fold_batch_norm, with_biases};
+use crate::passes::{equalize, fold_batch_norm_where_possible, with_biases};
 use skipstone_onnx::{Graph, Normalization};
 
 /// Images that are measured together.
@@ -47,7 +47,7 @@ pub(super) fn check<'g>(graph: &'g Graph, images: &Dataset) -> Result<&'g Normal
 /// A network in float and in int8.
 #[derive(Clone, Debug)]
 pub struct Quantization {
-    /// The float network, batch normalization folded.
+    /// The float network, batch normalization folded where a convolution can absorb it.
     pub float: Graph,
     /// The float network whose weights and biases became integers: the same, with corrected biases where they are.
     pub rounded: Graph,
@@ -62,12 +62,11 @@ pub struct Quantization {
 /// [`QuantError`]: no images or images of another shape, parameters or activations that are not finite, operators without
 /// an integer form (naming the node), an unknown normalization, sums that could overflow.
 pub fn quantize(graph: &Graph, calibration: &Dataset, settings: &Settings) -> Result<Quantization, QuantError> {
-    let mut float = fold_batch_norm(graph)?;
+    let mut float = fold_batch_norm_where_possible(graph)?;
     check(&float, calibration)?;
     let known = &graph.metadata.activation_scales;
     if !known.is_empty() && !settings.recalibrate {
-        let scale = |name: &str| known.iter().find(|known| known.name == name).map(|a| (a.scale, a.zero_point));
-        let qgraph = lower_with_scales(&float, &scale)?;
+        let qgraph = lower_with_scales(&float, known.as_slice())?;
         return Ok(Quantization { rounded: float.clone(), float, qgraph });
     }
     float.metadata.activation_scales.clear();

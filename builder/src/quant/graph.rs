@@ -1,6 +1,6 @@
 //! The quantized network: what is computed in integers, apart from where it lies in memory.
 
-use skipstone_onnx::Metadata;
+use skipstone_onnx::{Coordinates, Metadata, Unary, Window};
 use skipstone_runtime::arith::Requant;
 
 /// Index of a tensor in [`QGraph::tensors`].
@@ -36,6 +36,59 @@ pub struct QConv {
     pub weight_scales: Vec<f32>,
     /// Bias of each output channel, in units of input scale x weight scale.
     pub bias: Vec<i32>,
+    /// The affine through which the convolution reads its input: `input scale` above is then that of its result.
+    pub prologue: Option<QPrologue>,
+}
+
+/// `factor * x + constant` for each channel, in real numbers: a batch normalization.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QAffine {
+    /// Of either sign.
+    pub factors: Vec<f32>,
+    /// In the result's unit.
+    pub constants: Vec<f32>,
+}
+
+/// An affine that is applied as a convolution reads its input. Its result is rounded to int8, but never lies in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QPrologue {
+    /// Name of the float network's node that it stands for.
+    pub name: String,
+    /// The affine, one factor and constant for each channel of the convolution's input.
+    pub affine: QAffine,
+    /// Name, shape, scale and zero point of its result.
+    pub tensor: QTensor,
+    /// Smallest value of the result.
+    pub lo: i8,
+    /// Largest value of the result.
+    pub hi: i8,
+}
+
+/// A function of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `min(max(x, lo), hi)`; either may be infinite.
+    Clip {
+        /// The lower limit.
+        lo: f32,
+        /// The upper limit.
+        hi: f32,
+    },
+    /// Another activation.
+    Unary(Unary),
+}
+
+impl Function {
+    /// The value at `x`.
+    pub fn at(self, x: f64) -> f64 {
+        match self {
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Clip { lo, hi } => x.max(lo.into()).min(hi.into()),
+            Self::Unary(unary) => unary.value(x as f32).into(),
+        }
+    }
 }
 
 /// What a node computes.
@@ -54,9 +107,45 @@ pub enum QOp {
         /// Zero channels before the copied ones.
         channels_before: usize,
     },
+    /// A factor and a constant for each channel.
+    Affine(QAffine),
+    /// Largest element of each window inside the map.
+    MaxPool(Window),
+    /// Mean of each window.
+    AveragePool {
+        /// The windows.
+        window: Window,
+        /// Whether padding counts, as zeros.
+        count_include_pad: bool,
+    },
+    /// A function of each element, as a table of its values at -128..=127.
+    Lookup {
+        /// The function.
+        function: Function,
+        /// The results.
+        table: Vec<i8>,
+    },
+    /// Product of the input, a mask, and the operand, the trunk. The mask may be one pixel.
+    Gate {
+        /// Whether the trunk is added to the product: `(1 + mask) * trunk`. One is then a whole number of steps of the
+        /// mask.
+        one_plus: bool,
+    },
+    /// Interpolation to the output's height and width.
+    Resize(Coordinates),
+    /// Channels of the input, then those of the operand. All three have one scale and zero point.
+    Concat,
 }
 
 impl QOp {
+    /// The affine through which a convolution reads its input.
+    pub fn prologue(&self) -> Option<&QPrologue> {
+        match self {
+            Self::Conv(conv) => conv.prologue.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The operator's name for messages.
     pub fn name(&self) -> &'static str {
         match self {
@@ -64,6 +153,13 @@ impl QOp {
             QOp::Add => "Add",
             QOp::GlobalAveragePool => "GlobalAveragePool",
             QOp::Shortcut { .. } => "Shortcut",
+            QOp::Affine(_) => "Affine",
+            QOp::MaxPool(_) => "MaxPool",
+            QOp::AveragePool { .. } => "AveragePool",
+            QOp::Lookup { .. } => "Lookup",
+            QOp::Gate { .. } => "Gate",
+            QOp::Resize(_) => "Resize",
+            QOp::Concat => "Concat",
         }
     }
 }
@@ -77,7 +173,8 @@ pub struct QNode {
     pub op: QOp,
     /// First operand.
     pub input: TensorIndex,
-    /// Second operand: the residual of a convolution, or the other term of a sum.
+    /// Second operand: the residual of a convolution, the other term of a sum, the trunk of a gate, the channels behind
+    /// the input's.
     pub operand: Option<TensorIndex>,
     /// Result.
     pub output: TensorIndex,
@@ -109,6 +206,11 @@ pub struct QGraph {
 }
 
 impl QGraph {
+    /// What the weights of a convolution are multiplied with: its input, or the result of its prologue.
+    pub fn factor<'g>(&'g self, node: &'g QNode) -> &'g QTensor {
+        node.op.prologue().map_or(&self.tensors[node.input], |prologue| &prologue.tensor)
+    }
+
     /// Number of scores.
     pub fn class_count(&self) -> usize {
         self.tensors[self.output].dims[0]

@@ -38,6 +38,8 @@ pub struct Operand {
 }
 
 /// The integer parameters of a node.
+///
+/// [`operand_multiplier`](Self::operand_multiplier) is what is added to the mask of a gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requants {
     /// One for each channel. With an operand all have the same shift.
@@ -55,6 +57,11 @@ impl Requants {
         let c = (i64::from(zero_point) << s) + (1 << (s - 1)) - (operand << OPERAND_SHIFT);
         Requant { c, m: 0, s }
     }
+}
+
+/// The conversion of a channel that only pads: whatever the accumulator is, it gives the zero point.
+pub fn constant(zero_point: i8) -> Requant {
+    Requant { c: (i64::from(zero_point) << SHIFT_MIN) + (1 << (SHIFT_MIN - 1)), m: 0, s: SHIFT_MIN }
 }
 
 /// A channel whose arithmetic would leave its 32 or 64 bits.
@@ -101,21 +108,29 @@ pub fn requants(channels: &[Channel], operand: Option<Operand>, zero_point: i8) 
     Ok(Requants { channels, operand_multiplier })
 }
 
+/// Integer parameters of `(acc + offset) * multiplier + constant` output steps, where `constant` holds the output's zero
+/// point and is not a multiple of `m`. The multiplier may be negative; it is below [`MULTIPLIER_LIMIT`] in magnitude.
+///
+/// # Errors
+/// Which bound does not hold, where numbers are out of range.
+pub fn affine(multiplier: f64, offset: i64, constant: f64, bound: i64) -> Result<Requant, &'static str> {
+    descend(|s| {
+        let m = integer(multiplier.abs(), s)?;
+        let m = if multiplier < 0.0 { -m } else { m };
+        let shifted = (constant * power_of_two(s)).round();
+        // False for a NaN, too.
+        let fits = shifted.abs() < power_of_two(63 - HEADROOM_BITS);
+        if fits { finish(m, s, i128::from(m) * i128::from(offset) + shifted as i128, bound, 0) } else { Err(SUM) }
+    })
+}
+
 /// Conversion of a raised pixel to int8: `(pixel / 255 - mean) / std` in steps of `scale`, `None` where the numbers are
 /// out of range.
 pub fn pixel(mean: f32, std: f32, scale: f32, zero_point: i8) -> Option<Requant> {
     let steps = f64::from(std) * f64::from(scale);
     let multiplier = 1.0 / (255.0 * steps) / f64::from(1u32 << OPERAND_SHIFT);
     let constant = f64::from(zero_point) - f64::from(mean) / steps;
-    let bound = 255 << OPERAND_SHIFT;
-    let at_shift = |s: u32| {
-        let m = integer(multiplier, s)?;
-        let shifted = (constant * power_of_two(s)).round();
-        // False for a NaN, too.
-        let fits = shifted.abs() < power_of_two(63 - HEADROOM_BITS);
-        if fits { finish(m, s, shifted as i128, bound) } else { Err(SUM) }
-    };
-    descend(at_shift).ok()
+    affine(multiplier, 0, constant, 255 << OPERAND_SHIFT).ok()
 }
 
 const MULTIPLIER: &str = "its multiplier does not fit 31 bits at a shift of 32";
@@ -142,17 +157,13 @@ fn at_shift(channel: &Channel, operand: Option<Operand>, zero_point: i8, s: u32)
         constant -= raised * i128::from(operand.zero_point);
         others = raised * 128;
     }
-    finish_with(m, s, constant, channel.bound, others)
-}
-
-fn finish(m: i32, s: u32, constant: i128, bound: i64) -> Result<Requant, &'static str> {
-    finish_with(m, s, constant, bound, 0)
+    finish(m, s, constant, channel.bound, others)
 }
 
 /// Adds the rounding half and proves that no sum, in whatever order, leaves 64 bits less the headroom.
-fn finish_with(m: i32, s: u32, constant: i128, bound: i64, others: i128) -> Result<Requant, &'static str> {
+fn finish(m: i32, s: u32, constant: i128, bound: i64, others: i128) -> Result<Requant, &'static str> {
     let c = constant + (1 << (s - 1));
-    let largest = i128::from(bound) * i128::from(m) + others + c.abs();
+    let largest = i128::from(bound) * i128::from(m).abs() + others + c.abs();
     if largest >= 1 << (63 - HEADROOM_BITS) {
         return Err(SUM);
     }

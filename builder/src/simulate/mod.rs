@@ -77,3 +77,5 @@ fn image_dims(model: &Model<'_>) -> [usize; 3] {
 mod qdq_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod zoo_tests;

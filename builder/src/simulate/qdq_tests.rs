@@ -1,35 +1,21 @@
 //! The QDQ file means to tract what the engine computes.
 
 use super::tests::quantized_zoo;
-use super::trace;
+use super::{Trace, trace};
 use crate::data::Dataset;
 use crate::pack::{Options, Quantized, quantize};
 use crate::quant::fixtures::{random_graph, random_images};
-use crate::quant::{QGraph, quantized_name};
-use crate::verify::{Int8Agreement, Int8Check, TracedLayer, TracedTensor, float_scores};
+use crate::verify::{Int8Agreement, Layers, float_scores};
 use skipstone_onnx::proto::ModelProto;
 
 fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
-    let QGraph { tensors, nodes, input, metadata, .. } = &quantized.qgraph;
-    let traced =
-        |tensor: &crate::quant::QTensor| TracedTensor { name: quantized_name(tensor), dims: tensor.dims.to_vec() };
-    let layers = nodes.iter().map(|node| TracedLayer {
-        name: node.name.clone(),
-        inputs: [Some(node.input), node.operand].into_iter().flatten().collect(),
-        output: node.output,
-    });
-    let traced = tensors.iter().map(traced).collect();
-    let mut check = Int8Check::new(&quantized.qdq, tensors[*input].dims, traced, layers.collect()).unwrap();
-    let mut values = vec![Vec::new(); tensors.len()];
-    for index in 0..images.len() {
-        let trace = trace(&quantized.stone, images.image(index)).unwrap();
-        values[*input].extend(trace.image);
-        for (node, made) in nodes.iter().zip(&trace.nodes) {
-            values[node.output].extend(made.stripped(tensors[node.output].dims[0]));
-        }
-    }
+    let layers = Layers::new(&quantized.qgraph).unwrap();
+    let mut check = layers.check(&quantized.qdq).unwrap();
+    let traces: Vec<Trace> =
+        (0..images.len()).map(|index| trace(&quantized.stone, images.image(index)).unwrap()).collect();
     let all: Vec<usize> = (0..images.len()).collect();
-    check.add(&images.batch(&all, metadata.normalization.as_ref().unwrap()), &values).unwrap();
+    let normalization = quantized.qgraph.metadata.normalization.as_ref().unwrap();
+    check.add(&images.batch(&all, normalization), &layers.values(&traces)).unwrap();
     check.finish()
 }
 

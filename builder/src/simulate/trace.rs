@@ -2,8 +2,9 @@
 
 use super::{SimulateError, engine, load};
 use crate::pack::AlignedBytes;
-use skipstone_runtime::arith::raise;
+use skipstone_runtime::arith::{Requant, raise};
 use skipstone_runtime::format::checksum::crc32;
+use skipstone_runtime::format::records::{NONE, Node};
 use skipstone_runtime::geometry;
 use skipstone_runtime::schedule::Network;
 
@@ -27,21 +28,13 @@ pub struct TracedNode {
     pub output: String,
     /// Channels as they lie in memory.
     pub channels: usize,
-    /// The rows in order, NHWC, the channels that only pad included.
+    /// The rows in order, NHWC, the channels that only pad included. Last rows that nobody reads are not made.
     pub values: Vec<i8>,
+    /// Of a convolution that reads through an affine, what that makes of its input, as `values`; else nothing.
+    pub read: Vec<i8>,
     /// CRC-32 (ISO-HDLC) of the rows in the order in which they were made, which a device computes too; of no rows for a
     /// view, which makes none.
     pub checksum: u32,
-}
-
-impl TracedNode {
-    /// The values of the first `channels` channels, NHWC: without those that only pad.
-    ///
-    /// # Panics
-    /// If there are fewer channels.
-    pub fn stripped(&self, channels: usize) -> Vec<i8> {
-        self.values.chunks_exact(self.channels).flat_map(|pixel| &pixel[..channels]).copied().collect()
-    }
 }
 
 /// Runs the packed model on one image, `[height][width][channels]` of pixels 0..=255, and keeps what every node makes.
@@ -59,10 +52,9 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
         .map_err(SimulateError::Input)?
         .to_vec();
     let requants = model.pixel_requant();
-    let convert = |(pixel, requant): (&u8, &skipstone_runtime::arith::Requant)| {
-        requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX)
-    };
-    let image = pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
+    let convert = |(pixel, requant): (&u8, &Requant)| requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX);
+    let image: Vec<i8> =
+        pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
     let checksums: Vec<u32> = made.iter().map(|values| crc32(bytemuck::cast_slice(values))).collect();
     for (index, node) in model.nodes().enumerate().filter(|(_, node)| geometry::is_view(node)) {
         let mut members = [node.input, node.operand].map(|tensor| {
@@ -72,15 +64,29 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
         let [input, operand] = &mut members;
         made[index] = input.zip(operand).flat_map(|(first, second)| [first, second].concat()).collect();
     }
-    let nodes = model.nodes().zip(made).zip(checksums).map(|((node, values), checksum)| {
+    let read = |node: &Node| {
+        let requants = model.prologue(node);
+        let apply =
+            |(&value, requant): (&i8, &Requant)| requant.apply(raise(value.into()), node.prologue_lo, node.prologue_hi);
+        let input = match model.tensor(node.input.into()).producer {
+            NONE => &image,
+            producer => &made[usize::from(producer)],
+        };
+        if requants.is_empty() {
+            return Vec::new();
+        }
+        input.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(apply)).collect()
+    };
+    let nodes = model.nodes().zip(&made).zip(checksums).map(|((node, values), checksum)| {
         let output = model.tensor(node.output.into());
         TracedNode {
             name: model.string(node.name).into(),
             output: model.string(output.name).into(),
             channels: output.channels.into(),
             checksum,
-            values,
+            read: read(&node),
+            values: values.clone(),
         }
     });
-    Ok(Trace { image, nodes: nodes.collect(), scores })
+    Ok(Trace { nodes: nodes.collect(), image, scores })
 }

@@ -6,8 +6,8 @@ use crate::autograd::fake::{Grid, Layer, observe_quantized};
 use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::data::{Spec, Split, load};
-use crate::pack::{Target, pack};
-use crate::passes::fold_batch_norm;
+use crate::pack::{Target, channels, pack};
+use crate::passes::fold_batch_norm_where_possible;
 use crate::quant::fixtures::{random_graph, random_images};
 use crate::quant::{self, Quantization, Settings, fake_quantization};
 use crate::simulate;
@@ -30,6 +30,7 @@ fn fake_quantization_is_what_the_engine_computes_but_for_ties() {
         let Quantization { rounded, qgraph, .. } = quant::quantize(&graph, &images, &Settings::default()).unwrap();
         let stone = pack(&qgraph, Target::Generic).unwrap().bytes;
         let trace = simulate::trace(&stone, images.image(0)).unwrap();
+        let channels = channels(&qgraph).unwrap();
         let fake = fake_quantization(&rounded, &qgraph);
         let batch = images.batch(&[0], rounded.metadata.normalization.as_ref().unwrap());
         observe_quantized(&fake.with_rounded_parameters(&rounded), &fake, &batch, &mut |id, tensor| {
@@ -38,7 +39,8 @@ fn fake_quantization_is_what_the_engine_computes_but_for_ties() {
                 qgraph.nodes.iter().zip(&trace.nodes).find(|(node, _)| qgraph.tensors[node.output].name == *name);
             let Some((node, made)) = made else { return };
             let quantized = &qgraph.tensors[node.output];
-            for (&q, &x) in made.stripped(quantized.dims[0]).iter().zip(tensor.data()) {
+            let made = channels[node.output].strip(&made.values);
+            for (&q, &x) in made.iter().zip(tensor.data()) {
                 let steps = x / quantized.scale + f32::from(quantized.zero_point);
                 assert!((steps - steps.round()).abs() < 1e-3, "{name}: {x} is no int8 value");
                 let off = (steps - f32::from(q)).abs().round();
@@ -92,9 +94,10 @@ fn gradients(mut tape: Tape, graph: &Graph, images: &Dataset) -> Vec<Option<Vec<
 
 #[test]
 fn gradients_of_weights_are_those_of_the_rounded_network() {
-    let graph = fold_batch_norm(&random_graph(3)).unwrap();
+    let graph = fold_batch_norm_where_possible(&random_graph(3)).unwrap();
     let images = random_images(&graph, 4, 3);
-    let layers = graph.nodes().iter().filter(|node| node.inputs.len() > 1 && graph.parameter(node.inputs[1]).is_some());
+    let layers =
+        graph.nodes().iter().filter(|node| matches!(node.op, skipstone_onnx::Op::Conv(_) | skipstone_onnx::Op::Gemm));
     let layer = |node: &skipstone_onnx::Node| Layer {
         weight: node.inputs[1],
         bias: node.inputs.get(2).copied(),
@@ -109,7 +112,7 @@ fn gradients_of_weights_are_those_of_the_rounded_network() {
 
 #[test]
 fn what_is_clipped_has_no_gradient() {
-    let graph = fold_batch_norm(&tiny()).unwrap();
+    let graph = fold_batch_norm_where_possible(&tiny()).unwrap();
     let set = load(&"digits".parse::<Spec>().unwrap(), Split::Test).unwrap();
     let mut images = set.clone();
     images.pixels.truncate(8 * 64);

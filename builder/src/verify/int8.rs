@@ -61,9 +61,12 @@ pub struct LayerAgreement {
 }
 
 impl LayerAgreement {
-    fn add(&mut self, ours: &[i8], theirs: &[i8]) {
-        self.elements += ours.len() as u64;
-        for steps in ours.iter().zip(theirs).map(|(a, b)| u32::from(a.abs_diff(*b))).filter(|&steps| steps > 0) {
+    fn add<'e>(&mut self, pairs: impl Iterator<Item = (&'e i8, &'e i8)>) {
+        for steps in pairs.map(|(a, b)| u32::from(a.abs_diff(*b))) {
+            self.elements += 1;
+            if steps == 0 {
+                continue;
+            }
             self.different += 1;
             self.max_steps = self.max_steps.max(steps);
         }
@@ -115,7 +118,9 @@ impl Int8Check {
     }
 
     /// Compares a batch of `images` (`[N, H, W, C]`, normalized). `traced` holds what our engine made of them: for each
-    /// traced tensor its elements, image after image, channels last and without padding.
+    /// traced tensor its elements, image after image, channels last and without padding. The last rows of a map may be
+    /// missing, the same of each image: those that nobody reads and our engine therefore does not make. They are not
+    /// compared.
     ///
     /// # Errors
     /// [`VerifyError`] if tract cannot run a layer, or sizes differ.
@@ -126,15 +131,10 @@ impl Int8Check {
         }
         let mut ours = Vec::with_capacity(traced.len());
         for (tensor, data) in self.tensors.iter().zip(traced) {
-            let expected = count * tensor.dims.iter().product::<usize>();
-            if data.len() != expected {
-                let (name, len) = (&tensor.name, data.len());
-                return Err(VerifyError::Mismatch(format!("`{name}` has {len} elements, must have {expected}")));
-            }
-            ours.push(to_channels_first(data, &tensor.dims));
+            ours.push(Made::new(tensor, count, data)?);
         }
         self.layers.par_iter_mut().try_for_each(|(layer, runner, agreement)| {
-            let inputs: Vec<Elements> = layer.inputs.iter().map(|&i| Elements::I8(ours[i].clone())).collect();
+            let inputs: Vec<Elements> = layer.inputs.iter().map(|&i| Elements::I8(ours[i].elements.clone())).collect();
             let theirs = int8(runner.run(count, &inputs)?.swap_remove(0), &self.tensors[layer.output])?;
             compare(agreement, &self.tensors[layer.output], &ours[layer.output], &theirs)
         })?;
@@ -159,7 +159,7 @@ impl Int8Check {
         }
     }
 
-    fn add_end_to_end(&mut self, images: &Tensor, ours: &[Vec<i8>]) -> Result<(), VerifyError> {
+    fn add_end_to_end(&mut self, images: &Tensor, ours: &[Made]) -> Result<(), VerifyError> {
         let count = images.batch();
         let &[_, height, width, channels] = images.dims() else {
             let dims = images.dims();
@@ -174,7 +174,8 @@ impl Int8Check {
             if Some(index) == scores {
                 let classes = tensor.dims.iter().product();
                 let labels = |data: &[i8]| data.chunks_exact(classes).map(argmax).collect::<Vec<usize>>();
-                let same = labels(&ours[index]).into_iter().zip(labels(&theirs)).filter(|(a, b)| a == b).count();
+                let same =
+                    labels(&ours[index].elements).into_iter().zip(labels(&theirs)).filter(|(a, b)| a == b).count();
                 self.same_label += same as u64;
             }
         }
@@ -183,17 +184,48 @@ impl Int8Check {
     }
 }
 
+/// A tensor of a batch as our engine made it, channels first.
+struct Made {
+    elements: Vec<i8>,
+    /// Elements of a channel, and how many of them were made: those of the first rows.
+    plane: [usize; 2],
+}
+
+impl Made {
+    fn new(tensor: &TracedTensor, count: usize, data: &[i8]) -> Result<Self, VerifyError> {
+        let expected = count * tensor.dims.iter().product::<usize>();
+        let (channels, height, width) = match *tensor.dims {
+            [channels, height, width] => (channels, height, width),
+            _ => (1, 1, tensor.dims.iter().product()),
+        };
+        let row = count * channels * width;
+        if data.len() > expected || data.is_empty() != (expected == 0) || !data.len().is_multiple_of(row.max(1)) {
+            let (name, len) = (&tensor.name, data.len());
+            return Err(VerifyError::Mismatch(format!("`{name}` has {len} elements, must have {expected}")));
+        }
+        let rows = data.len() / row.max(1);
+        let mut whole = Vec::with_capacity(expected);
+        for image in data.chunks(channels * rows * width) {
+            whole.extend_from_slice(image);
+            whole.resize(whole.len() + channels * (height - rows) * width, 0);
+        }
+        Ok(Self { elements: to_channels_first(&whole, &tensor.dims), plane: [height * width, rows * width] })
+    }
+}
+
 fn compare(
     agreement: &mut LayerAgreement,
     tensor: &TracedTensor,
-    ours: &[i8],
+    ours: &Made,
     theirs: &[i8],
 ) -> Result<(), VerifyError> {
-    if ours.len() != theirs.len() {
-        let (name, ours, theirs) = (&tensor.name, ours.len(), theirs.len());
+    if ours.elements.len() != theirs.len() {
+        let (name, ours, theirs) = (&tensor.name, ours.elements.len(), theirs.len());
         return Err(VerifyError::Mismatch(format!("`{name}` has {ours} elements, tract computes {theirs}")));
     }
-    agreement.add(ours, theirs);
+    let [all, made] = ours.plane;
+    let planes = ours.elements.chunks(all.max(1)).zip(theirs.chunks(all.max(1)));
+    agreement.add(planes.flat_map(|(ours, theirs)| ours[..made].iter().zip(&theirs[..made])));
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod float;
 mod int8;
+mod layers;
 mod nodes;
 #[cfg(feature = "tract")]
 mod reference;
@@ -15,6 +16,7 @@ mod runner;
 
 pub use float::{FloatAgreement, float, float_model, float_scores};
 pub use int8::{Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
+pub use layers::Layers;
 pub use nodes::{NodeAgreement, float_nodes};
 
 use skipstone_onnx::ImportError;

@@ -3,10 +3,9 @@
 use skipstone_builder::autograd::infer;
 use skipstone_builder::data::Dataset;
 use skipstone_builder::pack::{Options, Quantized, quantize};
-use skipstone_builder::quant::quantized_name;
 use skipstone_builder::simulate;
 use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{self, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
+use skipstone_builder::verify::{self, Int8Agreement, Layers};
 use skipstone_builder::zoo;
 use skipstone_onnx::export::{Batch, export};
 use skipstone_onnx::{Graph, Normalization};
@@ -37,23 +36,11 @@ fn network(name: &str, dims: [usize; 3]) -> (Graph, Normalization) {
 
 /// The engine's execution of all images against tract's of the QDQ file.
 fn compare(quantized: &Quantized, set: &Dataset, batch: &Tensor) -> Int8Agreement {
-    let Quantized { qgraph, stone, qdq, .. } = quantized;
-    let tensors = qgraph.tensors.iter().map(|t| TracedTensor { name: quantized_name(t), dims: t.dims.to_vec() });
-    let layers = qgraph.nodes.iter().map(|node| TracedLayer {
-        name: node.name.clone(),
-        inputs: [Some(node.input), node.operand].into_iter().flatten().collect(),
-        output: node.output,
-    });
-    let mut check = Int8Check::new(qdq, set.dims, tensors.collect(), layers.collect()).unwrap();
-    let mut made = vec![Vec::new(); qgraph.tensors.len()];
-    for index in 0..set.len() {
-        let trace = simulate::trace(stone, set.image(index)).unwrap();
-        made[qgraph.input].extend(trace.image);
-        for (node, traced) in qgraph.nodes.iter().zip(&trace.nodes) {
-            made[node.output].extend(traced.stripped(qgraph.tensors[node.output].dims[0]));
-        }
-    }
-    check.add(batch, &made).unwrap();
+    let layers = Layers::new(&quantized.qgraph).unwrap();
+    let mut check = layers.check(&quantized.qdq).unwrap();
+    let traces: Vec<_> =
+        (0..set.len()).map(|index| simulate::trace(&quantized.stone, set.image(index)).unwrap()).collect();
+    check.add(batch, &layers.values(&traces)).unwrap();
     check.finish()
 }
 
@@ -97,5 +84,33 @@ fn residual_networks_agree_in_float_and_int8() {
         assert!(int8.int8_max_steps <= 1, "{name}: {int8:?}");
         // Single steps feed on each other from layer to layer, most in a deep plain network: end to end the labels count.
         assert_eq!(int8.int8_top1_agreement, 1.0, "{name}: {int8:?}");
+    }
+}
+
+#[test]
+fn every_family_agrees_in_int8_layer_by_layer() {
+    for (name, dims) in [
+        ("preresnet164", [3, 8, 8]),
+        ("resnext20-8x2d", [3, 16, 16]),
+        ("densenet40-k12", [3, 8, 8]),
+        ("densenet-bc22-k8", [3, 16, 16]),
+        ("densenet-bc100-k12", [3, 8, 8]),
+        ("attention-mini", [3, 21, 18]),
+    ] {
+        let (graph, normalization) = network(name, dims);
+        let set = images(8, dims);
+        let batch = set.batch(&(0..set.len()).collect::<Vec<usize>>(), &normalization);
+        let int8 = compare(&quantize(&graph, &set, &Options::default()).unwrap(), &set, &batch);
+        let elements: u64 = int8.layers.iter().map(|layer| layer.elements).sum();
+        println!(
+            "{name}: {:.6} of {elements} elements of {} layers are equal, {:.4} end to end, the same label of {:.2}",
+            int8.int8_exact_fraction,
+            int8.layers.len(),
+            int8.int8_end_to_end_fraction,
+            int8.int8_top1_agreement
+        );
+        let worst = int8.layers.iter().max_by_key(|layer| layer.different);
+        assert!(int8.int8_exact_fraction >= 0.9999, "{name}: {worst:?}");
+        assert!(int8.int8_max_steps <= 1, "{name}: {:?}", int8.layers.iter().find(|layer| layer.max_steps > 1));
     }
 }

@@ -69,7 +69,7 @@ fn execute(model: &Model<'_>, counters: &mut [u16]) -> Result<u32, LoadError> {
                 let mut parts = parts.iter().flatten();
                 let output = node.output.into();
                 let spares = parts.all(|part| at.spares_live_rows(output, part, written.clone(), &mut looked))
-                    && at.spares_rows_under_state(&node, &mut looked);
+                    && at.spares_what_lies_under_state(index, &node, &mut looked);
                 ensure!(spares, place, OVERWRITES);
             }
             Turn::Done => break,
@@ -276,13 +276,20 @@ impl At<'_, '_> {
         self.live_rows_are(meets, clear, looked) && keeps_states()
     }
 
-    /// Whether a node can write its state: no row lies there that a step yet to come reads, nor the scores.
-    fn spares_rows_under_state(&self, record: &Node, looked: &mut u32) -> bool {
+    /// Whether a node can write its state: no row lies there that a step yet to come reads, nor the scores, nor what
+    /// another node keeps that has begun and not ended.
+    fn spares_what_lies_under_state(&self, node: usize, record: &Node, looked: &mut u32) -> bool {
         let meets = |_, live: &Tensor| {
             let (first, state) = (live.offset as usize, record.state as usize);
             first < state + record.state_len as usize && state < first + geometry::ring_bytes(live)
         };
-        record.state_len == 0 || self.live_rows_are(meets, |live, row| is_off_state(live, row, record), looked)
+        let are_apart = |a: &Node, b: &Node| a.state + a.state_len <= b.state || b.state + b.state_len <= a.state;
+        let spares_states = || {
+            let mut others = self.active.working(self.model).filter(|(other, _)| *other != node);
+            others.all(|(other, kept)| !self.keeps_state(other, &kept) || are_apart(record, &kept))
+        };
+        record.state_len == 0
+            || self.live_rows_are(meets, |live, row| is_off_state(live, row, record), looked) && spares_states()
     }
 
     fn keeps_state(&self, node: usize, record: &Node) -> bool {

@@ -10,14 +10,19 @@
 //! | `<tensor>_quantized` | the int8 tensor, `[N, C, H, W]` |
 //! | `<tensor>_dequantized`, `<tensor>_float` | its real value, and the value that was rounded |
 //! | `<tensor>_scale`, `<tensor>_zero_point` | its quantization |
+//! | `<node>_factors`, `<node>_constants` | of a batch normalization, float32 |
 //! | `<node>_weight_quantized`, `<node>_weight_scale` | int8 weights OIHW, scale of each output channel |
 //! | `<node>_bias_quantized`, `<node>_bias_scale` | int32 bias, input scale times weight scale |
 //! | `<node>_weight_zero_point`, `<node>_bias_zero_point` | zeros, which some engines insist on |
 //! | name of the output | the scores, float32, `[N, classes]` |
 //!
+//! The result of a batch normalization that a convolution applies as it reads is a tensor like others.
+//!
 //! A name that is taken gets underscores appended; those of the int8 tensors never do.
 
-use super::graph::{QConv, QGraph, QNode, QOp, QTensor, TensorIndex};
+mod ops;
+
+use super::graph::{QConv, QGraph, QNode, QOp, QTensor};
 use skipstone_onnx::export::{Batch, OPSET};
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
@@ -33,16 +38,15 @@ pub fn quantized_name(tensor: &QTensor) -> String {
 pub fn to_qdq(qgraph: &QGraph, batch: Batch) -> ModelProto {
     let mut writer = Writer {
         qgraph,
-        names: qgraph.tensors.iter().map(quantized_name).collect(),
+        names: qgraph.tensors.iter().chain(prologues(qgraph)).map(quantized_name).collect(),
         nodes: Vec::new(),
         initializers: Vec::new(),
         dequantized: Vec::new(),
-        parameters: Vec::new(),
     };
     let input = writer.fresh(&qgraph.tensors[qgraph.input].name);
     let output = writer.fresh(&qgraph.tensors[qgraph.output].name);
-    writer.tensor_parameters();
-    writer.quantize(qgraph.input, &input);
+    writer.dequantized = vec![String::new(); qgraph.tensors.len()];
+    writer.dequantized[qgraph.input] = writer.quantize(&qgraph.tensors[qgraph.input], &input);
     for node in &qgraph.nodes {
         writer.node(node);
     }
@@ -66,6 +70,11 @@ pub fn to_qdq(qgraph: &QGraph, batch: Batch) -> ModelProto {
     model
 }
 
+/// Tensors between the batch normalization and the convolution of one node.
+fn prologues(qgraph: &QGraph) -> impl Iterator<Item = &QTensor> {
+    qgraph.nodes.iter().filter_map(|node| node.op.prologue()).map(|prologue| &prologue.tensor)
+}
+
 struct Writer<'q> {
     qgraph: &'q QGraph,
     names: HashSet<String>,
@@ -73,8 +82,6 @@ struct Writer<'q> {
     initializers: Vec<TensorProto>,
     /// Real value of each tensor.
     dequantized: Vec<String>,
-    /// Scale and zero point of each tensor.
-    parameters: Vec<[String; 2]>,
 }
 
 impl Writer<'_> {
@@ -98,26 +105,42 @@ impl Writer<'_> {
         output
     }
 
-    fn tensor_parameters(&mut self) {
-        for tensor in &self.qgraph.tensors {
-            let scale = self.fresh(&format!("{}_scale", tensor.name));
-            let zero_point = self.fresh(&format!("{}_zero_point", tensor.name));
-            self.initializers.push(TensorProto::f32(&scale, &[], &[tensor.scale]));
-            self.initializers.push(TensorProto::i8(&zero_point, &[], &[tensor.zero_point]));
-            self.parameters.push([scale, zero_point]);
-            self.dequantized.push(String::new());
-        }
-    }
-
-    /// Rounds the real value `value` to the tensor, and dequantizes that for its readers.
-    fn quantize(&mut self, index: TensorIndex, value: &str) {
-        let tensor = &self.qgraph.tensors[index];
+    /// Rounds the real value `value` to `tensor`, and dequantizes that: its real value, for its readers.
+    fn quantize(&mut self, tensor: &QTensor, value: &str) -> String {
         let quantized = quantized_name(tensor);
-        let [scale, zero_point] = self.parameters[index].clone();
+        let scale = self.fresh(&format!("{}_scale", tensor.name));
+        let zero_point = self.fresh(&format!("{}_zero_point", tensor.name));
+        self.initializers.push(TensorProto::f32(&scale, &[], &[tensor.scale]));
+        self.initializers.push(TensorProto::i8(&zero_point, &[], &[tensor.zero_point]));
         let inputs = [value.to_string(), scale.clone(), zero_point.clone()];
         self.push("QuantizeLinear", &format!("{}_quantize", tensor.name), &inputs, &quantized, Vec::new());
         let name = format!("{}_dequantized", tensor.name);
-        self.dequantized[index] = self.computed("DequantizeLinear", &name, &[quantized, scale, zero_point], Vec::new());
+        self.computed("DequantizeLinear", &name, &[quantized, scale, zero_point], Vec::new())
+    }
+
+    /// Clamps the real value `value`, rounds it to `tensor`, and dequantizes that.
+    fn round(&mut self, name: &str, tensor: &QTensor, mut value: String, [lo, hi]: [i8; 2]) -> String {
+        let real = |q: i8| tensor.scale * (f32::from(q) - f32::from(tensor.zero_point));
+        if lo == tensor.zero_point && hi == i8::MAX {
+            value = self.computed("Relu", &format!("{name}_relu"), &[value], Vec::new());
+        } else if (lo, hi) != (i8::MIN, i8::MAX) {
+            let lo = if lo == i8::MIN { f32::NEG_INFINITY } else { real(lo) };
+            let hi = if hi == i8::MAX { f32::INFINITY } else { real(hi) };
+            value = self.clip(name, value, lo, hi);
+        }
+        self.quantize_named(tensor, value)
+    }
+
+    /// As [`quantize`](Self::quantize), of a value that gets a name of its own.
+    fn quantize_named(&mut self, tensor: &QTensor, mut value: String) -> String {
+        if let Some(last) = self.nodes.last_mut().filter(|last| last.output[0] == value) {
+            let name = format!("{}_float", tensor.name);
+            if self.names.insert(name.clone()) {
+                last.output[0] = name.clone();
+                value = name;
+            }
+        }
+        self.quantize(tensor, &value)
     }
 
     fn node(&mut self, node: &QNode) {
@@ -127,27 +150,22 @@ impl Writer<'_> {
         let mut value = match &node.op {
             QOp::Conv(conv) => self.conv(node, conv, input),
             QOp::Add => input,
-            QOp::GlobalAveragePool => self.computed("GlobalAveragePool", &node.name, &[input], Vec::new()),
-            QOp::Shortcut { stride, channels_before } => self.shortcut(node, *stride, *channels_before, input),
+            op => self.other(node, op, input, operand.clone()),
         };
-        if let Some(operand) = operand {
+        if let (QOp::Conv(_) | QOp::Add, Some(operand)) = (&node.op, operand) {
             value = self.computed("Add", &format!("{}_sum", node.name), &[value, operand], Vec::new());
         }
-        if node.lo == output.zero_point && !matches!(node.op, QOp::Shortcut { .. }) {
-            value = self.computed("Relu", &format!("{}_relu", node.name), &[value], Vec::new());
-        }
-        // The value that is rounded has a name of its own.
-        if let Some(last) = self.nodes.last_mut().filter(|last| last.output[0] == value) {
-            let name = format!("{}_float", output.name);
-            if self.names.insert(name.clone()) {
-                last.output[0] = name.clone();
-                value = name;
-            }
-        }
-        self.quantize(node.output, &value);
+        self.dequantized[node.output] = match &node.op {
+            QOp::Shortcut { .. } | QOp::Concat | QOp::Lookup { .. } => self.quantize_named(output, value),
+            _ => self.round(&node.name, output, value, [node.lo, node.hi]),
+        };
     }
 
-    fn conv(&mut self, node: &QNode, conv: &QConv, input: String) -> String {
+    fn conv(&mut self, node: &QNode, conv: &QConv, mut input: String) -> String {
+        if let Some(prologue) = &conv.prologue {
+            let value = self.affine(&prologue.name, &prologue.affine, input);
+            input = self.round(&prologue.name, &prologue.tensor, value, [prologue.lo, prologue.hi]);
+        }
         let outputs = conv.bias.len();
         let area = conv.kernel[0] * conv.kernel[1];
         let per_group = conv.weights.len() / outputs / area;
@@ -157,7 +175,7 @@ impl Writer<'_> {
                 weights.extend(channel.iter().skip(c).step_by(per_group));
             }
         }
-        let input_scale = self.qgraph.tensors[node.input].scale;
+        let input_scale = self.qgraph.factor(node).scale;
         let bias_scales: Vec<f32> = conv.weight_scales.iter().map(|scale| scale * input_scale).collect();
         let dims = [outputs, per_group, conv.kernel[0], conv.kernel[1]];
         let zero_point = TensorProto::i8("", &[outputs], &vec![0; outputs]);
@@ -193,29 +211,5 @@ impl Writer<'_> {
         });
         let axis = vec![AttributeProto::int("axis", 0)];
         self.computed("DequantizeLinear", &format!("{name}_dequantized"), &inputs, axis)
-    }
-
-    fn shortcut(&mut self, node: &QNode, stride: [usize; 2], before: usize, input: String) -> String {
-        let [channels, height, width] = self.qgraph.tensors[node.input].dims;
-        let behind = self.qgraph.tensors[node.output].dims[0] - before - channels;
-        let mut inputs = vec![input];
-        for (kind, numbers) in [
-            ("starts", [0, 0]),
-            ("ends", [height as i64, width as i64]),
-            ("axes", [2, 3]),
-            ("steps", stride.map(|s| s as i64)),
-        ] {
-            inputs.push(self.numbers(node, kind, &numbers));
-        }
-        let sliced = self.computed("Slice", &format!("{}_slice", node.name), &inputs, Vec::new());
-        let pads = self.numbers(node, "pads", &[0, before as i64, 0, 0, 0, behind as i64, 0, 0]);
-        let mode = vec![AttributeProto::string("mode", "constant")];
-        self.computed("Pad", &format!("{}_pad", node.name), &[sliced, pads], mode)
-    }
-
-    fn numbers(&mut self, node: &QNode, kind: &str, numbers: &[i64]) -> String {
-        let name = self.fresh(&format!("{}_{kind}", node.name));
-        self.initializers.push(TensorProto::i64(&name, &[numbers.len()], numbers));
-        name
     }
 }

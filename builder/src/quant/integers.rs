@@ -1,0 +1,152 @@
+//! The integer parameters of each operator, from the scales of what it reads and makes.
+
+use super::graph::{QAffine, QConv, QGraph, QNode, QOp, QTensor};
+use super::requant::{Channel, Operand, RequantError, Requants, affine, requants};
+use super::{QuantError, TensorIndex};
+use skipstone_onnx::Coordinates;
+use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
+use skipstone_runtime::format::records::ResizeMode;
+use skipstone_runtime::geometry::Axis;
+
+/// Elements that may be added up (exclusive): their raised sum fits 32 bits.
+const SUM_LIMIT: usize = 1 << 15;
+
+/// Sum of the weights of a position of a resize (exclusive), for the same reason.
+const WEIGHT_LIMIT: u64 = 1 << 16;
+
+impl QGraph {
+    /// The integer parameters of a node: one conversion for each logical output channel of a convolution or an affine,
+    /// one for each number of elements that a window of an average pool may count, one in all for a sum, a global pool,
+    /// a gate or a resize, none for what only moves values.
+    ///
+    /// # Errors
+    /// [`QuantError::Overflow`] naming node and channel, where 32 or 64 bits could overflow, and
+    /// [`QuantError::Unsupported`] where too many elements are added up; not for the nodes of a graph that
+    /// [`lower`](super::lower()) made.
+    pub fn requants(&self, node: &QNode) -> Result<Requants, QuantError> {
+        let (input, output) = (&self.tensors[node.input], &self.tensors[node.output]);
+        let ratio = |index: TensorIndex| f64::from(self.tensors[index].scale) / f64::from(output.scale);
+        let raised = |count: i64, divisor: f64| Channel {
+            multiplier: ratio(node.input) / f64::from(1u32 << OPERAND_SHIFT) / divisor,
+            offset: -((count * i64::from(input.zero_point)) << OPERAND_SHIFT),
+            bound: (count * 128) << OPERAND_SHIFT,
+        };
+        let unsupported =
+            |reason: String| QuantError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
+        let summed = |count: usize| match count < SUM_LIMIT {
+            true => Ok(count as i64),
+            false => Err(unsupported(format!("it averages {count} pixels, at most {} can be added up", SUM_LIMIT - 1))),
+        };
+        let overflow = |source| QuantError::Overflow { node: node.name.clone(), source };
+        let mut operand = None;
+        let channels = match &node.op {
+            QOp::Conv(conv) => conv_channels(conv, self.factor(node), output),
+            QOp::Add => vec![raised(1, 1.0)],
+            QOp::GlobalAveragePool => {
+                let count = summed(input.dims[1] * input.dims[2])?;
+                vec![raised(count, count as f64)]
+            }
+            QOp::AveragePool { window, .. } => {
+                let most = summed(window.kernel[0].saturating_mul(window.kernel[1]))?;
+                (1..=most).map(|count| raised(count, count as f64)).collect()
+            }
+            QOp::Resize(coordinates) => {
+                let weight = resize_weight(*coordinates, input, output);
+                if weight >= WEIGHT_LIMIT {
+                    return Err(unsupported(format!(
+                        "the weights of its positions add up to {weight}, at most {} do in integers: resize to a multiple \
+                         of the map's size, or with aligned corners",
+                        WEIGHT_LIMIT - 1
+                    )));
+                }
+                vec![raised(weight as i64, weight as f64)]
+            }
+            QOp::Affine(parameters) => {
+                let channels = affine_channels(parameters, input, output).map_err(overflow)?;
+                return Ok(Requants { channels, operand_multiplier: 0 });
+            }
+            QOp::Gate { .. } => {
+                let trunk = &self.tensors[node.operand.unwrap_or(node.input)];
+                let offset = mask_offset(node, input);
+                let bound = (127 + offset).abs().max((offset - 128).abs())
+                    * (127 - i64::from(trunk.zero_point)).max(i64::from(trunk.zero_point) + 128);
+                let multiplier = f64::from(input.scale) * f64::from(trunk.scale) / f64::from(output.scale);
+                let channel = Channel { multiplier, offset: 0, bound };
+                let made = requants(&[channel], None, output.zero_point).map_err(overflow)?;
+                return Ok(Requants { operand_multiplier: offset as i32, ..made });
+            }
+            QOp::Shortcut { .. } | QOp::MaxPool(_) | QOp::Lookup { .. } | QOp::Concat => Vec::new(),
+        };
+        if matches!(node.op, QOp::Conv(_) | QOp::Add) {
+            operand = node
+                .operand
+                .map(|index| Operand { multiplier: ratio(index), zero_point: self.tensors[index].zero_point });
+        }
+        requants(&channels, operand, output.zero_point).map_err(overflow)
+    }
+
+    /// The conversions through which a convolution reads its input, one for each logical channel; none without a
+    /// prologue.
+    ///
+    /// # Errors
+    /// As [`requants`](Self::requants).
+    pub fn prologue_requants(&self, node: &QNode) -> Result<Vec<Requant>, QuantError> {
+        let Some(prologue) = node.op.prologue() else { return Ok(Vec::new()) };
+        affine_channels(&prologue.affine, &self.tensors[node.input], &prologue.tensor)
+            .map_err(|source| QuantError::Overflow { node: prologue.name.clone(), source })
+    }
+}
+
+/// The mode of a resize in a packed model.
+pub fn resize_mode(coordinates: Coordinates) -> ResizeMode {
+    match coordinates {
+        Coordinates::AlignCorners => ResizeMode::AlignCorners,
+        Coordinates::HalfPixel => ResizeMode::HalfPixel,
+        Coordinates::Asymmetric => ResizeMode::Asymmetric,
+        Coordinates::Nearest => ResizeMode::Nearest,
+    }
+}
+
+/// What the integer weights of each position of a resize add up to. Sizes of more than 16 bits are nobody's.
+pub(super) fn resize_weight(coordinates: Coordinates, input: &QTensor, output: &QTensor) -> u64 {
+    let axis = |axis: usize| {
+        let size = |dims: [usize; 3]| u16::try_from(dims[axis]).unwrap_or(u16::MAX);
+        u64::from(Axis::new(Some(resize_mode(coordinates)), size(input.dims), size(output.dims)).weight())
+    };
+    axis(1) * axis(2)
+}
+
+/// What is added to a gate's mask before the product: its zero point taken away, and one if it stands for `1 + mask`.
+fn mask_offset(node: &QNode, mask: &QTensor) -> i64 {
+    let one = match node.op {
+        QOp::Gate { one_plus: true } => (1.0 / f64::from(mask.scale)).round() as i64,
+        _ => 0,
+    };
+    one - i64::from(mask.zero_point)
+}
+
+fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel> {
+    let per_channel = conv.weights.len() / conv.bias.len();
+    let channel = |(index, weights): (usize, &[i8])| {
+        let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+        let magnitude: i64 = weights.iter().map(|&w| i64::from(w).abs()).sum();
+        Channel {
+            multiplier: f64::from(input.scale) * f64::from(conv.weight_scales[index]) / f64::from(output.scale),
+            offset: i64::from(conv.bias[index]) - i64::from(input.zero_point) * sum,
+            bound: 128 * magnitude,
+        }
+    };
+    conv.weights.chunks_exact(per_channel).enumerate().map(channel).collect()
+}
+
+fn affine_channels(parameters: &QAffine, input: &QTensor, output: &QTensor) -> Result<Vec<Requant>, RequantError> {
+    let steps = f64::from(output.scale);
+    let channel = |(channel, (&factor, &constant)): (usize, (&f32, &f32))| {
+        let multiplier = f64::from(factor) * f64::from(input.scale) / steps / f64::from(1u32 << OPERAND_SHIFT);
+        let constant = f64::from(constant) / steps + f64::from(output.zero_point);
+        let offset = -(i64::from(input.zero_point) << OPERAND_SHIFT);
+        affine(multiplier, offset, constant, 128 << OPERAND_SHIFT)
+            .map_err(|reason| RequantError { channel, reason: reason.into() })
+    };
+    parameters.factors.iter().zip(&parameters.constants).enumerate().map(channel).collect()
+}

@@ -1,0 +1,223 @@
+//! The float network and the ranges of its activations, turned into integers.
+
+mod affine;
+mod conv;
+mod scales;
+
+use super::fuse::{Clamp, Fused, Step, StepOp, fuse, map_dims};
+use super::graph::{Function, QConv, QGraph, QNode, QOp, QPrologue, QTensor};
+use super::image::quantize_image;
+use super::ranges::{Ranges, scale_of, zero_point_of};
+use super::{QuantError, TensorIndex};
+use scales::{Source, TensorScales};
+use skipstone_onnx::{ActivationScale, Graph, ValueId};
+use skipstone_runtime::arith::Requant;
+use std::collections::{HashMap, HashSet};
+
+/// Quantizes a network whose batch normalizations are folded where they can be, given the ranges of its activations.
+///
+/// # Errors
+/// [`QuantError`] for operators without an integer form, parameters or activations that are not finite, an unknown or
+/// unusable normalization, and sums that could overflow.
+pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<QGraph, QuantError> {
+    let scales: Scales<'_> = &|values, smallest| {
+        let range = ranges.union(values).ok_or(QuantError::NoImages)?;
+        if !(range.0.is_finite() && range.1.is_finite()) {
+            let is_odd =
+                |value: &&ValueId| ranges.get(**value).is_none_or(|(lo, hi)| !(lo.is_finite() && hi.is_finite()));
+            let odd = values.iter().find(is_odd).unwrap_or(&values[0]);
+            return Err(QuantError::NonFiniteActivation { name: graph.value(*odd).name.clone() });
+        }
+        let scale = f64::from(scale_of(range)).max(smallest) as f32;
+        Ok((scale, zero_point_of(range, scale)))
+    };
+    lower_by(graph, &Source::Measured(scales))
+}
+
+/// What is known of a quantization that was made before.
+pub trait Known {
+    /// Scale and zero point of an activation.
+    fn tensor(&self, name: &str) -> Option<(f32, i8)>;
+
+    /// Where [`tensor`](Self::tensor) does not know what the prologue of a convolution gives: its conversions in the order
+    /// of channels, some of which may only pad, and the zero point behind them.
+    fn prologue(&self, _conv: &str) -> Option<(Vec<Requant>, i8)> {
+        None
+    }
+}
+
+impl Known for [ActivationScale] {
+    fn tensor(&self, name: &str) -> Option<(f32, i8)> {
+        let found = self.iter().find(|known| known.name == name)?;
+        Some((found.scale, found.zero_point))
+    }
+}
+
+/// As [`lower`], with scales and zero points of before: those of a packed model, to get its integers back from the network
+/// that it was made from, or those that a network was trained for.
+///
+/// # Errors
+/// As [`lower`], and [`QuantError::NoScale`] naming an activation that is not known.
+pub fn lower_with_scales(graph: &Graph, known: &(impl Known + ?Sized)) -> Result<QGraph, QuantError> {
+    lower_by(graph, &Source::Known(&|name| known.tensor(name), &|conv| known.prologue(conv)))
+}
+
+/// Gives scale and zero point of activations that share them. The scale must be at least a number.
+type Scales<'s> = &'s dyn Fn(&[ValueId], f64) -> Result<(f32, i8), QuantError>;
+
+fn lower_by(graph: &Graph, source: &Source<'_>) -> Result<QGraph, QuantError> {
+    check_parameters(graph)?;
+    let fused = fuse(graph)?;
+    let dims = map_dims(graph, fused.input);
+    let normalization = graph.metadata.normalization.as_ref().ok_or(QuantError::NoNormalization)?;
+    let image = quantize_image(normalization, dims[0])?;
+    let name = graph.value(fused.input).name.clone();
+    let input = QTensor { name, dims, scale: image.scale, zero_point: image.zero_point };
+
+    let scales = TensorScales::choose(graph, &fused, source, (image.scale, image.zero_point))?;
+    let mut lowering = Lowering {
+        graph,
+        scales,
+        indices: HashMap::from([(fused.input, 0)]),
+        tensors: vec![input],
+        nodes: Vec::new(),
+        names: graph.values().iter().map(|value| value.name.clone()).collect(),
+    };
+    for step in &fused.steps {
+        lowering.step(step)?;
+    }
+    let output = lowering.indices[&fused.output];
+    check_scores(&fused, &lowering.tensors[output])?;
+    let qgraph = QGraph {
+        name: graph.name.clone(),
+        tensors: lowering.tensors,
+        nodes: lowering.nodes,
+        input: 0,
+        output,
+        metadata: graph.metadata.clone(),
+        pixels: image.pixels,
+        macs: graph.macs(),
+    };
+    for node in &qgraph.nodes {
+        qgraph.requants(node)?;
+        qgraph.prologue_requants(node)?;
+    }
+    Ok(qgraph)
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    scales: TensorScales,
+    indices: HashMap<ValueId, TensorIndex>,
+    tensors: Vec<QTensor>,
+    nodes: Vec<QNode>,
+    /// Names in use, by values of the float network and parts of concatenations.
+    names: HashSet<String>,
+}
+
+impl Lowering<'_> {
+    fn step(&mut self, step: &Step<'_>) -> Result<(), QuantError> {
+        let mut input = self.indices[&step.input];
+        let mut operand = step.operand.map(|id| self.indices[&id]);
+        let (scale, zero_point) = self.scales.of(step.output);
+        let name = self.graph.value(step.output).name.clone();
+        let tensor = QTensor { name, dims: step.dims, scale, zero_point };
+        let op = match &step.op {
+            StepOp::Conv => QOp::Conv(self.conv(step, input)?),
+            StepOp::Add => QOp::Add,
+            StepOp::GlobalAveragePool => QOp::GlobalAveragePool,
+            &StepOp::Shortcut { stride, channels_before } => QOp::Shortcut { stride, channels_before },
+            StepOp::Affine => QOp::Affine(affine::batch_norm(self.graph, step.node, self.tensors[input].scale, scale)?),
+            StepOp::MaxPool(window) => QOp::MaxPool(window.clone()),
+            StepOp::AveragePool { window, count_include_pad } => {
+                QOp::AveragePool { window: window.clone(), count_include_pad: *count_include_pad }
+            }
+            &StepOp::Lookup(function) => {
+                QOp::Lookup { function, table: table(function, &self.tensors[input], &tensor) }
+            }
+            &StepOp::Gate { one_plus } => QOp::Gate { one_plus },
+            StepOp::Resize(coordinates) => QOp::Resize(*coordinates),
+            StepOp::Concat => QOp::Concat,
+        };
+        // All but the last map of a concatenation first.
+        for (part, next) in (1..).zip(&step.rest) {
+            let channels = self.tensors[input].dims[0] + operand.map_or(0, |index| self.tensors[index].dims[0]);
+            let name = self.fresh(&format!("{}.part{part}", tensor.name));
+            let dims = [channels, step.dims[1], step.dims[2]];
+            let joined = self.tensors.len();
+            self.tensors.push(QTensor { name, dims, ..tensor.clone() });
+            let name = self.fresh(&format!("{}.part{part}", step.node.name));
+            self.nodes.push(QNode { name, op: QOp::Concat, input, operand, output: joined, lo: i8::MIN, hi: i8::MAX });
+            (input, operand) = (joined, Some(self.indices[next]));
+        }
+        let (lo, hi) = bounds(step.clamp, &tensor);
+        let output = self.tensors.len();
+        self.indices.insert(step.output, output);
+        self.tensors.push(tensor);
+        self.nodes.push(QNode { name: step.node.name.clone(), op, input, operand, output, lo, hi });
+        Ok(())
+    }
+
+    fn conv(&self, step: &Step<'_>, input: TensorIndex) -> Result<QConv, QuantError> {
+        let input = &self.tensors[input];
+        let Some(prologue) = &step.prologue else { return Ok(conv::quantize(self.graph, step.node, input)) };
+        let (scale, zero_point) = self.scales.of(prologue.value);
+        let name = self.graph.value(prologue.value).name.clone();
+        let tensor = QTensor { name, dims: input.dims, scale, zero_point };
+        let affine = affine::batch_norm(self.graph, prologue.node, input.scale, scale)?;
+        let (lo, hi) = bounds(prologue.clamp, &tensor);
+        let conv = conv::quantize(self.graph, step.node, &tensor);
+        let prologue = QPrologue { name: prologue.node.name.clone(), affine, tensor, lo, hi };
+        Ok(QConv { prologue: Some(prologue), ..conv })
+    }
+
+    fn fresh(&mut self, name: &str) -> String {
+        let mut name = name.to_string();
+        while !self.names.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    }
+}
+
+/// A clamp in steps of a tensor; what has no bound has those of int8.
+fn bounds(clamp: Clamp, tensor: &QTensor) -> (i8, i8) {
+    let steps = |x: f32| {
+        let steps = f64::from(x) / f64::from(tensor.scale) + f64::from(tensor.zero_point);
+        (steps + 0.5).floor().clamp(i8::MIN.into(), i8::MAX.into()) as i8
+    };
+    (steps(clamp.lo), steps(clamp.hi))
+}
+
+/// What a function gives for each int8 value of `input`, in steps of `output`, ties up.
+fn table(function: Function, input: &QTensor, output: &QTensor) -> Vec<i8> {
+    let entry = |q: i8| {
+        let x = f64::from(input.scale) * (f64::from(q) - f64::from(input.zero_point));
+        let steps = function.at(x) / f64::from(output.scale) + f64::from(output.zero_point);
+        (steps + 0.5).floor().clamp(i8::MIN.into(), i8::MAX.into()) as i8
+    };
+    (i8::MIN..=i8::MAX).map(entry).collect()
+}
+
+fn check_parameters(graph: &Graph) -> Result<(), QuantError> {
+    for (_, name, parameter) in graph.parameters() {
+        if let Some(index) = parameter.tensor.data().iter().position(|x| !x.is_finite()) {
+            let value = parameter.tensor.data()[index];
+            return Err(QuantError::NonFiniteParameter { name: name.into(), index, value });
+        }
+    }
+    Ok(())
+}
+
+fn check_scores(fused: &Fused<'_>, scores: &QTensor) -> Result<(), QuantError> {
+    let [_, height, width] = scores.dims;
+    if (height, width) == (1, 1) {
+        return Ok(());
+    }
+    let node = fused.steps.last().map(|step| step.node).expect("scores are made by a step");
+    let reason = format!("its {height}x{width} map is flattened into scores; a linear layer must follow it");
+    Err(QuantError::Unsupported { node: node.name.clone(), op: node.op.name(), reason })
+}
+
+#[cfg(test)]
+mod tests;

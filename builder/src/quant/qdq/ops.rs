@@ -1,0 +1,124 @@
+//! The operators that have no weights.
+
+use super::Writer;
+use crate::quant::graph::{Function, QAffine, QNode, QOp};
+use skipstone_onnx::export::{resize_parts, window_attributes};
+use skipstone_onnx::proto::{AttributeProto, TensorProto};
+use skipstone_onnx::{Resize, Unary};
+use std::f32::consts::FRAC_1_SQRT_2;
+
+impl Writer<'_> {
+    /// The result of an operator other than convolution and sum, before it is clamped and rounded.
+    pub(super) fn other(&mut self, node: &QNode, op: &QOp, input: String, operand: Option<String>) -> String {
+        let name = node.name.as_str();
+        match op {
+            QOp::Conv(_) | QOp::Add => input,
+            QOp::GlobalAveragePool => self.computed("GlobalAveragePool", name, &[input], Vec::new()),
+            QOp::Shortcut { stride, channels_before } => self.shortcut(node, *stride, *channels_before, input),
+            QOp::Affine(affine) => self.affine(name, affine, input),
+            QOp::MaxPool(window) => self.computed("MaxPool", name, &[input], window_attributes(window)),
+            QOp::AveragePool { window, count_include_pad } => {
+                let mut attributes = window_attributes(window);
+                attributes.push(AttributeProto::int("count_include_pad", (*count_include_pad).into()));
+                self.computed("AveragePool", name, &[input], attributes)
+            }
+            QOp::Lookup { function: Function::Sigmoid, .. } => self.computed("Sigmoid", name, &[input], Vec::new()),
+            QOp::Lookup { function: Function::Clip { lo: 0.0, hi: f32::INFINITY }, .. } => {
+                self.computed("Relu", name, &[input], Vec::new())
+            }
+            QOp::Lookup { function: Function::Clip { lo, hi }, .. } => self.clip(name, input, *lo, *hi),
+            QOp::Lookup { function: Function::Unary(unary), .. } => self.unary(name, *unary, input),
+            QOp::Gate { one_plus } => {
+                let trunk = operand.unwrap_or_else(|| input.clone());
+                let product = self.computed("Mul", name, &[input, trunk.clone()], Vec::new());
+                if !one_plus {
+                    return product;
+                }
+                self.computed("Add", &format!("{name}_sum"), &[product, trunk], Vec::new())
+            }
+            QOp::Resize(coordinates) => {
+                let [_, height, width] = self.qgraph.tensors[node.input].dims;
+                let [_, rows, columns] = self.qgraph.tensors[node.output].dims;
+                let resize = Resize { size: [rows, columns], coordinates: *coordinates };
+                let (scales, attributes) = resize_parts([height, width], &resize);
+                let scales = self.floats(&format!("{name}_scales"), &[4], &scales);
+                self.computed("Resize", name, &[input, String::new(), scales], attributes)
+            }
+            QOp::Concat => {
+                let operands = [Some(input), operand].into_iter().flatten().collect::<Vec<String>>();
+                self.computed("Concat", name, &operands, vec![AttributeProto::int("axis", 1)])
+            }
+        }
+    }
+
+    /// A factor and a constant for each channel.
+    pub(super) fn affine(&mut self, name: &str, affine: &QAffine, input: String) -> String {
+        let dims = [1, affine.factors.len(), 1, 1];
+        let factors = self.floats(&format!("{name}_factors"), &dims, &affine.factors);
+        let constants = self.floats(&format!("{name}_constants"), &dims, &affine.constants);
+        let product = self.computed("Mul", &format!("{name}_product"), &[input, factors], Vec::new());
+        self.computed("Add", name, &[product, constants], Vec::new())
+    }
+
+    fn unary(&mut self, name: &str, unary: Unary, input: String) -> String {
+        let attributes = match unary {
+            Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => vec![AttributeProto::float("alpha", alpha)],
+            Unary::Erf | Unary::Softplus => Vec::new(),
+            Unary::Gelu => {
+                // An operator of its own only from opset 20 on: (x / 2) * (1 + erf(x / sqrt(2))).
+                let [root, one, half] = [("root", FRAC_1_SQRT_2), ("one", 1.0), ("half", 0.5)]
+                    .map(|(suffix, number)| self.floats(&format!("{name}_{suffix}"), &[], &[number]));
+                let scaled = self.computed("Mul", &format!("{name}_scaled"), &[input.clone(), root], Vec::new());
+                let erf = self.computed("Erf", &format!("{name}_erf"), &[scaled], Vec::new());
+                let sum = self.computed("Add", &format!("{name}_sum"), &[erf, one], Vec::new());
+                let halved = self.computed("Mul", &format!("{name}_halved"), &[input, half], Vec::new());
+                return self.computed("Mul", name, &[halved, sum], Vec::new());
+            }
+        };
+        self.computed(unary.name(), name, &[input], attributes)
+    }
+
+    /// `min(max(value, lo), hi)`; a side without a limit has an infinite one.
+    pub(super) fn clip(&mut self, name: &str, value: String, lo: f32, hi: f32) -> String {
+        let mut inputs = vec![value];
+        for (side, limit) in [("min", lo), ("max", hi)] {
+            let limit =
+                if limit.is_finite() { self.floats(&format!("{name}_{side}"), &[], &[limit]) } else { String::new() };
+            inputs.push(limit);
+        }
+        if inputs.last().is_some_and(String::is_empty) {
+            inputs.pop();
+        }
+        self.computed("Clip", &format!("{name}_clip"), &inputs, Vec::new())
+    }
+
+    fn shortcut(&mut self, node: &QNode, stride: [usize; 2], before: usize, input: String) -> String {
+        let [channels, height, width] = self.qgraph.tensors[node.input].dims;
+        let behind = self.qgraph.tensors[node.output].dims[0] - before - channels;
+        let mut inputs = vec![input];
+        for (kind, numbers) in [
+            ("starts", [0, 0]),
+            ("ends", [height as i64, width as i64]),
+            ("axes", [2, 3]),
+            ("steps", stride.map(|s| s as i64)),
+        ] {
+            inputs.push(self.numbers(node, kind, &numbers));
+        }
+        let sliced = self.computed("Slice", &format!("{}_slice", node.name), &inputs, Vec::new());
+        let pads = self.numbers(node, "pads", &[0, before as i64, 0, 0, 0, behind as i64, 0, 0]);
+        let mode = vec![AttributeProto::string("mode", "constant")];
+        self.computed("Pad", &format!("{}_pad", node.name), &[sliced, pads], mode)
+    }
+
+    fn numbers(&mut self, node: &QNode, kind: &str, numbers: &[i64]) -> String {
+        let name = self.fresh(&format!("{}_{kind}", node.name));
+        self.initializers.push(TensorProto::i64(&name, &[numbers.len()], numbers));
+        name
+    }
+
+    fn floats(&mut self, name: &str, dims: &[usize], numbers: &[f32]) -> String {
+        let name = self.fresh(name);
+        self.initializers.push(TensorProto::f32(&name, dims, numbers));
+        name
+    }
+}
