@@ -293,6 +293,44 @@ mod tests {
     }
 
     #[test]
+    fn images_that_show_nothing_and_dead_activations_quantize() {
+        let graph = random_graph(4);
+        let mut images = random_images(&graph, 2, 4);
+        images.pixels.fill(128);
+        quantize(&graph, &images, &Options::default()).unwrap();
+        // A ReLU that lets nothing through.
+        let mut net = Net::new(1, [3, 5, 5]);
+        let x = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
+        let x = net.push(Op::Clip { min: f32::NEG_INFINITY, max: -50.0 }, &[x]);
+        let x = net.relu(x);
+        let x = net.norm(x);
+        let graph = net.head(x, 2);
+        quantize(&graph, &random_images(&graph, 2, 4), &Options::default()).unwrap();
+    }
+
+    #[test]
+    fn channels_keep_their_gaps_through_what_reads_a_concatenation() {
+        let mut net = Net::new(1, [3, 6, 6]);
+        let a = net.conv(net.input(), 6, Conv::square(1, 1, 0), true);
+        let b = net.conv(a, 5, Conv::square(3, 1, 1), true);
+        let joined = net.push(Op::Concat, &[a, b]);
+        let x = net.conv(joined, 11, Conv::square(3, 1, 1), true);
+        let sum = net.push(Op::Add, &[x, joined]);
+        let graph = net.head(sum, 2);
+        let qgraph = quantize(&graph, &random_images(&graph, 2, 4), &Options::default()).unwrap().qgraph;
+        let channels = channels(&qgraph).unwrap();
+        let of = |name: &str| &channels[qgraph.tensors.iter().position(|t| t.name == name).unwrap()];
+        // docs/quantization.md, "Channels".
+        let positions: Vec<usize> = (0..6).chain(8..13).collect();
+        for value in [joined, sum] {
+            let found = of(&graph.value(value).name);
+            assert_eq!((found.count, &found.positions), (16, &positions));
+        }
+        assert_eq!(of(&graph.value(b).name).count, 8);
+        assert_eq!(of("image").strip(&[1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
     fn class_names_must_be_as_many_as_scores() {
         let mut graph = random_graph(4);
         graph.metadata.class_names = vec!["only one".into()];

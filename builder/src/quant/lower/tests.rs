@@ -1,7 +1,7 @@
 use super::*;
 use crate::quant::fixtures::Net;
 use crate::quant::requant::MULTIPLIER_LIMIT;
-use skipstone_onnx::{Conv, GraphBuilder, Normalization, Op, Tensor};
+use skipstone_onnx::{Conv, Coordinates, GraphBuilder, Normalization, Op, Resize, Tensor, Window};
 
 /// A 1x1 convolution with the given weights (one for each output) and biases over a map of one channel.
 fn graph(weights: &[f32], bias: &[f32]) -> Graph {
@@ -119,4 +119,126 @@ fn accumulators_that_could_overflow_are_refused_by_channel() {
     let fc = builder.push("fc", Op::Gemm, &[flat, weight]).unwrap();
     let error = lowered(&builder.finish(fc).unwrap(), 0.0, 1e6).unwrap_err().to_string();
     assert!(error.starts_with("node `fc`, output channel 1: its accumulator can reach"), "{error}");
+}
+
+/// `image -> ReLU'd convolution a, convolution b -> concatenation -> score`, with the ranges of the members.
+#[test]
+fn what_is_put_side_by_side_shares_a_scale() {
+    let mut net = Net::new(1, [2, 3, 3]);
+    let a = net.conv(net.input(), 3, Conv::square(1, 1, 0), true);
+    let a = net.relu(a);
+    let b = net.conv(net.input(), 2, Conv::square(1, 1, 0), true);
+    let joined = net.push(Op::Concat, &[a, b]);
+    let largest = net.push(Op::MaxPool(Window::whole([3, 3])), &[joined]);
+    let graph = net.head(largest, 2);
+    let mut ranges = Ranges::new(&graph);
+    for node in graph.nodes() {
+        ranges.record(node.output, &[0.0, 0.5]);
+    }
+    // docs/quantization.md, "Shared scales".
+    ranges.record(a, &[0.0, 1.55]);
+    ranges.record(b, &[-1.0, 0.5]);
+    let qgraph = lower(&graph, &ranges).unwrap();
+    for id in [a, b, joined, largest] {
+        let tensor = qgraph.tensors.iter().find(|tensor| tensor.name == graph.value(id).name).unwrap();
+        assert_eq!((tensor.scale, tensor.zero_point), (0.01, -28), "{}", tensor.name);
+    }
+    assert_eq!(qgraph.nodes[0].lo, -28);
+
+    let mut net = Net::new(1, [4, 3, 3]);
+    let a = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
+    let joined = net.push(Op::Concat, &[a, net.input()]);
+    let error = lowered(&net.head(joined, 2), 0.0, 1.0).unwrap_err().to_string();
+    assert!(error.contains("(Concat): it puts the image") && error.contains("1x1 convolution"), "{error}");
+}
+
+#[test]
+fn three_maps_side_by_side_are_two_concatenations() {
+    let mut net = Net::new(1, [2, 3, 3]);
+    let maps: Vec<ValueId> =
+        [1, 2, 3].map(|channels| net.conv(net.input(), channels, Conv::square(1, 1, 0), true)).into();
+    let joined = net.push(Op::Concat, &maps);
+    let graph = net.head(joined, 2);
+    let qgraph = lowered(&graph, 0.0, 1.0).unwrap();
+    let concats: Vec<&QNode> = qgraph.nodes.iter().filter(|node| node.op == QOp::Concat).collect();
+    let dims = |node: &QNode| qgraph.tensors[node.output].dims[0];
+    assert_eq!(concats.iter().map(|node| dims(node)).collect::<Vec<usize>>(), [3, 6]);
+    assert_eq!(concats[1].input, concats[0].output);
+    assert_eq!(qgraph.tensors[concats[0].output].name, format!("{}.part1", graph.value(joined).name));
+}
+
+/// A batch normalization of one channel.
+fn normed(gamma: f32, beta: f32, mean: f32, variance: f32) -> Graph {
+    let mut builder = GraphBuilder::new("net", "image", [1, 1, 1]).unwrap();
+    let numbers = [("gamma", gamma), ("beta", beta), ("mean", mean), ("variance", variance)]
+        .map(|(name, number)| builder.parameter(name, Tensor::new([1], vec![number]).unwrap(), true).unwrap());
+    let [gamma, beta, mean, variance] = numbers;
+    let op = Op::BatchNorm { epsilon: 1e-5 };
+    let norm = builder.push("norm", op, &[builder.input(), gamma, beta, mean, variance]).unwrap();
+    let flat = builder.push("flat", Op::Flatten, &[norm]).unwrap();
+    builder.finish(flat).unwrap()
+}
+
+#[test]
+fn a_batch_norm_is_a_factor_and_a_constant() {
+    let graph = normed(1.0, 0.1, 0.3, 0.25);
+    let affine = affine::batch_norm(&graph, &graph.nodes()[0], 0.05, 0.025).unwrap();
+    let factor = 1.0 / (0.25f64 + 1e-5).sqrt();
+    assert!((f64::from(affine.factors[0]) - factor).abs() < 1e-6, "{affine:?}");
+    assert!((f64::from(affine.constants[0]) - (0.1 - 0.3 * factor)).abs() < 1e-6, "{affine:?}");
+
+    // docs/quantization.md, "Batch norm's factor": 316.2 does not fit, and the mean still becomes beta.
+    let graph = normed(1.0, 0.1, 0.3, 0.0);
+    let affine = affine::batch_norm(&graph, &graph.nodes()[0], 0.05, 0.025).unwrap();
+    assert!((affine.factors[0] - 64.0 / (1.0 + 1.0 / 65536.0)).abs() < 1e-5, "{affine:?}");
+    assert!((affine.factors[0] * 0.3 + affine.constants[0] - 0.1).abs() < 1e-5, "{affine:?}");
+    assert!((affine.constants[0] + 19.1).abs() < 1e-3, "{affine:?}");
+
+    let graph = normed(1.0, 0.0, 0.0, -1.0);
+    let error = affine::batch_norm(&graph, &graph.nodes()[0], 0.05, 0.025).unwrap_err().to_string();
+    assert!(error.starts_with("node `norm` (BatchNormalization): the variance of channel 0 is negative"), "{error}");
+}
+
+#[test]
+fn a_sigmoid_is_a_table_without_ties() {
+    let mut net = Net::new(1, [2, 3, 3]);
+    let x = net.conv(net.input(), 3, Conv::square(1, 1, 0), true);
+    let mask = net.push(Op::Sigmoid, &[x]);
+    let x = net.conv(mask, 3, Conv::square(1, 1, 0), true);
+    let graph = net.head(x, 2);
+    let qgraph = lowered(&graph, -7.0, 5.0).unwrap();
+    let QOp::Lookup { table, .. } = &qgraph.nodes[1].op else { panic!("{:?}", qgraph.nodes[1]) };
+    let [input, output] = [qgraph.nodes[1].input, qgraph.nodes[1].output].map(|index| &qgraph.tensors[index]);
+    assert_eq!((output.scale, output.zero_point), (1.0 / 256.0, -128));
+    assert!(input.scale >= 12.0 / 255.0 && input.scale < 12.0 / 255.0 * 1.017, "{}", input.scale);
+    assert_eq!(table[(128 + i32::from(input.zero_point)) as usize], 0);
+    assert!(table.is_sorted());
+    for (q, &entry) in (-128..=127).zip(table) {
+        let x = f64::from(input.scale) * f64::from(q - i32::from(input.zero_point));
+        let steps = 256.0 / (1.0 + (-x).exp()) - 128.0;
+        assert!((f64::from(entry) - steps.min(127.0)).abs() < 0.5 - 1.0 / 4096.0, "{q}: {entry} for {steps}");
+    }
+}
+
+#[test]
+fn means_have_another_scale_than_what_they_are_the_means_of() {
+    let mut net = Net::new(1, [2, 4, 4]);
+    let x = net.conv(net.input(), 3, Conv::square(1, 1, 0), true);
+    let window = Window::square(2, 2, 0);
+    let pooled = net.push(Op::AveragePool { window, count_include_pad: false }, &[x]);
+    let last = net.conv(pooled, 3, Conv::square(1, 1, 0), true);
+    let qgraph = lowered(&net.head(last, 2), -1.0, 1.0).unwrap();
+    let [x, pooled] = [1, 2].map(|index| f64::from(qgraph.tensors[index].scale));
+    assert!((pooled / x - (1.0 + 1.0 / 2048.0)).abs() < 1e-6, "{x} {pooled}");
+}
+
+#[test]
+fn a_resize_of_too_many_weights_is_refused() {
+    let mut net = Net::new(1, [2, 251, 257]);
+    let x = net.conv(net.input(), 1, Conv::square(1, 1, 0), true);
+    let resize = Resize { size: [359, 353], coordinates: Coordinates::HalfPixel };
+    let x = net.push(Op::Resize(resize), &[x]);
+    let x = net.push(Op::GlobalMaxPool, &[x]);
+    let error = lowered(&net.head(x, 2), 0.0, 1.0).unwrap_err().to_string();
+    assert!(error.contains("(Resize): the weights of its positions add up to"), "{error}");
 }
