@@ -127,7 +127,15 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     let calibration = subset::spread(&calibration, arguments.count as usize);
 
-    if graph.metadata.activation_scales.is_empty() || settings.recalibrate {
+    let known = &graph.metadata.quantization;
+    if !known.is_empty() && !settings.recalibrate {
+        console.say(format!(
+            "the file is quantized: the scales and zero points of {} activations and the integers of {} parameters are \
+             taken over",
+            known.activations.len(),
+            known.parameters.len()
+        ));
+    } else if graph.metadata.activation_scales.is_empty() || settings.recalibrate {
         console.say(format!("calibrating on {} images", calibration.len()));
     } else {
         console.say("the network keeps the int8 scales that it was trained for");

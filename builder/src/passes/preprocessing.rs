@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// metadata does that as well. Networks whose files subtract a mean and divide by a deviation begin with one.
 ///
 /// The network stays as it is where there is no such convolution, where others read the input too, where it inverts a
-/// channel, or where the metadata has no normalization.
+/// channel, or where the metadata has no normalization, or where others quantized it.
 ///
 /// # Errors
 /// [`PassError::Graph`] never, unless the graph's rules change.
@@ -36,6 +36,10 @@ pub fn absorb_preprocessing(graph: Graph) -> Result<Graph, PassError> {
 
 /// The result of the first convolution, and the normalization with what it does.
 fn preprocessing(graph: &Graph) -> Option<(ValueId, Normalization)> {
+    // The file rounds the input as it is.
+    if !graph.metadata.quantization.is_empty() {
+        return None;
+    }
     let outer = graph.metadata.normalization.as_ref()?;
     let readers = &graph.consumers()[graph.input().index()];
     let &[reader] = readers.as_slice() else { return None };

@@ -56,13 +56,24 @@ pub struct Quantization {
 }
 
 /// Folds, calibrates on all images of `calibration`, and quantizes. The same graph, images and settings give the same
-/// network. A network that was trained for int8 scales keeps them, unless the settings say otherwise.
+/// network. A network that was trained for int8 scales keeps them, unless the settings say otherwise; one whose file others
+/// quantized is calibrated only where the file has no scale.
 ///
 /// # Errors
 /// [`QuantError`]: no images or images of another shape, parameters or activations that are not finite, operators without
 /// an integer form (naming the node), an unknown normalization, sums that could overflow.
 pub fn quantize(graph: &Graph, calibration: &Dataset, settings: &Settings) -> Result<Quantization, QuantError> {
     let mut float = fold_batch_norm_where_possible(graph)?;
+    if settings.recalibrate {
+        float.metadata.quantization = skipstone_onnx::Quantization::default();
+    }
+    if !float.metadata.quantization.is_empty() {
+        match lower(&float, &Ranges::new(&float)) {
+            // The file leaves a scale to us.
+            Err(QuantError::NoImages) => {}
+            done => return done.map(|qgraph| Quantization { rounded: float.clone(), float, qgraph }),
+        }
+    }
     check(&float, calibration)?;
     let known = &graph.metadata.activation_scales;
     if !known.is_empty() && !settings.recalibrate {

@@ -30,12 +30,7 @@ pub(crate) struct ImageQuantization {
 pub(crate) fn quantize_image(normalization: &Normalization, channels: usize) -> Result<ImageQuantization, QuantError> {
     let Normalization { mean, std } = normalization;
     let fail = |reason: String| QuantError::Normalization { reason };
-    if mean.len() != channels || std.len() != channels {
-        return Err(fail(format!("it has {} means and {} deviations for {channels} channels", mean.len(), std.len())));
-    }
-    if let Some(odd) = mean.iter().find(|m| !m.is_finite()).or(std.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
-        return Err(fail(format!("{odd} is not a usable mean or deviation")));
-    }
+    check(normalization, channels)?;
     let levels: Vec<f64> = mean
         .iter()
         .zip(std)
@@ -59,6 +54,35 @@ pub(crate) fn quantize_image(normalization: &Normalization, channels: usize) -> 
     let pixels: Option<Vec<Requant>> = mean.iter().zip(std).map(|(&m, &s)| pixel(m, s, scale, zero_point)).collect();
     let pixels = pixels.ok_or_else(|| fail(format!("its deviations differ too much: {std:?}")))?;
     Ok(ImageQuantization { scale, zero_point, pixels })
+}
+
+/// As [`quantize_image`], with a scale and a zero point that a file has for the normalized image.
+///
+/// # Errors
+/// As [`quantize_image`].
+pub(crate) fn quantize_image_by(
+    normalization: &Normalization,
+    channels: usize,
+    (scale, zero_point): (f32, i8),
+) -> Result<ImageQuantization, QuantError> {
+    let Normalization { mean, std } = normalization;
+    check(normalization, channels)?;
+    let pixels: Option<Vec<Requant>> = mean.iter().zip(std).map(|(&m, &s)| pixel(m, s, scale, zero_point)).collect();
+    let reason = || format!("pixels cannot be converted to steps of {scale}, which the file has for the image");
+    let pixels = pixels.ok_or_else(|| QuantError::Normalization { reason: reason() })?;
+    Ok(ImageQuantization { scale, zero_point, pixels })
+}
+
+fn check(normalization: &Normalization, channels: usize) -> Result<(), QuantError> {
+    let Normalization { mean, std } = normalization;
+    let fail = |reason: String| Err(QuantError::Normalization { reason });
+    if mean.len() != channels || std.len() != channels {
+        return fail(format!("it has {} means and {} deviations for {channels} channels", mean.len(), std.len()));
+    }
+    if let Some(odd) = mean.iter().find(|m| !m.is_finite()).or(std.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
+        return fail(format!("{odd} is not a usable mean or deviation"));
+    }
+    Ok(())
 }
 
 /// Distance from the nearest number half-way between two integers.

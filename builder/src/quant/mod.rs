@@ -9,6 +9,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod fuse;
+mod given;
 pub mod graph;
 mod histogram;
 mod image;

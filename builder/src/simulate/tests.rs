@@ -4,6 +4,7 @@ use super::*;
 use crate::autograd;
 use crate::data::Dataset;
 use crate::pack::{Goal, Options, Quantized, Target, pack_for, quantize};
+use crate::quant::{QGraph, QNode};
 use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images};
 use crate::zoo;
 use proptest::prelude::*;
@@ -201,4 +202,25 @@ fn the_scales_of_a_packed_model_give_its_integers_back() {
     }
     let error = crate::quant::lower_with_scales(&random_graph(1), &Nothing).unwrap_err().to_string();
     assert!(error.contains("another network"), "{error}");
+}
+
+#[test]
+fn a_qdq_file_gives_its_integers_back() {
+    for arch in ["resnet20", "resnet8"] {
+        let (_, images, quantized) = quantized_zoo(arch, [3, 8, 8]);
+        let graph = skipstone_onnx::import(&quantized.qdq).unwrap();
+        // Nothing is measured: there are no images.
+        let none = Dataset { pixels: Vec::new(), labels: Vec::new(), ..images };
+        let again = quantize(&graph, &none, &Options::default()).unwrap().qgraph;
+        let tensors = |qgraph: &QGraph| -> Vec<_> {
+            qgraph.tensors.iter().map(|tensor| (tensor.dims, tensor.scale, tensor.zero_point)).collect()
+        };
+        let nodes = |qgraph: &QGraph| -> Vec<_> {
+            let integers = |node: &QNode| (node.op.clone(), node.input, node.operand, node.output, node.lo, node.hi);
+            qgraph.nodes.iter().map(integers).collect()
+        };
+        assert_eq!(tensors(&again), tensors(&quantized.qgraph), "{arch}");
+        assert_eq!(nodes(&again), nodes(&quantized.qgraph), "{arch}");
+        assert_eq!(again.pixels, quantized.qgraph.pixels, "{arch}");
+    }
 }

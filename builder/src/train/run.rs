@@ -9,7 +9,7 @@ use super::{
 };
 use crate::autograd::{Noise, Tape};
 use crate::files;
-use skipstone_onnx::{Graph, Op, export, import};
+use skipstone_onnx::{Graph, Op, Quantization, export, import};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -79,6 +79,8 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     }
     check_noise(&job.graph, &job.config)?;
     job.graph.metadata.normalization = Some(job.normalization.clone());
+    // Scales and integers are those of the weights as they were.
+    job.graph.metadata.quantization = Quantization::default();
     job.graph.metadata.class_names = job.train.class_names.clone();
     let directory = Directory(job.out.clone());
     let has_state = directory.open(&job.config, job.resume)?;

@@ -163,5 +163,9 @@ pub(super) fn annotate(graph: &mut Graph, mut quantization: Quantization) {
     let (activations, parameters) = (of(false), of(true));
     quantization.activations.retain(|name, _| activations.contains(name.as_str()));
     quantization.parameters.retain(|name, _| parameters.contains(name.as_str()));
+    if !quantization.is_empty() {
+        // Those of our own files name values that the file of integers does not have.
+        graph.metadata.activation_scales.clear();
+    }
     graph.metadata.quantization = quantization;
 }

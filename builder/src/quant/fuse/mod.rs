@@ -5,6 +5,7 @@ mod step;
 pub(crate) use step::{Clamp, Prologue, Step, StepOp};
 
 use super::QuantError;
+use super::given;
 use super::graph::Function;
 use skipstone_onnx::{Graph, Node, NodeId, Op, Pad, Resize, Slice, ValueId, Window};
 
@@ -22,7 +23,7 @@ pub(crate) struct Fused<'g> {
 /// A sum joins the convolution that runs last among its producers and whose result nothing else reads; that convolution
 /// then runs where the sum stood, so that the other operand exists. A ReLU or clip joins the operator before it, if that
 /// computes and nothing else reads its result. A batch normalization joins the unpadded 1x1 convolution that alone reads
-/// it. `t + sigmoid * t` is one gate.
+/// it. `t + sigmoid * t` is one gate. What the network's file rounds to integers is never lost in one of these.
 ///
 /// # Errors
 /// [`QuantError::Unsupported`] naming the node that has no integer form.
@@ -159,7 +160,9 @@ impl<'g> Fusion<'g> {
 
     fn clamp(&mut self, node: &'g Node, input: ValueId, clamp: Clamp) {
         let dims = self.dims(input);
-        match self.sole_producer(input).filter(|&at| self.steps[at].op.clamps()) {
+        // What the file rounds before and after is rounded twice.
+        let once = given::rounding(self.graph, input).is_none_or(|own| Some(own) == given::rounding(self.graph, node.output));
+        match self.sole_producer(input).filter(|&at| once && self.steps[at].op.clamps()) {
             Some(at) => {
                 let step = &mut self.steps[at];
                 step.clamp = step.clamp.then(clamp);
@@ -185,6 +188,7 @@ impl<'g> Fusion<'g> {
                 && step.operand.is_none()
                 && step.clamp == Clamp::NONE
                 && self.uses[step.output.index()] == 1
+                && given::rounding(self.graph, step.output).is_none()
         };
         let Some(last) = self.steps.iter().rposition(takes_sum) else {
             self.push(StepOp::Add, node, &[a, b], dims);
@@ -205,6 +209,7 @@ impl<'g> Fusion<'g> {
         let fits = step.op == StepOp::Gate { one_plus: false }
             && step.clamp == Clamp::NONE
             && step.operand == Some(trunk)
+            && given::rounding(self.graph, product).is_none()
             && self.sole_producer(step.input).is_some_and(|at| self.steps[at].op.is_sigmoid());
         if fits {
             let step = &mut self.steps[at];

@@ -1,5 +1,6 @@
 //! Weights and bias of a convolution or a linear layer in integers.
 
+use crate::quant::given;
 use crate::quant::graph::{QConv, QTensor};
 use skipstone_onnx::{Graph, Node, Op};
 
@@ -26,6 +27,9 @@ fn weight_scale(weights: &[f32], bias: f64, input_scale: f64) -> f32 {
 
 /// The largest weight scale of all channels.
 pub(super) fn largest_weight_scale(graph: &Graph, node: &Node, input_scale: f64) -> f64 {
+    if let Some(known) = given::weights(graph, node) {
+        return f64::from(known.scales.iter().copied().fold(0.0, f32::max));
+    }
     let scales = channels(graph, node).map(|(weights, bias)| weight_scale(weights, bias, input_scale));
     f64::from(scales.fold(0.0, f32::max))
 }
@@ -49,14 +53,18 @@ pub(super) fn quantize(graph: &Graph, node: &Node, input: &QTensor) -> QConv {
         bias: Vec::new(),
         prologue: None,
     };
-    for (weights, bias) in channels(graph, node) {
-        let scale = weight_scale(weights, bias, input_scale);
+    let known = given::weights(graph, node);
+    let known_scales = known.iter().flat_map(|known| &known.scales).map(|&scale| f64::from(scale) * input_scale);
+    let known_bias = given::bias(graph, node, known_scales);
+    for (channel, (weights, bias)) in channels(graph, node).enumerate() {
+        let scale = known.map_or_else(|| weight_scale(weights, bias, input_scale), |known| known.scales[channel]);
         let steps = |w: f32| (f64::from(w) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8;
         for position in 0..area {
             conv.weights.extend(weights.iter().skip(position).step_by(area).map(|&w| steps(w)));
         }
         conv.weight_scales.push(scale);
-        conv.bias.push((bias / (input_scale * f64::from(scale))).round() as i32);
+        let bias = (bias / (input_scale * f64::from(scale))).round().clamp(-BIAS_LIMIT, BIAS_LIMIT) as i32;
+        conv.bias.push(known_bias.map_or(bias, |known| known[channel]));
     }
     conv
 }

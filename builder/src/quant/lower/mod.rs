@@ -6,7 +6,8 @@ mod scales;
 
 use super::fuse::{Clamp, Fused, Step, StepOp, fuse, map_dims};
 use super::graph::{Function, QConv, QGraph, QNode, QOp, QPrologue, QTensor};
-use super::image::quantize_image;
+use super::given;
+use super::image::{quantize_image, quantize_image_by};
 use super::ranges::{Ranges, scale_of, zero_point_of};
 use super::{QuantError, TensorIndex};
 use scales::{Source, TensorScales};
@@ -16,11 +17,19 @@ use std::collections::{HashMap, HashSet};
 
 /// Quantizes a network whose batch normalizations are folded where they can be, given the ranges of its activations.
 ///
+/// Where the network's file was quantized by others, scales, zero points and integers are the file's; ranges are needed
+/// for activations that it does not round.
+///
 /// # Errors
 /// [`QuantError`] for operators without an integer form, parameters or activations that are not finite, an unknown or
 /// unusable normalization, and sums that could overflow.
 pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<QGraph, QuantError> {
     let scales: Scales<'_> = &|values, smallest| {
+        if let &[value] = values
+            && let Some(rounding) = given::rounding(graph, value)
+        {
+            return Ok(rounding);
+        }
         let range = ranges.union(values).ok_or(QuantError::NoImages)?;
         if !(range.0.is_finite() && range.1.is_finite()) {
             let is_odd =
@@ -70,7 +79,10 @@ fn lower_by(graph: &Graph, source: &Source<'_>) -> Result<QGraph, QuantError> {
     let fused = fuse(graph)?;
     let dims = map_dims(graph, fused.input);
     let normalization = graph.metadata.normalization.as_ref().ok_or(QuantError::NoNormalization)?;
-    let image = quantize_image(normalization, dims[0])?;
+    let image = match given::rounding(graph, fused.input) {
+        Some(rounding) => quantize_image_by(normalization, dims[0], rounding)?,
+        None => quantize_image(normalization, dims[0])?,
+    };
     let name = graph.value(fused.input).name.clone();
     let input = QTensor { name, dims, scale: image.scale, zero_point: image.zero_point };
 

@@ -1,7 +1,7 @@
 //! Scale and zero point of every tensor, where tensors that must have the same ones get them.
 
 use super::{Scales, affine, conv};
-use crate::quant::QuantError;
+use crate::quant::{QuantError, given};
 use crate::quant::fuse::{Fused, Prologue, Step, StepOp};
 use crate::quant::requant::{MULTIPLIER_LIMIT, OPERAND_LIMIT};
 use skipstone_onnx::{Graph, ValueId};
@@ -185,6 +185,9 @@ fn propose(
         }
         Source::Measured(scales) => scales,
     };
+    if let Some(rounding) = given(graph, members) {
+        return Ok(rounding);
+    }
     if let [step] = members {
         let value = step.output;
         if step.op.is_sigmoid() {
@@ -201,6 +204,13 @@ fn propose(
     }
     let values: Vec<ValueId> = members.iter().map(|step| step.output).collect();
     scales(&values, smallest)
+}
+
+/// What the file has for what `members` make, if it does not contradict itself.
+fn given(graph: &Graph, members: &[&Step<'_>]) -> Option<(f32, i8)> {
+    let mut roundings = members.iter().filter_map(|step| given::rounding(graph, step.output));
+    let first = roundings.next()?;
+    roundings.all(|other| other == first).then_some(first)
 }
 
 /// Whether means of steps of one scale are often exactly halves of steps of another, of which the second has `ratio`.
