@@ -7,6 +7,7 @@ use crate::data::Dataset;
 use crate::infer::Plan;
 use crate::quant::QGraph;
 use crate::simulate::{self, Trace};
+use crate::tensor::Tensor;
 use crate::verify::{self, FloatAgreement, Int8Agreement, LayerAgreement, Layers};
 use rayon::prelude::*;
 use skipstone_onnx::proto::ModelProto;
@@ -92,6 +93,32 @@ pub(super) fn int8(
     Ok(check.finish())
 }
 
+/// Compares the scores of the packed model `stone` with those that tract computes from the quantized file `model` that
+/// the network was read from: the part of the images with the same label, and the largest difference in steps.
+pub(super) fn quantized_file(
+    qgraph: &QGraph,
+    stone: &[u8],
+    model: &ModelProto,
+    channels_last: bool,
+    normalization: &Normalization,
+    images: &Dataset,
+) -> Result<(f64, f32), Failure> {
+    let output = &qgraph.tensors[qgraph.output];
+    let (mut same, mut steps) = (0.0, 0f32);
+    for indices in batches(images.len()) {
+        let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
+        let traces = traces.collect::<Result<Vec<Trace>, _>>()?;
+        let real = |&score: &i8| (f32::from(score) - f32::from(output.zero_point)) * output.scale;
+        let scores: Vec<f32> = traces.iter().flat_map(|trace| trace.scores.iter().map(real)).collect();
+        let scores = Tensor::new([indices.len(), scores.len() / indices.len()], scores);
+        let batch = images.batch(&indices, normalization);
+        let agreement = verify::float_model(model.clone(), channels_last, &batch, &scores)?;
+        same += agreement.float_top1_agreement * indices.len() as f64;
+        steps = steps.max(agreement.float_max_abs_diff / output.scale);
+    }
+    Ok((same / images.len() as f64, steps))
+}
+
 /// What has to hold, and what was found.
 pub(super) struct Checks(Vec<(String, bool)>);
 
@@ -132,6 +159,18 @@ impl Checks {
             "int8 labels end to end are tract's on {:.2} % of {} images (at most {allowed} other)",
             100.0 * labels,
             agreement.count
+        );
+        self.add(text, different <= allowed);
+    }
+
+    /// Adds the check of the integers against the quantized file that they came from.
+    pub(super) fn add_quantized_file(&mut self, labels: f64, steps: f32, count: usize) {
+        let different = count - (labels * count as f64).round() as usize;
+        let allowed = (count / LABELS_ONE_IN).max(1);
+        let text = format!(
+            "int8 labels are those of the quantized file on {:.2} % of {count} images (at most {allowed} other); scores \
+             differ by at most {steps:.0} steps",
+            100.0 * labels
         );
         self.add(text, different <= allowed);
     }

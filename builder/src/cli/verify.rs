@@ -79,7 +79,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &data)?;
     let images = subset::spread(&data, arguments.count as usize);
 
-    let (float, largest) = agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)?;
+    // A file that rounds its activations does not have the float network's scores.
+    let quantized = !graph.metadata.quantization.is_empty();
+    let (float, largest) = if quantized {
+        console.say("the file is quantized: its weights are compared as a float network, its integers with ours");
+        agreement::float(&graph, &normalization, &images, console)?
+    } else {
+        agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)?
+    };
     let mut checks = Checks::new();
     checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
     let mut nodes = arguments.per_node.then(|| per_node::compare(&graph, &normalization, &images)).transpose()?;
@@ -89,7 +96,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     let mut int8 = None;
     if !arguments.float_only {
-        let agreement = compare_int8(arguments, graph, normalization, &images, console)?;
+        let file = quantized.then_some((&model, channels_last));
+        let agreement = compare_int8(arguments, graph, normalization, &images, file, &mut checks, console)?;
         checks.add_int8(&agreement);
         if let Some(table) = agreement::layers(&agreement, arguments.per_node) {
             console.say(table);
@@ -107,12 +115,15 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     checks.verdict()
 }
 
-/// Packs the network, or reads the packed model, and compares it with the QDQ file.
+/// Packs the network, or reads the packed model, and compares it with the QDQ file; and with `file`, the network's own,
+/// where that is quantized.
 fn compare_int8(
     arguments: &Arguments,
     graph: Graph,
     normalization: Normalization,
     images: &Dataset,
+    file: Option<(&ModelProto, bool)>,
+    checks: &mut Checks,
     console: &Console,
 ) -> Result<Int8Agreement, Failure> {
     let (graph, normalization) = absorbed(graph, normalization)?;
@@ -129,6 +140,15 @@ fn compare_int8(
         let quantized = pack::quantize(&graph, &calibration, &Options::default())?;
         (quantized.qgraph, quantized.stone)
     };
+    if let Some((model, channels_last)) = file {
+        match agreement::quantized_file(&qgraph, &stone, model, channels_last, &normalization, images) {
+            Ok((labels, steps)) => checks.add_quantized_file(labels, steps, images.len()),
+            // Operators of ONNX Runtime.
+            Err(Failure::Usage(reason) | Failure::Work(reason)) => {
+                console.say(format!("the file itself is not compared: {reason}"));
+            }
+        }
+    }
     let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
     agreement::int8(&qgraph, &qdq, &stone, &normalization, images, console)
 }

@@ -120,6 +120,9 @@ fn folds(graph: &Graph) -> (HashMap<NodeId, NodeId>, Vec<PassError>) {
                 let before = graph.node(id);
                 Err(format!("its operand is the result of `{}` ({})", before.name, before.op.name()))
             }
+            Some(_) if graph.metadata.quantization.activations.contains_key(&operand.name) => {
+                Err(format!("the file rounds `{}` to integers", operand.name))
+            }
             Some(_) if consumers[node.inputs[0].index()].len() != 1 || node.inputs[0] == graph.output() => {
                 Err(format!("`{}` is read by other nodes too", operand.name))
             }
