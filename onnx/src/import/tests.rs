@@ -263,7 +263,10 @@ fn the_last_softmax_is_told_and_left_out() {
 #[test]
 fn errors_say_what_and_where() {
     let cases: Vec<(ModelProto, &[&str])> = vec![
-        (changed_graph(|g| node(g, "relu").op_type = "Mish".into()), &["`relu` (Mish)", "not supported", "docs/onnx.md"]),
+        (
+            changed_graph(|g| node(g, "relu").op_type = "Mish".into()),
+            &["`relu` (Mish)", "not supported", "docs/onnx.md"],
+        ),
         (changed_graph(|g| node(g, "relu").op_type = "Softmax".into()), &["`relu` (Softmax)", "all features"]),
         (changed_graph(|g| node(g, "add").op_type = "Concat".into()), &["`add` (Concat)", "`axis` is missing"]),
         (

@@ -161,7 +161,8 @@ impl<'g> Fusion<'g> {
     fn clamp(&mut self, node: &'g Node, input: ValueId, clamp: Clamp) {
         let dims = self.dims(input);
         // What the file rounds before and after is rounded twice.
-        let once = given::rounding(self.graph, input).is_none_or(|own| Some(own) == given::rounding(self.graph, node.output));
+        let once =
+            given::rounding(self.graph, input).is_none_or(|own| Some(own) == given::rounding(self.graph, node.output));
         match self.sole_producer(input).filter(|&at| once && self.steps[at].op.clamps()) {
             Some(at) => {
                 let step = &mut self.steps[at];

@@ -5,8 +5,8 @@ mod conv;
 mod scales;
 
 use super::fuse::{Clamp, Fused, Step, StepOp, fuse, map_dims};
-use super::graph::{Function, QConv, QGraph, QNode, QOp, QPrologue, QTensor};
 use super::given;
+use super::graph::{Function, QConv, QGraph, QNode, QOp, QPrologue, QTensor};
 use super::image::{quantize_image, quantize_image_by};
 use super::ranges::{Ranges, scale_of, zero_point_of};
 use super::{QuantError, TensorIndex};

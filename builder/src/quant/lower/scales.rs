@@ -1,9 +1,9 @@
 //! Scale and zero point of every tensor, where tensors that must have the same ones get them.
 
 use super::{Scales, affine, conv};
-use crate::quant::{QuantError, given};
 use crate::quant::fuse::{Fused, Prologue, Step, StepOp};
 use crate::quant::requant::{MULTIPLIER_LIMIT, OPERAND_LIMIT};
+use crate::quant::{QuantError, given};
 use skipstone_onnx::{Graph, ValueId};
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
 use std::collections::HashMap;
