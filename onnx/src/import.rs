@@ -152,6 +152,8 @@ pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
         node::read(&mut importer, proto, index)?;
     }
     let (output, ending, scores) = importer.ending(proto, &output.name)?;
+    // Of an operator on integers the file has the integers.
+    let scores = if expanded.is_some() { qoperator::of_file(file, proto, scores) } else { scores };
     let quantization = importer.quantization();
     let mut graph = importer.draft.finish(&proto.name, metadata, output)?;
     quantized::annotate(&mut graph, quantization);

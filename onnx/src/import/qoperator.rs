@@ -59,6 +59,15 @@ pub(super) fn expand(graph: &GraphProto) -> Option<GraphProto> {
     Some(GraphProto { node: expansion.nodes, ..graph.clone() })
 }
 
+/// `name`, or where only the expanded graph has that tensor, the one of the file that it is made of.
+pub(super) fn of_file(file: &GraphProto, expanded: &GraphProto, name: String) -> String {
+    let makes = |node: &&NodeProto| node.output.contains(&name);
+    if file.node.iter().any(|node| makes(&node)) {
+        return name;
+    }
+    expanded.node.iter().find(makes).and_then(|node| node.input.first()).cloned().unwrap_or(name)
+}
+
 struct Expansion {
     names: HashSet<String>,
     nodes: Vec<NodeProto>,

@@ -121,6 +121,28 @@ fn operators_on_integers_are_pairs_around_floats() {
 }
 
 #[test]
+fn scores_before_a_softmax_of_integers_are_a_tensor_of_the_file() {
+    let mut softmax = node("QLinearSoftmax", &["flat", "s.in", "z", "s.out", "z"], "soft.q");
+    softmax.domain = "com.microsoft".into();
+    let nodes = vec![
+        node("QuantizeLinear", &["image", "s.in", "z"], "image.q"),
+        node("Flatten", &["image.q"], "flat"),
+        softmax,
+        node("DequantizeLinear", &["soft.q", "s.out", "z"], "scores"),
+    ];
+    let dims = [1, 2, 4, 4].map(Dim::Fixed);
+    let graph = GraphProto {
+        node: nodes,
+        initializer: constants().into_iter().chain([zero("z", -128)]).collect(),
+        input: vec![ValueInfoProto::tensor("image", DataType::Float, &dims)],
+        output: vec![ValueInfoProto::tensor("scores", DataType::Float, &[])],
+        ..GraphProto::default()
+    };
+    let imported = read(&ModelProto::new(graph, 17)).unwrap();
+    assert_eq!((imported.ending, imported.scores.as_str()), (Ending::Softmax, "flat"));
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused_in_one_line() {
     let rounded = |extra: Vec<TensorProto>, inputs: &[&str], again: &[&str]| {
         let nodes = vec![
