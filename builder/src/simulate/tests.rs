@@ -6,7 +6,6 @@ use crate::data::Dataset;
 use crate::pack::{Goal, Options, Quantized, Target, pack_for, quantize};
 use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images};
 use crate::quant::{QGraph, QNode};
-use crate::quant::{QGraph, QNode};
 use crate::zoo;
 use proptest::prelude::*;
 use skipstone_onnx::Graph;
