@@ -5,7 +5,7 @@
 //! `.stone` files, such as those that the example `seeds` writes. A panic, or back ends that differ, end it; the changes
 //! follow from the seed alone.
 
-use proptest::prelude::RngCore;
+use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use rayon::prelude::*;
 use skipstone_tests::hostile::{Outcome, exercise};
