@@ -64,16 +64,18 @@ proptest! {
         let quantized = quantize(&graph, &images, &Options::default()).unwrap();
         let float = float_scores(&graph, &images);
         let bound = error_bounds(&quantized.qgraph)[quantized.qgraph.output];
-        let (mut error, mut signal) = (0.0, 0.0);
+        let (mut error, mut signal, mut worst) = (0.0, 0.0, 0f64);
         for index in 0..images.len() {
             let trace = trace(&quantized.stone, images.image(index)).unwrap();
             for (int8, &float) in dequantized(&quantized, &trace.scores).into_iter().zip(float.image(index)) {
                 let difference = (int8 - f64::from(float)).abs();
                 prop_assert!(difference <= bound, "off by {difference}, at most {bound} expected");
+                worst = worst.max(difference);
                 error += difference * difference;
                 signal += f64::from(float) * f64::from(float);
             }
         }
+        println!("{} operators: off by at most {worst:.2e}, bound {bound:.2e}", quantized.qgraph.nodes.len());
         // The bound is for the worst case; typical errors are far smaller.
         prop_assert!(error <= 0.01 * signal, "{error} of {signal}");
     }
