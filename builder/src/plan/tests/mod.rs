@@ -144,7 +144,6 @@ proptest! {
     #[test]
     fn no_row_is_lost_and_none_is_spare(draws in prop::collection::vec(any::<[u8; 4]>(), 1..14), fast in any::<bool>()) {
         let plan = Net::random(&draws).plan_for(if fast { Goal::Speed } else { Goal::Ram });
-        prop_assert!(plan.maps.fed <= plan.maps.resident);
         follow(&plan).map_err(TestCaseError::fail)?;
         for tensor in 0..plan.tensors.len() {
             let ring = plan.tensors[tensor];
