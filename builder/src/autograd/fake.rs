@@ -28,7 +28,7 @@ pub(crate) fn weight_steps(weight: f32, scale: f32) -> i8 {
 
 /// The int32 number for a bias, in units of `input_scale` times the channel's scale.
 pub(crate) fn bias_steps(bias: f64, input_scale: f64, scale: f32) -> i32 {
-    (bias / (input_scale * f64::from(scale))).round() as i32
+    (bias / (input_scale * f64::from(scale))).round().clamp(-BIAS_LIMIT, BIAS_LIMIT) as i32
 }
 
 /// The values that an int8 activation can have: `scale * (q - zero_point)` for `q` from `lo` to `hi`.

@@ -1,14 +1,9 @@
 //! Weights and bias of a convolution or a linear layer in integers.
 
+use crate::autograd::fake::{bias_steps, weight_scale, weight_steps};
 use crate::quant::given;
 use crate::quant::graph::{QConv, QTensor};
 use skipstone_onnx::{Graph, Node, Op};
-
-/// Largest magnitude of a bias, so that accumulator and bias together stay within 32 bits in engines that add them.
-const BIAS_LIMIT: f64 = (1 << 30) as f64;
-
-/// Smallest weight scale; see the smallest activation scale.
-const WEIGHT_SCALE_MIN: f64 = 1e-18;
 
 /// The weights of one output channel, OIHW, and its bias, in real numbers.
 fn channels<'g>(graph: &'g Graph, node: &Node) -> impl Iterator<Item = (&'g [f32], f64)> {
@@ -17,12 +12,6 @@ fn channels<'g>(graph: &'g Graph, node: &Node) -> impl Iterator<Item = (&'g [f32
     let per_channel = weight.data().len() / weight.dims()[0];
     let bias = move |channel: usize| bias.map_or(0.0, |bias| f64::from(bias.data()[channel]));
     weight.data().chunks_exact(per_channel).enumerate().map(move |(channel, weights)| (weights, bias(channel)))
-}
-
-/// A channel's weight scale makes its largest weight 127, or is larger where the bias would otherwise not fit.
-fn weight_scale(weights: &[f32], bias: f64, input_scale: f64) -> f32 {
-    let largest = weights.iter().fold(0.0, |largest: f64, &w| largest.max(f64::from(w).abs()));
-    (largest / 127.0).max(bias.abs() / (input_scale * BIAS_LIMIT)).max(WEIGHT_SCALE_MIN) as f32
 }
 
 /// The largest weight scale of all channels.
@@ -58,13 +47,11 @@ pub(super) fn quantize(graph: &Graph, node: &Node, input: &QTensor) -> QConv {
     let known_bias = given::bias(graph, node, known_scales);
     for (channel, (weights, bias)) in channels(graph, node).enumerate() {
         let scale = known.map_or_else(|| weight_scale(weights, bias, input_scale), |known| known.scales[channel]);
-        let steps = |w: f32| (f64::from(w) / f64::from(scale)).round().clamp(-127.0, 127.0) as i8;
         for position in 0..area {
-            conv.weights.extend(weights.iter().skip(position).step_by(area).map(|&w| steps(w)));
+            conv.weights.extend(weights.iter().skip(position).step_by(area).map(|&w| weight_steps(w, scale)));
         }
         conv.weight_scales.push(scale);
-        let bias = (bias / (input_scale * f64::from(scale))).round().clamp(-BIAS_LIMIT, BIAS_LIMIT) as i32;
-        conv.bias.push(known_bias.map_or(bias, |known| known[channel]));
+        conv.bias.push(known_bias.map_or_else(|| bias_steps(bias, input_scale, scale), |known| known[channel]));
     }
     conv
 }
