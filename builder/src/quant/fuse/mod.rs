@@ -20,8 +20,9 @@ pub(crate) struct Fused<'g> {
 
 /// Fuses a network whose batch normalizations are folded where they can be.
 ///
-/// A sum joins the convolution that runs last among its producers and whose result nothing else reads; that convolution
-/// then runs where the sum stood, so that the other operand exists. A ReLU or clip joins the operator before it, if that
+/// A sum joins the convolution among its producers whose result nothing else reads, of two the one at the end of the longer
+/// branch, whose rows come later, or else the one that runs last; that convolution then runs where the sum stood, so that
+/// the other operand exists. A ReLU or clip joins the operator before it, if that
 /// computes and nothing else reads its result. A batch normalization joins the unpadded 1x1 convolution that alone reads
 /// it. `t + sigmoid * t` is one gate. What the network's file rounds to integers is never lost in one of these.
 ///
@@ -191,16 +192,29 @@ impl<'g> Fusion<'g> {
                 && self.uses[step.output.index()] == 1
                 && given::rounding(self.graph, step.output).is_none()
         };
-        let Some(last) = self.steps.iter().rposition(takes_sum) else {
+        let depths = self.depths();
+        let candidates = (0..self.steps.len()).filter(|&index| takes_sum(&self.steps[index]));
+        let Some(deepest) = candidates.max_by_key(|&index| depths[index]) else {
             self.push(StepOp::Add, node, &[a, b], dims);
             return Ok(());
         };
-        let mut step = self.steps.remove(last);
+        let mut step = self.steps.remove(deepest);
         step.operand = Some(if step.output == a { b } else { a });
         step.output = node.output;
         self.dims[node.output.index()] = dims;
         self.steps.push(step);
         Ok(())
+    }
+
+    /// For each step, how many steps one after the other lead to its result.
+    fn depths(&self) -> Vec<usize> {
+        let mut of_values = vec![0; self.dims.len()];
+        let depth = |step: &Step<'_>| {
+            let depth = 1 + step.reads().map(|id| of_values[id.index()]).max().unwrap_or(0);
+            of_values[step.output.index()] = depth;
+            depth
+        };
+        self.steps.iter().map(depth).collect()
     }
 
     /// Whether `product + trunk` is `(1 + mask) * trunk` of a sigmoid that nothing else reads; then it is one gate.

@@ -57,6 +57,22 @@ fn a_sum_of_two_convolutions_joins_the_later_one() {
     assert_eq!(steps[1].3, Clamp::NONE);
 }
 
+/// A branch of one convolution is ready long before the other; it waits as the operand, not as rows of what it reads.
+#[test]
+fn a_sum_joins_the_longer_branch() {
+    let mut net = Net::new(1, [4, 6, 6]);
+    let image = net.input();
+    let a = net.conv(image, 4, Conv::square(3, 1, 1), true);
+    let b = net.conv(a, 4, Conv::square(3, 1, 1), true);
+    let shortcut = net.conv(image, 4, Conv::square(1, 1, 0), true);
+    let sum = net.push(Op::Add, &[b, shortcut]);
+    let graph = net.head(sum, 2);
+    let steps = steps(&graph);
+    let names: Vec<&str> = [0, 2, 1].iter().map(|&node| graph.nodes()[node].name.as_str()).collect();
+    assert_eq!(steps[..3].iter().map(|step| step.0.as_str()).collect::<Vec<_>>(), names);
+    assert_eq!(steps[2].2, Some(graph.value(shortcut).name.clone()));
+}
+
 #[test]
 fn a_sum_that_no_convolution_can_take_over_stays() {
     let mut net = Net::new(1, [4, 6, 6]);
