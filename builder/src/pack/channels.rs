@@ -173,7 +173,7 @@ fn decided(qgraph: &QGraph, node: &QNode, input: &Channels, operand: Option<&Cha
 fn check(qgraph: &QGraph, node: &QNode, all: &[Channels]) -> Result<(), PackError> {
     let fail = |reason: String| Err(PackError::Channels { node: node.name.clone(), op: node.op.name(), reason });
     let (input, output) = (&all[node.input], &all[node.output]);
-    let is_image = |index: &TensorIndex| *index == qgraph.input && all[*index].count % CHANNEL_MULTIPLE != 0;
+    let is_image = |index: &TensorIndex| *index == qgraph.input && !all[*index].count.is_multiple_of(CHANNEL_MULTIPLE);
     let reads = [Some(node.input), node.operand].into_iter().flatten();
     let image = match node.op {
         QOp::Conv(_) | QOp::Shortcut { .. } => node.operand.filter(is_image),

@@ -113,6 +113,9 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Resul
     let mut cuts = Cuts::new(&network);
     let fed = Layout::best(&network, &mut cuts, 0)?;
     let resident = Layout::best(&network, &mut cuts, image_rows)?;
+    // The cuts that serve the resident image best may serve rows as they are fed, too.
+    let fed =
+        Layout::new(&network, resident.segments.clone(), 0).filter(|layout| layout.bytes < fed.bytes).unwrap_or(fed);
     let maps = MapBytes { fed: fed.bytes, resident: resident.bytes, layer_by_layer };
 
     // Counters and scratch are nobody else's at any time.

@@ -37,7 +37,7 @@ pub struct QConv {
     /// Bias of each output channel, in units of input scale x weight scale.
     pub bias: Vec<i32>,
     /// The affine through which the convolution reads its input: `input scale` above is then that of its result.
-    pub prologue: Option<QPrologue>,
+    pub prologue: Option<Box<QPrologue>>,
 }
 
 /// `factor * x + constant` for each channel, in real numbers: a batch normalization.
@@ -141,7 +141,7 @@ impl QOp {
     /// The affine through which a convolution reads its input.
     pub fn prologue(&self) -> Option<&QPrologue> {
         match self {
-            Self::Conv(conv) => conv.prologue.as_ref(),
+            Self::Conv(conv) => conv.prologue.as_deref(),
             _ => None,
         }
     }

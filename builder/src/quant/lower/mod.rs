@@ -55,6 +55,16 @@ pub trait Known {
     }
 }
 
+impl<T: Known + ?Sized> Known for &T {
+    fn tensor(&self, name: &str) -> Option<(f32, i8)> {
+        (**self).tensor(name)
+    }
+
+    fn prologue(&self, conv: &str) -> Option<(Vec<Requant>, i8)> {
+        (**self).prologue(conv)
+    }
+}
+
 impl Known for [ActivationScale] {
     fn tensor(&self, name: &str) -> Option<(f32, i8)> {
         let found = self.iter().find(|known| known.name == name)?;
@@ -68,7 +78,7 @@ impl Known for [ActivationScale] {
 /// # Errors
 /// As [`lower`], and [`QuantError::NoScale`] naming an activation that is not known.
 pub fn lower_with_scales(graph: &Graph, known: &(impl Known + ?Sized)) -> Result<QGraph, QuantError> {
-    lower_by(graph, &Source::Known(&|name| known.tensor(name), &|conv| known.prologue(conv)))
+    lower_by(graph, &Source::Known(&known))
 }
 
 /// Gives scale and zero point of activations that share them. The scale must be at least a number.
@@ -180,7 +190,7 @@ impl Lowering<'_> {
         let (lo, hi) = bounds(prologue.clamp, &tensor);
         let conv = conv::quantize(self.graph, step.node, &tensor);
         let prologue = QPrologue { name: prologue.node.name.clone(), affine, tensor, lo, hi };
-        Ok(QConv { prologue: Some(prologue), ..conv })
+        Ok(QConv { prologue: Some(Box::new(prologue)), ..conv })
     }
 
     fn fresh(&mut self, name: &str) -> String {

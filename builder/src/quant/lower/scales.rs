@@ -1,6 +1,6 @@
 //! Scale and zero point of every tensor, where tensors that must have the same ones get them.
 
-use super::{Scales, affine, conv};
+use super::{Known, Scales, affine, conv};
 use crate::quant::fuse::{Fused, Prologue, Step, StepOp};
 use crate::quant::requant::{MULTIPLIER_LIMIT, OPERAND_LIMIT};
 use crate::quant::{QuantError, given};
@@ -33,8 +33,8 @@ const MEAN_RATIO: f64 = 1.0 + 1.0 / 2048.0;
 pub(super) enum Source<'s> {
     /// Calibration.
     Measured(Scales<'s>),
-    /// What was chosen before: [`Known::tensor`](super::Known::tensor), [`Known::prologue`](super::Known::prologue).
-    Known(&'s dyn Fn(&str) -> Option<(f32, i8)>, &'s dyn Fn(&str) -> Option<(Vec<Requant>, i8)>),
+    /// What was chosen before.
+    Known(&'s dyn Known),
 }
 
 /// Scale and zero point of the image, of what each step makes, and of what each prologue gives.
@@ -136,12 +136,12 @@ impl TensorScales {
     ) -> Result<(f32, i8), QuantError> {
         match source {
             Source::Measured(scales) => scales(&[prologue.value], 0.0),
-            Source::Known(tensor, known) => {
-                if let Some(known) = tensor(&graph.value(prologue.value).name) {
+            Source::Known(known) => {
+                if let Some(known) = known.tensor(&graph.value(prologue.value).name) {
                     return Ok(known);
                 }
                 let missing = || QuantError::NoScale { name: graph.value(prologue.value).name.clone() };
-                let (requants, zero_point) = known(&step.node.name).ok_or_else(missing)?;
+                let (requants, zero_point) = known.prologue(&step.node.name).ok_or_else(missing)?;
                 // In order of channels; what only pads has no multiplier.
                 let multipliers = requants.iter().filter(|requant| requant.m != 0);
                 let factors = affine::real(graph, prologue.node).map(|[factor, ..]| f64::from(factor as f32));
@@ -179,9 +179,9 @@ fn propose(
     neighbours: Neighbours,
 ) -> Result<(f32, i8), QuantError> {
     let scales = match source {
-        Source::Known(known, _) => {
+        Source::Known(known) => {
             let name = &graph.value(members[0].output).name;
-            return known(name).ok_or_else(|| QuantError::NoScale { name: name.clone() });
+            return known.tensor(name).ok_or_else(|| QuantError::NoScale { name: name.clone() });
         }
         Source::Measured(scales) => scales,
     };
