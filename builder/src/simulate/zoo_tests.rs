@@ -1,4 +1,4 @@
-//! Every architecture of the zoo for small images quantizes, packs and runs as its definition says.
+//! Every architecture of the zoo quantizes, packs and runs as its definition says.
 
 use super::load;
 use super::tests::{assert_engine_is_exact, quantized_zoo};
@@ -28,9 +28,9 @@ fn run(quantized: &Quantized, pixels: &[u8], backend: &'static Backend) -> (Vec<
     (rows.iter().map(Hasher::finish).collect(), scores)
 }
 
-fn check(entry: &Entry) -> Result<(), String> {
+/// Compares the fastest back end with the reference, node by node, on an image of `side` x `side` pixels.
+fn check(entry: &Entry, side: usize) -> Result<(), String> {
     let start = Instant::now();
-    let side = LARGE.iter().find(|(macs, _)| entry.macs > *macs).map_or(32, |(_, side)| *side);
     let (graph, images, quantized) = quantized_zoo(entry.name, [3, side, side]);
     if quantized.qgraph.macs != graph.macs() {
         return Err("counts other multiply-accumulates".into());
@@ -49,17 +49,29 @@ fn check(entry: &Entry) -> Result<(), String> {
     }
 }
 
-#[test]
-fn every_architecture_for_small_images_runs_in_int8() {
-    let mut entries: Vec<Entry> = zoo::list().unwrap().into_iter().filter(|entry| entry.input == "3x32x32").collect();
+/// Checks all architectures for images of `input`, each at the side that `side` gives.
+fn check_all(input: &str, side: impl Fn(&Entry) -> usize + Sync) {
+    let mut entries: Vec<Entry> = zoo::list().unwrap().into_iter().filter(|entry| entry.input == input).collect();
     assert!(entries.len() > 20);
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.macs));
     let failed: Vec<String> = entries
         .par_iter()
         .with_max_len(1)
-        .filter_map(|entry| check(entry).err().map(|reason| format!("{}: {reason}", entry.name)))
+        .filter_map(|entry| check(entry, side(entry)).err().map(|reason| format!("{}: {reason}", entry.name)))
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn every_architecture_for_small_images_runs_in_int8() {
+    let side = |entry: &Entry| LARGE.iter().find(|(macs, _)| entry.macs > *macs).map_or(32, |(_, side)| *side);
+    check_all("3x32x32", side);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo xtask test --full --only zoo"]
+fn every_architecture_for_large_images_runs_in_int8() {
+    check_all("3x224x224", |_| 224);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("devices", "QEMU M0, M3, M4, A72", "packed models: every layer equals the host's", targets::devices),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
     row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),
-    full("zoo", "host", "the architectures for ImageNet at their own size against tract", host::zoo),
+    full("zoo", "host", "architectures for ImageNet: float against tract, int8 against the reference", host::zoo),
     row("fuzz-stone", "host", "any bytes as a packed model", fuzz::stone),
     row("fuzz-onnx", "host", "any bytes as an ONNX file", fuzz::onnx),
 ];
