@@ -188,6 +188,7 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
 
     fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--method", "best"], 2, &["best", "entropy"]);
     fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--percentile", "20"], 2, &["above 50"]);
+    fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--percentile", "99"], 2, &["--method percentile"]);
     fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--optimize", "best"], 2, &["best", "speed"]);
     fails(&["quantize", &run, "--calib", "digits", "-o", &stone, "--raw"], 2, &["normalization"]);
     let quantized = json(&["quantize", &run, "--calib", "digits", "-o", &stone, "--qdq", &qdq]);

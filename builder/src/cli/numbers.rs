@@ -1,5 +1,6 @@
 //! How the numbers of an int8 network are chosen.
 
+use super::failure::Failure;
 use crate::quant::{self, Settings};
 use clap::ValueEnum;
 
@@ -9,9 +10,9 @@ pub(super) struct Numbers {
     /// How the ranges of activations are chosen [default: minmax; a network that was trained for int8 keeps its own].
     #[arg(long, value_enum)]
     method: Option<Method>,
-    /// Percentage of the values that --method percentile keeps, at most 100.
-    #[arg(long, value_name = "P", default_value_t = quant::Method::PERCENTILE, value_parser = percentage)]
-    percentile: f64,
+    /// Percentage of the values that --method percentile keeps, at most 100 [default: 99.99].
+    #[arg(long, value_name = "P", value_parser = percentage)]
+    percentile: Option<f64>,
     /// Scale the channels between two convolutions so that the weights on both sides are equally large.
     #[arg(long)]
     equalize: bool,
@@ -34,17 +35,23 @@ enum Method {
 
 impl Numbers {
     /// What the options say. Scales that a network was trained for are kept if they say nothing.
-    pub(super) fn settings(&self) -> Settings {
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] for a percentage that the method does not use.
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        if self.percentile.is_some() && self.method != Some(Method::Percentile) {
+            return Err(Failure::Usage("--percentile is for --method percentile alone".into()));
+        }
         let Self { equalize, bias_correction, .. } = *self;
         let method = self.method.map(|method| match method {
             Method::Minmax => quant::Method::MinMax,
-            Method::Percentile => quant::Method::Percentile(self.percentile),
+            Method::Percentile => quant::Method::Percentile(self.percentile.unwrap_or(quant::Method::PERCENTILE)),
             Method::Mse => quant::Method::Mse,
             Method::Entropy => quant::Method::Entropy,
         });
         let recalibrate = method.is_some() || equalize || bias_correction;
         let method = method.unwrap_or(Settings::default().method);
-        Settings { method, equalize, bias_correction, recalibrate }
+        Ok(Settings { method, equalize, bias_correction, recalibrate })
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     for file in [&arguments.qdq, &arguments.float].into_iter().flatten() {
         outputs::check_file(file)?;
     }
-    let settings = arguments.numbers.settings();
+    let settings = arguments.numbers.settings()?;
     let (file, mut graph) = model::read_graph(&arguments.model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let (mut graph, normalization) = absorbed(graph, normalization)?;

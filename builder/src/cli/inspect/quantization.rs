@@ -67,7 +67,7 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
     let test = arguments.images.load(&test, Split::Test, dims, console)?;
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &test)?;
     let [calibration, test] = [calibration, test].map(|set| subset::spread(&set, arguments.count as usize));
-    let quantization = quant::quantize(&graph, &calibration, &arguments.numbers.settings())?;
+    let quantization = quant::quantize(&graph, &calibration, &arguments.numbers.settings()?)?;
     let bar = console.bar("measuring", quantization.qgraph.nodes.len(), "layers");
     let sensitivity = quant::sensitivity(&quantization, &test, &mut || bar.inc(1));
     bar.finish_and_clear();
