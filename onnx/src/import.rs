@@ -43,7 +43,7 @@ pub const OPSETS: RangeInclusive<i64> = 7..=25;
 pub const IR_VERSIONS: RangeInclusive<i64> = 3..=13;
 
 /// Elements that constant nodes may make of nothing, beside as many as the file has bytes.
-const CONSTANT_ELEMENTS: usize = 1 << 24;
+const CONSTANT_ELEMENTS: usize = 1 << 22;
 
 /// Elements of weights that are one number everywhere, as test files write them to be small.
 const FILLED_ELEMENTS: usize = 1 << 28;

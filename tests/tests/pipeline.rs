@@ -132,10 +132,11 @@ fn qdq_file_means_what_the_engine_computes() {
     for trace in &traces {
         assert!(trace.nodes.iter().map(|made| &made.name).eq(nodes.iter().map(|node| &node.name)));
     }
-    check.add(&batch(chain, TRACED), &layers.values(&traces)).unwrap();
+    layers.compare(&mut check, &batch(chain, TRACED), &layers.values(&traces)).unwrap();
     let agreement = check.finish();
     assert_eq!(agreement.layers.len(), nodes.len());
     assert!(agreement.int8_exact_fraction >= 0.9999 && agreement.int8_max_steps <= 1, "{agreement:?}");
+    assert_eq!(agreement.int8_unexplained, 0, "{agreement:?}");
     assert_eq!(agreement.int8_top1_agreement, 1.0, "{agreement:?}");
 }
 

@@ -38,6 +38,12 @@ struct Arguments {
     /// Learn from N images only, spread evenly over the training set.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     train_images: Option<u32>,
+    /// Test on N images only, spread evenly over the test set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    test_images: Option<u32>,
+    /// Images of a step [default: the recipe's].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
     /// Only these runs of the studies.
     #[arg(long, value_name = "RUN", value_delimiter = ',')]
     runs: Vec<String>,
@@ -63,11 +69,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, show: &mut dyn FnMut(String)) -> Result<(), Box<dyn Error>> {
     let chosen = choose(arguments)?;
     let test = data::load(&Spec { split: Some(Split::Test), ..arguments.data.clone() }, Split::Test)?;
-    let whole = data::load(&arguments.data, Split::Train)?;
-    let train = match arguments.train_images {
-        Some(count) => spread(&whole, count as usize)?,
-        None => whole,
-    };
+    let test = spread(test, arguments.test_images, "--test-images", "test")?;
+    let train = data::load(&arguments.data, Split::Train)?;
+    let train = spread(train, arguments.train_images, "--train-images", "training")?;
     for study in chosen {
         let rows: Result<Vec<Row>, _> = study.runs.iter().map(|run| row(run, arguments, &train, &test)).collect();
         show(format!("`{}`: {}\n\n{}", study.name, study.question, table::markdown(&rows?)));
@@ -100,28 +104,33 @@ fn choose(arguments: &Arguments) -> Result<Vec<Study>, String> {
     Ok(chosen)
 }
 
-/// `count` images, spread evenly over `set`.
-fn spread(set: &Dataset, count: usize) -> Result<Dataset, String> {
+/// As many images of `set` as `option` says, spread evenly over it; all if it says nothing.
+fn spread(set: Dataset, count: Option<u32>, option: &str, split: &str) -> Result<Dataset, String> {
+    let Some(count) = count.map(|count| count as usize) else { return Ok(set) };
     if count > set.len() {
-        return Err(format!("--train-images is {count}, but the training set has {} images", set.len()));
+        return Err(format!("{option} is {count}, but the {split} set has {} images", set.len()));
     }
     let indices: Vec<usize> = (0..count).map(|index| index * set.len() / count).collect();
     Ok(Dataset {
         dims: set.dims,
         pixels: indices.iter().flat_map(|&index| set.image(index)).copied().collect(),
         labels: indices.iter().map(|&index| set.labels[index]).collect(),
-        class_names: set.class_names.clone(),
+        class_names: set.class_names,
     })
 }
 
 /// The settings of a run. Part of a data set is named as such, so that a run does not go on with another part.
 fn config(run: &Run, arguments: &Arguments) -> Config {
     let common = Config::new(run.network.name(), &arguments.data).with_epochs(arguments.epochs);
-    let data = match arguments.train_images {
-        Some(count) => format!("{count} images of {}", arguments.data),
-        None => common.data.clone(),
-    };
-    (run.change)(Config { data, seed: arguments.seed, ..common })
+    let mut data = common.data.clone();
+    if let Some(count) = arguments.train_images {
+        data = format!("{count} images of {data}");
+    }
+    if let Some(count) = arguments.test_images {
+        data += &format!(", tested on {count}");
+    }
+    let batch = arguments.batch.map_or(common.batch, |batch| batch as usize);
+    (run.change)(Config { data, batch, seed: arguments.seed, ..common })
 }
 
 /// Trains a run, or what is missing of it.

@@ -65,7 +65,8 @@ fn runs_of_one_name_are_one_run() {
 #[test]
 fn a_study_is_trained_once_and_shown_as_a_table() {
     let folder = tempfile::tempdir().unwrap();
-    let options = ["rsb", "--runs", "resnet8,resnet8-mixup", "--epochs", "2", "--train-images", "96"];
+    let options =
+        ["rsb", "--runs", "resnet8,resnet8-mixup", "--epochs", "2", "--train-images", "96", "--test-images", "50"];
     let arguments = |rest: &[&str]| arguments(&[&options, rest].concat(), folder.path());
     let show = |arguments: &Arguments| {
         let mut tables = Vec::new();
@@ -91,7 +92,11 @@ fn a_study_is_trained_once_and_shown_as_a_table() {
     assert!(error.contains("`seed` = 0, not 4"), "{error}");
     let fewer = ["rsb", "--runs", "resnet8", "--epochs", "2", "--train-images", "64"];
     let error = show(&super::tests::arguments(&fewer, folder.path())).unwrap_err().to_string();
-    assert!(error.contains("96 images of digits") && error.contains("64 images of digits"), "{error}");
+    assert!(error.contains("96 images of digits, tested on 50") && error.contains("64 images of digits"), "{error}");
+    let batch = folder.path().join("resnet8/config.toml");
+    assert!(std::fs::read_to_string(batch).unwrap().contains("batch = 32"));
+    let error = show(&arguments(&["--batch", "16"])).unwrap_err().to_string();
+    assert!(error.contains("`batch` = 32, not 16"), "{error}");
 }
 
 #[test]
@@ -100,6 +105,7 @@ fn what_is_not_there_is_named() {
     let error = |rest: &[&str]| run(&arguments(rest, folder.path()), &mut |_| {}).unwrap_err().to_string();
     assert!(error(&["width"]).contains("no study `width`: there are families, depth"));
     assert!(error(&["depth", "--runs", "resnet8"]).contains("no run `resnet8`: there are resnet20, plain20"));
-    assert!(error(&["rsb", "--train-images", "5000"]).contains("5000"));
+    assert!(error(&["rsb", "--train-images", "5000"]).contains("--train-images is 5000, but the training set has"));
+    assert!(error(&["rsb", "--test-images", "365"]).contains("--test-images is 365, but the test set has 364 images"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -86,7 +86,7 @@ pub(super) fn int8(
                 ));
             }
         }
-        check.add(&images.batch(&indices, normalization), &layers.values(&traces))?;
+        layers.compare(&mut check, &images.batch(&indices, normalization), &layers.values(&traces))?;
         bar.inc(indices.len() as u64);
     }
     bar.finish_and_clear();
@@ -151,6 +151,12 @@ impl Checks {
         self.add(text, exact >= EXACT_LIMIT);
         let steps = agreement.int8_max_steps;
         self.add(format!("int8 layers differ by at most {steps} (limit {STEPS_LIMIT})"), steps <= STEPS_LIMIT);
+        let (distance, unexplained) = (agreement.int8_tie_distance, agreement.int8_unexplained);
+        let text = format!(
+            "int8 elements that differ are at most {distance:.1e} steps from a tie; {unexplained} of them (limit 0) \
+             farther than float32 can be wrong"
+        );
+        self.add(text, unexplained == 0);
         let labels = agreement.int8_top1_agreement;
         let different = agreement.count - (labels * agreement.count as f64).round() as usize;
         // One other label says nothing about a small set.
@@ -201,7 +207,7 @@ pub(super) fn layer_holds(layer: &LayerAgreement) -> bool {
 
 /// The int8 layers for people: `all`, or those that are not equal everywhere, if there are any.
 pub(super) fn layers(agreement: &Int8Agreement, all: bool) -> Option<Table> {
-    let mut table = Table::new(&["layer", "elements", "different", "largest"]);
+    let mut table = Table::new(&["layer", "elements", "different", "largest", "from a tie"]);
     let mut any = false;
     for layer in agreement.layers.iter().filter(|layer| all || layer.different > 0) {
         any = true;
@@ -210,6 +216,7 @@ pub(super) fn layers(agreement: &Int8Agreement, all: bool) -> Option<Table> {
             layer.elements.to_string(),
             layer.different.to_string(),
             layer.max_steps.to_string(),
+            format!("{:.1e}", layer.tie_distance),
         ]);
     }
     any.then_some(table)
@@ -223,11 +230,13 @@ fn batches(count: usize) -> impl Iterator<Item = Vec<usize>> {
 mod tests {
     use super::*;
 
-    fn int8(exact: f64, steps: u32, labels: f64, count: usize) -> Checks {
+    fn int8(exact: f64, steps: u32, unexplained: u64, labels: f64, count: usize) -> Checks {
         let mut checks = Checks::new();
         checks.add_int8(&Int8Agreement {
             int8_exact_fraction: exact,
             int8_max_steps: steps,
+            int8_tie_distance: 1e-6,
+            int8_unexplained: unexplained,
             int8_end_to_end_fraction: 1.0,
             int8_top1_agreement: labels,
             count,
@@ -238,14 +247,15 @@ mod tests {
 
     #[test]
     fn limits_are_those_of_the_design() {
-        int8(0.9999, 1, 0.995, 1000).verdict().unwrap();
+        int8(0.9999, 1, 0, 0.995, 1000).verdict().unwrap();
         // Of few images one may differ.
-        int8(1.0, 0, 0.9, 10).verdict().unwrap();
+        int8(1.0, 0, 0, 0.9, 10).verdict().unwrap();
         for checks in [
-            int8(0.99985, 1, 1.0, 100),
-            int8(1.0, 2, 1.0, 100),
-            int8(1.0, 0, 0.994, 1000),
-            int8(1.0, 0, 362.0 / 364.0, 364),
+            int8(0.99985, 1, 0, 1.0, 100),
+            int8(1.0, 2, 0, 1.0, 100),
+            int8(1.0, 1, 1, 1.0, 100),
+            int8(1.0, 0, 0, 0.994, 1000),
+            int8(1.0, 0, 0, 362.0 / 364.0, 364),
         ] {
             assert!(matches!(checks.verdict(), Err(Failure::Work(_))));
         }

@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         (None, Some(run)) => model::read_graph(run)?.1,
         (None, None) => return Err(Failure::Usage("give a run or --arch".into())),
     };
-    let graph = if arguments.fold_batch_norm { passes::fold_batch_norm_where_possible(&graph)? } else { graph };
+    let graph = if arguments.fold_batch_norm { passes::fold_batch_norm(&graph)? } else { graph };
     let options = Options { opset: arguments.opset, batch: arguments.batch };
     let bytes = skipstone_onnx::export(&graph, options);
     files::write(&arguments.output, &bytes)?;

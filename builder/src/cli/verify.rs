@@ -9,7 +9,7 @@ use super::packed::Packed;
 use super::{classifier, per_node, subset};
 use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
-use crate::passes::fold_batch_norm_where_possible;
+use crate::passes::fold_batch_norm;
 use crate::quant::{lower_with_scales, to_qdq};
 use crate::verify::{FloatAgreement, Int8Agreement};
 use serde::Serialize;
@@ -129,7 +129,7 @@ fn compare_int8(
     let (graph, normalization) = absorbed(graph, normalization)?;
     let (qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
-        let folded = fold_batch_norm_where_possible(&graph)?;
+        let folded = fold_batch_norm(&graph)?;
         let qgraph = lower_with_scales(&folded, &packed.model()).map_err(|error| Failure::at(path, error))?;
         (qgraph, packed.bytes().to_vec())
     } else {

@@ -1,14 +1,14 @@
 //! A bias for every convolution and linear layer.
 
-use super::{PassError, copy_parameter};
-use skipstone_onnx::{Graph, GraphBuilder, Op, Tensor};
+use super::copy_parameter;
+use skipstone_onnx::{Graph, GraphBuilder, GraphError, Op, Tensor};
 use std::collections::HashMap;
 
 /// The same network with a bias of zeros, named `<node>.bias`, where a convolution or a linear layer has none.
 ///
 /// # Errors
-/// [`PassError::Graph`] where names clash.
-pub fn with_biases(graph: &Graph) -> Result<Graph, PassError> {
+/// [`GraphError`] where names clash.
+pub fn with_biases(graph: &Graph) -> Result<Graph, GraphError> {
     let input = graph.value(graph.input());
     let mut builder = GraphBuilder::new(&graph.name, &input.name, [input.dims[0], input.dims[1], input.dims[2]])?;
     *builder.metadata_mut() = graph.metadata.clone();
@@ -29,7 +29,7 @@ pub fn with_biases(graph: &Graph) -> Result<Graph, PassError> {
         let name = &graph.value(node.output).name;
         ids.insert(node.output, builder.push_named(&node.name, node.op.clone(), &operands, name)?);
     }
-    Ok(builder.finish(ids[&graph.output()])?)
+    builder.finish(ids[&graph.output()])
 }
 
 #[cfg(test)]

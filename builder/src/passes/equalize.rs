@@ -94,7 +94,7 @@ fn equalize_pair(graph: &mut Graph, pair: &Pair) -> f32 {
 mod tests {
     use super::*;
     use crate::autograd;
-    use crate::passes::fold_batch_norm_where_possible;
+    use crate::passes::fold_batch_norm;
     use crate::quant::fixtures::{Net, random_graph, random_images};
     use proptest::prelude::*;
     use skipstone_onnx::Conv;
@@ -153,7 +153,7 @@ mod tests {
 
         #[test]
         fn the_equalized_network_computes_the_same(seed in any::<u64>()) {
-            let graph = fold_batch_norm_where_possible(&random_graph(seed)).unwrap();
+            let graph = fold_batch_norm(&random_graph(seed)).unwrap();
             let equal = equalize(&graph);
             let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
             let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&equal, &images));

@@ -11,46 +11,18 @@ pub use preprocessing::absorb_preprocessing;
 use skipstone_onnx::{Graph, GraphBuilder, GraphError, Node, NodeId, Op, Tensor, ValueId};
 use std::collections::HashMap;
 
-/// A network that a pass cannot rewrite.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum PassError {
-    /// A batch normalization that no convolution can absorb.
-    #[error("node `{node}` (BatchNormalization): {reason}; only a batch norm right behind a convolution can be folded")]
-    BatchNorm {
-        /// The batch normalization.
-        node: String,
-        /// Why it stays.
-        reason: String,
-    },
-    /// The rewritten network is not well formed.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-}
-
-/// The same network with every batch normalization folded into the weights and the bias of the convolution before it.
-///
-/// # Errors
-/// [`PassError::BatchNorm`] where the operand of a batch normalization is not the result of a convolution, or is read
-/// by other nodes too; [`PassError::Graph`] where names clash.
-pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, PassError> {
-    let (folds, mut stays) = folds(graph);
-    if stays.is_empty() { rewrite(graph, &folds) } else { Err(stays.swap_remove(0)) }
-}
-
-/// As [`fold_batch_norm`], but a batch normalization that no convolution can absorb stays: one behind a sum or a
-/// concatenation, as pre-activation and dense networks have them.
-///
-/// # Errors
-/// [`PassError::Graph`] where names clash.
-pub fn fold_batch_norm_where_possible(graph: &Graph) -> Result<Graph, PassError> {
-    rewrite(graph, &folds(graph).0)
-}
-
-/// The network with the batch normalizations of `folds` in the convolutions that absorb them.
+/// The same network with batch normalizations folded into the weights and the bias of the convolution before them.
 ///
 /// Nodes and values keep their names. A folded convolution's result has the name of the batch normalization's result,
 /// whose contents it has; a bias that did not exist is named `<convolution>.bias`. Metadata stays.
-fn rewrite(graph: &Graph, folds: &HashMap<NodeId, NodeId>) -> Result<Graph, PassError> {
+///
+/// One that no convolution can absorb stays: behind a sum or a concatenation, as pre-activation and dense networks have
+/// them; where others read the convolution's result, too; and where the file rounds that result to integers.
+///
+/// # Errors
+/// [`GraphError`] where names clash.
+pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
+    let folds = folds(graph);
     let input = graph.value(graph.input());
     let dims = [input.dims[0], input.dims[1], input.dims[2]];
     let mut builder = GraphBuilder::new(&graph.name, &input.name, dims)?;
@@ -89,7 +61,7 @@ fn rewrite(graph: &Graph, folds: &HashMap<NodeId, NodeId>) -> Result<Graph, Pass
         let output = builder.push_named(&node.name, node.op.clone(), &operands, name)?;
         ids.insert(result, output);
     }
-    Ok(builder.finish(ids[&graph.output()])?)
+    builder.finish(ids[&graph.output()])
 }
 
 fn copy_parameter(
@@ -97,7 +69,7 @@ fn copy_parameter(
     builder: &mut GraphBuilder,
     ids: &mut HashMap<ValueId, ValueId>,
     id: ValueId,
-) -> Result<ValueId, PassError> {
+) -> Result<ValueId, GraphError> {
     let value = graph.value(id);
     let parameter = value.parameter.as_ref().expect("an operand without a producer is a parameter");
     let copy = builder.parameter(&value.name, parameter.tensor.clone(), parameter.trainable)?;
@@ -105,37 +77,23 @@ fn copy_parameter(
     Ok(copy)
 }
 
-/// The batch normalization that each folded convolution absorbs, and why others stay.
-fn folds(graph: &Graph) -> (HashMap<NodeId, NodeId>, Vec<PassError>) {
+/// The batch normalization that each folded convolution absorbs.
+fn folds(graph: &Graph) -> HashMap<NodeId, NodeId> {
     let (producers, consumers) = (graph.producers(), graph.consumers());
-    let (mut folds, mut stays) = (HashMap::new(), Vec::new());
-    for node in graph.nodes() {
-        if !matches!(node.op, Op::BatchNorm { .. }) {
-            continue;
-        }
-        let operand = graph.value(node.inputs[0]);
-        let absorber = match producers[node.inputs[0].index()] {
-            None => Err("its operand is the network's input".into()),
-            Some(id) if !matches!(graph.node(id).op, Op::Conv(_)) => {
-                let before = graph.node(id);
-                Err(format!("its operand is the result of `{}` ({})", before.name, before.op.name()))
-            }
-            Some(_) if graph.metadata.quantization.activations.contains_key(&operand.name) => {
-                Err(format!("the file rounds `{}` to integers", operand.name))
-            }
-            Some(_) if consumers[node.inputs[0].index()].len() != 1 || node.inputs[0] == graph.output() => {
-                Err(format!("`{}` is read by other nodes too", operand.name))
-            }
-            Some(id) => Ok(id),
-        };
-        match absorber {
-            Ok(conv) => {
-                folds.insert(conv, producers[node.output.index()].expect("a node makes its output"));
-            }
-            Err(reason) => stays.push(PassError::BatchNorm { node: node.name.clone(), reason }),
+    let rounded = &graph.metadata.quantization.activations;
+    let mut folds = HashMap::new();
+    for node in graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })) {
+        let operand = node.inputs[0];
+        let read_elsewhere = consumers[operand.index()].len() != 1 || operand == graph.output();
+        if let Some(conv) = producers[operand.index()]
+            && matches!(graph.node(conv).op, Op::Conv(_))
+            && !read_elsewhere
+            && !rounded.contains_key(&graph.value(operand).name)
+        {
+            folds.insert(conv, producers[node.output.index()].expect("a node makes its output"));
         }
     }
-    (folds, stays)
+    folds
 }
 
 /// Weights and bias of `conv` with `norm` applied to its result: `w * g / sqrt(v + e)`,
@@ -167,7 +125,11 @@ mod tests {
     use crate::autograd;
     use crate::quant::fixtures::{Net, random_graph, random_images};
     use proptest::prelude::*;
-    use skipstone_onnx::{Conv, Window};
+    use skipstone_onnx::{Conv, Rounding, Window};
+
+    fn norms(graph: &Graph) -> usize {
+        graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count()
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
@@ -175,15 +137,8 @@ mod tests {
         #[test]
         fn the_folded_network_computes_the_same(seed in any::<u64>()) {
             let graph = random_graph(seed);
-            let folded = fold_batch_norm_where_possible(&graph).unwrap();
-            // What stays has a reason, and the strict form names the first.
-            let (folds, stays) = folds(&graph);
-            let norms = |graph: &Graph| graph.nodes().iter().filter(|n| matches!(n.op, Op::BatchNorm { .. })).count();
-            prop_assert_eq!((norms(&folded), norms(&folded) + folds.len()), (stays.len(), norms(&graph)));
-            match stays.into_iter().next() {
-                None => prop_assert_eq!(fold_batch_norm(&graph).unwrap(), folded.clone()),
-                Some(reason) => prop_assert_eq!(fold_batch_norm(&graph).unwrap_err(), reason),
-            }
+            let folded = fold_batch_norm(&graph).unwrap();
+            prop_assert_eq!(norms(&folded) + folds(&graph).len(), norms(&graph));
             prop_assert_eq!(&folded.metadata, &graph.metadata);
             let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
             let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&folded, &images));
@@ -242,9 +197,8 @@ mod tests {
         let sum = net.push(Op::Add, &[folded, net.input()]);
         let kept = net.norm(sum);
         let graph = net.head(kept, 2);
-        let after = fold_batch_norm_where_possible(&graph).unwrap();
-        let norms = after.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count();
-        assert_eq!((after.nodes().len() + 1, norms), (graph.nodes().len(), 1));
+        let after = fold_batch_norm(&graph).unwrap();
+        assert_eq!((after.nodes().len() + 1, norms(&after)), (graph.nodes().len(), 1));
         let images = crate::tensor::Tensor::new([1, 5, 4, 3], (0..60).map(|i| (i % 7) as f32 - 3.0).collect());
         let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&after, &images));
         for (before, after) in before.data().iter().zip(after.data()) {
@@ -253,24 +207,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_folded_is_named() {
+    fn what_others_read_or_the_file_rounds_is_not_folded() {
         let mut net = Net::new(1, [3, 4, 4]);
         let norm = net.norm(net.input());
         let graph = net.head(norm, 2);
-        let error = fold_batch_norm(&graph).unwrap_err().to_string();
-        let name = &graph.nodes()[0].name;
-        assert!(
-            error.starts_with(&format!("node `{name}` (BatchNormalization): its operand is the network's input")),
-            "{error}"
-        );
+        assert_eq!(fold_batch_norm(&graph).unwrap(), graph);
 
         let mut net = Net::new(1, [3, 4, 4]);
         let conv = net.conv(net.input(), 3, Conv::square(1, 1, 0), false);
         let norm = net.norm(conv);
         let sum = net.push(Op::Add, &[conv, norm]);
         let graph = net.head(sum, 2);
-        let error = fold_batch_norm(&graph).unwrap_err().to_string();
-        assert!(error.contains("is read by other nodes too"), "{error}");
-        assert_eq!(fold_batch_norm_where_possible(&graph).unwrap(), graph);
+        assert_eq!(fold_batch_norm(&graph).unwrap(), graph);
+
+        let mut net = Net::new(1, [3, 4, 4]);
+        let conv = net.conv(net.input(), 3, Conv::square(1, 1, 0), false);
+        let norm = net.norm(conv);
+        let mut graph = net.head(norm, 2);
+        assert_eq!(norms(&fold_batch_norm(&graph).unwrap()), 0);
+        let rounded = graph.value(conv).name.clone();
+        graph.metadata.quantization.activations.insert(rounded, Rounding { scale: 0.1, zero_point: 3 });
+        assert_eq!(fold_batch_norm(&graph).unwrap(), graph);
     }
 }

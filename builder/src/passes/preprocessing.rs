@@ -1,7 +1,7 @@
 //! What a network of others does to its input before its first layer, as the normalization of its pixels.
 
-use super::{PassError, copy_parameter};
-use skipstone_onnx::{Conv, Graph, GraphBuilder, Normalization, Op, ValueId};
+use super::copy_parameter;
+use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, ValueId};
 use std::collections::HashMap;
 
 /// The same network without a first convolution that only scales and shifts each channel: the normalization in its
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 /// channel, or where the metadata has no normalization, or where others quantized it.
 ///
 /// # Errors
-/// [`PassError::Graph`] never, unless the graph's rules change.
-pub fn absorb_preprocessing(graph: Graph) -> Result<Graph, PassError> {
+/// [`GraphError`] never, unless the graph's rules change.
+pub fn absorb_preprocessing(graph: Graph) -> Result<Graph, GraphError> {
     let Some((first, normalization)) = preprocessing(&graph) else { return Ok(graph) };
     let input = graph.value(graph.input());
     let dims = [input.dims[0], input.dims[1], input.dims[2]];
@@ -31,7 +31,7 @@ pub fn absorb_preprocessing(graph: Graph) -> Result<Graph, PassError> {
         let name = &graph.value(node.output).name;
         ids.insert(node.output, builder.push_named(&node.name, node.op.clone(), &operands, name)?);
     }
-    Ok(builder.finish(ids[&graph.output()])?)
+    builder.finish(ids[&graph.output()])
 }
 
 /// The result of the first convolution, and the normalization with what it does.

@@ -96,7 +96,7 @@ fn add_means(means: &mut [f64], tensor: &Tensor, factor: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::passes::{fold_batch_norm_where_possible, with_biases};
+    use crate::passes::{fold_batch_norm, with_biases};
     use crate::quant::fixtures::{random_graph, random_images};
     use crate::quant::{Method, lower};
 
@@ -115,7 +115,7 @@ mod tests {
     fn mean_scores_come_closer_to_float() {
         let (mut before, mut after) = (0.0, 0.0);
         for seed in 0..12 {
-            let graph = with_biases(&fold_batch_norm_where_possible(&random_graph(seed)).unwrap()).unwrap();
+            let graph = with_biases(&fold_batch_norm(&random_graph(seed)).unwrap()).unwrap();
             let data = random_images(&graph, 40, seed);
             let ranges = calibrate::calibrate(&graph, &data, Method::MinMax).unwrap();
             let qgraph = lower(&graph, &ranges).unwrap();

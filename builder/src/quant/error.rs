@@ -1,7 +1,7 @@
 //! Why a network cannot be quantized.
 
 use super::requant::RequantError;
-use crate::passes::PassError;
+use skipstone_onnx::GraphError;
 
 /// A network, or a calibration, that gives no int8 network. Nothing has been written.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -68,7 +68,7 @@ pub enum QuantError {
         /// Channel and bound.
         source: RequantError,
     },
-    /// Batch normalization that cannot be folded.
+    /// Names of the rewritten network that clash.
     #[error(transparent)]
-    Pass(#[from] PassError),
+    Graph(#[from] GraphError),
 }

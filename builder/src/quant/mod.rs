@@ -6,6 +6,7 @@ mod annotate;
 mod bias;
 mod calibrate;
 mod error;
+mod exact;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod fuse;
@@ -24,6 +25,7 @@ mod sensitivity;
 pub use annotate::{activation_scales, fake_quantization};
 pub use calibrate::{Quantization, calibrate, quantize};
 pub use error::QuantError;
+pub use exact::{Exact, Map, affine, exact};
 pub use graph::{Function, QAffine, QConv, QGraph, QNode, QOp, QPrologue, QTensor, TensorIndex};
 pub use integers::resize_mode;
 pub use lower::{Known, lower, lower_with_scales};

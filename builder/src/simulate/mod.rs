@@ -73,6 +73,8 @@ fn image_dims(model: &Model<'_>) -> [usize; 3] {
     [input.channels, input.height, input.width].map(usize::from)
 }
 
+#[cfg(test)]
+mod bound_tests;
 #[cfg(all(test, feature = "tract"))]
 mod qdq_tests;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::data::{Spec, Split, load};
 use crate::pack::{Target, channels, pack};
-use crate::passes::fold_batch_norm_where_possible;
+use crate::passes::fold_batch_norm;
 use crate::quant::fixtures::{random_graph, random_images};
 use crate::quant::{self, Quantization, Settings, fake_quantization};
 use crate::simulate;
@@ -94,7 +94,7 @@ fn gradients(mut tape: Tape, graph: &Graph, images: &Dataset) -> Vec<Option<Vec<
 
 #[test]
 fn gradients_of_weights_are_those_of_the_rounded_network() {
-    let graph = fold_batch_norm_where_possible(&random_graph(3)).unwrap();
+    let graph = fold_batch_norm(&random_graph(3)).unwrap();
     let images = random_images(&graph, 4, 3);
     let layers =
         graph.nodes().iter().filter(|node| matches!(node.op, skipstone_onnx::Op::Conv(_) | skipstone_onnx::Op::Gemm));
@@ -112,7 +112,7 @@ fn gradients_of_weights_are_those_of_the_rounded_network() {
 
 #[test]
 fn what_is_clipped_has_no_gradient() {
-    let graph = fold_batch_norm_where_possible(&tiny()).unwrap();
+    let graph = fold_batch_norm(&tiny()).unwrap();
     let set = load(&"digits".parse::<Spec>().unwrap(), Split::Test).unwrap();
     let mut images = set.clone();
     images.pixels.truncate(8 * 64);

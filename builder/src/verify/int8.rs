@@ -2,6 +2,7 @@
 
 use super::runner::{Elements, Runner};
 use super::{VerifyError, argmax, fraction, to_channels_first};
+use crate::quant::Exact;
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -29,6 +30,17 @@ pub struct TracedLayer {
     pub output: usize,
 }
 
+/// An element of a layer's output that is not tract's on the same inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Index of the layer.
+    pub layer: usize,
+    /// Index of the image in its batch.
+    pub image: usize,
+    /// Row, column and channel.
+    pub at: [usize; 3],
+}
+
 /// How our int8 execution compares to tract's of the QDQ file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Int8Agreement {
@@ -36,6 +48,10 @@ pub struct Int8Agreement {
     pub int8_exact_fraction: f64,
     /// Largest difference of two elements, each layer on the same inputs.
     pub int8_max_steps: u32,
+    /// Largest distance from a tie, in steps, of an element that differs, each layer on the same inputs.
+    pub int8_tie_distance: f64,
+    /// Elements that differ, each layer on the same inputs, and are farther from a tie than float32 can be wrong.
+    pub int8_unexplained: u64,
     /// Part of the int8 elements that are equal where each side goes on from its own.
     pub int8_end_to_end_fraction: f64,
     /// Part of the images with the same label, end to end.
@@ -58,18 +74,26 @@ pub struct LayerAgreement {
     pub different: u64,
     /// The largest difference.
     pub max_steps: u32,
+    /// The largest distance from a tie, in steps, of an element that differs.
+    pub tie_distance: f64,
+    /// Elements that differ and are farther from a tie than float32 can be wrong, or were never to be rounded.
+    pub unexplained: u64,
 }
 
 impl LayerAgreement {
-    fn add<'e>(&mut self, pairs: impl Iterator<Item = (&'e i8, &'e i8)>) {
-        for steps in pairs.map(|(a, b)| u32::from(a.abs_diff(*b))) {
-            self.elements += 1;
-            if steps == 0 {
-                continue;
-            }
-            self.different += 1;
-            self.max_steps = self.max_steps.max(steps);
-        }
+    /// Whether two elements are equal.
+    fn add(&mut self, ours: i8, theirs: i8) -> bool {
+        let steps = u32::from(ours.abs_diff(theirs));
+        self.elements += 1;
+        self.different += u64::from(steps > 0);
+        self.max_steps = self.max_steps.max(steps);
+        steps == 0
+    }
+
+    /// Says what the value of an element that differs is before it is rounded.
+    fn explain(&mut self, exact: Option<Exact>) {
+        self.tie_distance = self.tie_distance.max(exact.map_or(0.5, |exact| exact.from_tie()));
+        self.unexplained += u64::from(exact.is_none_or(|exact| exact.from_tie() > exact.float32_error()));
     }
 }
 
@@ -120,11 +144,16 @@ impl Int8Check {
     /// Compares a batch of `images` (`[N, H, W, C]`, normalized). `traced` holds what our engine made of them: for each
     /// traced tensor its elements, image after image, channels last and without padding. The last rows of a map may be
     /// missing, the same of each image: those that nobody reads and our engine therefore does not make. They are not
-    /// compared.
+    /// compared. `exact` tells for an element that differs what it is before it is rounded; nothing, if it is not.
     ///
     /// # Errors
     /// [`VerifyError`] if tract cannot run a layer, or sizes differ.
-    pub fn add(&mut self, images: &Tensor, traced: &[Vec<i8>]) -> Result<(), VerifyError> {
+    pub fn add(
+        &mut self,
+        images: &Tensor,
+        traced: &[Vec<i8>],
+        exact: &(dyn Fn(Difference) -> Option<Exact> + Sync),
+    ) -> Result<(), VerifyError> {
         let count = images.batch();
         if traced.len() != self.tensors.len() {
             return Err(VerifyError::Mismatch(format!("{} tensors traced of {}", traced.len(), self.tensors.len())));
@@ -133,10 +162,14 @@ impl Int8Check {
         for (tensor, data) in self.tensors.iter().zip(traced) {
             ours.push(Made::new(tensor, count, data)?);
         }
-        self.layers.par_iter_mut().try_for_each(|(layer, runner, agreement)| {
+        self.layers.par_iter_mut().enumerate().try_for_each(|(index, (layer, runner, agreement))| {
             let inputs: Vec<Elements> = layer.inputs.iter().map(|&i| Elements::I8(ours[i].elements.clone())).collect();
-            let theirs = int8(runner.run(count, &inputs)?.swap_remove(0), &self.tensors[layer.output])?;
-            compare(agreement, &self.tensors[layer.output], &ours[layer.output], &theirs)
+            let output = &self.tensors[layer.output];
+            let theirs = int8(runner.run(count, &inputs)?.swap_remove(0), output)?;
+            for (image, at) in compare(agreement, output, &ours[layer.output], &theirs)? {
+                agreement.explain(exact(Difference { layer: index, image, at }));
+            }
+            Ok::<(), VerifyError>(())
         })?;
         self.add_end_to_end(images, &ours)
     }
@@ -149,6 +182,8 @@ impl Int8Check {
         Int8Agreement {
             int8_exact_fraction: fraction(elements - different, elements),
             int8_max_steps: layers.iter().map(|layer| layer.max_steps).max().unwrap_or_default(),
+            int8_tie_distance: layers.iter().map(|layer| layer.tie_distance).fold(0.0, f64::max),
+            int8_unexplained: layers.iter().map(|layer| layer.unexplained).sum(),
             int8_end_to_end_fraction: fraction(
                 self.end_to_end.elements - self.end_to_end.different,
                 self.end_to_end.elements,
@@ -213,20 +248,32 @@ impl Made {
     }
 }
 
+/// Adds all elements that were made; image, row, column and channel of those that differ.
 fn compare(
     agreement: &mut LayerAgreement,
     tensor: &TracedTensor,
     ours: &Made,
     theirs: &[i8],
-) -> Result<(), VerifyError> {
+) -> Result<Vec<(usize, [usize; 3])>, VerifyError> {
     if ours.elements.len() != theirs.len() {
         let (name, ours, theirs) = (&tensor.name, ours.elements.len(), theirs.len());
         return Err(VerifyError::Mismatch(format!("`{name}` has {ours} elements, tract computes {theirs}")));
     }
     let [all, made] = ours.plane;
+    let (channels, width) = match *tensor.dims {
+        [channels, _, width] => (channels, width.max(1)),
+        _ => (1, all.max(1)),
+    };
+    let mut different = Vec::new();
     let planes = ours.elements.chunks(all.max(1)).zip(theirs.chunks(all.max(1)));
-    agreement.add(planes.flat_map(|(ours, theirs)| ours[..made].iter().zip(&theirs[..made])));
-    Ok(())
+    for (plane, (ours, theirs)) in planes.enumerate() {
+        for (index, (&ours, &theirs)) in ours[..made].iter().zip(&theirs[..made]).enumerate() {
+            if !agreement.add(ours, theirs) {
+                different.push((plane / channels, [index / width, index % width, plane % channels]));
+            }
+        }
+    }
+    Ok(different)
 }
 
 fn int8(elements: Elements, tensor: &TracedTensor) -> Result<Vec<i8>, VerifyError> {

@@ -1,46 +1,56 @@
 //! The layers of a quantized network as they can be compared: a convolution that reads through a batch normalization is
 //! two, with the rounded tensor between them.
 
+use super::int8::Difference;
 use super::{Int8Check, TracedLayer, TracedTensor, VerifyError};
 use crate::pack::{Channels, PackError, channels};
-use crate::quant::{QGraph, QTensor, TensorIndex, quantized_name};
+use crate::quant::{Exact, Map, QGraph, QNode, QPrologue, QTensor, affine, exact, quantized_name};
 use crate::simulate::Trace;
+use crate::tensor::Tensor;
 
 /// The tensors and layers of a quantized network.
-pub struct Layers {
-    input: TensorIndex,
-    input_dims: [usize; 3],
+pub struct Layers<'q> {
+    qgraph: &'q QGraph,
     channels: Vec<Channels>,
     tensors: Vec<TracedTensor>,
     layers: Vec<TracedLayer>,
-    /// For each node of the network its output, its input, and the tensor behind its prologue.
-    nodes: Vec<(TensorIndex, TensorIndex, Option<usize>)>,
+    /// What each layer does.
+    works: Vec<Work<'q>>,
+    /// For each node of the network the tensor behind its prologue.
+    behind: Vec<Option<usize>>,
 }
 
-impl Layers {
+/// What a layer does.
+enum Work<'q> {
+    Node(&'q QNode),
+    Prologue(&'q QPrologue),
+}
+
+impl<'q> Layers<'q> {
     /// Of `qgraph`.
     ///
     /// # Errors
     /// [`PackError::Channels`] if it cannot be packed.
-    pub fn new(qgraph: &QGraph) -> Result<Self, PackError> {
+    pub fn new(qgraph: &'q QGraph) -> Result<Self, PackError> {
         let traced = |tensor: &QTensor| TracedTensor { name: quantized_name(tensor), dims: tensor.dims.to_vec() };
         let mut tensors: Vec<TracedTensor> = qgraph.tensors.iter().map(traced).collect();
-        let (mut layers, mut nodes) = (Vec::new(), Vec::new());
+        let (mut layers, mut works, mut all_behind) = (Vec::new(), Vec::new(), Vec::new());
         for node in &qgraph.nodes {
             let (mut input, mut behind) = (node.input, None);
             if let Some(prologue) = node.op.prologue() {
                 let name = prologue.name.clone();
                 layers.push(TracedLayer { name, inputs: vec![input], output: tensors.len() });
+                works.push(Work::Prologue(prologue));
                 input = tensors.len();
                 behind = Some(input);
                 tensors.push(traced(&prologue.tensor));
             }
             let inputs = [Some(input), node.operand].into_iter().flatten().collect();
             layers.push(TracedLayer { name: node.name.clone(), inputs, output: node.output });
-            nodes.push((node.output, node.input, behind));
+            works.push(Work::Node(node));
+            all_behind.push(behind);
         }
-        let input_dims = qgraph.tensors[qgraph.input].dims;
-        Ok(Self { input: qgraph.input, input_dims, channels: channels(qgraph)?, tensors, layers, nodes })
+        Ok(Self { qgraph, channels: channels(qgraph)?, tensors, layers, works, behind: all_behind })
     }
 
     /// A comparison with the QDQ file of the network.
@@ -48,24 +58,61 @@ impl Layers {
     /// # Errors
     /// As [`Int8Check::new`].
     pub fn check(&self, qdq: &[u8]) -> Result<Int8Check, VerifyError> {
-        Int8Check::new(qdq, self.input_dims, self.tensors.clone(), self.layers.clone())
+        let input_dims = self.qgraph.tensors[self.qgraph.input].dims;
+        Int8Check::new(qdq, input_dims, self.tensors.clone(), self.layers.clone())
     }
 
-    /// What [`Int8Check::add`] compares: for each tensor the elements of all images.
+    /// The int8 tensors, in the order of [`values`](Self::values).
+    pub fn tensors(&self) -> &[TracedTensor] {
+        &self.tensors
+    }
+
+    /// Adds a batch of `images` (`[N, H, W, C]`, normalized) to the comparison, and the [`values`](Self::values) that
+    /// another engine made of them.
+    ///
+    /// # Errors
+    /// As [`Int8Check::add`].
+    pub fn compare(&self, check: &mut Int8Check, images: &Tensor, values: &[Vec<i8>]) -> Result<(), VerifyError> {
+        check.add(images, values, &|difference| self.exact(values, images.batch(), difference))
+    }
+
+    /// What our engine made: for each tensor the elements of all images, channels last and without padding.
     ///
     /// # Panics
     /// If the traces are of another network.
-    pub fn values<'t>(&self, traces: impl IntoIterator<Item = &'t Trace>) -> Vec<Vec<i8>> {
+    pub fn values(&self, traces: &[Trace]) -> Vec<Vec<i8>> {
         let mut values = vec![Vec::new(); self.tensors.len()];
         for trace in traces {
-            values[self.input].extend(&trace.image);
-            for (&(output, input, behind), made) in self.nodes.iter().zip(&trace.nodes) {
-                values[output].extend(self.channels[output].strip(&made.values));
-                if let Some(behind) = behind {
-                    values[behind].extend(self.channels[input].strip(&made.read));
+            values[self.qgraph.input].extend(&trace.image);
+            for ((node, behind), made) in self.qgraph.nodes.iter().zip(&self.behind).zip(&trace.nodes) {
+                values[node.output].extend(self.channels[node.output].strip(&made.values));
+                if let Some(behind) = *behind {
+                    values[behind].extend(self.channels[node.input].strip(&made.read));
                 }
             }
         }
         values
+    }
+
+    /// The value, before it is rounded, of an element that differs in a comparison of `count` images; nothing where the
+    /// layer does not round.
+    fn exact(&self, values: &[Vec<i8>], count: usize, difference: Difference) -> Option<Exact> {
+        let Difference { layer, image, at } = difference;
+        let of_image = |index: usize| {
+            let len = values[index].len() / count;
+            &values[index][image * len..][..len]
+        };
+        let inputs = &self.layers[layer].inputs;
+        match self.works[layer] {
+            Work::Prologue(prologue) => {
+                let map = Map { tensor: &self.qgraph.tensors[inputs[0]], values: of_image(inputs[0]) };
+                Some(affine(&prologue.affine, map, &prologue.tensor, at))
+            }
+            Work::Node(node) => {
+                let input = Map { tensor: self.qgraph.factor(node), values: of_image(inputs[0]) };
+                let operand = |index: usize| Map { tensor: &self.qgraph.tensors[index], values: of_image(index) };
+                exact(node, input, node.operand.map(operand), &self.qgraph.tensors[node.output], at)
+            }
+        }
     }
 }

@@ -15,7 +15,7 @@ mod reference;
 mod runner;
 
 pub use float::{FloatAgreement, float, float_model, float_scores};
-pub use int8::{Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
+pub use int8::{Difference, Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
 pub use layers::Layers;
 pub use nodes::{NodeAgreement, float_nodes};
 

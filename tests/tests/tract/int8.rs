@@ -1,7 +1,8 @@
 //! The comparison of int8 layers, on a QDQ file whose every number is a power of two, so that float32 is exact.
 
+use skipstone_builder::quant::Exact;
 use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{Int8Check, TracedLayer, TracedTensor};
+use skipstone_builder::verify::{Difference, Int8Check, TracedLayer, TracedTensor};
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -91,16 +92,24 @@ fn equal_execution_is_equal_everywhere() {
     let mut check = check();
     for count in [35, 1] {
         let (images, traced) = traced(count);
-        check.add(&images, &traced).unwrap();
+        check.add(&images, &traced, &|_| None).unwrap();
     }
     let agreement = check.finish();
     let json = serde_json::to_value(&agreement).unwrap();
     let mut fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
     fields.sort_unstable();
-    let expected =
-        ["count", "int8_end_to_end_fraction", "int8_exact_fraction", "int8_max_steps", "int8_top1_agreement"];
+    let expected = [
+        "count",
+        "int8_end_to_end_fraction",
+        "int8_exact_fraction",
+        "int8_max_steps",
+        "int8_tie_distance",
+        "int8_top1_agreement",
+        "int8_unexplained",
+    ];
     assert_eq!(fields, expected);
     assert_eq!((agreement.int8_exact_fraction, agreement.int8_max_steps), (1.0, 0));
+    assert_eq!((agreement.int8_tie_distance, agreement.int8_unexplained), (0.0, 0));
     assert_eq!((agreement.int8_end_to_end_fraction, agreement.int8_top1_agreement), (1.0, 1.0));
     assert_eq!(agreement.count, 36);
     assert_eq!(agreement.layers.iter().map(|layer| layer.elements).collect::<Vec<u64>>(), [36 * 12; 2]);
@@ -117,7 +126,7 @@ fn a_tensor_added_to_itself_is_read_once() {
     let real = |q: i8| f32::from(q) - f32::from(ZERO);
     traced.truncate(1);
     traced.push(traced[0].iter().map(|&x| quantized(2.0 * real(x))).collect());
-    check.add(&images, &traced).unwrap();
+    check.add(&images, &traced, &|_| None).unwrap();
     let agreement = check.finish();
     assert_eq!((agreement.int8_exact_fraction, agreement.int8_end_to_end_fraction), (1.0, 1.0));
 }
@@ -129,13 +138,33 @@ fn a_difference_counts_in_its_own_layer_only() {
     let at = (0..24).find(|&i| traced[1][i] > -100 && traced[1][i] < 20 && traced[2][i] < 100).unwrap();
     traced[1][at] += 3;
     traced[2][at] += 3;
+    // The element is asked for: image, row, column, channel. It is no tie.
+    let place = Difference { layer: 0, image: at / 12, at: [at % 12 / 6, at % 6 / 2, at % 2] };
+    let exact = |difference: Difference| {
+        assert_eq!(difference, place);
+        Some(Exact { steps: 3.25, magnitude: 10.0, terms: 3 })
+    };
     let mut check = check();
-    check.add(&images, &traced).unwrap();
+    check.add(&images, &traced, &exact).unwrap();
     let agreement = check.finish();
+    assert_eq!((agreement.int8_tie_distance, agreement.int8_unexplained), (0.25, 1));
     assert_eq!(agreement.layers.iter().map(|layer| layer.different).collect::<Vec<u64>>(), [1, 0]);
     assert_eq!(agreement.int8_max_steps, 3);
     assert_eq!(agreement.int8_exact_fraction, 47.0 / 48.0);
     assert_eq!(agreement.int8_end_to_end_fraction, 70.0 / 72.0);
+}
+
+#[test]
+fn a_tie_explains_a_difference() {
+    let (images, mut traced) = traced(1);
+    let at = (0..12).find(|&i| traced[2][i] > -100 && traced[2][i] < 100).unwrap();
+    traced[2][at] += 1;
+    for (steps, unexplained) in [(3.500_001, 0), (3.5002, 1)] {
+        let mut check = check();
+        // 3 terms of 10 steps in all: float32 can be wrong by 6.6e-6.
+        check.add(&images, &traced, &|_| Some(Exact { steps, magnitude: 10.0, terms: 3 })).unwrap();
+        assert_eq!(check.finish().int8_unexplained, unexplained, "{steps}");
+    }
 }
 
 #[test]
@@ -145,7 +174,7 @@ fn a_different_label_is_counted() {
     traced[2][smallest] = 127;
     traced[2][..12].iter_mut().enumerate().filter(|(i, _)| *i != smallest).for_each(|(_, q)| *q = (*q).min(126));
     let mut check = check();
-    check.add(&images, &traced).unwrap();
+    check.add(&images, &traced, &|_| None).unwrap();
     assert_eq!(check.finish().int8_top1_agreement, 0.5);
 }
 
@@ -159,12 +188,12 @@ fn errors_name_the_layer_or_tensor() {
 
     let (images, mut traced) = traced(1);
     traced[1].pop();
-    let error = check().add(&images, &traced).unwrap_err().to_string();
+    let error = check().add(&images, &traced, &|_| None).unwrap_err().to_string();
     assert!(error.contains("`y.q` has 11 elements, must have 12"), "{error}");
 
     let mut float =
         Int8Check::new(&qdq().to_bytes(), IMAGE, vec![tensor("x.q"), tensor("relu.out")], layer(1)).unwrap();
     traced[1].push(0);
-    let error = float.add(&images, &traced[..2]).unwrap_err().to_string();
+    let error = float.add(&images, &traced[..2], &|_| None).unwrap_err().to_string();
     assert!(error.contains("relu.out"), "{error}");
 }

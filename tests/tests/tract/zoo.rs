@@ -4,7 +4,7 @@
 use crate::networks::images;
 use rayon::prelude::*;
 use skipstone_builder::infer::Plan;
-use skipstone_builder::passes::fold_batch_norm_where_possible;
+use skipstone_builder::passes::fold_batch_norm;
 use skipstone_builder::verify;
 use skipstone_builder::zoo::{self, Entry};
 use skipstone_onnx::export::{Batch, OPSETS, Options};
@@ -89,7 +89,7 @@ fn files_without_batch_norm_agree_too() {
     for name in ["resnet8", "preresnet164", "densenet-bc22-k8", "attention-mini"] {
         let entry = zoo::entry(name).unwrap();
         let graph = network(&entry, 3);
-        let folded = fold_batch_norm_where_possible(&graph).unwrap();
+        let folded = fold_batch_norm(&graph).unwrap();
         assert!(folded.nodes().len() < graph.nodes().len(), "{name}");
         let set = images(2, [3, 32, 32]);
         let batch = set.batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
