@@ -3,16 +3,21 @@
 //! ```text
 //! cargo run --release -p skipstone-builder --example engines -- MODEL.onnx --data cifar10:DIR --onnxruntime VENV/bin/python
 //! ```
-//! The network is quantized as `skipstone verify` does it. Layer by layer, tract gets the inputs that the other engine
-//! gave its own layer; end to end every engine goes on from its own.
+//! The network is quantized as `skipstone verify` does it. A file that others quantized to int8 is compared itself, in
+//! the tensors that it rounds by QuantizeLinear. Layer by layer, tract gets the inputs that the other engine gave its own
+//! layer; end to end every engine goes on from its own.
 
 use clap::Parser;
 use skipstone_builder::data::{Dataset, Spec, Split, load};
 use skipstone_builder::pack::{Options, Quantized, quantize};
 use skipstone_builder::simulate::{Trace, trace};
 use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{Int8Agreement, Layers};
+use skipstone_builder::verify::{
+    Difference, Int8Agreement, Int8Check, LayerAgreement, Layers, TracedLayer, TracedTensor,
+};
+use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Normalization, import};
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -57,7 +62,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    let mut graph = import(&std::fs::read(&cli.model)?)?;
+    let bytes = std::fs::read(&cli.model)?;
+    let mut graph = import(&bytes)?;
     let channels = graph.value(graph.input()).dims[0];
     let given = match (cli.raw, cli.mean.is_empty()) {
         (true, _) => Some(Normalization { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] }),
@@ -75,34 +81,107 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let all: Vec<usize> = (0..images.len()).collect();
     let batch = images.batch(&all, &normalization);
     let layers = Layers::new(&quantized.qgraph)?;
+    let file = if graph.metadata.quantization.is_empty() {
+        File::ours(&quantized, &layers)
+    } else {
+        File::theirs(bytes, &layers)?
+    };
+    println!("{} of {} layers are compared", file.layers.len(), layers.layers().len());
     let traces = all.iter().map(|&index| trace(&quantized.stone, images.image(index)));
     let ours = layers.values(&traces.collect::<Result<Vec<Trace>, _>>()?);
-    show("Skipstone, tract", &against_tract(&quantized, &layers, &batch, &ours)?);
+    let exact = |difference: Difference| {
+        layers.exact(&ours, batch.batch(), Difference { layer: file.layers[difference.layer].0, ..difference })
+    };
+    let ours_there: Vec<Vec<i8>> = file.tensors.iter().map(|&(index, _)| ours[index].clone()).collect();
+    let mut check = file.check(&quantized)?;
+    check.add(&batch, &ours_there, &exact)?;
+    let agreement = check.finish();
+    show("Skipstone, tract", &agreement);
+    show_ties(&agreement);
     for optimization in ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"] {
-        let theirs = onnxruntime(cli, &quantized, &layers, &batch, optimization)?;
-        show(&format!("{optimization}, tract"), &against_tract(&quantized, &layers, &batch, &theirs)?);
-        let pairs = || ours.iter().flatten().zip(theirs.iter().flatten());
+        let theirs = onnxruntime(cli, &file, &batch, optimization)?;
+        let mut check = file.check(&quantized)?;
+        check.add(&batch, &theirs, &|_| None)?;
+        show(&format!("{optimization}, tract"), &check.finish());
+        let pairs = || ours_there.iter().flatten().zip(theirs.iter().flatten());
         let steps = pairs().map(|(a, b)| a.abs_diff(*b)).max().unwrap_or_default();
         let equal = pairs().filter(|(a, b)| a == b).count() as f64 / pairs().count() as f64;
-        println!(
-            "{:<24} end to end {:.4} % equal, at most {steps} steps",
-            format!("Skipstone, {optimization}"),
-            100.0 * equal
-        );
+        let engines = format!("Skipstone, {optimization}");
+        println!("{engines:<28} end to end {:.4} % equal, at most {steps} steps", 100.0 * equal);
     }
     Ok(())
 }
 
+/// A file with pairs of QuantizeLinear and DequantizeLinear, and what of it is compared.
+struct File {
+    bytes: Vec<u8>,
+    /// Tensors: their indices among our engine's, and as the file has them.
+    tensors: Vec<(usize, TracedTensor)>,
+    /// Layers: their indices among our engine's, and between which of `tensors` they stand.
+    layers: Vec<(usize, TracedLayer)>,
+}
+
+impl File {
+    /// What Skipstone writes: all layers.
+    fn ours(quantized: &Quantized, layers: &Layers<'_>) -> Self {
+        Self {
+            bytes: quantized.qdq.clone(),
+            tensors: layers.tensors().iter().cloned().enumerate().collect(),
+            layers: layers.layers().iter().cloned().enumerate().collect(),
+        }
+    }
+
+    /// What others wrote: the layers whose tensors it rounds under our names.
+    fn theirs(bytes: Vec<u8>, layers: &Layers<'_>) -> Result<Self, Box<dyn Error>> {
+        let model = ModelProto::from_bytes(&bytes)?;
+        let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+        let rounded: HashMap<String, String> = nodes
+            .filter(|node| node.op_type == "QuantizeLinear")
+            // Where rounding is a ReLU, the importer has put one before it.
+            .flat_map(|node| [node.input[0].clone(), format!("{}.relu.out", node.name)].map(|name| (name, node)))
+            .map(|(name, node)| (format!("{name}_quantized"), node.output[0].clone()))
+            .collect();
+        let tensors: Vec<(usize, TracedTensor)> = (layers.tensors().iter().enumerate())
+            .filter_map(|(index, tensor)| {
+                Some((index, TracedTensor { name: rounded.get(&tensor.name)?.clone(), ..tensor.clone() }))
+            })
+            .collect();
+        let place = |index: usize| tensors.iter().position(|&(known, _)| known == index);
+        let layers = (layers.layers().iter().enumerate()).filter_map(|(index, layer)| {
+            let inputs = layer.inputs.iter().map(|&input| place(input)).collect::<Option<Vec<usize>>>()?;
+            Some((index, TracedLayer { inputs, output: place(layer.output)?, ..layer.clone() }))
+        });
+        let layers = layers.collect();
+        Ok(Self { bytes, tensors, layers })
+    }
+
+    fn check(&self, quantized: &Quantized) -> Result<Int8Check, Box<dyn Error>> {
+        let input = quantized.qgraph.tensors[quantized.qgraph.input].dims;
+        let tensors = self.tensors.iter().map(|(_, tensor)| tensor.clone()).collect();
+        let layers = self.layers.iter().map(|(_, layer)| layer.clone()).collect();
+        Ok(Int8Check::new(&self.bytes, input, tensors, layers)?)
+    }
+}
+
 fn show(engines: &str, agreement: &Int8Agreement) {
     println!(
-        "{engines:<24} end to end {:.4} % equal, labels {:.2} %; layer by layer {:.6} %, at most {} steps, others at most \
-         {:.1e} steps from a tie",
+        "{engines:<28} end to end {:.4} % equal, labels {:.2} %; layer by layer {:.6} %, at most {} steps",
         100.0 * agreement.int8_end_to_end_fraction,
         100.0 * agreement.int8_top1_agreement,
         100.0 * agreement.int8_exact_fraction,
         agreement.int8_max_steps,
-        agreement.int8_tie_distance,
     );
+}
+
+/// How far from ties our elements are that differ.
+fn show_ties(agreement: &Int8Agreement) {
+    for layer in agreement.layers.iter().filter(|layer| layer.different > 0) {
+        let LayerAgreement { name, elements, different, tie_distance, unexplained, .. } = layer;
+        println!(
+            "    {name}: {different} of {elements} differ, at most {tie_distance:.1e} steps from a tie; {unexplained} \
+             farther than float32 can be wrong"
+        );
+    }
 }
 
 /// The first of every so many images.
@@ -117,34 +196,17 @@ fn part(images: &Dataset, count: usize) -> Dataset {
     }
 }
 
-fn against_tract(
-    quantized: &Quantized,
-    layers: &Layers<'_>,
-    batch: &Tensor,
-    values: &[Vec<i8>],
-) -> Result<Int8Agreement, Box<dyn Error>> {
-    let mut check = layers.check(&quantized.qdq)?;
-    layers.compare(&mut check, batch, values)?;
-    Ok(check.finish())
-}
-
 /// What ONNX Runtime makes of each tensor, channels last.
-fn onnxruntime(
-    cli: &Cli,
-    quantized: &Quantized,
-    layers: &Layers<'_>,
-    batch: &Tensor,
-    optimization: &str,
-) -> Result<Vec<Vec<i8>>, Box<dyn Error>> {
+fn onnxruntime(cli: &Cli, file: &File, batch: &Tensor, optimization: &str) -> Result<Vec<Vec<i8>>, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
     let write = |name: &str, bytes: &[u8]| std::fs::write(path(name), bytes);
-    write("onnxruntime.py", include_bytes!("onnxruntime.py"))?;
-    write("model.qdq.onnx", &quantized.qdq)?;
+    write("peer.py", include_bytes!("peer.py"))?;
+    write("model.onnx", &file.bytes)?;
     write("images.f32", &channels_first(batch))?;
     let count = batch.batch();
-    let names = layers.tensors().iter().map(|tensor| &tensor.name);
-    let files = ["onnxruntime.py", "model.qdq.onnx", "images.f32"].map(path);
+    let names = file.tensors.iter().map(|(_, tensor)| &tensor.name);
+    let files = ["peer.py", "model.onnx", "images.f32"].map(path);
     let status = Command::new(&cli.onnxruntime)
         .args(files.iter().map(|file| file.as_path()))
         .args([Path::new(&count.to_string()), Path::new(optimization), &path("tensors.i8")])
@@ -155,7 +217,7 @@ fn onnxruntime(
     }
     let bytes = std::fs::read(path("tensors.i8"))?;
     let mut rest: &[i8] = bytemuck::cast_slice(&bytes);
-    let sizes = layers.tensors().iter().map(|tensor| count * tensor.dims.iter().product::<usize>());
+    let sizes = file.tensors.iter().map(|(_, tensor)| count * tensor.dims.iter().product::<usize>());
     sizes
         .map(|size| {
             let (tensor, behind) = rest.split_at_checked(size).ok_or("ONNX Runtime wrote too few elements")?;

@@ -67,6 +67,11 @@ impl<'q> Layers<'q> {
         &self.tensors
     }
 
+    /// The layers.
+    pub fn layers(&self) -> &[TracedLayer] {
+        &self.layers
+    }
+
     /// Adds a batch of `images` (`[N, H, W, C]`, normalized) to the comparison, and the [`values`](Self::values) that
     /// another engine made of them.
     ///
@@ -96,7 +101,10 @@ impl<'q> Layers<'q> {
 
     /// The value, before it is rounded, of an element that differs in a comparison of `count` images; nothing where the
     /// layer does not round.
-    fn exact(&self, values: &[Vec<i8>], count: usize, difference: Difference) -> Option<Exact> {
+    ///
+    /// # Panics
+    /// If the element is none of this network.
+    pub fn exact(&self, values: &[Vec<i8>], count: usize, difference: Difference) -> Option<Exact> {
         let Difference { layer, image, at } = difference;
         let of_image = |index: usize| {
             let len = values[index].len() / count;

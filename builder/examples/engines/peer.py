@@ -1,4 +1,4 @@
-"""Writes the int8 tensors of a QDQ file: onnxruntime.py MODEL IMAGES.f32 COUNT OPTIMIZATION OUT NAME..."""
+"""Writes the int8 tensors of a QDQ file: peer.py MODEL IMAGES.f32 COUNT OPTIMIZATION OUT NAME..."""
 
 import sys
 
