@@ -8,7 +8,7 @@
 //! layer; end to end every engine goes on from its own.
 
 use clap::Parser;
-use skipstone_builder::data::{Dataset, Spec, Split, load};
+use skipstone_builder::data::{Spec, Split, load};
 use skipstone_builder::pack::{Options, Quantized, quantize};
 use skipstone_builder::simulate::{Trace, trace};
 use skipstone_builder::tensor::Tensor;
@@ -73,9 +73,9 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let normalization =
         given.ok_or("the file does not say how its input is normalized: give --raw, or --mean and --std")?;
     graph.metadata.normalization = Some(normalization.clone());
-    let calibration = part(&load(&cli.data, Split::Train)?, CALIBRATION);
+    let calibration = load(&cli.data, Split::Train)?.spread(CALIBRATION);
     let test = Spec { split: Some(Split::Test), ..cli.data.clone() };
-    let images = part(&load(&test, Split::Test)?, cli.count as usize);
+    let images = load(&test, Split::Test)?.spread(cli.count as usize);
     let quantized = quantize(&graph, &calibration, &Options::default())?;
 
     let all: Vec<usize> = (0..images.len()).collect();
@@ -181,18 +181,6 @@ fn show_ties(agreement: &Int8Agreement) {
             "    {name}: {different} of {elements} differ, at most {tie_distance:.1e} steps from a tie; {unexplained} \
              farther than float32 can be wrong"
         );
-    }
-}
-
-/// The first of every so many images.
-fn part(images: &Dataset, count: usize) -> Dataset {
-    let count = count.min(images.len());
-    let indices: Vec<usize> = (0..count).map(|index| index * images.len() / count).collect();
-    Dataset {
-        dims: images.dims,
-        pixels: indices.iter().flat_map(|&index| images.image(index)).copied().collect(),
-        labels: indices.iter().map(|&index| images.labels[index]).collect(),
-        class_names: images.class_names.clone(),
     }
 }
 

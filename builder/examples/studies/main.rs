@@ -110,13 +110,7 @@ fn spread(set: Dataset, count: Option<u32>, option: &str, split: &str) -> Result
     if count > set.len() {
         return Err(format!("{option} is {count}, but the {split} set has {} images", set.len()));
     }
-    let indices: Vec<usize> = (0..count).map(|index| index * set.len() / count).collect();
-    Ok(Dataset {
-        dims: set.dims,
-        pixels: indices.iter().flat_map(|&index| set.image(index)).copied().collect(),
-        labels: indices.iter().map(|&index| set.labels[index]).collect(),
-        class_names: set.class_names,
-    })
+    Ok(set.spread(count))
 }
 
 /// The settings of a run. Part of a data set is named as such, so that a run does not go on with another part.

@@ -20,7 +20,6 @@ mod packed;
 mod per_node;
 mod quantize;
 mod run;
-mod subset;
 mod table;
 mod train;
 mod verify;

@@ -7,7 +7,7 @@ use super::inspect::peak;
 use super::model::{self, Pixels, absorbed};
 use super::numbers::Numbers;
 use super::table::grouped;
-use super::{classifier, outputs, subset};
+use super::{classifier, outputs};
 use crate::data::{Spec, Split};
 use crate::pack::{self, Options, Report};
 use crate::{files, simulate, train};
@@ -125,7 +125,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     if graph.metadata.class_names.is_empty() {
         graph.metadata.class_names = test.class_names.clone();
     }
-    let calibration = subset::spread(&calibration, arguments.count as usize);
+    let calibration = calibration.spread(arguments.count as usize);
 
     let known = &graph.metadata.quantization;
     if !known.is_empty() && !settings.recalibrate {

@@ -5,7 +5,7 @@ use super::export::Dims;
 use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, CONFIG, Pixels};
-use super::{classifier, outputs, quantize, subset};
+use super::{classifier, outputs, quantize};
 use crate::autograd::FakeQuantization;
 use crate::data::{Dataset, Spec, Split};
 use crate::quant::{self, Quantization, Settings};
@@ -149,7 +149,7 @@ fn annotated(
         graph.metadata.activation_scales.clear();
         return Ok((graph, None));
     }
-    let calibration = subset::spread(images, quantize::COUNT as usize);
+    let calibration = images.spread(quantize::COUNT as usize);
     if graph.metadata.activation_scales.is_empty() {
         console.say(format!("calibrating on {} images", calibration.len()));
     }

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, Pixels, absorbed};
 use super::packed::Packed;
-use super::{classifier, per_node, subset};
+use super::{classifier, per_node};
 use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
 use crate::passes::fold_batch_norm;
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let dims = model::input_dims(&graph);
     let data = arguments.images.load(&arguments.data, Split::Test, dims, console)?;
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &data)?;
-    let images = subset::spread(&data, arguments.count as usize);
+    let images = data.spread(arguments.count as usize);
 
     // A file that rounds its activations does not have the float network's scores.
     let quantized = !graph.metadata.quantization.is_empty();
@@ -135,7 +135,7 @@ fn compare_int8(
     } else {
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
         let calibration = arguments.images.load(&train, Split::Train, model::input_dims(&graph), console)?;
-        let calibration = subset::spread(&calibration, CALIBRATION);
+        let calibration = calibration.spread(CALIBRATION);
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default())?;
         (quantized.qgraph, quantized.stone)

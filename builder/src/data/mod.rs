@@ -145,6 +145,18 @@ impl Dataset {
         &self.pixels[index * len..][..len]
     }
 
+    /// At most `count` images, spread evenly over the set.
+    pub fn spread(&self, count: usize) -> Self {
+        let count = count.min(self.len());
+        let indices = || (0..count).map(|index| index * self.len() / count);
+        Self {
+            dims: self.dims,
+            pixels: indices().flat_map(|index| self.image(index)).copied().collect(),
+            labels: indices().map(|index| self.labels[index]).collect(),
+            class_names: self.class_names.clone(),
+        }
+    }
+
     /// The chosen images as a normalized batch, `[N, H, W, C]`.
     pub fn batch(&self, indices: &[usize], normalization: &Normalization) -> Tensor {
         let [channels, height, width] = self.dims;
@@ -156,5 +168,19 @@ impl Dataset {
             }));
         }
         Tensor::new([indices.len(), height, width, channels], data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_over_the_whole_set() {
+        let pixels: Vec<u8> = (0..10).collect();
+        let labels = (0..10).collect();
+        let data = Dataset { dims: [1, 1, 1], pixels, labels, class_names: Vec::new() };
+        assert_eq!(data.spread(4).pixels, [0, 2, 5, 7]);
+        assert_eq!(data.spread(100).labels, data.labels);
     }
 }

@@ -1,10 +1,10 @@
 //! Where int8 loses accuracy.
 
+use super::super::classifier;
 use super::super::images::Images;
 use super::super::model::{self, Pixels, absorbed};
 use super::super::numbers::Numbers;
 use super::super::table::Table;
-use super::super::{classifier, subset};
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::data::{Spec, Split};
@@ -66,7 +66,7 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
     let test = Spec { split: Some(Split::Test), ..spec.clone() };
     let test = arguments.images.load(&test, Split::Test, dims, console)?;
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &test)?;
-    let [calibration, test] = [calibration, test].map(|set| subset::spread(&set, arguments.count as usize));
+    let [calibration, test] = [calibration, test].map(|set| set.spread(arguments.count as usize));
     let quantization = quant::quantize(&graph, &calibration, &arguments.numbers.settings()?)?;
     let bar = console.bar("measuring", quantization.qgraph.nodes.len(), "layers");
     let sensitivity = quant::sensitivity(&quantization, &test, &mut || bar.inc(1));
