@@ -264,6 +264,9 @@ fn chooses_numbers_and_trains_for_int8(run: &str, accuracy: f64, folder: &Path) 
     fails(&["train", "--qat", "--data", "digits", "--out", &qat], 2, &["--init"]);
     let trained = json(&["train", "--qat", "--init", run, "--data", "digits", "--epochs", "2", "--out", &qat]);
     assert!(trained["accuracy"].as_f64().unwrap() >= accuracy - 0.01, "{trained}");
+    let model = skipstone_onnx::import(&std::fs::read(folder.join("qat/model.onnx")).unwrap()).unwrap();
+    let command = model.metadata.command.unwrap();
+    assert!(command.starts_with(&format!("skipstone train --init {run} --data digits")), "{command}");
     let quantized = json(&["quantize", &qat, "--calib", "digits", "-o", &stone]);
     let difference = quantized["accuracy_int8"].as_f64().unwrap() - trained["accuracy"].as_f64().unwrap();
     assert!(difference.abs() <= 1.0 / 364.0, "{trained} {quantized}");

@@ -118,7 +118,8 @@ fn train(
     console: &Console,
 ) -> Result<Outcome, Failure> {
     let classes = graph.value(graph.output()).dims[0];
-    classifier::check(Path::new(&config.arch), model::input_dims(&graph), classes, &train)?;
+    let network = arguments.init.as_deref().unwrap_or_else(|| Path::new(&config.arch));
+    classifier::check(network, model::input_dims(&graph), classes, &train)?;
     graph.metadata.command = Some(command(&config, arguments));
     let job = Job {
         graph,
@@ -161,9 +162,13 @@ fn annotated(
 
 /// The command that starts this run.
 fn command(config: &Config, arguments: &Arguments) -> String {
+    let network = match &arguments.init {
+        Some(file) => format!("--init {}", file.display()),
+        None => format!("--arch {}", config.arch),
+    };
     let mut text = format!(
-        "skipstone train --arch {} --data {} --epochs {} --batch {} --lr {} --seed {}",
-        config.arch, config.data, config.epochs, config.batch, config.lr, config.seed
+        "skipstone train {network} --data {} --epochs {} --batch {} --lr {} --seed {}",
+        config.data, config.epochs, config.batch, config.lr, config.seed
     );
     if let Some(input) = config.input {
         text += &format!(" --input {}", zoo::text(input));
