@@ -272,9 +272,14 @@ impl Importer<'_> {
     /// A feature as a vector; and, where its elements are in another order than the graph's, each element's place.
     pub(super) fn vector(&mut self, feature: Feature, name: &str) -> Result<(Id, Option<Vec<usize>>), Failure> {
         let feature = self.settle(feature, name)?;
+        let dims = self.draft.dims(feature.value);
+        let count: usize = dims.iter().product();
+        if count > self.budget {
+            return Err(format!("has {count} features: absurdly many for weights that the file could hold").into());
+        }
         let places = feature
             .layout
-            .flat(self.batch, self.draft.dims(feature.value))
+            .flat(self.batch, dims)
             .ok_or_else(|| format!("takes a vector of features for each image, has {:?}", feature.layout.dims()))?;
         match self.draft.dims(feature.value).len() {
             1 => Ok((feature.value, places)),
@@ -291,7 +296,7 @@ impl Importer<'_> {
             [_] => self.batch == 1,
             _ => false,
         };
-        vector && dims.len() == 3 && feature.layout.flat(self.batch, dims) == Some(None)
+        vector && dims.len() == 3 && feature.layout.is_flat(self.batch, dims)
     }
 
     /// The affine of the flattened form of a feature's map.

@@ -147,9 +147,25 @@ impl Layout {
         orders.iter().find(|order| *self == Self::ordered(batch, dims, order)).copied()
     }
 
+    /// Whether all elements of an image stand behind the batch, each at its own place.
+    pub(super) fn is_flat(&self, batch: usize, dims: &[usize]) -> bool {
+        self.flat_atoms(batch, dims) == Some(None)
+    }
+
     /// Whether all elements of an image stand behind the batch, and for each the place that it has in the value, unless
     /// all have their own.
     pub(super) fn flat(&self, batch: usize, dims: &[usize]) -> Option<Option<Vec<usize>>> {
+        let Some(atoms) = self.flat_atoms(batch, dims)? else { return Some(None) };
+        let mut places = vec![0];
+        for atom in atoms {
+            let step = atom.stride * dims[atom.axis..].iter().product::<usize>();
+            places = places.iter().flat_map(|place| (0..atom.size).map(move |digit| place + digit * step)).collect();
+        }
+        Some(Some(places))
+    }
+
+    /// The atoms of an image whose elements all stand behind the batch; none where each has its own place.
+    fn flat_atoms(&self, batch: usize, dims: &[usize]) -> Option<Option<Vec<Atom>>> {
         let mut atoms: Vec<Atom> = Vec::new();
         self.groups.iter().flatten().for_each(|&atom| push(&mut atoms, atom));
         if batch > 1 {
@@ -165,15 +181,7 @@ impl Layout {
             return None;
         }
         let plain = Self::plain(1, dims);
-        if plain.groups.iter().flatten().eq(&atoms) {
-            return Some(None);
-        }
-        let mut places = vec![0];
-        for atom in atoms {
-            let step = atom.stride * dims[atom.axis..].iter().product::<usize>();
-            places = places.iter().flat_map(|place| (0..atom.size).map(move |digit| place + digit * step)).collect();
-        }
-        Some(Some(places))
+        Some(if plain.groups.iter().flatten().eq(&atoms) { None } else { Some(atoms) })
     }
 
     /// The layout over a map of `dims`, of which this one's value is the flattened vector.

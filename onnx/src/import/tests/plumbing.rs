@@ -151,6 +151,24 @@ fn constants_that_do_not_fit_are_named() {
     }
 }
 
+/// The order of so many features would take a gibibyte to write down.
+#[test]
+fn features_that_no_weights_fit_are_refused() {
+    let nodes = vec![
+        node("Pad", &["x", "pads"], "padded", vec![]),
+        node("Transpose", &["padded"], "last", vec![AttributeProto::ints("perm", &[0, 2, 3, 1])]),
+        node("Flatten", &["last"], "flat", vec![]),
+        node("MatMul", &["flat", "w"], "scores", vec![]),
+    ];
+    let initializer = vec![ints("pads", &[0, 0, 1 << 24, 0, 0, 0, 0, 0]), TensorProto::f32("w", &[1, 2], &[1.0, 2.0])];
+    let dims: Vec<Dim> = [1, 2, 3, 4].map(Dim::Fixed).into();
+    let input = vec![ValueInfoProto::tensor("x", DataType::Float, &dims)];
+    let output = vec![ValueInfoProto::tensor("scores", DataType::Float, &[])];
+    let graph = GraphProto { node: nodes, initializer, input, output, ..GraphProto::default() };
+    let error = crate::import::from_model(&ModelProto::new(graph, 18)).unwrap_err().to_string();
+    assert!(error.contains("node `scores.node` (MatMul)") && error.contains("134217752 features"), "{error}");
+}
+
 #[test]
 fn constants_cannot_double_without_end() {
     let mut nodes = vec![node("Identity", &["d"], "c0", vec![])];
