@@ -183,6 +183,24 @@ pub enum Coordinates {
     Nearest,
 }
 
+impl Coordinates {
+    /// Where pixel `index` of `out` lies, between 0 and `size - 1`.
+    ///
+    /// # Panics
+    /// If `size` or `out` is 0.
+    pub fn position(self, size: usize, out: usize, index: usize) -> f64 {
+        let last = size - 1;
+        let at = match self {
+            Self::AlignCorners if out == 1 => 0.0,
+            Self::AlignCorners => index as f64 * last as f64 / (out - 1) as f64,
+            Self::HalfPixel => (index as f64 + 0.5) * size as f64 / out as f64 - 0.5,
+            Self::Asymmetric => index as f64 * size as f64 / out as f64,
+            Self::Nearest => (index * size / out) as f64,
+        };
+        at.clamp(0.0, last as f64)
+    }
+}
+
 /// Attributes of a strided slice over (channels, height, width): elements `start, start + step, ...` below `end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {

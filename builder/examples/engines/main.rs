@@ -13,7 +13,7 @@ use skipstone_builder::pack::{Options, Quantized, quantize};
 use skipstone_builder::simulate::{Trace, trace};
 use skipstone_builder::tensor::Tensor;
 use skipstone_builder::verify::{
-    Difference, Int8Agreement, Int8Check, LayerAgreement, Layers, TracedLayer, TracedTensor,
+    Difference, Int8Agreement, Int8Check, LayerAgreement, Layers, TracedLayer, TracedTensor, to_channels_first,
 };
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Normalization, import};
@@ -41,7 +41,7 @@ struct Cli {
     #[arg(long, value_delimiter = ',', requires = "std")]
     mean: Vec<f32>,
     /// Deviations of x/255.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "mean")]
     std: Vec<f32>,
     /// A Python with onnx and onnxruntime.
     #[arg(long, value_name = "PYTHON")]
@@ -62,8 +62,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    let bytes = std::fs::read(&cli.model)?;
-    let mut graph = import(&bytes)?;
+    let of_file = |error: &dyn Error| format!("{}: {error}", cli.model.display());
+    let bytes = std::fs::read(&cli.model).map_err(|error| of_file(&error))?;
+    let mut graph = import(&bytes).map_err(|error| of_file(&error))?;
     let channels = graph.value(graph.input()).dims[0];
     let given = match (cli.raw, cli.mean.is_empty()) {
         (true, _) => Some(Normalization { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] }),
@@ -72,6 +73,9 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     };
     let normalization =
         given.ok_or("the file does not say how its input is normalized: give --raw, or --mean and --std")?;
+    if [&normalization.mean, &normalization.std].iter().any(|numbers| numbers.len() != channels) {
+        return Err(format!("--mean and --std need {channels} numbers each, one for each channel").into());
+    }
     graph.metadata.normalization = Some(normalization.clone());
     let calibration = load(&cli.data, Split::Train)?.spread(CALIBRATION);
     let test = Spec { split: Some(Split::Test), ..cli.data.clone() };
@@ -191,7 +195,9 @@ fn onnxruntime(cli: &Cli, file: &File, batch: &Tensor, optimization: &str) -> Re
     let write = |name: &str, bytes: &[u8]| std::fs::write(path(name), bytes);
     write("peer.py", include_bytes!("peer.py"))?;
     write("model.onnx", &file.bytes)?;
-    write("images.f32", &channels_first(batch))?;
+    let dims = batch.dims();
+    let images = to_channels_first(batch.data(), &[dims[3], dims[1], dims[2]]);
+    write("images.f32", bytemuck::cast_slice(&images))?;
     let count = batch.batch();
     let names = file.tensors.iter().map(|(_, tensor)| &tensor.name);
     let files = ["peer.py", "model.onnx", "images.f32"].map(path);
@@ -213,15 +219,4 @@ fn onnxruntime(cli: &Cli, file: &File, batch: &Tensor, optimization: &str) -> Re
             Ok(tensor.to_vec())
         })
         .collect()
-}
-
-/// `[N, H, W, C]` as the bytes of `[N, C, H, W]`.
-fn channels_first(images: &Tensor) -> Vec<u8> {
-    let channels = images.dims()[3];
-    let area = images.dims()[1] * images.dims()[2];
-    let image = |index| {
-        let image: &[f32] = images.image(index);
-        (0..channels * area).map(|at| image[at % area * channels + at / area]).collect::<Vec<f32>>()
-    };
-    (0..images.batch()).flat_map(image).flat_map(f32::to_le_bytes).collect()
 }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use skipstone_builder::tensor::Tensor as Images;
+use skipstone_builder::verify::to_channels_first;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -53,12 +54,8 @@ fn cpu_seconds() -> f64 {
 
 /// `[N, H, W, C]` to `[N, C, H, W]`.
 fn channels_first(images: &Images) -> Vec<f32> {
-    let channels = images.dims()[3];
-    let area = images.dims()[1] * images.dims()[2];
-    let image = |image: &[f32]| -> Vec<f32> {
-        (0..channels * area).map(|index| image[index % area * channels + index / area]).collect()
-    };
-    images.data().chunks_exact(channels * area).flat_map(image).collect()
+    let dims = images.dims();
+    to_channels_first(images.data(), &[dims[3], dims[1], dims[2]])
 }
 
 /// tract in its optimized form. It runs on one thread; batches are cut into a part for each.

@@ -21,6 +21,11 @@ impl Map<'_> {
         self.values[(y * width + x) * channels + c].into()
     }
 
+    /// The element that a mask has for a place of the trunk: of one pixel everywhere the same.
+    pub(super) fn mask(&self, y: usize, x: usize, c: usize) -> i64 {
+        if self.tensor.dims[1..] == [1, 1] { self.at(0, 0, c) } else { self.at(y, x, c) }
+    }
+
     pub(super) fn zero(&self) -> i64 {
         self.tensor.zero_point.into()
     }
@@ -103,9 +108,7 @@ pub fn exact(
         }
         QOp::Gate { one_plus } => {
             let (trunk, one) = (operand?, if *one_plus { 1.0 } else { 0.0 });
-            let is_pixel = input.tensor.dims[1..] == [1, 1];
-            let mask = if is_pixel { input.at(0, 0, c) } else { input.at(y, x, c) };
-            let mask = input.scale() * (mask - input.zero()) as f64;
+            let mask = input.scale() * (input.mask(y, x, c) - input.zero()) as f64;
             let trunk = trunk.scale() * (trunk.at(y, x, c) - trunk.zero()) as f64 / step;
             Exact { steps: (mask + one) * trunk, magnitude: (mask.abs() + one) * trunk.abs(), terms: 2 }
         }
@@ -206,22 +209,14 @@ pub(super) fn taps<'m>(
 
 /// The two elements that position `index` of `out` lies between, and their whole weights.
 fn resized(coordinates: Coordinates, size: usize, out: usize, index: usize) -> [(usize, i64); 2] {
-    let last = size - 1;
-    let at = match coordinates {
-        Coordinates::AlignCorners if out == 1 => 0.0,
-        Coordinates::AlignCorners => index as f64 * last as f64 / (out - 1) as f64,
-        Coordinates::HalfPixel => (index as f64 + 0.5) * size as f64 / out as f64 - 0.5,
-        Coordinates::Asymmetric => index as f64 * size as f64 / out as f64,
-        Coordinates::Nearest => (index * size / out) as f64,
-    };
-    let at = at.clamp(0.0, last as f64);
+    let at = coordinates.position(size, out, index);
     let total = Axis::new(Some(resize_mode(coordinates)), size as u16, out as u16).weight();
     // A whole number, but for the rounding of float64.
     let steps = (at * f64::from(total)).round() as i64;
     assert!((at * f64::from(total) - steps as f64).abs() < 1e-6, "{coordinates:?} {size} {out} {index}");
     let total = i64::from(total);
     let (low, fraction) = ((steps / total) as usize, steps % total);
-    [(low, total - fraction), ((low + 1).min(last), fraction)]
+    [(low, total - fraction), ((low + 1).min(size - 1), fraction)]
 }
 
 /// Rows, columns and channels in the order of memory.

@@ -58,7 +58,7 @@ fn argmax<T: PartialOrd>(scores: &[T]) -> usize {
 }
 
 /// Images from channels-last to channels-first. `dims` is `[C, H, W]`, or a vector's `[features]`, which has no order.
-fn to_channels_first<T: Copy>(data: &[T], dims: &[usize]) -> Vec<T> {
+pub fn to_channels_first<T: Copy>(data: &[T], dims: &[usize]) -> Vec<T> {
     let &[channels, height, width] = dims else { return data.to_vec() };
     let area = height * width;
     let mut out = Vec::with_capacity(data.len());

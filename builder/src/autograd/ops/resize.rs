@@ -59,14 +59,7 @@ fn neighbours(size: usize, out: usize, coordinates: Coordinates) -> Vec<[(usize,
     let last = size - 1;
     (0..out)
         .map(|index| {
-            let at = match coordinates {
-                Coordinates::AlignCorners if out == 1 => 0.0,
-                Coordinates::AlignCorners => index as f64 * last as f64 / (out - 1) as f64,
-                Coordinates::HalfPixel => (index as f64 + 0.5) * size as f64 / out as f64 - 0.5,
-                Coordinates::Asymmetric => index as f64 * size as f64 / out as f64,
-                Coordinates::Nearest => (index * size / out) as f64,
-            };
-            let at = at.clamp(0.0, last as f64);
+            let at = coordinates.position(size, out, index);
             let low = at as usize;
             let high = (low + 1).min(last);
             let share = (at - low as f64) as f32;
