@@ -15,7 +15,7 @@ use skipstone_builder::tensor::Tensor;
 use skipstone_builder::verify::{
     Difference, Int8Agreement, Int8Check, LayerAgreement, Layers, TracedLayer, TracedTensor, to_channels_first,
 };
-use skipstone_onnx::proto::ModelProto;
+use skipstone_onnx::proto::{DataType, ModelProto};
 use skipstone_onnx::{Normalization, import};
 use std::collections::HashMap;
 use std::error::Error;
@@ -138,9 +138,14 @@ impl File {
     /// What others wrote: the layers whose tensors it rounds under our names.
     fn theirs(bytes: Vec<u8>, layers: &Layers<'_>) -> Result<Self, Box<dyn Error>> {
         let model = ModelProto::from_bytes(&bytes)?;
-        let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+        let graph = model.graph.as_ref().ok_or("the file has no graph")?;
+        let is_int8 = |name: &String| {
+            let int8 = i32::from(DataType::Int8);
+            graph.initializer.iter().any(|tensor| tensor.name == *name && tensor.data_type == int8)
+        };
+        let nodes = graph.node.iter().filter(|node| node.op_type == "QuantizeLinear");
         let rounded: HashMap<String, String> = nodes
-            .filter(|node| node.op_type == "QuantizeLinear")
+            .filter(|node| node.input.get(2).is_some_and(is_int8))
             // Where rounding is a ReLU, the importer has put one before it.
             .flat_map(|node| [node.input[0].clone(), format!("{}.relu.out", node.name)].map(|name| (name, node)))
             .map(|(name, node)| (format!("{name}_quantized"), node.output[0].clone()))
@@ -155,7 +160,12 @@ impl File {
             let inputs = layer.inputs.iter().map(|&input| place(input)).collect::<Option<Vec<usize>>>()?;
             Some((index, TracedLayer { inputs, output: place(layer.output)?, ..layer.clone() }))
         });
-        let layers = layers.collect();
+        let layers: Vec<(usize, TracedLayer)> = layers.collect();
+        if layers.is_empty() {
+            return Err("the file has no layer between two QuantizeLinear to int8: uint8, and operators on integers, \
+                        are compared by `skipstone verify` alone"
+                .into());
+        }
         Ok(Self { bytes, tensors, layers })
     }
 
@@ -205,7 +215,8 @@ fn onnxruntime(cli: &Cli, file: &File, batch: &Tensor, optimization: &str) -> Re
         .args(files.iter().map(|file| file.as_path()))
         .args([Path::new(&count.to_string()), Path::new(optimization), &path("tensors.i8")])
         .args(names)
-        .status()?;
+        .status()
+        .map_err(|error| format!("{}: {error}", cli.onnxruntime.display()))?;
     if !status.success() {
         return Err(format!("{} ended with {status}; its own message stands above", cli.onnxruntime.display()).into());
     }
