@@ -8,7 +8,6 @@
 
 mod conv;
 mod fuse;
-mod kernel;
 mod layout;
 mod step;
 #[cfg(test)]
@@ -17,10 +16,15 @@ mod tests;
 use crate::autograd::{self, Pool};
 use crate::tensor::Tensor;
 use layout::Map;
+use rayon::Yield;
 use rayon::prelude::*;
 use skipstone_onnx::{Graph, ValueId};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use step::{Operand, Work};
+
+/// How often a thread looks in vain for something to do before it lets other programs have the core.
+const PATIENCE: u32 = 1000;
 
 /// A network prepared to run.
 pub struct Plan<'g> {
@@ -88,7 +92,12 @@ impl<'g> Plan<'g> {
             self.run_image(&mut workspace, image, scores, bands);
             self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
         };
-        scores.data_mut().par_chunks_mut(classes).zip(images.data().par_chunks(image)).for_each(work);
+        let mut all = || scores.data_mut().par_chunks_mut(classes).zip(images.data().par_chunks(image)).for_each(work);
+        if bands > 1 {
+            with_threads_awake(all)
+        } else {
+            all()
+        }
         scores
     }
 
@@ -112,6 +121,45 @@ impl<'g> Plan<'g> {
         }
         let (map, buffer) = &self.places[self.output.index()];
         map.rows(&workspace.buffers[*buffer]).for_each(|row| scores.copy_from_slice(row));
+    }
+}
+
+/// Runs `work` in the current pool while its other threads wait for parts of it without falling asleep: a thread that
+/// sleeps takes longer to wake than a layer takes to compute.
+fn with_threads_awake(work: impl FnOnce() + Send) {
+    let done = AtomicBool::new(false);
+    // The leader, which may come across this while it waits, must not wait for itself.
+    let look_out = |leader: Option<usize>| {
+        let mut idle = 0u32;
+        while rayon::current_thread_index() != leader && !done.load(Ordering::Acquire) {
+            if rayon::yield_now() == Some(Yield::Executed) {
+                idle = 0;
+            } else if idle < PATIENCE {
+                idle += 1;
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    };
+    rayon::scope(|scope| {
+        let leader = rayon::current_thread_index();
+        for _ in 1..rayon::current_num_threads() {
+            let look_out = &look_out;
+            scope.spawn(move |_| look_out(leader));
+        }
+        // Also where `work` panics.
+        let _done = Defer(|| done.store(true, Ordering::Release));
+        work();
+    });
+}
+
+/// Calls a function when it is dropped.
+struct Defer<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Defer<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

@@ -1,17 +1,17 @@
 //! The steps of a plan.
 
-use super::conv::{Packed, normalization};
+use super::conv::{Convolution, normalization};
 use super::fuse::{Fused, limits};
-use super::kernel::vectorized;
 use super::layout::Map;
 use crate::autograd;
 use crate::tensor::Tensor;
+use pulp::Arch;
 use skipstone_onnx::{Graph, Node, Op, Unary};
 
 /// What a step computes.
 pub(super) enum Work<'g> {
     /// A convolution or a linear layer, and a residual as last operand where `residual` says so.
-    Convolution { packed: Box<Packed>, residual: bool },
+    Convolution { conv: Box<Convolution>, residual: bool },
     /// `x * scale + shift`, channel by channel, clamped.
     Affine { scale: Vec<f32>, shift: Vec<f32>, limits: [f32; 2] },
     /// The sum of two maps, clamped.
@@ -38,9 +38,7 @@ impl<'g> Work<'g> {
         let limits = limits(&step.node.op).unwrap_or(step.limits);
         match &step.node.op {
             Op::Conv(_) | Op::Gemm => {
-                let channels = graph.value(step.operands[0]).dims[0];
-                let packed = Box::new(Packed::new(graph, step, channels));
-                Self::Convolution { packed, residual: step.residual.is_some() }
+                Self::Convolution { conv: Box::new(Convolution::new(graph, step)), residual: step.residual.is_some() }
             }
             Op::BatchNorm { .. } => {
                 let (scale, shift) = normalization(graph, step.node);
@@ -60,7 +58,7 @@ impl<'g> Work<'g> {
     /// Zeros that the step wants around its first operand.
     pub(super) fn pads(&self) -> [usize; 4] {
         match self {
-            Self::Convolution { packed, .. } => packed.conv.pads,
+            Self::Convolution { conv, .. } => conv.pads,
             _ => [0; 4],
         }
     }
@@ -76,14 +74,14 @@ impl<'g> Work<'g> {
         bands: usize,
     ) {
         let (map, x) = operands[0];
-        if let Self::Convolution { packed, residual } = self {
-            return packed.run((map, x), residual.then(|| operands[1]), (y, out), bands);
+        if let Self::Convolution { conv, residual } = self {
+            return conv.run((map, x), residual.then(|| operands[1]), (y, out), bands);
         }
         if let Self::Other(node) = self {
             return other(graph, pool, node, operands, y, out);
         }
         y.clear_frame(out);
-        vectorized(
+        Arch::new().dispatch(
             #[inline(always)]
             || match self {
                 Self::Affine { scale, shift, limits: [low, high] } => {

@@ -80,6 +80,28 @@ proptest! {
         let graph = net.head(x, 3);
         agrees("conv", &graph, &noise([groups * inputs, size[0], size[1]], 2));
     }
+
+    /// Three by three, stride 1, one group: computed by minimal filtering.
+    #[test]
+    fn filtered_convolutions_compute_what_autograd_does(
+        (inputs, outputs) in (8..40usize, 8..40usize),
+        pads in [0..3usize, 0..3, 0..3, 0..3],
+        size in [3..14usize, 3..14],
+        (residual, relu) in any::<(bool, bool)>(),
+    ) {
+        let mut net = Net::new(2, [inputs, size[0], size[1]]);
+        let conv = Conv { kernel: [3; 2], stride: [1; 2], pads, groups: 1 };
+        let other = net.conv(net.input(), outputs, conv.clone(), true);
+        let mut x = net.conv(net.input(), outputs, conv, true);
+        if residual {
+            x = net.push(Op::Add, &[other, x]);
+        }
+        if relu {
+            x = net.push(Op::Relu, &[x]);
+        }
+        let graph = net.head(x, 3);
+        agrees("filtered", &graph, &noise([inputs, size[0], size[1]], 2));
+    }
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! Convolutions with all that follows them in one pass: batch norm, sum and clamp.
+
+mod direct;
+mod tiles;
+mod winograd;
+
+use super::fuse::Fused;
+use super::layout::Map;
+use direct::Direct;
+use rayon::prelude::*;
+use skipstone_onnx::{Conv, Graph, Node, Op, ValueId};
+pub(super) use tiles::Grid;
+use tiles::Rows;
+use winograd::Winograd;
+
+/// Multiply-accumulates that are worth a thread of their own.
+const WORTH: usize = 1 << 18;
+
+/// A convolution, or a linear layer, which is one of a single pixel, prepared to run.
+pub(super) struct Convolution {
+    /// Zeros that it reads at top, left, bottom and right of its operand.
+    pub(super) pads: [usize; 4],
+    conv: Conv,
+    limits: [f32; 2],
+    /// Number of weights.
+    weights: usize,
+    method: Method,
+}
+
+enum Method {
+    Direct(Direct),
+    Winograd(Winograd),
+}
+
+/// A convolution's weights `[outputs][channels / groups][kernel]` and its bias, the batch norm behind it folded in.
+struct Filter<'a> {
+    conv: &'a Conv,
+    /// Channels of the operand.
+    channels: usize,
+    weights: Vec<f64>,
+    bias: Vec<f32>,
+}
+
+impl Convolution {
+    /// Chooses a method and lays out the weights for it.
+    pub(super) fn new(graph: &Graph, step: &Fused) -> Self {
+        let node = step.node;
+        let conv = match &node.op {
+            Op::Conv(conv) => conv.clone(),
+            _ => Conv::square(1, 1, 0),
+        };
+        let filter = Filter::new(graph, step, &conv);
+        let (weights, mut pads) = (filter.weights.len(), conv.pads);
+        let method = if Winograd::suits(&filter) {
+            if let [_, height, width] = *graph.value(step.output).dims {
+                pads[2] += height % 2;
+                pads[3] += width % 2;
+            }
+            Method::Winograd(Winograd::new(&filter))
+        } else {
+            Method::Direct(Direct::new(&filter))
+        };
+        Self { pads, limits: step.limits, weights, method, conv }
+    }
+
+    /// Computes one image, in at most `bands` parts side by side. `x`, `y` and the residual are maps in their buffers.
+    pub(super) fn run(
+        &self,
+        (x, source): (&Map, &[f32]),
+        residual: Option<(&Map, &[f32])>,
+        (y, out): (&Map, &mut [f32]),
+        bands: usize,
+    ) {
+        y.clear_frame(out);
+        let row = y.row();
+        let body = &mut out[y.frame[0] * row..][..y.height * row];
+        let target = Grid { start: y.frame[1] * y.channels, ..y.grid() };
+        let patches = x.patches(self.conv.pads, self.conv.stride);
+        let work = |first: usize, out: &mut [f32]| {
+            let rows = Rows {
+                residual: residual.map(|(map, data)| (data, map.grid().below(first))),
+                limits: self.limits,
+                rows: out.len() / row,
+                out,
+                target,
+                columns: y.width,
+            };
+            match &self.method {
+                Method::Direct(direct) => direct.run(x, source, patches.below(first), rows),
+                Method::Winograd(winograd) => winograd.run(source, patches.below(first), rows),
+            }
+        };
+        let bands = bands.min(self.weights * y.height * y.width / WORTH).clamp(1, y.height);
+        if bands == 1 {
+            return work(0, body);
+        }
+        let unit = match self.method {
+            Method::Direct(_) => 1,
+            Method::Winograd(_) => winograd::TILE,
+        };
+        let rows = y.height.div_ceil(bands).next_multiple_of(unit);
+        body.par_chunks_mut(rows * row).enumerate().for_each(|(band, out)| work(band * rows, out));
+    }
+}
+
+impl<'a> Filter<'a> {
+    fn new(graph: &Graph, step: &Fused, conv: &'a Conv) -> Self {
+        let node = step.node;
+        let outputs = graph.value(node.inputs[1]).dims[0];
+        let (scale, shift) = affine(graph, node, step.norm, outputs);
+        let weight = vector(graph, node.inputs[1]);
+        let of_output = (weight.len() / outputs).max(1);
+        let weights = weight.iter().enumerate().map(|(at, &w)| f64::from(w) * scale[at / of_output]).collect();
+        let bias = shift.into_iter().map(|shift| shift as f32).collect();
+        Self { conv, channels: graph.value(step.operands[0]).dims[0], weights, bias }
+    }
+}
+
+fn vector(graph: &Graph, id: ValueId) -> &[f32] {
+    graph.parameter(id).map_or(&[], |tensor| tensor.data())
+}
+
+/// Scale of a convolution's weights and its bias, with the batch norm behind it.
+fn affine(graph: &Graph, node: &Node, norm: Option<&Node>, outputs: usize) -> (Vec<f64>, Vec<f64>) {
+    let bias: Vec<f64> = match node.inputs.get(2) {
+        Some(&bias) => vector(graph, bias).iter().map(|&b| b.into()).collect(),
+        None => vec![0.0; outputs],
+    };
+    match norm {
+        None => (vec![1.0; outputs], bias),
+        Some(norm) => {
+            let (scale, shift) = normalization(graph, norm);
+            let bias = bias.iter().zip(&scale).zip(shift).map(|((bias, scale), shift)| bias * scale + shift).collect();
+            (scale, bias)
+        }
+    }
+}
+
+/// Scale and shift of a batch norm.
+pub(super) fn normalization(graph: &Graph, norm: &Node) -> (Vec<f64>, Vec<f64>) {
+    let Op::BatchNorm { epsilon } = norm.op else { unreachable!("only batch norms normalize") };
+    let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|operand| vector(graph, norm.inputs[operand]));
+    let parts = gamma.iter().zip(beta).zip(mean).zip(variance);
+    parts
+        .map(|(((&gamma, &beta), &mean), &variance)| {
+            let scale = f64::from(gamma) / (f64::from(variance) + f64::from(epsilon)).sqrt();
+            (scale, f64::from(beta) - f64::from(mean) * scale)
+        })
+        .unzip()
+}

@@ -1,0 +1,157 @@
+//! What methods of convolution share: the results of some rows of an image, made in tiles of a few pixels whose sums stay
+//! in registers, vectorized over output channels by crate pulp.
+
+use pulp::{Simd, bytemuck};
+
+/// Output channels that are computed together.
+pub(super) const BLOCK: usize = 16;
+
+/// Where the pixels of a map, or of some of its rows, lie in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Grid {
+    /// First element of the first pixel.
+    pub(in super::super) start: usize,
+    /// From a pixel to the one below.
+    pub(in super::super) row_step: usize,
+    /// From a pixel to the one at its right.
+    pub(in super::super) column_step: usize,
+}
+
+impl Grid {
+    pub(super) fn at(&self, [row, column]: [usize; 2]) -> usize {
+        self.start + row * self.row_step + column * self.column_step
+    }
+
+    /// The grid of the rows from `row` on.
+    pub(super) fn below(self, row: usize) -> Self {
+        Self { start: self.start + row * self.row_step, ..self }
+    }
+}
+
+/// A block of output channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The first of its channels in the result.
+    pub(super) first: usize,
+    /// Its channels, at most [`BLOCK`].
+    pub(super) count: usize,
+    /// The first channel of the operand that it reads.
+    pub(super) source: usize,
+}
+
+/// Some rows of one image's result.
+pub(super) struct Rows<'a> {
+    /// What is added to the result, where something is.
+    pub(super) residual: Option<(&'a [f32], Grid)>,
+    /// What each result is clamped to.
+    pub(super) limits: [f32; 2],
+    pub(super) out: &'a mut [f32],
+    pub(super) target: Grid,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Rows<'_> {
+    /// Writes a pixel's sums of a block: adds the residual and clamps.
+    #[inline(always)]
+    pub(super) fn write<S: Simd, const V: usize>(
+        &mut self,
+        simd: S,
+        pixel: [usize; 2],
+        block: Block,
+        sums: &[S::f32s; V],
+    ) {
+        let mut sums = *sums;
+        if let Some((residual, grid)) = self.residual {
+            let added = &residual[grid.at(pixel) + block.first..][..block.count];
+            for (sum, added) in sums.iter_mut().zip(added.chunks(S::F32_LANES)) {
+                *sum = simd.add_f32s(*sum, simd.partial_load_f32s(added));
+            }
+        }
+        // Where one operand is no number, x86 takes the second: a result that is none stays so.
+        let [low, high] = self.limits.map(|limit| simd.splat_f32s(limit));
+        let out = &mut self.out[self.target.at(pixel) + block.first..][..block.count];
+        for (out, &sum) in out.chunks_mut(S::F32_LANES).zip(&sums) {
+            simd.partial_store_f32s(out, simd.min_f32s(high, simd.max_f32s(low, sum)));
+        }
+    }
+}
+
+/// What is made in tiles.
+pub(super) trait Tiled {
+    /// Makes the pixels at these rows and columns.
+    fn tile<const P: usize>(&mut self, pixels: [[usize; 2]; P]);
+}
+
+/// Makes `rows` of `columns` pixels, where a pixel takes `vectors` registers: as many at a time as sums fit into
+/// registers, few small tiles at the end.
+#[inline(always)]
+pub(super) fn in_tiles(rows: usize, columns: usize, vectors: usize, work: &mut impl Tiled) {
+    let mut cursor = Cursor { row: 0, column: 0, columns };
+    let mut left = rows * columns;
+    while left > 0 {
+        left -= match (vectors, left) {
+            (1, 12 | 20..) => cursor.tile::<12>(work),
+            (1, 8..) => cursor.tile::<8>(work),
+            (2.., 6 | 10..) | (1, 6) => cursor.tile::<6>(work),
+            (_, 4..) => cursor.tile::<4>(work),
+            (_, 2..) => cursor.tile::<2>(work),
+            _ => cursor.tile::<1>(work),
+        };
+    }
+}
+
+/// A position in rows of `columns` pixels.
+struct Cursor {
+    row: usize,
+    column: usize,
+    columns: usize,
+}
+
+impl Cursor {
+    /// Makes the next pixels; says how many they were.
+    #[inline(always)]
+    fn tile<const P: usize>(&mut self, work: &mut impl Tiled) -> usize {
+        work.tile::<P>(std::array::from_fn(|_| self.next()));
+        P
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> [usize; 2] {
+        let at = [self.row, self.column];
+        self.column += 1;
+        if self.column == self.columns {
+            self.column = 0;
+            self.row += 1;
+        }
+        at
+    }
+}
+
+/// Adds to each pixel's sums the products of its values, which start at `starts` in `source`, with the weights of a block.
+#[inline(always)]
+pub(super) fn accumulate<S: Simd, const V: usize, const P: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; V]; P],
+    source: &[f32],
+    starts: [usize; P],
+    weights: &[[S::f32s; V]],
+) {
+    let count = weights.len();
+    let pixels: [&[f32]; P] = std::array::from_fn(|p| &source[starts[p]..][..count]);
+    for i in 0..count {
+        let weight = weights[i];
+        for p in 0..P {
+            let value = simd.splat_f32s(pixels[p][i]);
+            for v in 0..V {
+                sums[p][v] = simd.mul_add_f32s(value, weight[v], sums[p][v]);
+            }
+        }
+    }
+}
+
+/// Values of blocks of output channels, one behind the other, as vectors.
+#[inline(always)]
+pub(super) fn blocks<S: Simd, const V: usize>(values: &[f32]) -> &[[S::f32s; V]] {
+    bytemuck::cast_slice::<f32, S::f32s>(values).as_chunks().0
+}

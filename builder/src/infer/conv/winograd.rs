@@ -1,0 +1,238 @@
+//! 3x3 convolutions with stride 1 by minimal filtering, F(2x2, 3x3) of Winograd as Lavin and Gray describe it (2016, arXiv
+//! 1509.09308): the sixteen pixels that a tile of 2x2 results reads are transformed, multiplied by transformed weights
+//! and transformed back, which takes 16 products for each pair of channels instead of 36.
+//!
+//! Transforms only add and subtract: a result differs from that of [`Direct`](super::direct::Direct) by rounding, in the
+//! size of the largest of the sixteen pixels.
+
+use super::Filter;
+use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
+use crate::autograd::with_scratch;
+use pulp::{Arch, Simd, WithSimd};
+use std::array::from_fn;
+
+/// Rows and columns of a tile of results.
+pub(super) const TILE: usize = 2;
+/// Rows and columns of pixels that a tile reads.
+const PATCH: usize = 4;
+/// Elements of a transformed tile.
+const POSITIONS: usize = PATCH * PATCH;
+/// Most tiles that are computed together.
+const TILES: usize = 12;
+/// Channels for which the products outweigh the transforms.
+const CHANNELS: usize = 8;
+
+/// Transformed weights.
+pub(super) struct Winograd {
+    /// Channels of the operand.
+    channels: usize,
+    outputs: usize,
+    /// `[block][position][channel][BLOCK]`.
+    weights: Vec<f32>,
+    /// `[block][BLOCK]`.
+    bias: Vec<f32>,
+}
+
+impl Winograd {
+    /// Whether a convolution can be computed so, and is worth it.
+    pub(super) fn suits(filter: &Filter) -> bool {
+        let conv = filter.conv;
+        let shape = conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1;
+        shape && filter.channels.min(filter.bias.len()) >= CHANNELS
+    }
+
+    /// Transforms weights: `G g G'`.
+    pub(super) fn new(filter: &Filter) -> Self {
+        let (channels, outputs) = (filter.channels, filter.bias.len());
+        let blocks = outputs.div_ceil(BLOCK);
+        let mut weights = vec![0.0; blocks * POSITIONS * channels * BLOCK];
+        let mut bias = filter.bias.clone();
+        bias.resize(blocks * BLOCK, 0.0);
+        for (at, kernel) in filter.weights.as_chunks::<9>().0.iter().enumerate() {
+            let (output, channel) = (at / channels, at % channels);
+            let columns: [[f64; PATCH]; 3] = from_fn(|column| spread(from_fn(|row| kernel[3 * row + column])));
+            for (position, value) in transpose(&columns).map(spread).as_flattened().iter().enumerate() {
+                let at = ((output / BLOCK * POSITIONS + position) * channels + channel) * BLOCK + output % BLOCK;
+                weights[at] = *value as f32;
+            }
+        }
+        Self { channels, outputs, weights, bias }
+    }
+
+    /// Computes rows; `patches` are the first elements of the pixels' patches in `source`. Where their number or that of
+    /// the columns is odd, a row or a column more of `source` is read.
+    pub(super) fn run(&self, source: &[f32], patches: Grid, rows: Rows) {
+        let width = self.channels.next_multiple_of(BLOCK);
+        with_scratch(TILES * POSITIONS * (width + BLOCK), |scratch| {
+            let (transformed, products) = scratch.split_at_mut(TILES * POSITIONS * width);
+            Arch::new().dispatch(Filtering { weights: self, source, patches, rows, transformed, products });
+        });
+    }
+}
+
+/// `G` times a column of a kernel.
+fn spread([a, b, c]: [f64; 3]) -> [f64; PATCH] {
+    [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
+}
+
+struct Filtering<'a> {
+    weights: &'a Winograd,
+    source: &'a [f32],
+    patches: Grid,
+    rows: Rows<'a>,
+    /// `[position][tile][channel]`, channels filled up to whole blocks.
+    transformed: &'a mut [f32],
+    /// `[position][tile][BLOCK]`.
+    products: &'a mut [f32],
+}
+
+impl WithSimd for Filtering<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.all::<S, 1>(simd),
+            8 => self.all::<S, 2>(simd),
+            4 => self.all::<S, 4>(simd),
+            _ => self.all::<S, 16>(simd),
+        }
+    }
+}
+
+impl Filtering<'_> {
+    #[inline(always)]
+    fn all<S: Simd, const V: usize>(self, simd: S) {
+        let (rows, columns) = (self.rows.rows.div_ceil(TILE), self.rows.columns.div_ceil(TILE));
+        tiles::in_tiles(rows, columns, V, &mut Strip::<S, V> { simd, of: self });
+    }
+}
+
+/// Tiles that are computed together.
+struct Strip<'a, S: Simd, const V: usize> {
+    simd: S,
+    of: Filtering<'a>,
+}
+
+impl<S: Simd, const V: usize> Tiled for Strip<'_, S, V> {
+    #[inline(always)]
+    fn tile<const P: usize>(&mut self, tiles: [[usize; 2]; P]) {
+        let simd = self.simd;
+        let Filtering { weights: Winograd { channels, outputs, weights, bias }, .. } = self.of;
+        let width = channels.next_multiple_of(BLOCK);
+        for (p, [row, column]) in tiles.iter().enumerate() {
+            self.transform(self.of.patches.at([TILE * row, TILE * column]), p * width, P * width);
+        }
+        let starts = from_fn(|p| p * width);
+        let of_block = POSITIONS * channels;
+        let blocks = tiles::blocks::<S, V>(weights).chunks_exact(of_block).zip(tiles::blocks::<S, V>(bias));
+        for (index, (weights, &bias)) in blocks.enumerate() {
+            let first = index * BLOCK;
+            let block = Block { first, count: BLOCK.min(outputs - first), source: 0 };
+            let transformed = self.of.transformed.chunks_exact(P * width);
+            let products = self.of.products.chunks_exact_mut(P * BLOCK);
+            for ((weights, transformed), products) in weights.chunks_exact(*channels).zip(transformed).zip(products) {
+                let mut sums = [[simd.splat_f32s(0.0); V]; P];
+                tiles::accumulate(simd, &mut sums, transformed, starts, weights);
+                for (products, sums) in products.chunks_exact_mut(BLOCK).zip(&sums) {
+                    S::as_mut_simd_f32s(products).0.copy_from_slice(sums);
+                }
+            }
+            for (p, &tile) in tiles.iter().enumerate() {
+                self.write::<P>(p, tile, block, bias);
+            }
+        }
+    }
+}
+
+impl<S: Simd, const V: usize> Strip<'_, S, V> {
+    /// Transforms the patch at `start`, `B' d B`, to elements that lie `step` apart.
+    #[inline(always)]
+    fn transform(&mut self, start: usize, at: usize, step: usize) {
+        let (simd, channels) = (self.simd, self.of.weights.channels);
+        let Grid { row_step, column_step, .. } = self.of.patches;
+        for first in (0..channels).step_by(S::F32_LANES) {
+            let count = S::F32_LANES.min(channels - first);
+            let mut patch = [[simd.splat_f32s(0.0); PATCH]; PATCH];
+            for (row, patch) in patch.iter_mut().enumerate() {
+                for (column, pixel) in patch.iter_mut().enumerate() {
+                    let at = start + row * row_step + column * column_step + first;
+                    *pixel = load(simd, &self.of.source[at..][..count]);
+                }
+                *patch = forward(simd, *patch);
+            }
+            let mut patch = transpose(&patch);
+            for (column, patch) in patch.iter_mut().enumerate() {
+                for (row, value) in forward(simd, *patch).iter().enumerate() {
+                    let at = (PATCH * row + column) * step + at + first;
+                    S::as_mut_simd_f32s(&mut self.of.transformed[at..][..S::F32_LANES]).0[0] = *value;
+                }
+            }
+        }
+    }
+
+    /// Transforms the products of tile `p` of `P` back, `A' m A`, and writes the results that the map has.
+    #[inline(always)]
+    fn write<const P: usize>(&mut self, p: usize, tile: [usize; 2], block: Block, bias: [S::f32s; V]) {
+        let simd = self.simd;
+        let mut results = [[[simd.splat_f32s(0.0); V]; TILE]; TILE];
+        for v in 0..V {
+            let mut rows = [[simd.splat_f32s(0.0); PATCH]; TILE];
+            for column in 0..PATCH {
+                let mut products = [simd.splat_f32s(0.0); PATCH];
+                for (row, product) in products.iter_mut().enumerate() {
+                    let at = ((PATCH * row + column) * P + p) * BLOCK;
+                    *product = S::as_simd_f32s(&self.of.products[at..][..BLOCK]).0[v];
+                }
+                let [first, second] = back(simd, products);
+                rows[0][column] = first;
+                rows[1][column] = second;
+            }
+            for (row, results) in rows.iter().zip(&mut results) {
+                let [first, second] = back(simd, *row);
+                results[0][v] = simd.add_f32s(first, bias[v]);
+                results[1][v] = simd.add_f32s(second, bias[v]);
+            }
+        }
+        for (row, results) in results.iter().enumerate() {
+            for (column, result) in results.iter().enumerate() {
+                let pixel = [TILE * tile[0] + row, TILE * tile[1] + column];
+                if pixel[0] < self.of.rows.rows && pixel[1] < self.of.rows.columns {
+                    self.of.rows.write(simd, pixel, block, result);
+                }
+            }
+        }
+    }
+}
+
+/// `B'` times a column of pixels.
+#[inline(always)]
+fn forward<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; PATCH]) -> [S::f32s; PATCH] {
+    [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(b, d)]
+}
+
+/// `A'` times a column of products.
+#[inline(always)]
+fn back<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; PATCH]) -> [S::f32s; TILE] {
+    [simd.add_f32s(a, simd.add_f32s(b, c)), simd.sub_f32s(simd.sub_f32s(b, c), d)]
+}
+
+#[inline(always)]
+fn transpose<T: Copy, const R: usize, const C: usize>(matrix: &[[T; C]; R]) -> [[T; R]; C] {
+    let mut transposed = [[matrix[0][0]; R]; C];
+    for row in 0..R {
+        for column in 0..C {
+            transposed[column][row] = matrix[row][column];
+        }
+    }
+    transposed
+}
+
+/// A vector of elements, zeros behind the last.
+#[inline(always)]
+fn load<S: Simd>(simd: S, elements: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(elements) {
+        ([vector, ..], _) => *vector,
+        ([], elements) => simd.partial_load_f32s(elements),
+    }
+}
