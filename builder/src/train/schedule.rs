@@ -24,6 +24,18 @@ pub enum Schedule {
         #[serde(default)]
         floor: f64,
     },
+    /// As `Cosine`, begun anew at each milestone with a rate that is `factor` of that before (SGDR, Loshchilov and Hutter,
+    /// 2016).
+    WarmRestarts {
+        /// Shares of all epochs, rising, between 0 and 1; a cycle begins at the nearest step.
+        milestones: Vec<f64>,
+        /// What the highest rate is multiplied by.
+        #[serde(default = "unchanged")]
+        factor: f64,
+        /// The rate at the end of each cycle.
+        #[serde(default)]
+        floor: f64,
+    },
     /// timm's cosine: changes with every epoch; rises from `start` over the warm-up, which the cosine's time includes:
     /// epoch `t` of `T` after the warm-up has `floor + (lr - floor) (1 + cos(pi t / T)) / 2`.
     TimmCosine {
@@ -48,6 +60,10 @@ pub enum Schedule {
 
 fn tenth() -> f64 {
     0.1
+}
+
+fn unchanged() -> f64 {
+    1.0
 }
 
 fn timm_start() -> f64 {
@@ -104,6 +120,13 @@ impl Schedule {
                 lr * factor.powi(passed as i32)
             }
             Self::Cosine { floor } => half_cosine(lr, floor, (at - rise) / (total - rise).max(1.0)),
+            Self::WarmRestarts { ref milestones, factor, floor } => {
+                let starts = milestones.iter().map(|milestone| (milestone * total).round());
+                let passed = starts.clone().take_while(|&start| at >= start);
+                let (cycle, begin) = passed.fold((0, rise), |(cycle, begin), start| (cycle + 1, start.max(begin)));
+                let end = starts.clone().nth(cycle as usize).unwrap_or(total);
+                half_cosine(lr * factor.powi(cycle), floor, (at - begin) / (end - begin).max(1.0))
+            }
         }
     }
 
@@ -111,16 +134,19 @@ impl Schedule {
     pub(super) fn ranges(&self) -> Vec<(&'static str, String, bool, &'static str)> {
         let rate = |name, value: f64| (name, value.to_string(), value.is_finite() && value >= 0.0, "at least 0");
         let divisor = |name, value: f64| (name, value.to_string(), value.is_finite() && value >= 1.0, "at least 1");
+        let falls = |milestones: &[f64], factor: f64| {
+            let inside = milestones.iter().all(|milestone| (0.0..=1.0).contains(milestone));
+            let text = format!("{milestones:?}");
+            vec![
+                ("schedule.milestones", text, inside && milestones.is_sorted(), "rising shares between 0 and 1"),
+                ("schedule.factor", factor.to_string(), (0.0..=1.0).contains(&factor), "between 0 and 1"),
+            ]
+        };
         match self {
             Self::Constant => Vec::new(),
-            Self::Step { milestones, factor } => {
-                let inside = milestones.iter().all(|milestone| (0.0..=1.0).contains(milestone));
-                let sorted = milestones.is_sorted();
-                let text = format!("{milestones:?}");
-                vec![
-                    ("schedule.milestones", text, inside && sorted, "rising shares between 0 and 1"),
-                    ("schedule.factor", factor.to_string(), (0.0..=1.0).contains(factor), "between 0 and 1"),
-                ]
+            Self::Step { milestones, factor } => falls(milestones, *factor),
+            Self::WarmRestarts { milestones, factor, floor } => {
+                [falls(milestones, *factor), vec![rate("schedule.floor", *floor)]].concat()
             }
             Self::Cosine { floor } => vec![rate("schedule.floor", *floor)],
             Self::TimmCosine { start, floor } => {
@@ -158,6 +184,20 @@ mod tests {
         assert!(rates[..10].is_sorted() && rates[10..].is_sorted_by(|a, b| a > b));
         assert!(near(rates[0], 0.5 / 11.0) && rates[10] == 0.5 && near(rates[55], 0.3), "{rates:?}");
         assert!(rates[99] > 0.1 && rates[99] < 0.1002);
+    }
+
+    #[test]
+    fn each_cycle_is_a_cosine() {
+        let schedule = Schedule::WarmRestarts { milestones: vec![0.502, 0.8], factor: 0.5, floor: 0.1 };
+        let rates = rates(&schedule, SPAN);
+        // The first is that of a training that ends there, bit for bit.
+        let first = Schedule::Cosine { floor: 0.1 };
+        assert!((0..50).all(|step| rates[step] == first.rate(step, Span { epochs: 5, ..SPAN })), "{rates:?}");
+        assert!(
+            rates[50] == 0.25 && near(rates[65], 0.175) && rates[80] == 0.125 && near(rates[90], 0.1125),
+            "{rates:?}"
+        );
+        assert!([10..50, 50..80, 80..100].into_iter().all(|cycle| rates[cycle].is_sorted_by(|a, b| a > b)));
     }
 
     #[test]
@@ -203,6 +243,7 @@ mod tests {
             Schedule::Constant,
             Schedule::Step { milestones: vec![0.0, 1.0], factor: 0.5 },
             Schedule::Cosine { floor: 0.0 },
+            Schedule::WarmRestarts { milestones: vec![0.0, 0.3, 0.3, 1.0], factor: 0.5, floor: 0.0 },
             Schedule::TimmCosine { start: 1e-5, floor: 0.0 },
             Schedule::OneCycle { start_divisor: 1.0, end_divisor: 1.0 },
         ];
