@@ -9,6 +9,8 @@ pub mod tensor;
 
 pub mod data;
 
+mod kernels;
+
 pub mod autograd;
 pub mod infer;
 pub mod zoo;

@@ -20,7 +20,7 @@ mod saved;
 mod tape;
 
 pub use fake::FakeQuantization;
-pub(crate) use pool::{Pool, with_scratch};
+pub(crate) use pool::Pool;
 pub use tape::{Noise, Step, Tape};
 
 use crate::tensor::Tensor;

@@ -1,7 +1,6 @@
 //! Buffers that are used again, because fresh pages cost more than what is computed in them.
 
 use crate::tensor::Tensor;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -122,18 +121,6 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Calls `work` with a buffer of `len` elements with arbitrary contents that belongs to the thread.
-pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! { static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) } }
-    let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    let result = work(&mut buffer[..len]);
-    FREE.with_borrow_mut(|free| free.push(buffer));
-    result
 }
 
 #[cfg(test)]

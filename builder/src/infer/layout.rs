@@ -1,6 +1,6 @@
 //! Where activations lie: maps with a frame of zeros, so that convolutions need no copy for their padding.
 
-use super::conv::Grid;
+use crate::kernels::tiles::Grid;
 
 /// A map in a buffer, NHWC, with as many rows and columns of zeros around it as its readers need. A vector is a map of
 /// one pixel.

@@ -1,9 +1,9 @@
 //! Convolution product by product. Each sum starts from the bias and adds products in the order of the weights, so that
 //! a result depends neither on the tile nor on its neighbours.
 
-use super::super::layout::Map;
 use super::Filter;
-use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
+use crate::infer::layout::Map;
+use crate::kernels::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Weights laid out for convolution product by product.

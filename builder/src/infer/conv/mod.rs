@@ -1,17 +1,14 @@
 //! Convolutions with all that follows them in one pass: batch norm, sum and clamp.
 
 mod direct;
-mod tiles;
-mod winograd;
 
 use super::fuse::Fused;
 use super::layout::Map;
+use crate::kernels::tiles::{Grid, Rows};
+use crate::kernels::winograd::{self, Winograd};
 use direct::Direct;
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Graph, Node, Op, ValueId};
-pub(super) use tiles::Grid;
-use tiles::Rows;
-use winograd::Winograd;
 
 /// Multiply-accumulates that are worth a thread of their own.
 const WORTH: usize = 1 << 18;
@@ -51,12 +48,14 @@ impl Convolution {
         };
         let filter = Filter::new(graph, step, &conv);
         let (weights, mut pads) = (filter.weights.len(), conv.pads);
-        let method = if Winograd::suits(&filter) {
+        let method = if winograd::suits(&conv, filter.channels, filter.bias.len()) {
             if let [_, height, width] = *graph.value(step.output).dims {
-                pads[2] += height % 2;
-                pads[3] += width % 2;
+                pads[2] += height.next_multiple_of(winograd::TILE) - height;
+                pads[3] += width.next_multiple_of(winograd::TILE) - width;
             }
-            Method::Winograd(Winograd::new(&filter))
+            let (kernels, _) = filter.weights.as_chunks();
+            let kernel = |output: usize, channel: usize| kernels[output * filter.channels + channel];
+            Method::Winograd(Winograd::new(filter.channels, filter.bias.clone(), kernel))
         } else {
             Method::Direct(Direct::new(&filter))
         };

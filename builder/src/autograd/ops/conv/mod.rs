@@ -1,12 +1,14 @@
 //! Convolution: forward and backward around the kernels.
 
+mod filtered;
 mod shape;
 
 use super::{chunk_images, map_dims, shared};
 use crate::autograd::Shared;
 use crate::autograd::kernels::{Patches, Target};
-use crate::autograd::tape::{Backward, Forward, Gradients};
+use crate::autograd::tape::{Backward, Forward};
 use crate::tensor::Tensor;
+use filtered::Filtered;
 use rayon::prelude::*;
 use shape::{Axis, Frame, Shape};
 use skipstone_onnx::{Conv, Node};
@@ -22,6 +24,41 @@ pub(super) fn forward<'g>(
     let bias = node.inputs.get(2).map(|&id| cx.parameter(id));
     let mut y = cx.output(node, x.batch());
     let shape = Shape::new(conv, &x, &y);
+    let filtered = Filtered::new(conv, &x, &y);
+    match filtered {
+        Some(filtered) => filtered.forward(weight, bias, &x, &mut y),
+        None => correlate(&shape, weight, bias, &x, &mut y),
+    }
+    if !cx.training {
+        cx.pool.release(x);
+        return shared(y, None);
+    }
+    let x = cx.save(node.inputs[0], x);
+    let backward = cx.record(move |gradients, grad| {
+        let x = x.get(gradients.pool);
+        let (dw, db) = match filtered {
+            Some(filtered) => filtered.weight_gradient(&x, &grad),
+            None => weight_gradient(&shape, &x, &grad),
+        };
+        gradients.add_parameter(node.inputs[1], dw);
+        if let Some(&bias) = node.inputs.get(2) {
+            gradients.add_parameter(bias, db);
+        }
+        if gradients.wants(node.inputs[0]) {
+            let dx = gradients.pool.tensor(x.dims());
+            let dx = match filtered {
+                Some(filtered) => filtered.input_gradient(weight, &grad, dx),
+                None => input_gradient(&shape, weight, &grad, dx),
+            };
+            gradients.add(node.inputs[0], Arc::new(dx));
+        }
+        gradients.pool.release(grad);
+        gradients.pool.release(x);
+    });
+    shared(y, backward)
+}
+
+fn correlate(shape: &Shape, weight: &[f32], bias: Option<&[f32]>, x: &Tensor, y: &mut Tensor) {
     let packed = shape.pack(weight);
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     y.data_mut().par_chunks_mut(y_len).zip(x.data().par_chunks(x_len)).for_each(|(y, x)| {
@@ -40,26 +77,6 @@ pub(super) fn forward<'g>(
             }
         }
     });
-    if !cx.training {
-        cx.pool.release(x);
-        return shared(y, None);
-    }
-    let x = cx.save(node.inputs[0], x);
-    let backward = cx.record(move |gradients, grad| {
-        let x = x.get(gradients.pool);
-        let (dw, db) = weight_gradient(&shape, &x, &grad);
-        gradients.add_parameter(node.inputs[1], dw);
-        if let Some(&bias) = node.inputs.get(2) {
-            gradients.add_parameter(bias, db);
-        }
-        if gradients.wants(node.inputs[0]) {
-            let dx = input_gradient(&shape, weight, x.dims(), &grad, gradients);
-            gradients.add(node.inputs[0], Arc::new(dx));
-        }
-        gradients.pool.release(grad);
-        gradients.pool.release(x);
-    });
-    shared(y, backward)
 }
 
 /// Gradients of weight and bias.
@@ -83,24 +100,30 @@ fn weight_gradient(shape: &Shape, x: &Tensor, grad: &Tensor) -> (Vec<f32>, Vec<f
                         });
                     });
                 }
-                for pixel in grad.chunks_exact(bias.len()) {
-                    bias.iter_mut().zip(pixel).for_each(|(sum, grad)| *sum += grad);
-                }
+                add_pixels(&mut bias, grad);
             }
             (sums, bias)
         })
         .collect_into_vec(&mut chunks);
-    let add = |mut a: Vec<f32>, b: Vec<f32>| {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-        a
-    };
     let (sums, bias) = chunks.into_iter().reduce(|a, b| (add(a.0, b.0), add(a.1, b.1))).unwrap_or_default();
     (shape.unpack(&sums), bias)
 }
 
-/// Gradient of the operand. For a stride of `s`, the rows `r, r + s, ...` of it are a correlation of the result's
+fn add(mut a: Vec<f32>, b: Vec<f32>) -> Vec<f32> {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    a
+}
+
+/// Adds each channel's elements to its sum.
+fn add_pixels(sums: &mut [f32], map: &[f32]) {
+    for pixel in map.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, element)| *sum += element);
+    }
+}
+
+/// Gradient of the operand, into `dx`. For a stride of `s`, the rows `r, r + s, ...` of it are a correlation of the result's
 /// gradient with every `s`-th row of the turned kernel; so are the columns.
-fn input_gradient(shape: &Shape, weight: &[f32], dims: &[usize], grad: &Tensor, gradients: &Gradients) -> Tensor {
+fn input_gradient(shape: &Shape, weight: &[f32], grad: &Tensor, mut dx: Tensor) -> Tensor {
     let [kernel_h, kernel_w] = shape.conv.kernel;
     let [stride_h, stride_w] = shape.conv.stride;
     let rows = Axis::all(shape.input.height, kernel_h, stride_h, shape.conv.pads[0]);
@@ -111,7 +134,6 @@ fn input_gradient(shape: &Shape, weight: &[f32], dims: &[usize], grad: &Tensor, 
         rows.iter().flat_map(|row| columns.iter().map(|column| shape.pack_turned(weight, row, column))).collect();
     let (inputs, outputs) = (shape.inputs_per_group(), shape.outputs_per_group());
     let pixel = shape.output_elements();
-    let mut dx = gradients.pool.tensor(dims);
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     dx.data_mut().par_chunks_mut(x_len).zip(grad.data().par_chunks(y_len)).for_each(|(dx, grad)| {
         for group in 0..shape.groups {
@@ -173,6 +195,13 @@ mod tests {
         check([2, 8, 8], 3, Conv::square(3, 2, 1), false, 1);
         check([2, 7, 5], 3, Conv::square(1, 2, 0), false, 2);
         check([17, 2, 3], 16, Conv::square(3, 1, 1), false, 1);
+    }
+
+    #[test]
+    fn gradient_matches_differences_where_convolutions_are_filtered() {
+        check([8, 6, 4], 16, Conv::square(3, 1, 1), false, 2);
+        check([17, 5, 7], 9, Conv { pads: [2, 0, 1, 2], ..Conv::square(3, 1, 0) }, true, 2);
+        check([9, 3, 4], 20, Conv::square(3, 1, 0), true, 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::map_dims;
 use crate::autograd::kernels::grouped::{Expansion, GroupedCorrelate, GroupedWeightGradient};
 use crate::autograd::kernels::{BLOCK, Correlate, Patches, Target, WeightGradient, dispatch};
-use crate::autograd::pool::with_scratch;
+use crate::kernels::with_scratch;
 use crate::tensor::Tensor;
 use skipstone_onnx::Conv;
 

@@ -2,17 +2,23 @@
 //! 1509.09308): the sixteen pixels that a tile of 2x2 results reads are transformed, multiplied by transformed weights
 //! and transformed back, which takes 16 products for each pair of channels instead of 36.
 //!
-//! Transforms only add and subtract: a result differs from that of [`Direct`](super::direct::Direct) by rounding, in the
-//! size of the largest of the sixteen pixels.
+//! Transforms of pixels only add and subtract: a result differs from that of 36 products by rounding, in the size of the
+//! largest of the sixteen pixels.
 
-use super::Filter;
+mod gradient;
+#[cfg(test)]
+mod tests;
+
 use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
-use crate::autograd::with_scratch;
+use super::with_scratch;
+pub(crate) use gradient::WeightGradient;
 use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+use skipstone_onnx::Conv;
 use std::array::from_fn;
 
 /// Rows and columns of a tile of results.
-pub(super) const TILE: usize = 2;
+pub(crate) const TILE: usize = 2;
 /// Rows and columns of pixels that a tile reads.
 const PATCH: usize = 4;
 /// Elements of a transformed tile.
@@ -22,8 +28,19 @@ const TILES: usize = 12;
 /// Channels for which the products outweigh the transforms.
 const CHANNELS: usize = 8;
 
+/// Whether a convolution can be computed so, and is worth it.
+pub(crate) fn suits(conv: &Conv, channels: usize, outputs: usize) -> bool {
+    let shape = conv.kernel == [3; 2] && conv.stride == [1; 2] && conv.groups == 1;
+    shape && channels.min(outputs) >= CHANNELS
+}
+
+/// Pixels that whole tiles over `results` rows or columns read.
+pub(crate) fn extent(results: usize) -> usize {
+    results.next_multiple_of(TILE) + PATCH - TILE
+}
+
 /// Transformed weights.
-pub(super) struct Winograd {
+pub(crate) struct Winograd {
     /// Channels of the operand.
     channels: usize,
     outputs: usize,
@@ -34,34 +51,28 @@ pub(super) struct Winograd {
 }
 
 impl Winograd {
-    /// Whether a convolution can be computed so, and is worth it.
-    pub(super) fn suits(filter: &Filter) -> bool {
-        let conv = filter.conv;
-        let shape = conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1;
-        shape && filter.channels.min(filter.bias.len()) >= CHANNELS
-    }
-
-    /// Transforms weights: `G g G'`.
-    pub(super) fn new(filter: &Filter) -> Self {
-        let (channels, outputs) = (filter.channels, filter.bias.len());
-        let blocks = outputs.div_ceil(BLOCK);
-        let mut weights = vec![0.0; blocks * POSITIONS * channels * BLOCK];
-        let mut bias = filter.bias.clone();
-        bias.resize(blocks * BLOCK, 0.0);
-        for (at, kernel) in filter.weights.as_chunks::<9>().0.iter().enumerate() {
-            let (output, channel) = (at / channels, at % channels);
-            let columns: [[f64; PATCH]; 3] = from_fn(|column| spread(from_fn(|row| kernel[3 * row + column])));
-            for (position, value) in transpose(&columns).map(spread).as_flattened().iter().enumerate() {
-                let at = ((output / BLOCK * POSITIONS + position) * channels + channel) * BLOCK + output % BLOCK;
-                weights[at] = *value as f32;
+    /// Transforms kernels, given row by row by their output and channel: `G g G'`. There is a bias for each output.
+    pub(crate) fn new(channels: usize, mut bias: Vec<f32>, kernel: impl Fn(usize, usize) -> [f64; 9] + Sync) -> Self {
+        let outputs = bias.len();
+        bias.resize(outputs.next_multiple_of(BLOCK), 0.0);
+        let mut weights = vec![0.0; bias.len() * POSITIONS * channels];
+        weights.par_chunks_mut(POSITIONS * channels * BLOCK).enumerate().for_each(|(block, weights)| {
+            for lane in 0..BLOCK.min(outputs - block * BLOCK) {
+                for channel in 0..channels {
+                    let kernel = kernel(block * BLOCK + lane, channel);
+                    let columns: [_; 3] = from_fn(|column| spread(from_fn(|row| kernel[3 * row + column])));
+                    for (position, value) in transpose(&columns).map(spread).as_flattened().iter().enumerate() {
+                        weights[(position * channels + channel) * BLOCK + lane] = *value as f32;
+                    }
+                }
             }
-        }
+        });
         Self { channels, outputs, weights, bias }
     }
 
-    /// Computes rows; `patches` are the first elements of the pixels' patches in `source`. Where their number or that of
-    /// the columns is odd, a row or a column more of `source` is read.
-    pub(super) fn run(&self, source: &[f32], patches: Grid, rows: Rows) {
+    /// Computes rows. `patches` are the first elements of the pixels' patches in `source`, which [`extent`] of the rows
+    /// and of the columns are read of.
+    pub(crate) fn run(&self, source: &[f32], patches: Grid, rows: Rows) {
         let width = self.channels.next_multiple_of(BLOCK);
         with_scratch(TILES * POSITIONS * (width + BLOCK), |scratch| {
             let (transformed, products) = scratch.split_at_mut(TILES * POSITIONS * width);
@@ -121,7 +132,8 @@ impl<S: Simd, const V: usize> Tiled for Strip<'_, S, V> {
         let Filtering { weights: Winograd { channels, outputs, weights, bias }, .. } = self.of;
         let width = channels.next_multiple_of(BLOCK);
         for (p, [row, column]) in tiles.iter().enumerate() {
-            self.transform(self.of.patches.at([TILE * row, TILE * column]), p * width, P * width);
+            let patch = &self.of.source[self.of.patches.at([TILE * row, TILE * column])..];
+            transform(simd, patch, self.of.patches, *channels, &mut self.of.transformed[p * width..], P * width);
         }
         let starts = from_fn(|p| p * width);
         let of_block = POSITIONS * channels;
@@ -146,31 +158,6 @@ impl<S: Simd, const V: usize> Tiled for Strip<'_, S, V> {
 }
 
 impl<S: Simd, const V: usize> Strip<'_, S, V> {
-    /// Transforms the patch at `start`, `B' d B`, to elements that lie `step` apart.
-    #[inline(always)]
-    fn transform(&mut self, start: usize, at: usize, step: usize) {
-        let (simd, channels) = (self.simd, self.of.weights.channels);
-        let Grid { row_step, column_step, .. } = self.of.patches;
-        for first in (0..channels).step_by(S::F32_LANES) {
-            let count = S::F32_LANES.min(channels - first);
-            let mut patch = [[simd.splat_f32s(0.0); PATCH]; PATCH];
-            for (row, patch) in patch.iter_mut().enumerate() {
-                for (column, pixel) in patch.iter_mut().enumerate() {
-                    let at = start + row * row_step + column * column_step + first;
-                    *pixel = load(simd, &self.of.source[at..][..count]);
-                }
-                *patch = forward(simd, *patch);
-            }
-            let mut patch = transpose(&patch);
-            for (column, patch) in patch.iter_mut().enumerate() {
-                for (row, value) in forward(simd, *patch).iter().enumerate() {
-                    let at = (PATCH * row + column) * step + at + first;
-                    S::as_mut_simd_f32s(&mut self.of.transformed[at..][..S::F32_LANES]).0[0] = *value;
-                }
-            }
-        }
-    }
-
     /// Transforms the products of tile `p` of `P` back, `A' m A`, and writes the results that the map has.
     #[inline(always)]
     fn write<const P: usize>(&mut self, p: usize, tile: [usize; 2], block: Block, bias: [S::f32s; V]) {
@@ -205,6 +192,28 @@ impl<S: Simd, const V: usize> Strip<'_, S, V> {
     }
 }
 
+/// Transforms the patch that `source` begins with, `B' d B`, to elements that lie `step` apart.
+#[inline(always)]
+fn transform<S: Simd>(simd: S, source: &[f32], grid: Grid, channels: usize, out: &mut [f32], step: usize) {
+    for first in (0..channels).step_by(S::F32_LANES) {
+        let count = S::F32_LANES.min(channels - first);
+        let mut patch = [[simd.splat_f32s(0.0); PATCH]; PATCH];
+        for (row, patch) in patch.iter_mut().enumerate() {
+            for (column, pixel) in patch.iter_mut().enumerate() {
+                let at = row * grid.row_step + column * grid.column_step + first;
+                *pixel = tiles::load(simd, &source[at..][..count]);
+            }
+            *patch = forward(simd, *patch);
+        }
+        for (column, patch) in transpose(&patch).iter().enumerate() {
+            for (row, value) in forward(simd, *patch).iter().enumerate() {
+                let out = &mut out[(PATCH * row + column) * step + first..][..S::F32_LANES];
+                S::as_mut_simd_f32s(out).0[0] = *value;
+            }
+        }
+    }
+}
+
 /// `B'` times a column of pixels.
 #[inline(always)]
 fn forward<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; PATCH]) -> [S::f32s; PATCH] {
@@ -226,13 +235,4 @@ fn transpose<T: Copy, const R: usize, const C: usize>(matrix: &[[T; C]; R]) -> [
         }
     }
     transposed
-}
-
-/// A vector of elements, zeros behind the last.
-#[inline(always)]
-fn load<S: Simd>(simd: S, elements: &[f32]) -> S::f32s {
-    match S::as_simd_f32s(elements) {
-        ([vector, ..], _) => *vector,
-        ([], elements) => simd.partial_load_f32s(elements),
-    }
 }

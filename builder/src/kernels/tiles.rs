@@ -1,60 +1,70 @@
 //! What methods of convolution share: the results of some rows of an image, made in tiles of a few pixels whose sums stay
-//! in registers, vectorized over output channels by crate pulp.
+//! in registers.
 
 use pulp::{Simd, bytemuck};
 
 /// Output channels that are computed together.
-pub(super) const BLOCK: usize = 16;
+pub(crate) const BLOCK: usize = 16;
 
 /// Where the pixels of a map, or of some of its rows, lie in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Grid {
+pub(crate) struct Grid {
     /// First element of the first pixel.
-    pub(in super::super) start: usize,
+    pub(crate) start: usize,
     /// From a pixel to the one below.
-    pub(in super::super) row_step: usize,
+    pub(crate) row_step: usize,
     /// From a pixel to the one at its right.
-    pub(in super::super) column_step: usize,
+    pub(crate) column_step: usize,
 }
 
 impl Grid {
-    pub(super) fn at(&self, [row, column]: [usize; 2]) -> usize {
+    /// A map of pixels of `channels` elements, `width` in a row, that fills its buffer.
+    pub(crate) fn dense(width: usize, channels: usize) -> Self {
+        Self { start: 0, row_step: width * channels, column_step: channels }
+    }
+
+    pub(crate) fn at(&self, [row, column]: [usize; 2]) -> usize {
         self.start + row * self.row_step + column * self.column_step
     }
 
     /// The grid of the rows from `row` on.
-    pub(super) fn below(self, row: usize) -> Self {
+    pub(crate) fn below(self, row: usize) -> Self {
         Self { start: self.start + row * self.row_step, ..self }
     }
 }
 
 /// A block of output channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// The first of its channels in the result.
-    pub(super) first: usize,
+    pub(crate) first: usize,
     /// Its channels, at most [`BLOCK`].
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// The first channel of the operand that it reads.
-    pub(super) source: usize,
+    pub(crate) source: usize,
 }
 
 /// Some rows of one image's result.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     /// What is added to the result, where something is.
-    pub(super) residual: Option<(&'a [f32], Grid)>,
+    pub(crate) residual: Option<(&'a [f32], Grid)>,
     /// What each result is clamped to.
-    pub(super) limits: [f32; 2],
-    pub(super) out: &'a mut [f32],
-    pub(super) target: Grid,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
+    pub(crate) limits: [f32; 2],
+    pub(crate) out: &'a mut [f32],
+    pub(crate) target: Grid,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Rows to which nothing is added and that nothing limits.
+    pub(crate) fn plain(out: &'a mut [f32], target: Grid, rows: usize, columns: usize) -> Self {
+        Self { residual: None, limits: [f32::NEG_INFINITY, f32::INFINITY], out, target, rows, columns }
+    }
+
     /// Writes a pixel's sums of a block: adds the residual and clamps.
     #[inline(always)]
-    pub(super) fn write<S: Simd, const V: usize>(
+    pub(crate) fn write<S: Simd, const V: usize>(
         &mut self,
         simd: S,
         pixel: [usize; 2],
@@ -78,7 +88,7 @@ impl Rows<'_> {
 }
 
 /// What is made in tiles.
-pub(super) trait Tiled {
+pub(crate) trait Tiled {
     /// Makes the pixels at these rows and columns.
     fn tile<const P: usize>(&mut self, pixels: [[usize; 2]; P]);
 }
@@ -86,7 +96,7 @@ pub(super) trait Tiled {
 /// Makes `rows` of `columns` pixels, where a pixel takes `vectors` registers: as many at a time as sums fit into
 /// registers, few small tiles at the end.
 #[inline(always)]
-pub(super) fn in_tiles(rows: usize, columns: usize, vectors: usize, work: &mut impl Tiled) {
+pub(crate) fn in_tiles(rows: usize, columns: usize, vectors: usize, work: &mut impl Tiled) {
     let mut cursor = Cursor { row: 0, column: 0, columns };
     let mut left = rows * columns;
     while left > 0 {
@@ -130,7 +140,7 @@ impl Cursor {
 
 /// Adds to each pixel's sums the products of its values, which start at `starts` in `source`, with the weights of a block.
 #[inline(always)]
-pub(super) fn accumulate<S: Simd, const V: usize, const P: usize>(
+pub(crate) fn accumulate<S: Simd, const V: usize, const P: usize>(
     simd: S,
     sums: &mut [[S::f32s; V]; P],
     source: &[f32],
@@ -150,8 +160,23 @@ pub(super) fn accumulate<S: Simd, const V: usize, const P: usize>(
     }
 }
 
+/// A vector of at most as many elements as it has lanes, zeros behind the last.
+#[inline(always)]
+pub(crate) fn load<S: Simd>(simd: S, elements: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(elements) {
+        ([vector, ..], _) => *vector,
+        ([], elements) => simd.partial_load_f32s(elements),
+    }
+}
+
 /// Values of blocks of output channels, one behind the other, as vectors.
 #[inline(always)]
-pub(super) fn blocks<S: Simd, const V: usize>(values: &[f32]) -> &[[S::f32s; V]] {
+pub(crate) fn blocks<S: Simd, const V: usize>(values: &[f32]) -> &[[S::f32s; V]] {
     bytemuck::cast_slice::<f32, S::f32s>(values).as_chunks().0
+}
+
+/// As [`blocks`], to be written.
+#[inline(always)]
+pub(crate) fn blocks_mut<S: Simd, const V: usize>(values: &mut [f32]) -> &mut [[S::f32s; V]] {
+    bytemuck::cast_slice_mut::<f32, S::f32s>(values).as_chunks_mut().0
 }

@@ -1,0 +1,195 @@
+//! The gradient with respect to weights by minimal filtering: for each position the products of transformed pixels with
+//! transformed gradients, summed over tiles and images, then transformed back.
+
+use super::{PATCH, POSITIONS, TILE, transform, transpose};
+use crate::kernels::tiles::{self, BLOCK, Grid, Tiled};
+use crate::kernels::with_scratch;
+use pulp::{Arch, Simd, WithSimd};
+use std::array::from_fn;
+
+/// Most tiles whose products are summed before the sums are written.
+const TILES: usize = 16;
+
+/// The gradient of a convolution's weights, transformed.
+pub(crate) struct WeightGradient {
+    channels: usize,
+    outputs: usize,
+    /// `[block][position][channel][BLOCK]`.
+    sums: Vec<f32>,
+}
+
+impl WeightGradient {
+    pub(crate) fn new(channels: usize, outputs: usize) -> Self {
+        Self { channels, outputs, sums: vec![0.0; outputs.div_ceil(BLOCK) * POSITIONS * channels * BLOCK] }
+    }
+
+    /// Adds what an image contributes: `grad`, of `rows` of `columns` results, lies in `results`; their patches in
+    /// `source` begin where `patches` says, and [`extent`](super::extent) of rows and columns are read.
+    pub(crate) fn add_image(
+        &mut self,
+        (source, patches): (&[f32], Grid),
+        (grad, results): (&[f32], Grid),
+        [rows, columns]: [usize; 2],
+    ) {
+        let [width, padded] = [self.channels, self.outputs].map(|count| count.next_multiple_of(BLOCK));
+        with_scratch(TILES * POSITIONS * (width + padded), |scratch| {
+            let (pixels, grads) = scratch.split_at_mut(TILES * POSITIONS * width);
+            let size = [rows, columns];
+            Arch::new().dispatch(Image { of: self, source, patches, grad, results, size, pixels, grads });
+        });
+    }
+
+    /// Adds the sums of other images.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| *sum += other);
+    }
+
+    /// The gradient `[outputs][channels][3][3]`: `G' s G`.
+    pub(crate) fn finish(&self) -> Vec<f32> {
+        let (channels, outputs) = (self.channels, self.outputs);
+        let mut kernels = vec![0.0; outputs * channels * 9];
+        for (at, kernel) in kernels.as_chunks_mut::<9>().0.iter_mut().enumerate() {
+            let (output, channel) = (at / channels, at % channels);
+            let sum = |position: usize| {
+                let block = output / BLOCK * POSITIONS + position;
+                self.sums[(block * channels + channel) * BLOCK + output % BLOCK]
+            };
+            let columns: [_; PATCH] = from_fn(|column| gather(from_fn(|row| sum(PATCH * row + column))));
+            let rows = transpose(&columns).map(gather);
+            kernel.copy_from_slice(rows.as_flattened());
+        }
+        kernels
+    }
+}
+
+/// `G'` times a column of sums.
+fn gather([a, b, c, d]: [f32; PATCH]) -> [f32; 3] {
+    [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
+}
+
+struct Image<'a> {
+    of: &'a mut WeightGradient,
+    source: &'a [f32],
+    patches: Grid,
+    grad: &'a [f32],
+    results: Grid,
+    /// Rows and columns of results.
+    size: [usize; 2],
+    /// `[position][TILES][channel]`, channels filled up to whole blocks.
+    pixels: &'a mut [f32],
+    /// `[block][position][TILES][BLOCK]`.
+    grads: &'a mut [f32],
+}
+
+impl WithSimd for Image<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.all::<S, 1>(simd),
+            8 => self.all::<S, 2>(simd),
+            4 => self.all::<S, 4>(simd),
+            _ => self.all::<S, 16>(simd),
+        }
+    }
+}
+
+impl Image<'_> {
+    #[inline(always)]
+    fn all<S: Simd, const V: usize>(mut self, simd: S) {
+        let [rows, columns] = self.size.map(|size| size.div_ceil(TILE));
+        for first in (0..rows * columns).step_by(TILES) {
+            let count = TILES.min(rows * columns - first);
+            for tile in 0..count {
+                let at = [(first + tile) / columns * TILE, (first + tile) % columns * TILE];
+                self.transform_tile(simd, tile, at);
+            }
+            self.products::<S, V>(simd, count);
+        }
+    }
+
+    /// Transforms the pixels and the gradients of a tile whose first result is `at`.
+    #[inline(always)]
+    fn transform_tile<S: Simd>(&mut self, simd: S, tile: usize, at: [usize; 2]) {
+        let WeightGradient { channels, outputs, .. } = *self.of;
+        let width = channels.next_multiple_of(BLOCK);
+        let pixels = &mut self.pixels[tile * width..];
+        transform(simd, &self.source[self.patches.at(at)..], self.patches, channels, pixels, TILES * width);
+        for first in (0..outputs).step_by(S::F32_LANES) {
+            let count = S::F32_LANES.min(outputs - first);
+            let mut grads = [[simd.splat_f32s(0.0); TILE]; TILE];
+            for (row, grads) in grads.iter_mut().enumerate() {
+                for (column, grad) in grads.iter_mut().enumerate() {
+                    let [row, column] = [at[0] + row, at[1] + column];
+                    if row < self.size[0] && column < self.size[1] {
+                        *grad = tiles::load(simd, &self.grad[self.results.at([row, column]) + first..][..count]);
+                    }
+                }
+            }
+            let mut rows = [[simd.splat_f32s(0.0); PATCH]; TILE];
+            for (row, grads) in rows.iter_mut().zip(&grads) {
+                *row = expand(simd, *grads);
+            }
+            for (column, grads) in transpose(&rows).iter().enumerate() {
+                for (row, value) in expand(simd, *grads).iter().enumerate() {
+                    let position = first / BLOCK * POSITIONS + PATCH * row + column;
+                    let at = (position * TILES + tile) * BLOCK + first % BLOCK;
+                    S::as_mut_simd_f32s(&mut self.grads[at..][..S::F32_LANES]).0[0] = *value;
+                }
+            }
+        }
+    }
+
+    /// Adds the products of `count` transformed tiles.
+    #[inline(always)]
+    fn products<S: Simd, const V: usize>(&mut self, simd: S, count: usize) {
+        let channels = self.of.channels;
+        let width = channels.next_multiple_of(BLOCK);
+        let sums = tiles::blocks_mut::<S, V>(&mut self.of.sums).chunks_exact_mut(channels);
+        let grads = tiles::blocks::<S, V>(self.grads).chunks_exact(TILES);
+        for (index, (sums, grads)) in sums.zip(grads).enumerate() {
+            let pixels = &self.pixels[index % POSITIONS * TILES * width..][..count * width];
+            let grads = &grads[..count];
+            tiles::in_tiles(1, channels, V, &mut Channels::<S, V> { simd, pixels, width, grads, sums });
+        }
+    }
+}
+
+/// `A` times a column of gradients.
+#[inline(always)]
+fn expand<S: Simd>(simd: S, [a, b]: [S::f32s; TILE]) -> [S::f32s; PATCH] {
+    [a, simd.add_f32s(a, b), simd.sub_f32s(a, b), simd.sub_f32s(simd.splat_f32s(0.0), b)]
+}
+
+/// The sums of one position and block; a tile is a few channels.
+struct Channels<'w, S: Simd, const V: usize> {
+    simd: S,
+    /// `[tile][width]`.
+    pixels: &'w [f32],
+    width: usize,
+    /// By tile.
+    grads: &'w [[S::f32s; V]],
+    /// By channel.
+    sums: &'w mut [[S::f32s; V]],
+}
+
+impl<S: Simd, const V: usize> Tiled for Channels<'_, S, V> {
+    #[inline(always)]
+    fn tile<const P: usize>(&mut self, channels: [[usize; 2]; P]) {
+        let [_, first] = channels[0];
+        let out = &mut self.sums[first..][..P];
+        let mut sums = [[self.simd.splat_f32s(0.0); V]; P];
+        sums.copy_from_slice(out);
+        for (pixels, grad) in self.pixels.chunks_exact(self.width).zip(self.grads) {
+            let pixels = &pixels[first..][..P];
+            for p in 0..P {
+                let pixel = self.simd.splat_f32s(pixels[p]);
+                for v in 0..V {
+                    sums[p][v] = self.simd.mul_add_f32s(pixel, grad[v], sums[p][v]);
+                }
+            }
+        }
+        out.copy_from_slice(&sums);
+    }
+}
