@@ -20,9 +20,12 @@ impl Row {
         Self { name, params: graph.parameter_count(), macs: graph.macs(), result: Vec::new() }
     }
 
-    /// The result: epochs of `images` training images. Their seconds include the test after each epoch.
+    /// The result: epochs of `images` training images. Their seconds include the test after each epoch; the speed is that
+    /// of the median one, so that what else the machine did in some of them does not count.
     pub(crate) fn trained(&mut self, history: &[EpochRecord], images: usize) {
-        let seconds: f64 = history.iter().map(|record| record.seconds).sum();
+        let mut seconds: Vec<f64> = history.iter().map(|record| record.seconds).collect();
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds.get(seconds.len() / 2).map_or(0.0, |&seconds| images as f64 / seconds);
         let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
         let last = history.last().map_or(0.0, |record| record.test_accuracy);
         let best = history.iter().map(|record| record.test_accuracy).fold(0.0, f64::max);
@@ -31,8 +34,8 @@ impl Row {
             epochs.to_string(),
             percent(last),
             percent(best),
-            format!("{:.0}", (epochs * images) as f64 / seconds),
-            format!("{seconds:.0}"),
+            format!("{median:.0}"),
+            format!("{:.0}", seconds.iter().sum::<f64>()),
         ];
     }
 

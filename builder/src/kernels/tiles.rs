@@ -75,14 +75,19 @@ impl<'a> Rows<'a> {
         if let Some((residual, grid)) = self.residual {
             let added = &residual[grid.at(pixel) + block.first..][..block.count];
             for (sum, added) in sums.iter_mut().zip(added.chunks(S::F32_LANES)) {
-                *sum = simd.add_f32s(*sum, simd.partial_load_f32s(added));
+                *sum = simd.add_f32s(*sum, load(simd, added));
             }
         }
         // Where one operand is no number, x86 takes the second: a result that is none stays so.
-        let [low, high] = self.limits.map(|limit| simd.splat_f32s(limit));
+        let [low, high] = self.limits;
+        let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
         let out = &mut self.out[self.target.at(pixel) + block.first..][..block.count];
         for (out, &sum) in out.chunks_mut(S::F32_LANES).zip(&sums) {
-            simd.partial_store_f32s(out, simd.min_f32s(high, simd.max_f32s(low, sum)));
+            let result = simd.min_f32s(high, simd.max_f32s(low, sum));
+            match S::as_mut_simd_f32s(out) {
+                ([vector, ..], _) => *vector = result,
+                ([], out) => simd.partial_store_f32s(out, result),
+            }
         }
     }
 }

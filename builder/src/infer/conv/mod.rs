@@ -5,7 +5,7 @@ mod direct;
 use super::fuse::Fused;
 use super::layout::Map;
 use crate::kernels::tiles::{Grid, Rows};
-use crate::kernels::winograd::{self, Winograd};
+use crate::kernels::winograd::{self, Operand, Winograd};
 use direct::Direct;
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Graph, Node, Op, ValueId};
@@ -15,7 +15,7 @@ const WORTH: usize = 1 << 18;
 
 /// A convolution, or a linear layer, which is one of a single pixel, prepared to run.
 pub(super) struct Convolution {
-    /// Zeros that it reads at top, left, bottom and right of its operand.
+    /// Zeros that it wants at top, left, bottom and right of its operand.
     pub(super) pads: [usize; 4],
     conv: Conv,
     limits: [f32; 2],
@@ -49,10 +49,8 @@ impl Convolution {
         let filter = Filter::new(graph, step, &conv);
         let (weights, mut pads) = (filter.weights.len(), conv.pads);
         let method = if winograd::suits(&conv, filter.channels, filter.bias.len()) {
-            if let [_, height, width] = *graph.value(step.output).dims {
-                pads[2] += height.next_multiple_of(winograd::TILE) - height;
-                pads[3] += width.next_multiple_of(winograd::TILE) - width;
-            }
+            // It knows itself where the map ends.
+            pads = [0; 4];
             let (kernels, _) = filter.weights.as_chunks();
             let kernel = |output: usize, channel: usize| kernels[output * filter.channels + channel];
             Method::Winograd(Winograd::new(filter.channels, filter.bias.clone(), kernel))
@@ -74,7 +72,6 @@ impl Convolution {
         let row = y.row();
         let body = &mut out[y.frame[0] * row..][..y.height * row];
         let target = Grid { start: y.frame[1] * y.channels, ..y.grid() };
-        let patches = x.patches(self.conv.pads, self.conv.stride);
         let work = |first: usize, out: &mut [f32]| {
             let rows = Rows {
                 residual: residual.map(|(map, data)| (data, map.grid().below(first))),
@@ -85,8 +82,15 @@ impl Convolution {
                 columns: y.width,
             };
             match &self.method {
-                Method::Direct(direct) => direct.run(x, source, patches.below(first), rows),
-                Method::Winograd(winograd) => winograd.run(source, patches.below(first), rows),
+                Method::Direct(direct) => {
+                    direct.run(x, source, x.patches(self.conv.pads, self.conv.stride).below(first), rows);
+                }
+                Method::Winograd(winograd) => {
+                    let [top, left, ..] = self.conv.pads.map(|pad| -(pad as isize));
+                    let origin = [first as isize + top, left];
+                    let operand = Operand { elements: source, grid: x.grid(), size: [x.height, x.width], origin };
+                    winograd.run(operand, rows);
+                }
             }
         };
         let bands = bands.min(self.weights * y.height * y.width / WORTH).clamp(1, y.height);

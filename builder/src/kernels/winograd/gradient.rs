@@ -1,7 +1,7 @@
 //! The gradient with respect to weights by minimal filtering: for each position the products of transformed pixels with
 //! transformed gradients, summed over tiles and images, then transformed back.
 
-use super::{PATCH, POSITIONS, TILE, transform, transpose};
+use super::{Operand, PATCH, POSITIONS, TILE, transpose};
 use crate::kernels::tiles::{self, BLOCK, Grid, Tiled};
 use crate::kernels::with_scratch;
 use pulp::{Arch, Simd, WithSimd};
@@ -9,68 +9,61 @@ use std::array::from_fn;
 
 /// Most tiles whose products are summed before the sums are written.
 const TILES: usize = 16;
+/// Weights of a kernel.
+const TAPS: usize = 9;
 
 /// The gradient of a convolution's weights, transformed.
-pub(crate) struct WeightGradient {
+pub(crate) struct WeightGradient<'a> {
     channels: usize,
     outputs: usize,
     /// `[block][position][channel][BLOCK]`.
-    sums: Vec<f32>,
+    sums: &'a mut [f32],
 }
 
-impl WeightGradient {
-    pub(crate) fn new(channels: usize, outputs: usize) -> Self {
-        Self { channels, outputs, sums: vec![0.0; outputs.div_ceil(BLOCK) * POSITIONS * channels * BLOCK] }
-    }
-
-    /// Adds what an image contributes: `grad`, of `rows` of `columns` results, lies in `results`; their patches in
-    /// `source` begin where `patches` says, and [`extent`](super::extent) of rows and columns are read.
-    pub(crate) fn add_image(
-        &mut self,
-        (source, patches): (&[f32], Grid),
-        (grad, results): (&[f32], Grid),
-        [rows, columns]: [usize; 2],
-    ) {
-        let [width, padded] = [self.channels, self.outputs].map(|count| count.next_multiple_of(BLOCK));
-        with_scratch(TILES * POSITIONS * (width + padded), |scratch| {
-            let (pixels, grads) = scratch.split_at_mut(TILES * POSITIONS * width);
-            let size = [rows, columns];
-            Arch::new().dispatch(Image { of: self, source, patches, grad, results, size, pixels, grads });
-        });
-    }
-
-    /// Adds the sums of other images.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| *sum += other);
-    }
-
-    /// The gradient `[outputs][channels][3][3]`: `G' s G`.
-    pub(crate) fn finish(&self) -> Vec<f32> {
-        let (channels, outputs) = (self.channels, self.outputs);
-        let mut kernels = vec![0.0; outputs * channels * 9];
-        for (at, kernel) in kernels.as_chunks_mut::<9>().0.iter_mut().enumerate() {
-            let (output, channel) = (at / channels, at % channels);
-            let sum = |position: usize| {
-                let block = output / BLOCK * POSITIONS + position;
-                self.sums[(block * channels + channel) * BLOCK + output % BLOCK]
-            };
-            let columns: [_; PATCH] = from_fn(|column| gather(from_fn(|row| sum(PATCH * row + column))));
-            let rows = transpose(&columns).map(gather);
-            kernel.copy_from_slice(rows.as_flattened());
+/// Calls `add` with a gradient of zeros, then writes what it has become into `kernels`, `[block][3][3][channel][BLOCK]`:
+/// `G' s G`.
+pub(crate) fn weight_gradient(
+    channels: usize,
+    outputs: usize,
+    kernels: &mut [f32],
+    add: impl FnOnce(&mut WeightGradient),
+) {
+    with_scratch(outputs.div_ceil(BLOCK) * POSITIONS * channels * BLOCK, |sums| {
+        sums.fill(0.0);
+        add(&mut WeightGradient { channels, outputs, sums });
+        let lanes = channels * BLOCK;
+        for (sums, kernels) in sums.chunks_exact(POSITIONS * lanes).zip(kernels.chunks_exact_mut(TAPS * lanes)) {
+            for lane in 0..lanes {
+                let columns: [_; PATCH] =
+                    from_fn(|column| gather(from_fn(|row| sums[(PATCH * row + column) * lanes + lane])));
+                for (tap, value) in transpose(&columns).map(gather).as_flattened().iter().enumerate() {
+                    kernels[tap * lanes + lane] = *value;
+                }
+            }
         }
-        kernels
-    }
+    });
 }
 
 /// `G'` times a column of sums.
+#[inline(always)]
 fn gather([a, b, c, d]: [f32; PATCH]) -> [f32; 3] {
     [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
 }
 
-struct Image<'a> {
-    of: &'a mut WeightGradient,
-    source: &'a [f32],
-    patches: Grid,
+impl WeightGradient<'_> {
+    /// Adds what an image contributes: `grad` has the results' gradient, of which there are `size` rows and columns.
+    pub(crate) fn add_image(&mut self, x: Operand, grad: &[f32], results: Grid, size: [usize; 2]) {
+        let [width, padded] = [self.channels, self.outputs].map(|count| count.next_multiple_of(BLOCK));
+        with_scratch(TILES * POSITIONS * (width + padded), |scratch| {
+            let (pixels, grads) = scratch.split_at_mut(TILES * POSITIONS * width);
+            Arch::new().dispatch(Image { of: self, x, grad, results, size, pixels, grads });
+        });
+    }
+}
+
+struct Image<'a, 'g> {
+    of: &'a mut WeightGradient<'g>,
+    x: Operand<'a>,
     grad: &'a [f32],
     results: Grid,
     /// Rows and columns of results.
@@ -81,7 +74,7 @@ struct Image<'a> {
     grads: &'a mut [f32],
 }
 
-impl WithSimd for Image<'_> {
+impl WithSimd for Image<'_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -95,7 +88,7 @@ impl WithSimd for Image<'_> {
     }
 }
 
-impl Image<'_> {
+impl Image<'_, '_> {
     #[inline(always)]
     fn all<S: Simd, const V: usize>(mut self, simd: S) {
         let [rows, columns] = self.size.map(|size| size.div_ceil(TILE));
@@ -115,7 +108,7 @@ impl Image<'_> {
         let WeightGradient { channels, outputs, .. } = *self.of;
         let width = channels.next_multiple_of(BLOCK);
         let pixels = &mut self.pixels[tile * width..];
-        transform(simd, &self.source[self.patches.at(at)..], self.patches, channels, pixels, TILES * width);
+        self.x.transform(simd, at, channels, pixels, TILES * width);
         for first in (0..outputs).step_by(S::F32_LANES) {
             let count = S::F32_LANES.min(outputs - first);
             let mut grads = [[simd.splat_f32s(0.0); TILE]; TILE];
@@ -146,7 +139,7 @@ impl Image<'_> {
     fn products<S: Simd, const V: usize>(&mut self, simd: S, count: usize) {
         let channels = self.of.channels;
         let width = channels.next_multiple_of(BLOCK);
-        let sums = tiles::blocks_mut::<S, V>(&mut self.of.sums).chunks_exact_mut(channels);
+        let sums = tiles::blocks_mut::<S, V>(self.of.sums).chunks_exact_mut(channels);
         let grads = tiles::blocks::<S, V>(self.grads).chunks_exact(TILES);
         for (index, (sums, grads)) in sums.zip(grads).enumerate() {
             let pixels = &self.pixels[index % POSITIONS * TILES * width..][..count * width];
@@ -180,7 +173,8 @@ impl<S: Simd, const V: usize> Tiled for Channels<'_, S, V> {
         let [_, first] = channels[0];
         let out = &mut self.sums[first..][..P];
         let mut sums = [[self.simd.splat_f32s(0.0); V]; P];
-        sums.copy_from_slice(out);
+        // Not as slices: those are copied in memory.
+        sums.iter_mut().zip(&mut *out).for_each(|(sum, out)| *sum = *out);
         for (pixels, grad) in self.pixels.chunks_exact(self.width).zip(self.grads) {
             let pixels = &pixels[first..][..P];
             for p in 0..P {
@@ -190,6 +184,6 @@ impl<S: Simd, const V: usize> Tiled for Channels<'_, S, V> {
                 }
             }
         }
-        out.copy_from_slice(&sums);
+        out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = *sum);
     }
 }

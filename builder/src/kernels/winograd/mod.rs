@@ -11,7 +11,7 @@ mod tests;
 
 use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
 use super::with_scratch;
-pub(crate) use gradient::WeightGradient;
+pub(crate) use gradient::weight_gradient;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use skipstone_onnx::Conv;
@@ -34,9 +34,15 @@ pub(crate) fn suits(conv: &Conv, channels: usize, outputs: usize) -> bool {
     shape && channels.min(outputs) >= CHANNELS
 }
 
-/// Pixels that whole tiles over `results` rows or columns read.
-pub(crate) fn extent(results: usize) -> usize {
-    results.next_multiple_of(TILE) + PATCH - TILE
+/// A map that is read, with zeros around it.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    pub(crate) elements: &'a [f32],
+    pub(crate) grid: Grid,
+    /// Rows and columns of the map.
+    pub(crate) size: [usize; 2],
+    /// Row and column of the map that the patch of the first result begins with; negative among the zeros.
+    pub(crate) origin: [isize; 2],
 }
 
 /// Transformed weights.
@@ -70,13 +76,12 @@ impl Winograd {
         Self { channels, outputs, weights, bias }
     }
 
-    /// Computes rows. `patches` are the first elements of the pixels' patches in `source`, which [`extent`] of the rows
-    /// and of the columns are read of.
-    pub(crate) fn run(&self, source: &[f32], patches: Grid, rows: Rows) {
+    /// Computes rows of the result, the first of which begins with the operand's first row.
+    pub(crate) fn run(&self, x: Operand, rows: Rows) {
         let width = self.channels.next_multiple_of(BLOCK);
         with_scratch(TILES * POSITIONS * (width + BLOCK), |scratch| {
             let (transformed, products) = scratch.split_at_mut(TILES * POSITIONS * width);
-            Arch::new().dispatch(Filtering { weights: self, source, patches, rows, transformed, products });
+            Arch::new().dispatch(Filtering { weights: self, x, rows, transformed, products });
         });
     }
 }
@@ -88,8 +93,7 @@ fn spread([a, b, c]: [f64; 3]) -> [f64; PATCH] {
 
 struct Filtering<'a> {
     weights: &'a Winograd,
-    source: &'a [f32],
-    patches: Grid,
+    x: Operand<'a>,
     rows: Rows<'a>,
     /// `[position][tile][channel]`, channels filled up to whole blocks.
     transformed: &'a mut [f32],
@@ -132,8 +136,8 @@ impl<S: Simd, const V: usize> Tiled for Strip<'_, S, V> {
         let Filtering { weights: Winograd { channels, outputs, weights, bias }, .. } = self.of;
         let width = channels.next_multiple_of(BLOCK);
         for (p, [row, column]) in tiles.iter().enumerate() {
-            let patch = &self.of.source[self.of.patches.at([TILE * row, TILE * column])..];
-            transform(simd, patch, self.of.patches, *channels, &mut self.of.transformed[p * width..], P * width);
+            let (at, out) = ([TILE * row, TILE * column], &mut self.of.transformed[p * width..]);
+            self.of.x.transform(simd, at, *channels, out, P * width);
         }
         let starts = from_fn(|p| p * width);
         let of_block = POSITIONS * channels;
@@ -192,23 +196,49 @@ impl<S: Simd, const V: usize> Strip<'_, S, V> {
     }
 }
 
-/// Transforms the patch that `source` begins with, `B' d B`, to elements that lie `step` apart.
-#[inline(always)]
-fn transform<S: Simd>(simd: S, source: &[f32], grid: Grid, channels: usize, out: &mut [f32], step: usize) {
-    for first in (0..channels).step_by(S::F32_LANES) {
-        let count = S::F32_LANES.min(channels - first);
-        let mut patch = [[simd.splat_f32s(0.0); PATCH]; PATCH];
-        for (row, patch) in patch.iter_mut().enumerate() {
-            for (column, pixel) in patch.iter_mut().enumerate() {
-                let at = row * grid.row_step + column * grid.column_step + first;
-                *pixel = tiles::load(simd, &source[at..][..count]);
-            }
-            *patch = forward(simd, *patch);
+impl Operand<'_> {
+    /// Transforms the patch of the tile whose first result is `at`, `B' d B`, to elements that lie `step` apart.
+    #[inline(always)]
+    fn transform<S: Simd>(&self, simd: S, at: [usize; 2], channels: usize, out: &mut [f32], step: usize) {
+        let [row, column] = [self.origin[0] + at[0] as isize, self.origin[1] + at[1] as isize];
+        let inside = |first: isize, size| first >= 0 && first as usize + PATCH <= size;
+        let at = [row, column];
+        if inside(row, self.size[0]) && inside(column, self.size[1]) {
+            self.transform_patch::<S, true>(simd, at, channels, out, step);
+        } else {
+            self.transform_patch::<S, false>(simd, at, channels, out, step);
         }
-        for (column, patch) in transpose(&patch).iter().enumerate() {
-            for (row, value) in forward(simd, *patch).iter().enumerate() {
-                let out = &mut out[(PATCH * row + column) * step + first..][..S::F32_LANES];
-                S::as_mut_simd_f32s(out).0[0] = *value;
+    }
+
+    /// Transforms the patch that begins with a row and column of the map, all of it `INSIDE` or some of it outside.
+    #[inline(always)]
+    fn transform_patch<S: Simd, const INSIDE: bool>(
+        &self,
+        simd: S,
+        at: [isize; 2],
+        channels: usize,
+        out: &mut [f32],
+        step: usize,
+    ) {
+        // What is negative is larger than any size.
+        let [top, left] = at.map(|first| first as usize);
+        for first in (0..channels).step_by(S::F32_LANES) {
+            let count = S::F32_LANES.min(channels - first);
+            let mut patch = [[simd.splat_f32s(0.0); PATCH]; PATCH];
+            for (row, patch) in patch.iter_mut().enumerate() {
+                for (column, pixel) in patch.iter_mut().enumerate() {
+                    let at = [top.wrapping_add(row), left.wrapping_add(column)];
+                    if INSIDE || (at[0] < self.size[0] && at[1] < self.size[1]) {
+                        *pixel = tiles::load(simd, &self.elements[self.grid.at(at) + first..][..count]);
+                    }
+                }
+                *patch = forward(simd, *patch);
+            }
+            for (column, patch) in transpose(&patch).iter().enumerate() {
+                for (row, value) in forward(simd, *patch).iter().enumerate() {
+                    let out = &mut out[(PATCH * row + column) * step + first..][..S::F32_LANES];
+                    S::as_mut_simd_f32s(out).0[0] = *value;
+                }
             }
         }
     }

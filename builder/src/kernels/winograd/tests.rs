@@ -6,10 +6,14 @@ fn noise(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
 }
 
-/// Sizes of a convolution, and its operands: a map `[extent][extent][channels]`, kernels and the results' gradient.
+/// Sizes of a convolution, and its operands: a map, kernels and the results' gradient.
+#[derive(Debug)]
 struct Case {
-    rows: usize,
-    columns: usize,
+    /// Rows and columns of the results.
+    size: [usize; 2],
+    /// Rows and columns of the map.
+    map: [usize; 2],
+    pads: [usize; 2],
     channels: usize,
     outputs: usize,
     source: Vec<f32>,
@@ -17,36 +21,46 @@ struct Case {
     grad: Vec<f32>,
 }
 
-impl Case {
-    fn new(rows: usize, columns: usize, channels: usize, outputs: usize) -> Self {
-        Self {
-            rows,
-            columns,
-            channels,
-            outputs,
-            source: noise(extent(rows) * extent(columns) * channels, 1),
-            kernels: noise(outputs * channels * 9, 2),
-            grad: noise(rows * columns * outputs, 3),
-        }
-    }
+/// Results, the map's pads before and behind it, channels and outputs.
+fn cases() -> impl Strategy<Value = Case> {
+    ([1..10usize, 1..28], [[0..3usize, 0..3], [0..3, 0..3]], [1..36usize, 1..36]).prop_filter_map(
+        "a map that is empty",
+        |(size, [pads, behind], [channels, outputs])| {
+            let map: [usize; 2] = from_fn(|axis| (size[axis] + 2).saturating_sub(pads[axis] + behind[axis]));
+            map.iter().all(|&size| size > 0).then(|| Case {
+                size,
+                map,
+                pads,
+                channels,
+                outputs,
+                source: noise(map[0] * map[1] * channels, 1),
+                kernels: noise(outputs * channels * 9, 2),
+                grad: noise(size[0] * size[1] * outputs, 3),
+            })
+        },
+    )
+}
 
-    fn patches(&self) -> Grid {
-        Grid::dense(extent(self.columns), self.channels)
+impl Case {
+    fn operand(&self) -> Operand<'_> {
+        let grid = Grid::dense(self.map[1], self.channels);
+        Operand { elements: &self.source, grid, size: self.map, origin: self.pads.map(|pad| -(pad as isize)) }
     }
 
     /// Calls `each` with the places of every product in the result, the source and the kernels.
     fn products(&self, mut each: impl FnMut(usize, usize, usize)) {
-        let (results, patches) = (Grid::dense(self.columns, self.outputs), self.patches());
-        for at in 0..self.rows * self.columns * self.outputs * self.channels * 9 {
+        let [rows, columns] = self.size;
+        for at in 0..rows * columns * self.outputs * self.channels * 9 {
             let (tap, at) = (at % 9, at / 9);
             let (channel, at) = (at % self.channels, at / self.channels);
             let (output, at) = (at % self.outputs, at / self.outputs);
-            let pixel = [at / self.columns, at % self.columns];
-            each(
-                results.at(pixel) + output,
-                patches.at([pixel[0] + tap / 3, pixel[1] + tap % 3]) + channel,
-                (output * self.channels + channel) * 9 + tap,
-            );
+            let pixel = [at / columns + tap / 3, at % columns + tap % 3];
+            let inside = (0..2).all(|axis| (self.pads[axis]..self.pads[axis] + self.map[axis]).contains(&pixel[axis]));
+            if inside {
+                let x = (pixel[0] - self.pads[0]) * self.map[1] + pixel[1] - self.pads[1];
+                let w = (output * self.channels + channel) * 9 + tap;
+                each(at * self.outputs + output, x * self.channels + channel, w);
+            }
         }
     }
 }
@@ -64,41 +78,37 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn results_are_those_of_all_products(
-        (rows, columns) in (1..10usize, 1..28usize),
-        (channels, outputs) in (1..36usize, 1..36usize),
-    ) {
-        let case = Case::new(rows, columns, channels, outputs);
-        let bias = noise(outputs, 4);
+    fn results_are_those_of_all_products(case in cases()) {
+        let [rows, columns] = case.size;
+        let bias = noise(case.outputs, 4);
         let mut expected: Vec<f64> = bias.iter().map(|&x| x.into()).collect::<Vec<_>>().repeat(rows * columns);
         case.products(|y, x, w| expected[y] += f64::from(case.source[x]) * f64::from(case.kernels[w]));
-        let weights = Winograd::new(channels, bias, |output, channel| {
-            from_fn(|tap| case.kernels[(output * channels + channel) * 9 + tap].into())
+        let weights = Winograd::new(case.channels, bias, |output, channel| {
+            from_fn(|tap| case.kernels[(output * case.channels + channel) * 9 + tap].into())
         });
         let mut found = vec![f32::NAN; expected.len()];
-        let rows = Rows::plain(&mut found, Grid::dense(columns, outputs), rows, columns);
-        weights.run(&case.source, case.patches(), rows);
+        weights.run(case.operand(), Rows::plain(&mut found, Grid::dense(columns, case.outputs), rows, columns));
         near(&found, &expected)?;
     }
 
     #[test]
-    fn gradients_are_those_of_all_products(
-        (rows, columns) in (1..10usize, 1..28usize),
-        (channels, outputs) in (1..36usize, 1..36usize),
-    ) {
-        let case = Case::new(rows, columns, channels, outputs);
+    fn gradients_are_those_of_all_products(case in cases()) {
+        let Case { channels, outputs, .. } = case;
         let mut expected = vec![0.0; case.kernels.len()];
-        // Two images, of which one counts twice.
-        case.products(|y, x, w| expected[w] += 3.0 * f64::from(case.source[x]) * f64::from(case.grad[y]));
-        let mut sums = [(); 2].map(|()| WeightGradient::new(channels, outputs));
-        for images in [0..1, 0..2] {
-            for sums in &mut sums[images] {
-                let results = (&case.grad[..], Grid::dense(columns, outputs));
-                sums.add_image((&case.source, case.patches()), results, [rows, columns]);
+        // An image that is counted twice.
+        case.products(|y, x, w| expected[w] += 2.0 * f64::from(case.source[x]) * f64::from(case.grad[y]));
+        let mut packed = vec![f32::NAN; outputs.next_multiple_of(BLOCK) * 9 * channels];
+        weight_gradient(channels, outputs, &mut packed, |gradient| {
+            for _ in 0..2 {
+                gradient.add_image(case.operand(), &case.grad, Grid::dense(case.size[1], outputs), case.size);
             }
-        }
-        let [mut sum, other] = sums;
-        sum.add(&other);
-        near(&sum.finish(), &expected)?;
+        });
+        let found: Vec<f32> = (0..expected.len())
+            .map(|at| {
+                let (tap, channel, output) = (at % 9, at / 9 % channels, at / 9 / channels);
+                packed[((output / BLOCK * 9 + tap) * channels + channel) * BLOCK + output % BLOCK]
+            })
+            .collect();
+        near(&found, &expected)?;
     }
 }

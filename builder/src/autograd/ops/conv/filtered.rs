@@ -1,9 +1,8 @@
 //! Forward and backward of 3x3 convolutions with stride 1 by minimal filtering, which all three of their loops have.
 
-use super::chunk_images;
-use super::shape::{Frame, Map};
+use super::shape::Map;
 use crate::kernels::tiles::{Grid, Rows};
-use crate::kernels::winograd::{self, WeightGradient, Winograd};
+use crate::kernels::winograd::{self, Operand, Winograd};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_onnx::Conv;
@@ -51,50 +50,27 @@ impl Filtered {
         dx
     }
 
-    /// Gradients of weight and bias.
-    pub(super) fn weight_gradient(self, x: &Tensor, grad: &Tensor) -> (Vec<f32>, Vec<f32>) {
+    /// The gradient of the weights, `[block][3][3][channel][BLOCK]`, from some images and their results' gradients.
+    pub(super) fn weight_gradient(self, x: &[f32], grad: &[f32], out: &mut [f32]) {
         let Self { pads, input, output } = self;
-        let images = chunk_images(x.batch());
-        let frame = frame(pads, input, output);
-        let patches = Grid::dense(frame.width, input.channels);
         let results = Grid::dense(output.width, output.channels);
-        let mut chunks = Vec::new();
-        x.data()
-            .par_chunks(images * input.elements())
-            .zip(grad.data().par_chunks(images * output.elements()))
-            .map(|(x, grad)| {
-                let mut sums = WeightGradient::new(input.channels, output.channels);
-                let mut bias = vec![0.0; output.channels];
-                for (x, grad) in x.chunks_exact(input.elements()).zip(grad.chunks_exact(output.elements())) {
-                    frame.with_copy(x, input, None, |source| {
-                        sums.add_image((source, patches), (grad, results), [output.height, output.width]);
-                    });
-                    super::add_pixels(&mut bias, grad);
-                }
-                (sums, bias)
-            })
-            .collect_into_vec(&mut chunks);
-        let sum = chunks.into_iter().reduce(|mut a, b| {
-            a.0.add(&b.0);
-            (a.0, super::add(a.1, b.1))
+        winograd::weight_gradient(input.channels, output.channels, out, |gradient| {
+            for (x, grad) in x.chunks_exact(input.elements()).zip(grad.chunks_exact(output.elements())) {
+                gradient.add_image(operand(x, input, pads), grad, results, [output.height, output.width]);
+            }
         });
-        sum.map(|(sums, bias)| (sums.finish(), bias)).unwrap_or_default()
     }
 }
 
-/// The region around an operand that the patches of all results lie in.
-fn frame([top, left]: [usize; 2], input: Map, output: Map) -> Frame {
-    let [height, width] = [output.height, output.width].map(winograd::extent);
-    Frame { top, left, height, width, first: 0, count: input.channels }
+fn operand(elements: &[f32], map: Map, pads: [usize; 2]) -> Operand<'_> {
+    let origin = pads.map(|pad| -(pad as isize));
+    Operand { elements, grid: Grid::dense(map.width, map.channels), size: [map.height, map.width], origin }
 }
 
 fn correlate(weights: &Winograd, pads: [usize; 2], (input, x): (Map, &Tensor), (output, y): (Map, &mut Tensor)) {
-    let frame = frame(pads, input, output);
     let images = x.data().par_chunks(input.elements());
     y.data_mut().par_chunks_mut(output.elements()).zip(images).for_each(|(y, x)| {
-        frame.with_copy(x, input, None, |source| {
-            let rows = Rows::plain(y, Grid::dense(output.width, output.channels), output.height, output.width);
-            weights.run(source, Grid::dense(frame.width, input.channels), rows);
-        });
+        let rows = Rows::plain(y, Grid::dense(output.width, output.channels), output.height, output.width);
+        weights.run(operand(x, input, pads), rows);
     });
 }

@@ -6,6 +6,7 @@ mod shape;
 use super::{chunk_images, map_dims, shared};
 use crate::autograd::Shared;
 use crate::autograd::kernels::{Patches, Target};
+use crate::autograd::pool::Pool;
 use crate::autograd::tape::{Backward, Forward};
 use crate::tensor::Tensor;
 use filtered::Filtered;
@@ -36,13 +37,9 @@ pub(super) fn forward<'g>(
     let x = cx.save(node.inputs[0], x);
     let backward = cx.record(move |gradients, grad| {
         let x = x.get(gradients.pool);
-        let (dw, db) = match filtered {
-            Some(filtered) => filtered.weight_gradient(&x, &grad),
-            None => weight_gradient(&shape, &x, &grad),
-        };
-        gradients.add_parameter(node.inputs[1], dw);
+        gradients.add_parameter(node.inputs[1], weight_gradient(&shape, filtered, &x, &grad, gradients.pool));
         if let Some(&bias) = node.inputs.get(2) {
-            gradients.add_parameter(bias, db);
+            gradients.add_parameter(bias, bias_gradient(&grad));
         }
         if gradients.wants(node.inputs[0]) {
             let dx = gradients.pool.tensor(x.dims());
@@ -79,9 +76,7 @@ fn correlate(shape: &Shape, weight: &[f32], bias: Option<&[f32]>, x: &Tensor, y:
     });
 }
 
-/// Gradients of weight and bias.
-fn weight_gradient(shape: &Shape, x: &Tensor, grad: &Tensor) -> (Vec<f32>, Vec<f32>) {
-    let groups = shape.groups;
+fn weight_gradient(shape: &Shape, filtered: Option<Filtered>, x: &Tensor, grad: &Tensor, pool: &Pool) -> Vec<f32> {
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     let images = chunk_images(x.batch());
     let mut chunks = Vec::new();
@@ -89,35 +84,49 @@ fn weight_gradient(shape: &Shape, x: &Tensor, grad: &Tensor) -> (Vec<f32>, Vec<f
         .par_chunks(images * x_len)
         .zip(grad.data().par_chunks(images * y_len))
         .map(|(x, grad)| {
-            let mut sums = vec![0.0; groups * shape.packed_len()];
-            let mut bias = vec![0.0; shape.output.channels];
-            for (x, grad) in x.chunks_exact(x_len).zip(grad.chunks_exact(y_len)) {
-                for group in 0..groups {
-                    let out = &mut sums[group * shape.packed_len()..][..shape.packed_len()];
-                    shape.with_padded(x, group, |source| {
-                        shape.with_blocks(grad, group, |grad| {
-                            shape.weight_gradient(source, grad, out);
-                        });
-                    });
-                }
-                add_pixels(&mut bias, grad);
+            let mut sums = pool.tensor([shape.groups * shape.packed_len()]);
+            match filtered {
+                Some(filtered) => filtered.weight_gradient(x, grad, sums.data_mut()),
+                None => sum_products(shape, x, grad, sums.data_mut()),
             }
-            (sums, bias)
+            sums
         })
         .collect_into_vec(&mut chunks);
-    let (sums, bias) = chunks.into_iter().reduce(|a, b| (add(a.0, b.0), add(a.1, b.1))).unwrap_or_default();
-    (shape.unpack(&sums), bias)
+    let sum = chunks.into_iter().reduce(|mut a, b| {
+        a.data_mut().iter_mut().zip(b.data()).for_each(|(a, b)| *a += b);
+        pool.give(b);
+        a
+    });
+    sum.map(|sums| {
+        let weight = shape.unpack(sums.data());
+        pool.give(sums);
+        weight
+    })
+    .unwrap_or_default()
 }
 
-fn add(mut a: Vec<f32>, b: Vec<f32>) -> Vec<f32> {
-    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-    a
+fn bias_gradient(grad: &Tensor) -> Vec<f32> {
+    let add = |mut sums: Vec<f32>, pixel: &[f32]| {
+        sums.iter_mut().zip(pixel).for_each(|(sum, grad)| *sum += grad);
+        sums
+    };
+    let zeros = vec![0.0; map_dims(grad)[2]];
+    // Image by image, because long sums lose digits.
+    let images = grad.data().chunks(grad.data().len() / grad.batch());
+    images.map(|image| image.chunks_exact(zeros.len()).fold(zeros.clone(), add)).fold(zeros.clone(), |a, b| add(a, &b))
 }
 
-/// Adds each channel's elements to its sum.
-fn add_pixels(sums: &mut [f32], map: &[f32]) {
-    for pixel in map.chunks_exact(sums.len()) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, element)| *sum += element);
+/// The gradient of the weights, packed, from some images and their results' gradients.
+fn sum_products(shape: &Shape, x: &[f32], grad: &[f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    let images = x.chunks_exact(shape.input.elements()).zip(grad.chunks_exact(shape.output.elements()));
+    for (x, grad) in images {
+        for group in 0..shape.groups {
+            let out = &mut sums[group * shape.packed_len()..][..shape.packed_len()];
+            shape.with_padded(x, group, |source| {
+                shape.with_blocks(grad, group, |grad| shape.weight_gradient(source, grad, out));
+            });
+        }
     }
 }
 
