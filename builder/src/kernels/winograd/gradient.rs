@@ -53,15 +53,27 @@ fn gather([a, b, c, d]: [f32; PATCH]) -> [f32; 3] {
 impl WeightGradient<'_> {
     /// Adds what an image contributes: `grad` has the results' gradient, of which there are `size` rows and columns.
     pub(crate) fn add_image(&mut self, x: Operand, grad: &[f32], results: Grid, size: [usize; 2]) {
+        self.add_image_on(x, grad, results, size, |kernel| Arch::new().dispatch(kernel));
+    }
+
+    /// As [`WeightGradient::add_image`], with the vectors that `dispatch` chooses.
+    pub(super) fn add_image_on(
+        &mut self,
+        x: Operand,
+        grad: &[f32],
+        results: Grid,
+        size: [usize; 2],
+        dispatch: impl FnOnce(Image),
+    ) {
         let [width, padded] = [self.channels, self.outputs].map(|count| count.next_multiple_of(BLOCK));
         with_scratch(TILES * POSITIONS * (width + padded), |scratch| {
             let (pixels, grads) = scratch.split_at_mut(TILES * POSITIONS * width);
-            Arch::new().dispatch(Image { of: self, x, grad, results, size, pixels, grads });
+            dispatch(Image { of: self, x, grad, results, size, pixels, grads });
         });
     }
 }
 
-struct Image<'a, 'g> {
+pub(super) struct Image<'a, 'g> {
     of: &'a mut WeightGradient<'g>,
     x: Operand<'a>,
     grad: &'a [f32],

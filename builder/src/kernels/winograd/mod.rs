@@ -78,10 +78,15 @@ impl Winograd {
 
     /// Computes rows of the result, the first of which begins with the operand's first row.
     pub(crate) fn run(&self, x: Operand, rows: Rows) {
+        self.run_on(x, rows, |kernel| Arch::new().dispatch(kernel));
+    }
+
+    /// As [`Winograd::run`], with the vectors that `dispatch` chooses.
+    fn run_on(&self, x: Operand, rows: Rows, dispatch: impl FnOnce(Filtering)) {
         let width = self.channels.next_multiple_of(BLOCK);
         with_scratch(TILES * POSITIONS * (width + BLOCK), |scratch| {
             let (transformed, products) = scratch.split_at_mut(TILES * POSITIONS * width);
-            Arch::new().dispatch(Filtering { weights: self, x, rows, transformed, products });
+            dispatch(Filtering { weights: self, x, rows, transformed, products });
         });
     }
 }

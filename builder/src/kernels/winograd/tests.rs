@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use pulp::{Scalar, Scalar128b, Scalar256b};
 
 /// Numbers of both signs that follow no simple pattern.
 fn noise(len: usize, seed: usize) -> Vec<f32> {
@@ -74,6 +75,31 @@ fn near(found: &[f32], expected: &[f64]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+impl Case {
+    fn results(&self, run: impl FnOnce(Filtering)) -> Vec<f32> {
+        let [rows, columns] = self.size;
+        let weights = Winograd::new(self.channels, noise(self.outputs, 4), |output, channel| {
+            from_fn(|tap| self.kernels[(output * self.channels + channel) * 9 + tap].into())
+        });
+        let mut found = vec![f32::NAN; rows * columns * self.outputs];
+        let rows = Rows::plain(&mut found, Grid::dense(columns, self.outputs), rows, columns);
+        weights.run_on(self.operand(), rows, run);
+        found
+    }
+
+    /// The gradient of the weights from the image counted twice, packed.
+    fn gradient(&self, run: impl Fn(gradient::Image)) -> Vec<f32> {
+        let mut packed = vec![f32::NAN; self.outputs.next_multiple_of(BLOCK) * 9 * self.channels];
+        let results = Grid::dense(self.size[1], self.outputs);
+        weight_gradient(self.channels, self.outputs, &mut packed, |gradient| {
+            for _ in 0..2 {
+                gradient.add_image_on(self.operand(), &self.grad, results, self.size, &run);
+            }
+        });
+        packed
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -83,26 +109,15 @@ proptest! {
         let bias = noise(case.outputs, 4);
         let mut expected: Vec<f64> = bias.iter().map(|&x| x.into()).collect::<Vec<_>>().repeat(rows * columns);
         case.products(|y, x, w| expected[y] += f64::from(case.source[x]) * f64::from(case.kernels[w]));
-        let weights = Winograd::new(case.channels, bias, |output, channel| {
-            from_fn(|tap| case.kernels[(output * case.channels + channel) * 9 + tap].into())
-        });
-        let mut found = vec![f32::NAN; expected.len()];
-        weights.run(case.operand(), Rows::plain(&mut found, Grid::dense(columns, case.outputs), rows, columns));
-        near(&found, &expected)?;
+        near(&case.results(|kernel| Arch::new().dispatch(kernel)), &expected)?;
     }
 
     #[test]
     fn gradients_are_those_of_all_products(case in cases()) {
-        let Case { channels, outputs, .. } = case;
+        let channels = case.channels;
         let mut expected = vec![0.0; case.kernels.len()];
-        // An image that is counted twice.
         case.products(|y, x, w| expected[w] += 2.0 * f64::from(case.source[x]) * f64::from(case.grad[y]));
-        let mut packed = vec![f32::NAN; outputs.next_multiple_of(BLOCK) * 9 * channels];
-        weight_gradient(channels, outputs, &mut packed, |gradient| {
-            for _ in 0..2 {
-                gradient.add_image(case.operand(), &case.grad, Grid::dense(case.size[1], outputs), case.size);
-            }
-        });
+        let packed = case.gradient(|kernel| Arch::new().dispatch(kernel));
         let found: Vec<f32> = (0..expected.len())
             .map(|at| {
                 let (tap, channel, output) = (at % 9, at / 9 % channels, at / 9 / channels);
@@ -110,5 +125,18 @@ proptest! {
             })
             .collect();
         near(&found, &expected)?;
+    }
+
+    /// Vectors of one, four and eight elements give what the processor's widest do, bit for bit.
+    #[test]
+    fn vectors_of_all_widths_compute_the_same(case in cases()) {
+        let widest = case.results(|kernel| Arch::new().dispatch(kernel));
+        prop_assert_eq!(&widest, &case.results(|kernel| Scalar.vectorize(kernel)));
+        prop_assert_eq!(&widest, &case.results(|kernel| Scalar128b.vectorize(kernel)));
+        prop_assert_eq!(&widest, &case.results(|kernel| Scalar256b.vectorize(kernel)));
+        let widest = case.gradient(|kernel| Arch::new().dispatch(kernel));
+        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar.vectorize(kernel)));
+        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar128b.vectorize(kernel)));
+        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar256b.vectorize(kernel)));
     }
 }
