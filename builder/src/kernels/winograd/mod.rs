@@ -173,18 +173,16 @@ impl<S: Simd, const V: usize> Strip<'_, S, V> {
         let simd = self.simd;
         let mut results = [[[simd.splat_f32s(0.0); V]; TILE]; TILE];
         for v in 0..V {
-            let mut rows = [[simd.splat_f32s(0.0); PATCH]; TILE];
-            for column in 0..PATCH {
+            let mut columns = [[simd.splat_f32s(0.0); TILE]; PATCH];
+            for (column, results) in columns.iter_mut().enumerate() {
                 let mut products = [simd.splat_f32s(0.0); PATCH];
                 for (row, product) in products.iter_mut().enumerate() {
                     let at = ((PATCH * row + column) * P + p) * BLOCK;
                     *product = S::as_simd_f32s(&self.of.products[at..][..BLOCK]).0[v];
                 }
-                let [first, second] = back(simd, products);
-                rows[0][column] = first;
-                rows[1][column] = second;
+                *results = back(simd, products);
             }
-            for (row, results) in rows.iter().zip(&mut results) {
+            for (row, results) in transpose(&columns).iter().zip(&mut results) {
                 let [first, second] = back(simd, *row);
                 results[0][v] = simd.add_f32s(first, bias[v]);
                 results[1][v] = simd.add_f32s(second, bias[v]);
