@@ -1,10 +1,10 @@
 //! Float networks at work, as fast as the host can.
 //!
 //! A [`Plan`] lays out what [`autograd::infer`](crate::autograd::infer()) finds out anew for every batch: batch norms are
-//! folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed,
-//! activations share a few buffers and have frames of zeros for the convolutions' padding. Images run side by side on
-//! all cores; where there are fewer of them than cores, the rows of a convolution do. Results do not depend on the number
-//! of threads nor on the other images; they differ from autograd's by rounding.
+//! folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed or
+//! transformed for minimal filtering, activations share a few buffers and have frames of zeros for the convolutions'
+//! padding. Images run side by side on all cores; where there are fewer of them than cores, the rows of a convolution do.
+//! Results do not depend on the number of threads nor on the other images; they differ from autograd's by rounding.
 
 mod conv;
 mod fuse;
@@ -71,6 +71,9 @@ impl<'g> Plan<'g> {
     }
 
     /// The scores `[N, classes]` of normalized `images` `[N, H, W, C]`.
+    ///
+    /// Runs in the current rayon pool. Who classifies image after image is faster from within it (`rayon::scope`): a caller
+    /// outside waits each time until a thread of the pool is awake.
     ///
     /// # Panics
     /// If the images' dimensions are not those of the graph's input.

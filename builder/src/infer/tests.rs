@@ -157,6 +157,25 @@ fn scores_depend_neither_on_threads_nor_on_other_images() {
 }
 
 #[test]
+fn images_one_by_one_may_run_side_by_side() {
+    let graph = zoo::with_nontrivial_statistics(zoo::build("resnet8", &zoo::Options::default()).unwrap(), 1);
+    let plan = Plan::new(&graph);
+    let images = noise([3, 32, 32], 9);
+    let scores = plan.run(&images);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+    let one = |index: usize| plan.run(&Tensor::new([1, 32, 32, 3], images.image(index).to_vec())).into_data();
+    let found: Vec<Vec<f32>> = pool.install(|| (0..9).into_par_iter().map(one).collect());
+    assert_eq!(found.concat(), scores.data());
+}
+
+#[test]
+fn a_panic_leaves_no_thread_waiting() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let work = || pool.install(|| with_threads_awake(|| panic!("on purpose")));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
+}
+
+#[test]
 fn what_is_no_number_is_not_hidden() {
     let graph = zoo::build("resnet8", &zoo::Options::default()).unwrap();
     let mut images = noise([3, 32, 32], 1);

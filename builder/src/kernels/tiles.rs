@@ -3,7 +3,7 @@
 
 use pulp::{Simd, bytemuck};
 
-/// Output channels that are computed together.
+/// Output channels that are computed together; packed weights are padded to a multiple of it.
 pub(crate) const BLOCK: usize = 16;
 
 /// Where the pixels of a map, or of some of its rows, lie in a buffer.
@@ -98,19 +98,32 @@ pub(crate) trait Tiled {
     fn tile<const P: usize>(&mut self, pixels: [[usize; 2]; P]);
 }
 
-/// Makes `rows` of `columns` pixels, where a pixel takes `vectors` registers: as many at a time as sums fit into
-/// registers, few small tiles at the end.
+/// The size of the next tile when `left` pixels or elements are left, of which each takes `vectors` registers: as many as
+/// sums fit into registers, few small tiles at the end.
+#[inline(always)]
+pub(crate) fn tile_size(left: usize, vectors: usize) -> usize {
+    match (vectors, left) {
+        (1, 12 | 20..) => 12,
+        (1, 8..) => 8,
+        (2.., 6 | 10..) | (1, 6) => 6,
+        (_, 4..) => 4,
+        (_, 2..) => 2,
+        _ => 1,
+    }
+}
+
+/// Makes `rows` of `columns` pixels, where a pixel takes `vectors` registers.
 #[inline(always)]
 pub(crate) fn in_tiles(rows: usize, columns: usize, vectors: usize, work: &mut impl Tiled) {
     let mut cursor = Cursor { row: 0, column: 0, columns };
     let mut left = rows * columns;
     while left > 0 {
-        left -= match (vectors, left) {
-            (1, 12 | 20..) => cursor.tile::<12>(work),
-            (1, 8..) => cursor.tile::<8>(work),
-            (2.., 6 | 10..) | (1, 6) => cursor.tile::<6>(work),
-            (_, 4..) => cursor.tile::<4>(work),
-            (_, 2..) => cursor.tile::<2>(work),
+        left -= match tile_size(left, vectors) {
+            12 => cursor.tile::<12>(work),
+            8 => cursor.tile::<8>(work),
+            6 => cursor.tile::<6>(work),
+            4 => cursor.tile::<4>(work),
+            2 => cursor.tile::<2>(work),
             _ => cursor.tile::<1>(work),
         };
     }

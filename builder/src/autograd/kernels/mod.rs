@@ -6,10 +6,9 @@
 
 pub(crate) mod grouped;
 
+pub(crate) use crate::kernels::tiles::BLOCK;
+use crate::kernels::tiles::tile_size;
 use pulp::{Arch, Simd, WithSimd};
-
-/// Output channels that are computed together; packed weights are padded to a multiple of it.
-pub(crate) const BLOCK: usize = 16;
 
 /// Where the patches of an image lie, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -98,20 +97,6 @@ pub(crate) use vectorized;
 /// Runs a kernel with the widest vectors that the processor has.
 pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
     Arch::new().dispatch(kernel)
-}
-
-/// The size of the next tile when `left` are left, where a pixel or an element takes `vectors` registers: as large as
-/// sums fit into registers, with few small tiles at the end.
-#[inline(always)]
-fn tile_size(left: usize, vectors: usize) -> usize {
-    match (vectors, left) {
-        (1, 12 | 20..) => 12,
-        (1, 8..) => 8,
-        (2.., 6 | 10..) | (1, 6) => 6,
-        (_, 4..) => 4,
-        (_, 2..) => 2,
-        _ => 1,
-    }
 }
 
 /// Calls the method for a tile of a size that is known when the program is compiled.

@@ -5,7 +5,7 @@ mod direct;
 use super::fuse::Fused;
 use super::layout::Map;
 use crate::kernels::tiles::{Grid, Rows};
-use crate::kernels::winograd::{self, Operand, Winograd};
+use crate::kernels::winograd::{self, PaddedMap, Winograd};
 use direct::Direct;
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Graph, Node, Op, ValueId};
@@ -88,7 +88,7 @@ impl Convolution {
                 Method::Winograd(winograd) => {
                     let [top, left, ..] = self.conv.pads.map(|pad| -(pad as isize));
                     let origin = [first as isize + top, left];
-                    let operand = Operand { elements: source, grid: x.grid(), size: [x.height, x.width], origin };
+                    let operand = PaddedMap { elements: source, grid: x.grid(), size: [x.height, x.width], origin };
                     winograd.run(operand, rows);
                 }
             }

@@ -1,7 +1,7 @@
 //! The gradient with respect to weights by minimal filtering: for each position the products of transformed pixels with
 //! transformed gradients, summed over tiles and images, then transformed back.
 
-use super::{Operand, PATCH, POSITIONS, TILE, transpose};
+use super::{PATCH, POSITIONS, PaddedMap, TILE, transpose};
 use crate::kernels::tiles::{self, BLOCK, Grid, Tiled};
 use crate::kernels::with_scratch;
 use pulp::{Arch, Simd, WithSimd};
@@ -52,14 +52,14 @@ fn gather([a, b, c, d]: [f32; PATCH]) -> [f32; 3] {
 
 impl WeightGradient<'_> {
     /// Adds what an image contributes: `grad` has the results' gradient, of which there are `size` rows and columns.
-    pub(crate) fn add_image(&mut self, x: Operand, grad: &[f32], results: Grid, size: [usize; 2]) {
+    pub(crate) fn add_image(&mut self, x: PaddedMap, grad: &[f32], results: Grid, size: [usize; 2]) {
         self.add_image_on(x, grad, results, size, |kernel| Arch::new().dispatch(kernel));
     }
 
     /// As [`WeightGradient::add_image`], with the vectors that `dispatch` chooses.
     pub(super) fn add_image_on(
         &mut self,
-        x: Operand,
+        x: PaddedMap,
         grad: &[f32],
         results: Grid,
         size: [usize; 2],
@@ -75,7 +75,7 @@ impl WeightGradient<'_> {
 
 pub(super) struct Image<'a, 'g> {
     of: &'a mut WeightGradient<'g>,
-    x: Operand<'a>,
+    x: PaddedMap<'a>,
     grad: &'a [f32],
     results: Grid,
     /// Rows and columns of results.

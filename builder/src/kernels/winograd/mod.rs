@@ -36,7 +36,7 @@ pub(crate) fn suits(conv: &Conv, channels: usize, outputs: usize) -> bool {
 
 /// A map that is read, with zeros around it.
 #[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
+pub(crate) struct PaddedMap<'a> {
     pub(crate) elements: &'a [f32],
     pub(crate) grid: Grid,
     /// Rows and columns of the map.
@@ -76,13 +76,13 @@ impl Winograd {
         Self { channels, outputs, weights, bias }
     }
 
-    /// Computes rows of the result, the first of which begins with the operand's first row.
-    pub(crate) fn run(&self, x: Operand, rows: Rows) {
+    /// Computes rows of the result, whose first patch begins at the operand's origin.
+    pub(crate) fn run(&self, x: PaddedMap, rows: Rows) {
         self.run_on(x, rows, |kernel| Arch::new().dispatch(kernel));
     }
 
     /// As [`Winograd::run`], with the vectors that `dispatch` chooses.
-    fn run_on(&self, x: Operand, rows: Rows, dispatch: impl FnOnce(Filtering)) {
+    fn run_on(&self, x: PaddedMap, rows: Rows, dispatch: impl FnOnce(Filtering)) {
         let width = self.channels.next_multiple_of(BLOCK);
         with_scratch(TILES * POSITIONS * (width + BLOCK), |scratch| {
             let (transformed, products) = scratch.split_at_mut(TILES * POSITIONS * width);
@@ -98,7 +98,7 @@ fn spread([a, b, c]: [f64; 3]) -> [f64; PATCH] {
 
 struct Filtering<'a> {
     weights: &'a Winograd,
-    x: Operand<'a>,
+    x: PaddedMap<'a>,
     rows: Rows<'a>,
     /// `[position][tile][channel]`, channels filled up to whole blocks.
     transformed: &'a mut [f32],
@@ -199,7 +199,7 @@ impl<S: Simd, const V: usize> Strip<'_, S, V> {
     }
 }
 
-impl Operand<'_> {
+impl PaddedMap<'_> {
     /// Transforms the patch of the tile whose first result is `at`, `B' d B`, to elements that lie `step` apart.
     #[inline(always)]
     fn transform<S: Simd>(&self, simd: S, at: [usize; 2], channels: usize, out: &mut [f32], step: usize) {

@@ -43,9 +43,9 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    fn operand(&self) -> Operand<'_> {
+    fn operand(&self) -> PaddedMap<'_> {
         let grid = Grid::dense(self.map[1], self.channels);
-        Operand { elements: &self.source, grid, size: self.map, origin: self.pads.map(|pad| -(pad as isize)) }
+        PaddedMap { elements: &self.source, grid, size: self.map, origin: self.pads.map(|pad| -(pad as isize)) }
     }
 
     /// Calls `each` with the places of every product in the result, the source and the kernels.

@@ -2,7 +2,7 @@
 
 use super::shape::Map;
 use crate::kernels::tiles::{Grid, Rows};
-use crate::kernels::winograd::{self, Operand, Winograd};
+use crate::kernels::winograd::{self, PaddedMap, Winograd};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_onnx::Conv;
@@ -62,9 +62,9 @@ impl Filtered {
     }
 }
 
-fn operand(elements: &[f32], map: Map, pads: [usize; 2]) -> Operand<'_> {
+fn operand(elements: &[f32], map: Map, pads: [usize; 2]) -> PaddedMap<'_> {
     let origin = pads.map(|pad| -(pad as isize));
-    Operand { elements, grid: Grid::dense(map.width, map.channels), size: [map.height, map.width], origin }
+    PaddedMap { elements, grid: Grid::dense(map.width, map.channels), size: [map.height, map.width], origin }
 }
 
 fn correlate(weights: &Winograd, pads: [usize; 2], (input, x): (Map, &Tensor), (output, y): (Map, &mut Tensor)) {
