@@ -166,7 +166,11 @@ pub(crate) fn accumulate<S: Simd, const V: usize, const P: usize>(
     weights: &[[S::f32s; V]],
 ) {
     let count = weights.len();
-    let pixels: [&[f32]; P] = std::array::from_fn(|p| &source[starts[p]..][..count]);
+    // A loop, because a function of arrays that is not inlined hides that all are of one length.
+    let mut pixels: [&[f32]; P] = [&[]; P];
+    for (pixels, start) in pixels.iter_mut().zip(starts) {
+        *pixels = &source[start..][..count];
+    }
     for i in 0..count {
         let weight = weights[i];
         for p in 0..P {

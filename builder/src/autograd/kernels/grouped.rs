@@ -5,7 +5,8 @@
 //! lane by lane. Positions and sizes in [`Patches`] count vectors of [`BLOCK`] lanes here.
 
 use super::{BLOCK, Patches, Target, tile_size, vectorized, with_tile};
-use pulp::{Simd, WithSimd};
+use crate::kernels::BlockKernel;
+use pulp::Simd;
 
 /// Into how many vectors pixels are expanded: the channels of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,23 +89,9 @@ fn vectors<S: Simd, const V: usize>(elements: &[f32]) -> &[[S::f32s; V]] {
     bytemuck::cast_slice::<f32, S::f32s>(elements).as_chunks::<V>().0
 }
 
-impl WithSimd for GroupedCorrelate<'_> {
-    type Output = ();
-
+impl BlockKernel for GroupedCorrelate<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.map::<S, 1>(simd),
-            8 => self.map::<S, 2>(simd),
-            4 => self.map::<S, 4>(simd),
-            _ => self.map::<S, 16>(simd),
-        }
-    }
-}
-
-impl GroupedCorrelate<'_> {
-    #[inline(always)]
-    fn map<S: Simd, const V: usize>(mut self, simd: S) {
+    fn run<S: Simd, const V: usize>(mut self, simd: S) {
         let Patches { rows, columns, .. } = self.patches;
         for row in 0..rows {
             let mut column = 0;
@@ -151,23 +138,9 @@ fn correlate_tile<S: Simd, const V: usize, const P: usize>(
     }
 }
 
-impl WithSimd for GroupedWeightGradient<'_> {
-    type Output = ();
-
+impl BlockKernel for GroupedWeightGradient<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.runs::<S, 1>(simd),
-            8 => self.runs::<S, 2>(simd),
-            4 => self.runs::<S, 4>(simd),
-            _ => self.runs::<S, 16>(simd),
-        }
-    }
-}
-
-impl GroupedWeightGradient<'_> {
-    #[inline(always)]
-    fn runs<S: Simd, const V: usize>(self, simd: S) {
+    fn run<S: Simd, const V: usize>(self, simd: S) {
         let Patches { runs, run, .. } = self.patches;
         let (source, grad) = (vectors::<S, V>(self.source), vectors::<S, V>(self.grad));
         let (out, _) = bytemuck::cast_slice_mut::<f32, S::f32s>(self.out).as_chunks_mut::<V>();

@@ -6,6 +6,7 @@
 
 pub(crate) mod grouped;
 
+use crate::kernels::BlockKernel;
 pub(crate) use crate::kernels::tiles::BLOCK;
 use crate::kernels::tiles::tile_size;
 use pulp::{Arch, Simd, WithSimd};
@@ -115,17 +116,10 @@ macro_rules! with_tile {
 
 use with_tile;
 
-impl WithSimd for Correlate<'_> {
-    type Output = ();
-
+impl BlockKernel for Correlate<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.blocks::<S, 1, 2>(simd),
-            8 => self.blocks::<S, 2, 1>(simd),
-            4 => self.blocks::<S, 4, 1>(simd),
-            _ => self.blocks::<S, 16, 1>(simd),
-        }
+    fn run<S: Simd, const V: usize>(self, simd: S) {
+        if V == 1 { self.blocks::<S, V, 2>(simd) } else { self.blocks::<S, V, 1>(simd) }
     }
 }
 
@@ -206,23 +200,9 @@ fn correlate_tile<S: Simd, const V: usize, const B: usize, const P: usize>(
     }
 }
 
-impl WithSimd for WeightGradient<'_> {
-    type Output = ();
-
+impl BlockKernel for WeightGradient<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.blocks::<S, 1>(simd),
-            8 => self.blocks::<S, 2>(simd),
-            4 => self.blocks::<S, 4>(simd),
-            _ => self.blocks::<S, 16>(simd),
-        }
-    }
-}
-
-impl WeightGradient<'_> {
-    #[inline(always)]
-    fn blocks<S: Simd, const V: usize>(self, simd: S) {
+    fn run<S: Simd, const V: usize>(self, simd: S) {
         let Patches { runs, run, .. } = self.patches;
         let (grad, _) = bytemuck::cast_slice::<f32, S::f32s>(self.grad).as_chunks::<V>();
         let (out, _) = bytemuck::cast_slice_mut::<f32, S::f32s>(self.out).as_chunks_mut::<V>();

@@ -4,7 +4,8 @@
 use super::Filter;
 use crate::infer::layout::Map;
 use crate::kernels::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
-use pulp::{Arch, Simd, WithSimd};
+use crate::kernels::{self, BlockKernel};
+use pulp::Simd;
 
 /// Weights laid out for convolution product by product.
 pub(super) struct Direct {
@@ -67,7 +68,7 @@ impl Direct {
             })
             .collect();
         let run = if whole { kernel_w * self.width } else { self.width };
-        Arch::new().dispatch(Convolve { weights: self, source, patches, runs: &runs, run, rows });
+        kernels::dispatch(Convolve { weights: self, source, patches, runs: &runs, run, rows });
     }
 }
 
@@ -83,23 +84,9 @@ struct Convolve<'a> {
     rows: Rows<'a>,
 }
 
-impl WithSimd for Convolve<'_> {
-    type Output = ();
-
+impl BlockKernel for Convolve<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.all::<S, 1>(simd),
-            8 => self.all::<S, 2>(simd),
-            4 => self.all::<S, 4>(simd),
-            _ => self.all::<S, 16>(simd),
-        }
-    }
-}
-
-impl Convolve<'_> {
-    #[inline(always)]
-    fn all<S: Simd, const V: usize>(mut self, simd: S) {
+    fn run<S: Simd, const V: usize>(mut self, simd: S) {
         let weights = tiles::blocks::<S, V>(&self.weights.weights);
         let bias = tiles::blocks::<S, V>(&self.weights.bias);
         let of_block = self.runs.len() * self.run;

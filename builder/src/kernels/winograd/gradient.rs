@@ -3,8 +3,8 @@
 
 use super::{PATCH, POSITIONS, PaddedMap, TILE, transpose};
 use crate::kernels::tiles::{self, BLOCK, Grid, Tiled};
-use crate::kernels::with_scratch;
-use pulp::{Arch, Simd, WithSimd};
+use crate::kernels::{BlockKernel, dispatch, with_scratch};
+use pulp::Simd;
 use std::array::from_fn;
 
 /// Most tiles whose products are summed before the sums are written.
@@ -53,22 +53,22 @@ fn gather([a, b, c, d]: [f32; PATCH]) -> [f32; 3] {
 impl WeightGradient<'_> {
     /// Adds what an image contributes: `grad` has the results' gradient, of which there are `size` rows and columns.
     pub(crate) fn add_image(&mut self, x: PaddedMap, grad: &[f32], results: Grid, size: [usize; 2]) {
-        self.add_image_on(x, grad, results, size, |kernel| Arch::new().dispatch(kernel));
+        self.add_image_on(x, grad, results, size, |kernel| dispatch(kernel));
     }
 
-    /// As [`WeightGradient::add_image`], with the vectors that `dispatch` chooses.
+    /// As [`WeightGradient::add_image`], with the vectors that `run` chooses.
     pub(super) fn add_image_on(
         &mut self,
         x: PaddedMap,
         grad: &[f32],
         results: Grid,
         size: [usize; 2],
-        dispatch: impl FnOnce(Image),
+        run: impl FnOnce(Image),
     ) {
         let [width, padded] = [self.channels, self.outputs].map(|count| count.next_multiple_of(BLOCK));
         with_scratch(TILES * POSITIONS * (width + padded), |scratch| {
             let (pixels, grads) = scratch.split_at_mut(TILES * POSITIONS * width);
-            dispatch(Image { of: self, x, grad, results, size, pixels, grads });
+            run(Image { of: self, x, grad, results, size, pixels, grads });
         });
     }
 }
@@ -86,23 +86,9 @@ pub(super) struct Image<'a, 'g> {
     grads: &'a mut [f32],
 }
 
-impl WithSimd for Image<'_, '_> {
-    type Output = ();
-
+impl BlockKernel for Image<'_, '_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.all::<S, 1>(simd),
-            8 => self.all::<S, 2>(simd),
-            4 => self.all::<S, 4>(simd),
-            _ => self.all::<S, 16>(simd),
-        }
-    }
-}
-
-impl Image<'_, '_> {
-    #[inline(always)]
-    fn all<S: Simd, const V: usize>(mut self, simd: S) {
+    fn run<S: Simd, const V: usize>(mut self, simd: S) {
         let [rows, columns] = self.size.map(|size| size.div_ceil(TILE));
         for first in (0..rows * columns).step_by(TILES) {
             let count = TILES.min(rows * columns - first);
@@ -113,7 +99,9 @@ impl Image<'_, '_> {
             self.products::<S, V>(simd, count);
         }
     }
+}
 
+impl Image<'_, '_> {
     /// Transforms the pixels and the gradients of a tile whose first result is `at`.
     #[inline(always)]
     fn transform_tile<S: Simd>(&mut self, simd: S, tile: usize, at: [usize; 2]) {

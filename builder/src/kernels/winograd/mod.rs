@@ -10,9 +10,9 @@ mod gradient;
 mod tests;
 
 use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
-use super::with_scratch;
+use super::{BlockKernel, dispatch, with_scratch};
 pub(crate) use gradient::weight_gradient;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Simd;
 use rayon::prelude::*;
 use skipstone_onnx::Conv;
 use std::array::from_fn;
@@ -78,15 +78,15 @@ impl Winograd {
 
     /// Computes rows of the result, whose first patch begins at the operand's origin.
     pub(crate) fn run(&self, x: PaddedMap, rows: Rows) {
-        self.run_on(x, rows, |kernel| Arch::new().dispatch(kernel));
+        self.run_on(x, rows, |kernel| dispatch(kernel));
     }
 
-    /// As [`Winograd::run`], with the vectors that `dispatch` chooses.
-    fn run_on(&self, x: PaddedMap, rows: Rows, dispatch: impl FnOnce(Filtering)) {
+    /// As [`Winograd::run`], with the vectors that `run` chooses.
+    fn run_on(&self, x: PaddedMap, rows: Rows, run: impl FnOnce(Filtering)) {
         let width = self.channels.next_multiple_of(BLOCK);
         with_scratch(TILES * POSITIONS * (width + BLOCK), |scratch| {
             let (transformed, products) = scratch.split_at_mut(TILES * POSITIONS * width);
-            dispatch(Filtering { weights: self, x, rows, transformed, products });
+            run(Filtering { weights: self, x, rows, transformed, products });
         });
     }
 }
@@ -106,23 +106,9 @@ struct Filtering<'a> {
     products: &'a mut [f32],
 }
 
-impl WithSimd for Filtering<'_> {
-    type Output = ();
-
+impl BlockKernel for Filtering<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.all::<S, 1>(simd),
-            8 => self.all::<S, 2>(simd),
-            4 => self.all::<S, 4>(simd),
-            _ => self.all::<S, 16>(simd),
-        }
-    }
-}
-
-impl Filtering<'_> {
-    #[inline(always)]
-    fn all<S: Simd, const V: usize>(self, simd: S) {
+    fn run<S: Simd, const V: usize>(self, simd: S) {
         let (rows, columns) = (self.rows.rows.div_ceil(TILE), self.rows.columns.div_ceil(TILE));
         tiles::in_tiles(rows, columns, V, &mut Strip::<S, V> { simd, of: self });
     }
@@ -173,16 +159,17 @@ impl<S: Simd, const V: usize> Strip<'_, S, V> {
         let simd = self.simd;
         let mut results = [[[simd.splat_f32s(0.0); V]; TILE]; TILE];
         for v in 0..V {
-            let mut columns = [[simd.splat_f32s(0.0); TILE]; PATCH];
-            for (column, results) in columns.iter_mut().enumerate() {
+            let mut rows = [[simd.splat_f32s(0.0); PATCH]; TILE];
+            let [above, below] = &mut rows;
+            for (column, results) in above.iter_mut().zip(below).enumerate() {
                 let mut products = [simd.splat_f32s(0.0); PATCH];
                 for (row, product) in products.iter_mut().enumerate() {
                     let at = ((PATCH * row + column) * P + p) * BLOCK;
                     *product = S::as_simd_f32s(&self.of.products[at..][..BLOCK]).0[v];
                 }
-                *results = back(simd, products);
+                [*results.0, *results.1] = back(simd, products);
             }
-            for (row, results) in transpose(&columns).iter().zip(&mut results) {
+            for (row, results) in rows.iter().zip(&mut results) {
                 let [first, second] = back(simd, *row);
                 results[0][v] = simd.add_f32s(first, bias[v]);
                 results[1][v] = simd.add_f32s(second, bias[v]);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::InVectors;
 use proptest::prelude::*;
 use pulp::{Scalar, Scalar128b, Scalar256b};
 
@@ -109,7 +110,7 @@ proptest! {
         let bias = noise(case.outputs, 4);
         let mut expected: Vec<f64> = bias.iter().map(|&x| x.into()).collect::<Vec<_>>().repeat(rows * columns);
         case.products(|y, x, w| expected[y] += f64::from(case.source[x]) * f64::from(case.kernels[w]));
-        near(&case.results(|kernel| Arch::new().dispatch(kernel)), &expected)?;
+        near(&case.results(|kernel| dispatch(kernel)), &expected)?;
     }
 
     #[test]
@@ -117,7 +118,7 @@ proptest! {
         let channels = case.channels;
         let mut expected = vec![0.0; case.kernels.len()];
         case.products(|y, x, w| expected[w] += 2.0 * f64::from(case.source[x]) * f64::from(case.grad[y]));
-        let packed = case.gradient(|kernel| Arch::new().dispatch(kernel));
+        let packed = case.gradient(|kernel| dispatch(kernel));
         let found: Vec<f32> = (0..expected.len())
             .map(|at| {
                 let (tap, channel, output) = (at % 9, at / 9 % channels, at / 9 / channels);
@@ -130,13 +131,13 @@ proptest! {
     /// Vectors of one, four and eight elements give what the processor's widest do, bit for bit.
     #[test]
     fn vectors_of_all_widths_compute_the_same(case in cases()) {
-        let widest = case.results(|kernel| Arch::new().dispatch(kernel));
-        prop_assert_eq!(&widest, &case.results(|kernel| Scalar.vectorize(kernel)));
-        prop_assert_eq!(&widest, &case.results(|kernel| Scalar128b.vectorize(kernel)));
-        prop_assert_eq!(&widest, &case.results(|kernel| Scalar256b.vectorize(kernel)));
-        let widest = case.gradient(|kernel| Arch::new().dispatch(kernel));
-        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar.vectorize(kernel)));
-        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar128b.vectorize(kernel)));
-        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar256b.vectorize(kernel)));
+        let widest = case.results(|kernel| dispatch(kernel));
+        prop_assert_eq!(&widest, &case.results(|kernel| Scalar.vectorize(InVectors(kernel))));
+        prop_assert_eq!(&widest, &case.results(|kernel| Scalar128b.vectorize(InVectors(kernel))));
+        prop_assert_eq!(&widest, &case.results(|kernel| Scalar256b.vectorize(InVectors(kernel))));
+        let widest = case.gradient(|kernel| dispatch(kernel));
+        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar.vectorize(InVectors(kernel))));
+        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar128b.vectorize(InVectors(kernel))));
+        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar256b.vectorize(InVectors(kernel))));
     }
 }

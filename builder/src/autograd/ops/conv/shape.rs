@@ -2,8 +2,8 @@
 
 use super::map_dims;
 use crate::autograd::kernels::grouped::{Expansion, GroupedCorrelate, GroupedWeightGradient};
-use crate::autograd::kernels::{BLOCK, Correlate, Patches, Target, WeightGradient, dispatch};
-use crate::kernels::with_scratch;
+use crate::autograd::kernels::{BLOCK, Correlate, Patches, Target, WeightGradient};
+use crate::kernels::{dispatch, with_scratch};
 use crate::tensor::Tensor;
 use skipstone_onnx::Conv;
 
