@@ -5,7 +5,6 @@ use super::{PATCH, POSITIONS, PaddedMap, TILE, transpose};
 use crate::kernels::tiles::{self, BLOCK, Grid, Tiled};
 use crate::kernels::{BlockKernel, dispatch, with_scratch};
 use pulp::Simd;
-use std::array::from_fn;
 
 /// Most tiles whose products are summed before the sums are written.
 const TILES: usize = 16;
@@ -31,23 +30,52 @@ pub(crate) fn weight_gradient(
     with_scratch(outputs.div_ceil(BLOCK) * POSITIONS * channels * BLOCK, |sums| {
         sums.fill(0.0);
         add(&mut WeightGradient { channels, outputs, sums });
-        let lanes = channels * BLOCK;
-        for (sums, kernels) in sums.chunks_exact(POSITIONS * lanes).zip(kernels.chunks_exact_mut(TAPS * lanes)) {
-            for lane in 0..lanes {
-                let columns: [_; PATCH] =
-                    from_fn(|column| gather(from_fn(|row| sums[(PATCH * row + column) * lanes + lane])));
-                for (tap, value) in transpose(&columns).map(gather).as_flattened().iter().enumerate() {
-                    kernels[tap * lanes + lane] = *value;
+        dispatch(Gathering { channels, sums, kernels });
+    });
+}
+
+/// Transforms sums back, `G' s G`.
+struct Gathering<'a> {
+    channels: usize,
+    /// `[block][position][channel][BLOCK]`.
+    sums: &'a [f32],
+    /// `[block][3][3][channel][BLOCK]`.
+    kernels: &'a mut [f32],
+}
+
+impl BlockKernel for Gathering<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, simd: S) {
+        let vectors = self.channels * V;
+        let (sums, _) = S::as_simd_f32s(self.sums);
+        let (kernels, _) = S::as_mut_simd_f32s(self.kernels);
+        let blocks = sums.chunks_exact(POSITIONS * vectors).zip(kernels.chunks_exact_mut(TAPS * vectors));
+        for (sums, kernels) in blocks {
+            for at in 0..vectors {
+                let mut rows = [[simd.splat_f32s(0.0); 3]; PATCH];
+                for (row, gathered) in rows.iter_mut().enumerate() {
+                    let mut positions = [simd.splat_f32s(0.0); PATCH];
+                    for (column, sum) in positions.iter_mut().enumerate() {
+                        *sum = sums[(PATCH * row + column) * vectors + at];
+                    }
+                    *gathered = gather(simd, positions);
+                }
+                for (column, sums) in transpose(&rows).iter().enumerate() {
+                    for (row, tap) in gather(simd, *sums).iter().enumerate() {
+                        kernels[(3 * row + column) * vectors + at] = *tap;
+                    }
                 }
             }
         }
-    });
+    }
 }
 
 /// `G'` times a column of sums.
 #[inline(always)]
-fn gather([a, b, c, d]: [f32; PATCH]) -> [f32; 3] {
-    [a + 0.5 * (b + c), 0.5 * (b - c), 0.5 * (b + c) + d]
+fn gather<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; PATCH]) -> [S::f32s; 3] {
+    let half = simd.splat_f32s(0.5);
+    let sum = simd.mul_f32s(half, simd.add_f32s(b, c));
+    [simd.add_f32s(a, sum), simd.mul_f32s(half, simd.sub_f32s(b, c)), simd.add_f32s(sum, d)]
 }
 
 impl WeightGradient<'_> {

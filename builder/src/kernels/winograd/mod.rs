@@ -3,7 +3,7 @@
 //! and transformed back, which takes 16 products for each pair of channels instead of 36.
 //!
 //! Transforms of pixels only add and subtract: a result differs from that of 36 products by rounding, in the size of the
-//! largest of the sixteen pixels.
+//! largest of the sixteen pixels. Beside a pixel that is infinite, results are no numbers.
 
 mod gradient;
 #[cfg(test)]
