@@ -7,6 +7,8 @@
 //! the median of those of neighbouring slices, so that what else the machine does meets all. Scores are compared first.
 
 mod peers;
+#[path = "../timing/mod.rs"]
+mod timing;
 
 use clap::Parser;
 use peers::{Engine, OnnxRuntime, Slice, Tract};
@@ -19,6 +21,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
+use timing::median;
 
 #[derive(Parser)]
 #[command(about = "Images per second of float evaluation, beside tract and ONNX Runtime")]
@@ -97,7 +100,9 @@ fn main() -> ExitCode {
 
 fn network(cli: &Cli, dims: [usize; 3]) -> Result<Graph, Failure> {
     if cli.model.ends_with(".onnx") {
-        return Ok(import(&std::fs::read(&cli.model)?)?);
+        let of_file = |error: &dyn Error| format!("{}: {error}", cli.model);
+        let bytes = std::fs::read(&cli.model).map_err(|error| of_file(&error))?;
+        return Ok(import(&bytes).map_err(|error| of_file(&error))?);
     }
     let options = zoo::Options { input: Some(dims), ..zoo::Options::default() };
     Ok(zoo::with_nontrivial_statistics(zoo::build(&cli.model, &options)?, 0))
@@ -161,11 +166,4 @@ fn measure(cli: &Cli, engines: &mut [Box<dyn Engine + '_>], batch: usize, count:
         println!("  {:<28} {rate:>9.0} {ratio:>9.2}x {cpu:>16.3}", engine.name());
     }
     Ok(())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }

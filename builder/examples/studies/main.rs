@@ -10,6 +10,8 @@
 mod networks;
 mod plans;
 mod table;
+#[path = "../timing/mod.rs"]
+mod timing;
 
 use clap::Parser;
 use plans::{Run, Study, studies};

@@ -1,5 +1,6 @@
 //! Tables in Markdown.
 
+use crate::timing::median;
 use skipstone_builder::train::EpochRecord;
 use skipstone_onnx::Graph;
 
@@ -20,12 +21,10 @@ impl Row {
         Self { name, params: graph.parameter_count(), macs: graph.macs(), result: Vec::new() }
     }
 
-    /// The result: epochs of `images` training images. Their seconds include the test after each epoch; the speed is that
+    /// The result: at least one epoch, each of `images` training images. Their seconds include the test after each epoch; the speed is that
     /// of the median one, so that what else the machine did in some of them does not count.
     pub(crate) fn trained(&mut self, history: &[EpochRecord], images: usize) {
-        let mut seconds: Vec<f64> = history.iter().map(|record| record.seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        let median = seconds.get(seconds.len() / 2).map_or(0.0, |&seconds| images as f64 / seconds);
+        let seconds = history.iter().map(|record| record.seconds);
         let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
         let last = history.last().map_or(0.0, |record| record.test_accuracy);
         let best = history.iter().map(|record| record.test_accuracy).fold(0.0, f64::max);
@@ -34,8 +33,8 @@ impl Row {
             epochs.to_string(),
             percent(last),
             percent(best),
-            format!("{median:.0}"),
-            format!("{:.0}", seconds.iter().sum::<f64>()),
+            format!("{:.0}", images as f64 / median(seconds.clone())),
+            format!("{:.0}", seconds.sum::<f64>()),
         ];
     }
 

@@ -7,6 +7,8 @@
 //! alternate; a ratio is the median of those of neighbouring slices, so that what else the machine does meets both.
 
 mod pytorch;
+#[path = "../timing/mod.rs"]
+mod timing;
 #[path = "../../benches/workload/mod.rs"]
 mod workload;
 
@@ -19,6 +21,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use timing::median;
 use workload::Workload;
 
 #[derive(Parser)]
@@ -156,11 +159,4 @@ fn kind(op: &Op) -> String {
         Op::Conv(Conv { kernel: [height, width], groups, .. }) => format!("Conv {height}x{width}, {groups} groups"),
         op => op.name().into(),
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) { (values[middle - 1] + values[middle]) / 2.0 } else { values[middle] }
 }
