@@ -400,12 +400,12 @@ fn recipes_and_settings_files_are_read_and_overridden() {
 fn the_demo_works_without_emulators() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
-    let demo = || {
+    let demo = |options: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_skipstone"));
-        command.args(["demo", "--json", "--out", text(&out)]).env("PATH", folder.path());
+        command.args(["demo", "--out", text(&out)]).args(options).env("PATH", folder.path());
         command.output().expect("the program starts")
     };
-    let output = demo();
+    let output = demo(&["--json"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     assert_eq!(errors.matches("is missing").count(), 2, "{errors}");
@@ -423,7 +423,13 @@ fn the_demo_works_without_emulators() {
     fails(&["demo", "--out", text(&out)], 1, &["demo"]);
     assert_eq!(entries(&out), files);
     std::fs::write(out.join("model.onnx"), &trained).unwrap();
-    assert!(demo().status.success());
+    // For people the checks and the table are the result.
+    let output = demo(&[]);
+    let [table, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "{errors}");
+    for part in ["ok   test accuracy", "flash bytes", "int8, host", "model.qdq.onnx"] {
+        assert!(table.contains(part) && !errors.contains(part), "{part}: {table}\n--\n{errors}");
+    }
     assert!(std::fs::read(out.join("model.onnx")).unwrap() == trained, "another network of the same seed");
 }
 

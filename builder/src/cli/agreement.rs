@@ -182,10 +182,10 @@ impl Checks {
     }
 
     /// Shows all checks.
-    pub(super) fn show(&self, console: &Console) {
-        for (text, holds) in &self.0 {
-            console.say(format!("{} {text}", if *holds { "ok  " } else { "FAIL" }));
-        }
+    pub(super) fn show(&self, console: &Console) -> Result<(), Failure> {
+        self.0
+            .iter()
+            .try_for_each(|(text, holds)| console.show(format!("{} {text}", if *holds { "ok  " } else { "FAIL" })))
     }
 
     /// Fails if a check does not hold.

@@ -6,36 +6,32 @@ use serde::Serialize;
 use std::fmt::{Display, Write};
 use std::io::Write as _;
 
-/// Standard output for programs, standard error for people.
+/// Results go to standard output, everything else to standard error.
 #[derive(Debug)]
 pub(super) struct Console {
     json: bool,
 }
 
 impl Console {
-    /// A console that prints results as JSON, or not at all.
+    /// A console that prints results as JSON, or as text for people.
     pub(super) fn new(json: bool) -> Self {
         Self { json }
     }
 
-    /// A line for people.
+    /// A line about the work: progress, a remark, a warning.
     pub(super) fn say(&self, text: impl Display) {
         // Messages are not the result: where standard error is closed nobody misses them.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
+    /// A part of the command's result for people: a table, a score, a verdict. Programs get [`result`](Self::result).
+    pub(super) fn show(&self, text: impl Display) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { print(text) }
+    }
+
     /// The command's result, printed if programs asked for it.
     pub(super) fn result(&self, value: &impl Serialize) -> Result<(), Failure> {
-        if !self.json {
-            return Ok(());
-        }
-        let text = serde_json::to_string(value)?;
-        match writeln!(std::io::stdout(), "{text}") {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Failure::Work(format!("cannot write to standard output: {error}")))
-            }
-            _ => Ok(()),
-        }
+        if self.json { print(serde_json::to_string(value)?) } else { Ok(()) }
     }
 
     /// A bar over `count` units of `unit`, drawn if standard error is a terminal.
@@ -49,6 +45,16 @@ impl Console {
     /// A bar over the batches of an epoch, drawn if standard error is a terminal.
     pub(super) fn batches(&self) -> ProgressBar {
         ProgressBar::new(0).with_style(style("{prefix:>12} [{bar:30}] {pos}/{len} {eta:>4} {msg}"))
+    }
+}
+
+/// Prints a line on standard output. That nobody reads on is no failure: `skipstone zoo | head` is fine.
+fn print(line: impl Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Work(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

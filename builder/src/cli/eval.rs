@@ -48,10 +48,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     classifier.check(&arguments.model, &data)?;
     let evaluation = evaluate(&classifier, &data, console)?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;
-    console.say(format!(
+    console.show(format!(
         "accuracy {:.2} %, loss {loss:.4}, {count} images, {images_per_second:.0} a second",
         100.0 * accuracy
-    ));
+    ))?;
     console.result(&evaluation)
 }
 

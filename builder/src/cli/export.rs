@@ -57,13 +57,13 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let bytes = skipstone_onnx::export(&graph, options);
     files::write(&arguments.output, &bytes)?;
     let (params, macs) = (grouped(graph.parameter_count() as u64), grouped(graph.macs()));
-    console.say(format!(
+    console.show(format!(
         "{}: {}, opset {}, {params} parameters, {macs} multiply-accumulates, {} bytes",
         arguments.output.display(),
         graph.name,
         options.opset.version(),
         grouped(bytes.len() as u64)
-    ));
+    ))?;
     console.result(&serde_json::json!({
         "file": arguments.output,
         "opset": options.opset.version(),

@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
-//! With `--json` a command prints one JSON object or array on standard output; everything for people goes to standard
-//! error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for wrong usage.
+//! The result goes to standard output: with `--json` one JSON object or array, else text for people. Progress, remarks,
+//! warnings and errors go to standard error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for wrong usage.
 
 mod agreement;
 mod classifier;
@@ -36,7 +36,7 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "skipstone", version, propagate_version = true, disable_help_subcommand = true)]
 struct Arguments {
-    /// Print one JSON object or array on standard output.
+    /// Print one JSON object or array on standard output, and no text for people.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]

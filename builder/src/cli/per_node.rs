@@ -44,7 +44,7 @@ impl Output {
     }
 
     /// Shows the float nodes and the first divergence.
-    pub(super) fn show(&self, console: &Console) {
+    pub(super) fn show(&self, console: &Console) -> Result<(), Failure> {
         let mut table = Table::new(&["float node", "operator", "largest difference", "of the spread"]);
         for node in &self.float_nodes {
             let mark = if holds(node) { "" } else { "  DIFFERS" };
@@ -55,7 +55,7 @@ impl Output {
                 format!("{:.1e}{mark}", node.relative()),
             ]);
         }
-        console.say(table);
+        console.show(table)
     }
 
     /// Adds the check that no float node diverges.
@@ -71,12 +71,13 @@ impl Output {
     }
 
     /// Adds the int8 layers.
-    pub(super) fn add_int8(&mut self, agreement: &Int8Agreement, console: &Console) {
+    pub(super) fn add_int8(&mut self, agreement: &Int8Agreement, console: &Console) -> Result<(), Failure> {
         self.int8_layers.clone_from(&agreement.layers);
         let first = agreement.layers.iter().find(|layer| !super::agreement::layer_holds(layer));
         self.int8_first_divergence = first.map(|layer| layer.name.clone());
-        if let Some(name) = &self.int8_first_divergence {
-            console.say(format!("int8 layer `{name}` is the first that differs by more than rounding"));
+        match &self.int8_first_divergence {
+            Some(name) => console.show(format!("int8 layer `{name}` is the first that differs by more than rounding")),
+            None => Ok(()),
         }
     }
 }

@@ -158,21 +158,21 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     files::write(&arguments.output, &quantized.stone)?;
     let Report { weights_bytes, arena_bytes, input_resident_bytes } = output.report;
-    console.say(format!(
+    console.show(format!(
         "{}: {} bytes, of which weights {}; arena {} bytes, {} with the image resident",
         arguments.output.display(),
         grouped(quantized.stone.len() as u64),
         grouped(weights_bytes as u64),
         grouped(arena_bytes as u64),
         grouped(input_resident_bytes as u64)
-    ));
+    ))?;
     let aligned = pack::AlignedBytes::copy(&quantized.stone);
     let model = skipstone_runtime::Model::from_bytes(aligned.as_slice()).map_err(pack::PackError::Refused)?;
-    console.say(peak(&model));
-    console.say(format!(
+    console.show(peak(&model))?;
+    console.show(format!(
         "accuracy: {:.2} % in float, {:.2} % in int8",
         100.0 * output.accuracy_float,
         100.0 * output.accuracy_int8
-    ));
+    ))?;
     console.result(&output)
 }

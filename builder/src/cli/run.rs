@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
             .map(|(class, score)| Class { class, label: names[class].clone(), score })
             .collect();
         let list: Vec<String> = top.iter().map(|c| format!("{} {:.1} %", c.label, 100.0 * c.score)).collect();
-        console.say(format!("{}: {}", path.display(), list.join(", ")));
+        console.show(format!("{}: {}", path.display(), list.join(", ")))?;
         results.push(Classified { image: path.display().to_string(), top });
     }
     console.result(&results)
@@ -109,7 +109,7 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
     };
     let array = Array { dims: scores.dims().to_vec(), data: scores.into_data() };
     files::write(output, &array.to_bytes())?;
-    console.say(format!("{}: scores {:?}", output.display(), array.dims));
+    console.show(format!("{}: scores {:?}", output.display(), array.dims))?;
     console.result(&serde_json::json!({ "output": output, "dims": array.dims }))
 }
 

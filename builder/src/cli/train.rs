@@ -100,11 +100,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let (graph, fake) = annotated(graph, &config, &sets[0], console)?;
     let outcome = train(graph, fake, config, normalization, sets, arguments, console)?;
     let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
-    console.say(format!(
+    console.show(format!(
         "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
         arguments.out.join(model::RUN_MODEL).display(),
         100.0 * accuracy
-    ));
+    ))?;
     console.result(&Output { accuracy, loss, epochs, seconds, peak_bytes })
 }
 

@@ -91,7 +91,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
     let mut nodes = arguments.per_node.then(|| per_node::compare(&graph, &normalization, &images)).transpose()?;
     if let Some(nodes) = &nodes {
-        nodes.show(console);
+        nodes.show(console)?;
         nodes.check(&mut checks);
     }
     let mut int8 = None;
@@ -100,16 +100,16 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         let agreement = compare_int8(arguments, graph, normalization, &images, file, &mut checks, console)?;
         checks.add_int8(&agreement);
         if let Some(table) = agreement::layers(&agreement, arguments.per_node) {
-            console.say(table);
+            console.show(table)?;
         }
         let equal = 100.0 * agreement.int8_end_to_end_fraction;
-        console.say(format!("int8 end to end: {equal:.4} % of the elements are equal"));
+        console.show(format!("int8 end to end: {equal:.4} % of the elements are equal"))?;
         if let Some(nodes) = &mut nodes {
-            nodes.add_int8(&agreement, console);
+            nodes.add_int8(&agreement, console)?;
         }
         int8 = Some(agreement);
     }
-    checks.show(console);
+    checks.show(console)?;
     let count = int8.is_none().then_some(images.len());
     console.result(&Output { float, int8, count, nodes })?;
     checks.verdict()

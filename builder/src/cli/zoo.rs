@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
             grouped(*macs),
         ]);
     }
-    console.say(table);
+    console.show(table)?;
     console.result(&entries)
 }
 

@@ -110,8 +110,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
             rows.push(on_device.row(name, &quantized));
         }
     }
-    checks.show(console);
-    show(&rows, &out, console);
+    checks.show(console)?;
+    show(&rows, &out, console)?;
     console.result(&rows)?;
     checks.verdict()
 }
@@ -171,7 +171,7 @@ fn train(
     Ok(outcome?)
 }
 
-fn show(rows: &[Row], out: &Path, console: &Console) {
+fn show(rows: &[Row], out: &Path, console: &Console) -> Result<(), Failure> {
     let mut table = Table::new(&["", "accuracy", "digits", "flash bytes", "RAM bytes", "instructions per digit"]);
     let optional = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
     for row in rows {
@@ -184,9 +184,10 @@ fn show(rows: &[Row], out: &Path, console: &Console) {
             optional(row.instructions),
         ]);
     }
-    console.say("");
-    console.say(table);
-    console.say("flash and RAM: model and arena alone, except on Cortex-M4, where program and stack are counted too");
-    console.say("");
-    console.say(format!("{}: {RUN_MODEL}, {QDQ}, {STONE}, {CORTEX_M_STONE}", out.display()));
+    console.show("")?;
+    console.show(table)?;
+    console
+        .show("flash and RAM: model and arena alone, except on Cortex-M4, where program and stack are counted too")?;
+    console.show("")?;
+    console.show(format!("{}: {RUN_MODEL}, {QDQ}, {STONE}, {CORTEX_M_STONE}", out.display()))
 }

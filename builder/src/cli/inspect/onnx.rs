@@ -45,26 +45,26 @@ pub(super) fn inspect(file: &Path, console: &Console) -> Result<(), Failure> {
         normalized: graph.metadata.normalization.is_some(),
         layers,
     };
-    console.say(&table);
-    console.say("");
+    console.show(&table)?;
+    console.show("")?;
     let (params, macs) = (grouped(report.params as u64), grouped(report.macs));
-    console.say(format!(
+    console.show(format!(
         "{}: {} in, {} classes, {params} parameters, {macs} multiply-accumulates",
         report.name,
         joined(report.input),
         report.classes
-    ));
-    console.say(match &graph.metadata.normalization {
+    ))?;
+    console.show(match &graph.metadata.normalization {
         Some(normalization) => {
             format!("pixels: (x / 255 - {:?}) / {:?}", normalization.mean, normalization.std)
         }
         None => "pixels: the file does not say how they become the input".into(),
-    });
+    })?;
     if !graph.metadata.class_names.is_empty() {
-        console.say(format!("classes: {}", graph.metadata.class_names.join(", ")));
+        console.show(format!("classes: {}", graph.metadata.class_names.join(", ")))?;
     }
     if let Some(command) = &graph.metadata.command {
-        console.say(format!("made by: {command}"));
+        console.show(format!("made by: {command}"))?;
     }
     console.result(&report)
 }

@@ -72,16 +72,16 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
     let sensitivity = quant::sensitivity(&quantization, &test, &mut || bar.inc(1));
     bar.finish_and_clear();
     let layers = rank(&sensitivity);
-    show(&layers, console);
+    show(&layers, console)?;
     let Sensitivity { float, int8, .. } = sensitivity;
-    console.say(format!(
+    console.show(format!(
         "accuracy on {} images: {:.2} % in float, {:.2} % in int8; loss {:.4} and {:.4}",
         test.len(),
         100.0 * float.accuracy,
         100.0 * int8.accuracy,
         float.loss,
         int8.loss
-    ));
+    ))?;
     console.result(&layers)
 }
 
@@ -116,7 +116,7 @@ fn rank(sensitivity: &Sensitivity) -> Vec<Layer<'_>> {
     layers
 }
 
-fn show(layers: &[Layer<'_>], console: &Console) {
+fn show(layers: &[Layer<'_>], console: &Console) -> Result<(), Failure> {
     let head = ["layer", "operator", "signal to noise", "accuracy regained", "loss regained", "rank of regained"];
     let mut table = Table::new(&head);
     for layer in layers {
@@ -130,7 +130,7 @@ fn show(layers: &[Layer<'_>], console: &Console) {
             layer.regained_rank.to_string(),
         ]);
     }
-    console.say(&table);
+    console.show(&table)
 }
 
 #[cfg(test)]

@@ -98,48 +98,48 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         classes: model.class_count(),
         layers,
     };
-    console.say(&table);
-    console.say("");
+    console.show(&table)?;
+    console.show("")?;
     let input = model.input();
-    console.say(format!(
+    console.show(format!(
         "image {}x{}x{}, {} classes, {} multiply-accumulates",
         input.height,
         input.width,
         input.channels,
         report.classes,
         grouped(report.macs)
-    ));
-    console.say(format!(
+    ))?;
+    console.show(format!(
         "flash: {} bytes, of which weights {}",
         grouped(report.file_bytes),
         grouped(report.weights_bytes)
-    ));
-    console.say(format!(
+    ))?;
+    console.show(format!(
         "RAM: an arena of {} bytes, of which scratch {}, counters {}",
         grouped(report.arena_bytes),
         grouped(u64::from(model.header().scratch_len)),
         grouped(2 * report.layers.len() as u64)
-    ));
-    console.say(format!(
+    ))?;
+    console.show(format!(
         "feature maps: {} bytes, layer by layer {}; most are alive in {}: {} bytes",
         grouped(report.map_bytes),
         grouped(report.layer_by_layer_bytes),
         report.peak.node,
         grouped(report.peak.bytes)
-    ));
-    console.say(format!("the peak is set by {} ({} bytes)", report.peak.tensor, grouped(report.peak.tensor_bytes)));
+    ))?;
+    console.show(format!("the peak is set by {} ({} bytes)", report.peak.tensor, grouped(report.peak.tensor_bytes)))?;
     if !model.provenance().is_empty() {
-        console.say(format!("made by: {}", model.provenance()));
+        console.show(format!("made by: {}", model.provenance()))?;
     }
-    console.say("");
-    console.say(arena::text(&model, &timeline));
-    console.say("");
-    console.say(boards::table(report.file_bytes, report.arena_bytes));
-    console.say(format!(
+    console.show("")?;
+    console.show(arena::text(&model, &timeline))?;
+    console.show("")?;
+    console.show(boards::table(report.file_bytes, report.arena_bytes))?;
+    console.show(format!(
         "counting {} KiB of flash for the program and {} KiB of RAM for stack and variables",
         PROGRAM_BYTES / 1024,
         STACK_BYTES / 1024
-    ));
+    ))?;
     if let Some(picture) = picture {
         let title = file.file_name().unwrap_or_default().to_string_lossy();
         files::write(picture, svg::picture(&model, &timeline, &title).as_bytes())?;
