@@ -160,6 +160,21 @@ impl Graph {
         self.values[id.0].parameter.as_mut().map(|p| &mut p.tensor)
     }
 
+    /// Gives operand `index` of a node a new parameter, whose name nothing else has.
+    pub(crate) fn replace_parameter(
+        &mut self,
+        node: NodeId,
+        index: usize,
+        name: String,
+        parameter: Parameter,
+    ) -> ValueId {
+        let id = ValueId(self.values.len());
+        let dims = parameter.tensor.dims().to_vec();
+        self.values.push(Value { name, dims, parameter: Some(parameter) });
+        self.nodes[node.0].inputs[index] = id;
+        id
+    }
+
     /// For each value the nodes that read it, in order of the nodes.
     pub fn consumers(&self) -> Vec<Vec<NodeId>> {
         let mut consumers = vec![Vec::new(); self.values.len()];

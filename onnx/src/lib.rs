@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod op;
 pub mod proto;
 pub mod quantization;
+pub mod rewrite;
 pub mod shape;
 pub mod tensor;
 pub mod unary;
@@ -27,5 +28,6 @@ pub use graph::{ActivationScale, Graph, GraphBuilder, Metadata, Node, NodeId, No
 pub use import::{Ending, Imported, import, import_file};
 pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use quantization::{Integers, Quantization, Rounding};
+pub use rewrite::Rewrite;
 pub use tensor::Tensor;
 pub use unary::Unary;

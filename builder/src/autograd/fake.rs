@@ -5,7 +5,7 @@ use super::pool::Pool;
 use super::tape::Gradients;
 use super::{Shared, tape};
 use crate::tensor::Tensor;
-use skipstone_onnx::{Graph, ValueId};
+use skipstone_onnx::{Graph, NodeId, ValueId};
 use std::sync::Arc;
 
 /// Largest magnitude of a bias, so that accumulator and bias together stay within 32 bits in engines that add them.
@@ -87,10 +87,8 @@ impl Grid {
 /// A convolution or a linear layer with int8 weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// The weight, its output channels outermost.
-    pub weight: ValueId,
-    /// The bias, if there is one.
-    pub bias: Option<ValueId>,
+    /// The convolution or the linear layer.
+    pub node: NodeId,
     /// Scale of what the weights are multiplied with.
     pub input_scale: f32,
 }
@@ -115,21 +113,24 @@ impl FakeQuantization {
         self.grids.get(id.index())?.as_ref()
     }
 
-    /// The same, but for one activation and one layer's weights.
+    /// The same, but for one activation and one layer.
     #[must_use]
-    pub fn without(&self, activation: ValueId, weight: Option<ValueId>) -> Self {
+    pub fn without(&self, activation: ValueId, layer: Option<NodeId>) -> Self {
         let mut other = self.clone();
         other.grids[activation.index()] = None;
-        other.layers.retain(|layer| Some(layer.weight) != weight);
+        other.layers.retain(|other| Some(other.node) != layer);
         other
     }
 
-    /// The graph with every layer's weights and biases rounded.
+    /// The graph with every layer's weights and biases rounded. What several operands read is rounded for each layer: its
+    /// copies come after the values of the graph, which keep their places.
     pub fn with_rounded_parameters(&self, graph: &Graph) -> Graph {
         let mut rounded = graph.clone();
         for layer in &self.layers {
-            let biases = layer.bias.and_then(|id| graph.parameter(id)).map(|tensor| tensor.data());
-            let Some(weight) = rounded.parameter_mut(layer.weight) else { continue };
+            let biases = graph.node(layer.node).inputs.get(2).and_then(|&id| graph.parameter(id));
+            let biases = biases.map(|tensor| tensor.data());
+            let [weight, rounded_bias] = [1, 2].map(|index| rounded.own_parameter(layer.node, index));
+            let Some(weight) = weight.and_then(|id| rounded.parameter_mut(id)) else { continue };
             let channels = weight.dims()[0];
             let per_channel = weight.data().len() / channels;
             let input_scale = f64::from(layer.input_scale);
@@ -143,7 +144,7 @@ impl FakeQuantization {
                 let steps = f64::from(bias_steps(bias, input_scale, scale));
                 rounded_biases.push((steps * input_scale * f64::from(scale)) as f32);
             }
-            if let Some(bias) = layer.bias.and_then(|id| rounded.parameter_mut(id)) {
+            if let Some(bias) = rounded_bias.and_then(|id| rounded.parameter_mut(id)) {
                 bias.data_mut().copy_from_slice(&rounded_biases);
             }
         }

@@ -367,10 +367,17 @@ impl Tape {
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);
-        let producers = graph.producers();
-        let wanted = producers.iter().map(Option::is_some).collect();
-        let gradients = backward(run, closures, grad, wanted, &self.pool);
-        self.times = times.into_iter().zip(gradients.times.into_iter().rev()).map(|(f, b)| [f, b]).collect();
+        let wanted = run.producers().iter().map(Option::is_some).collect();
+        let mut gradients = backward(run, closures, grad, wanted, &self.pool);
+        self.times = times.into_iter().zip(gradients.times.drain(..).rev()).map(|(f, b)| [f, b]).collect();
+        // What is rounded for each of its readers is one parameter.
+        let operands =
+            |graph: &Graph| -> Vec<ValueId> { graph.nodes().iter().flat_map(|node| &node.inputs).copied().collect() };
+        for (copy, parameter) in operands(run).into_iter().zip(operands(graph)).filter(|(copy, own)| copy != own) {
+            if let Some(gradient) = gradients.parameters[copy.index()].take() {
+                gradients.add_parameter(parameter, gradient);
+            }
+        }
         self.gradients = gradients.parameters;
         for (id, values) in statistics {
             if let Some(tensor) = graph.parameter_mut(id) {

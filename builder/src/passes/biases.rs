@@ -1,35 +1,21 @@
 //! A bias for every convolution and linear layer.
 
-use super::copy_parameter;
-use skipstone_onnx::{Graph, GraphBuilder, GraphError, Op, Tensor};
-use std::collections::HashMap;
+use skipstone_onnx::{Graph, GraphError, Op, Tensor};
 
 /// The same network with a bias of zeros, named `<node>.bias`, where a convolution or a linear layer has none.
 ///
 /// # Errors
-/// [`GraphError`] where names clash.
+/// [`GraphError`] never, unless the graph's rules change.
 pub fn with_biases(graph: &Graph) -> Result<Graph, GraphError> {
-    let input = graph.value(graph.input());
-    let mut builder = GraphBuilder::new(&graph.name, &input.name, [input.dims[0], input.dims[1], input.dims[2]])?;
-    *builder.metadata_mut() = graph.metadata.clone();
-    let mut ids = HashMap::from([(graph.input(), builder.input())]);
-    for node in graph.nodes() {
-        let mut operands = Vec::with_capacity(node.inputs.len() + 1);
-        for &operand in &node.inputs {
-            operands.push(match ids.get(&operand) {
-                Some(&id) => id,
-                None => copy_parameter(graph, &mut builder, &mut ids, operand)?,
-            });
-        }
+    graph.rewrite(|new, node| {
+        let mut operands = new.operands(node)?;
         if matches!(node.op, Op::Conv(_) | Op::Gemm) && operands.len() == 2 {
             let channels = graph.value(node.output).dims[0];
             let zeros = Tensor::new([channels], vec![0.0; channels]).expect("one bias for each channel");
-            operands.push(builder.parameter(format!("{}.bias", node.name), zeros, true)?);
+            operands.push(new.parameter(node, 2, "bias", zeros)?);
         }
-        let name = &graph.value(node.output).name;
-        ids.insert(node.output, builder.push_named(&node.name, node.op.clone(), &operands, name)?);
-    }
-    builder.finish(ids[&graph.output()])
+        new.push(node, &operands, node.output)
+    })
 }
 
 #[cfg(test)]

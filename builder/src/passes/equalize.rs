@@ -1,7 +1,7 @@
 //! Cross-layer equalization (Nagel, van Baalen, Blankevoort, Welling: *Data-free quantization through weight equalization
 //! and bias correction*, 2019).
 
-use skipstone_onnx::{Graph, Node, Op, ValueId};
+use skipstone_onnx::{Graph, Node, NodeId, Op, ValueId};
 
 /// Times that all pairs are equalized: a chain of layers converges within a few.
 const ROUNDS: usize = 20;
@@ -11,8 +11,9 @@ const LARGEST: f32 = 1024.0;
 
 /// Two convolutions with nothing but a ReLU between them.
 struct Pair {
+    /// Weight and bias of the first.
     first: [Option<ValueId>; 2],
-    second: ValueId,
+    second: Option<ValueId>,
     /// Groups of the second.
     groups: usize,
 }
@@ -21,8 +22,15 @@ struct Pair {
 /// channel between them is scaled so that the largest weight that makes it is as large as the largest weight that reads
 /// it. A ReLU6 forbids it.
 pub fn equalize(graph: &Graph) -> Graph {
-    let pairs = pairs(graph);
     let mut graph = graph.clone();
+    let pairs: Vec<Pair> = pairs(&graph)
+        .into_iter()
+        .map(|(first, second, groups)| Pair {
+            first: [1, 2].map(|index| graph.own_parameter(first, index)),
+            second: graph.own_parameter(second, 1),
+            groups,
+        })
+        .collect();
     for _ in 0..ROUNDS {
         let changes = pairs.iter().map(|pair| equalize_pair(&mut graph, pair));
         if changes.fold(1.0, f32::max) < 1.001 {
@@ -32,29 +40,29 @@ pub fn equalize(graph: &Graph) -> Graph {
     graph
 }
 
-fn pairs(graph: &Graph) -> Vec<Pair> {
-    let consumers = graph.consumers();
+/// The convolutions of each pair, and the groups of the second.
+fn pairs(graph: &Graph) -> Vec<(NodeId, NodeId, usize)> {
+    let (producers, consumers) = (graph.producers(), graph.consumers());
     let reader = |id: ValueId| match consumers[id.index()].as_slice() {
-        &[reader] if id != graph.output() => Some(graph.node(reader)),
+        &[reader] if id != graph.output() => Some(reader),
         _ => None,
     };
     let pair = |first: &Node| {
         let Op::Conv(_) = &first.op else { return None };
         let mut second = reader(first.output)?;
-        if second.op == Op::Relu {
-            second = reader(second.output)?;
+        if graph.node(second).op == Op::Relu {
+            second = reader(graph.node(second).output)?;
         }
-        let Op::Conv(conv) = &second.op else { return None };
-        let first = [first.inputs.get(1).copied(), first.inputs.get(2).copied()];
-        Some(Pair { first, second: second.inputs[1], groups: conv.groups })
+        let Op::Conv(conv) = &graph.node(second).op else { return None };
+        Some((producers[first.output.index()]?, second, conv.groups))
     };
     graph.nodes().iter().filter_map(pair).collect()
 }
 
 /// Equalizes a pair; gives the largest factor, or its reciprocal.
 fn equalize_pair(graph: &mut Graph, pair: &Pair) -> f32 {
-    let [Some(weight), bias] = pair.first else { return 1.0 };
-    let (Some(first), Some(second)) = (graph.parameter(weight), graph.parameter(pair.second)) else { return 1.0 };
+    let ([Some(weight), bias], Some(reading)) = (pair.first, pair.second) else { return 1.0 };
+    let (Some(first), Some(second)) = (graph.parameter(weight), graph.parameter(reading)) else { return 1.0 };
     let channels = first.dims()[0];
     let per_channel = first.data().len() / channels;
     // The second's weights are OIHW; output channels of a group read the channels of that group.
@@ -84,7 +92,7 @@ fn equalize_pair(graph: &mut Graph, pair: &Pair) -> f32 {
             elements.iter_mut().for_each(|x| *x *= factor);
         }
     }
-    if let Some(tensor) = graph.parameter_mut(pair.second) {
+    if let Some(tensor) = graph.parameter_mut(reading) {
         tensor.data_mut().iter_mut().enumerate().for_each(|(index, w)| *w /= factors[channel_of(index)]);
     }
     factors.iter().fold(1.0, |largest, factor| largest.max(factor.max(1.0 / factor)))

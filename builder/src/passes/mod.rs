@@ -1,4 +1,5 @@
-//! Rewriting a trained network into one that computes the same with fewer operators.
+//! Rewriting a trained network into one that computes the same with fewer operators. A parameter that several operands
+//! read changes only for those that are rewritten.
 
 mod biases;
 mod equalize;
@@ -8,92 +9,47 @@ pub use biases::with_biases;
 pub use equalize::equalize;
 pub use preprocessing::absorb_preprocessing;
 
-use skipstone_onnx::{Graph, GraphBuilder, GraphError, Node, NodeId, Op, Tensor, ValueId};
+use skipstone_onnx::{Graph, GraphError, Node, Op, Tensor, ValueId};
 use std::collections::HashMap;
 
 /// The same network with batch normalizations folded into the weights and the bias of the convolution before them.
 ///
 /// Nodes and values keep their names. A folded convolution's result has the name of the batch normalization's result,
-/// whose contents it has; a bias that did not exist is named `<convolution>.bias`. Metadata stays.
+/// whose contents it has; a bias that did not exist, or that others read too, is named `<convolution>.bias`. Metadata
+/// stays.
 ///
 /// One that no convolution can absorb stays: behind a sum or a concatenation, as pre-activation and dense networks have
 /// them; where others read the convolution's result, too; and where the file rounds that result to integers.
 ///
 /// # Errors
-/// [`GraphError`] where names clash.
+/// [`GraphError`] never, unless the graph's rules change.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     let folds = folds(graph);
-    let input = graph.value(graph.input());
-    let dims = [input.dims[0], input.dims[1], input.dims[2]];
-    let mut builder = GraphBuilder::new(&graph.name, &input.name, dims)?;
-    *builder.metadata_mut() = graph.metadata.clone();
-    let producers = graph.producers();
-    let absorbed: HashMap<NodeId, NodeId> = folds.iter().map(|(&conv, &norm)| (norm, conv)).collect();
-    let mut ids = HashMap::from([(graph.input(), builder.input())]);
-
-    for node in graph.nodes() {
-        let id = producers[node.output.index()].expect("a node makes its output");
-        if absorbed.contains_key(&id) {
-            continue;
+    graph.rewrite(|new, node| {
+        if matches!(node.op, Op::BatchNorm { .. }) && folds.contains_key(&node.inputs[0]) {
+            return Ok(());
         }
-        let mut result = node.output;
-        let mut operands = Vec::with_capacity(node.inputs.len() + 1);
-        if let Some(&norm) = folds.get(&id) {
-            let norm = graph.node(norm);
-            result = norm.output;
-            let (weight, bias) = fold(graph, node, norm);
-            let name = |index: usize, kind| match node.inputs.get(index) {
-                Some(&id) => graph.value(id).name.clone(),
-                None => format!("{}.{kind}", node.name),
-            };
-            operands.push(ids[&node.inputs[0]]);
-            operands.push(builder.parameter(name(1, "weight"), weight, true)?);
-            operands.push(builder.parameter(name(2, "bias"), bias, true)?);
-        } else {
-            for &operand in &node.inputs {
-                operands.push(match ids.get(&operand) {
-                    Some(&id) => id,
-                    None => copy_parameter(graph, &mut builder, &mut ids, operand)?,
-                });
-            }
-        }
-        let name = &graph.value(result).name;
-        let output = builder.push_named(&node.name, node.op.clone(), &operands, name)?;
-        ids.insert(result, output);
-    }
-    builder.finish(ids[&graph.output()])
+        let Some(norm) = folds.get(&node.output) else { return new.keep(node) };
+        let (weight, bias) = fold(graph, node, norm);
+        let input = new.value(node.inputs[0])?;
+        let weight = new.parameter(node, 1, "weight", weight)?;
+        let bias = new.parameter(node, 2, "bias", bias)?;
+        new.push(node, &[input, weight, bias], norm.output)
+    })
 }
 
-fn copy_parameter(
-    graph: &Graph,
-    builder: &mut GraphBuilder,
-    ids: &mut HashMap<ValueId, ValueId>,
-    id: ValueId,
-) -> Result<ValueId, GraphError> {
-    let value = graph.value(id);
-    let parameter = value.parameter.as_ref().expect("an operand without a producer is a parameter");
-    let copy = builder.parameter(&value.name, parameter.tensor.clone(), parameter.trainable)?;
-    ids.insert(id, copy);
-    Ok(copy)
-}
-
-/// The batch normalization that each folded convolution absorbs.
-fn folds(graph: &Graph) -> HashMap<NodeId, NodeId> {
+/// The batch normalizations that convolutions absorb, by the convolutions' results.
+fn folds(graph: &Graph) -> HashMap<ValueId, &Node> {
     let (producers, consumers) = (graph.producers(), graph.consumers());
     let rounded = &graph.metadata.quantization.activations;
-    let mut folds = HashMap::new();
-    for node in graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })) {
-        let operand = node.inputs[0];
+    let is_absorbed = |norm: &&Node| {
+        let operand = norm.inputs[0];
+        let conv = producers[operand.index()].is_some_and(|id| matches!(graph.node(id).op, Op::Conv(_)));
         let read_elsewhere = consumers[operand.index()].len() != 1 || operand == graph.output();
-        if let Some(conv) = producers[operand.index()]
-            && matches!(graph.node(conv).op, Op::Conv(_))
-            && !read_elsewhere
-            && !rounded.contains_key(&graph.value(operand).name)
-        {
-            folds.insert(conv, producers[node.output.index()].expect("a node makes its output"));
-        }
-    }
-    folds
+        conv && !read_elsewhere && !rounded.contains_key(&graph.value(operand).name)
+    };
+    let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+    norms.filter(is_absorbed).map(|norm| (norm.inputs[0], norm)).collect()
 }
 
 /// Weights and bias of `conv` with `norm` applied to its result: `w * g / sqrt(v + e)`,

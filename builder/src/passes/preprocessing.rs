@@ -1,8 +1,6 @@
 //! What a network of others does to its input before its first layer, as the normalization of its pixels.
 
-use super::copy_parameter;
-use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, ValueId};
-use std::collections::HashMap;
+use skipstone_onnx::{Conv, Graph, GraphError, Normalization, Op, ValueId};
 
 /// The same network without a first convolution that only scales and shifts each channel: the normalization in its
 /// metadata does that as well. Networks whose files subtract a mean and divide by a deviation begin with one.
@@ -14,24 +12,10 @@ use std::collections::HashMap;
 /// [`GraphError`] never, unless the graph's rules change.
 pub fn absorb_preprocessing(graph: Graph) -> Result<Graph, GraphError> {
     let Some((first, normalization)) = preprocessing(&graph) else { return Ok(graph) };
-    let input = graph.value(graph.input());
-    let dims = [input.dims[0], input.dims[1], input.dims[2]];
-    let mut builder = GraphBuilder::new(&graph.name, &input.name, dims)?;
-    *builder.metadata_mut() = graph.metadata.clone();
-    builder.metadata_mut().normalization = Some(normalization);
-    let mut ids = HashMap::from([(first, builder.input())]);
-    for node in graph.nodes().iter().filter(|node| node.output != first) {
-        let mut operands = Vec::with_capacity(node.inputs.len());
-        for &operand in &node.inputs {
-            operands.push(match ids.get(&operand) {
-                Some(&id) => id,
-                None => copy_parameter(&graph, &mut builder, &mut ids, operand)?,
-            });
-        }
-        let name = &graph.value(node.output).name;
-        ids.insert(node.output, builder.push_named(&node.name, node.op.clone(), &operands, name)?);
-    }
-    builder.finish(ids[&graph.output()])
+    let mut absorbed =
+        graph.rewrite(|new, node| if node.output == first { new.bypass(node) } else { new.keep(node) })?;
+    absorbed.metadata.normalization = Some(normalization);
+    Ok(absorbed)
 }
 
 /// The result of the first convolution, and the normalization with what it does.
@@ -73,7 +57,7 @@ mod tests {
     use crate::autograd;
     use crate::data::Dataset;
     use crate::quant::fixtures::Net;
-    use skipstone_onnx::Tensor;
+    use skipstone_onnx::{GraphBuilder, Tensor};
 
     fn graph(scale: [f32; 2], read_twice: bool) -> Graph {
         let mut builder = GraphBuilder::new("net", "x", [2, 3, 4]).unwrap();

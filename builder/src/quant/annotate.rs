@@ -3,7 +3,7 @@
 use super::graph::{QGraph, QNode, QOp, QTensor};
 use crate::autograd::FakeQuantization;
 use crate::autograd::fake::{Grid, Layer};
-use skipstone_onnx::{ActivationScale, Graph, Node, ValueId};
+use skipstone_onnx::{ActivationScale, Graph, NodeId, ValueId};
 use std::collections::HashMap;
 
 /// Under which `graph` computes in float32 what `qgraph`, which was made from it, computes in integers: every activation
@@ -16,10 +16,9 @@ pub fn fake_quantization(graph: &Graph, qgraph: &QGraph) -> FakeQuantization {
         |tensor: &QTensor| Grid { scale: tensor.scale, zero_point: tensor.zero_point, lo: i8::MIN, hi: i8::MAX };
     let mut grids = vec![(graph.input(), whole(input))];
     let mut layers = Vec::new();
-    for Place { node, output, prologue, operands } in places(graph, qgraph) {
-        if let [weight, bias @ ..] = operands {
-            let input_scale = qgraph.factor(node).scale;
-            layers.push(Layer { weight: *weight, bias: bias.first().copied(), input_scale });
+    for Place { node, output, prologue, layer } in places(graph, qgraph) {
+        if let Some(layer) = layer {
+            layers.push(Layer { node: layer, input_scale: qgraph.factor(node).scale });
         }
         if let (Some(prologue), Some(value)) = (node.op.prologue(), prologue) {
             grids.push((value, Grid { lo: prologue.lo, hi: prologue.hi, ..whole(&prologue.tensor) }));
@@ -37,24 +36,25 @@ pub(super) struct Place<'g> {
     pub(super) output: ValueId,
     /// The value between the batch normalization that a convolution reads through and the convolution.
     pub(super) prologue: Option<ValueId>,
-    /// Weight and bias of a convolution or a linear layer.
-    pub(super) operands: &'g [ValueId],
+    /// The convolution or the linear layer that it is.
+    pub(super) layer: Option<NodeId>,
 }
 
 /// Where the integer operators that compute something stand in `graph`, in order.
-pub(super) fn places<'g>(graph: &'g Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
-    let named: HashMap<&str, &Node> = graph.nodes().iter().map(|node| (node.name.as_str(), node)).collect();
+pub(super) fn places<'g>(graph: &Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
+    let ids = graph.producers().into_iter().flatten();
+    let named: HashMap<&str, NodeId> = ids.map(|id| (graph.node(id).name.as_str(), id)).collect();
     let made = graph.nodes().iter().map(|node| (graph.value(node.output).name.as_str(), node.output));
     let made: HashMap<&str, ValueId> = made.collect();
     let place = |node: &'g QNode| {
         let output = *made.get(qgraph.tensors[node.output].name.as_str())?;
-        let operands = match &node.op {
-            QOp::Conv(_) => &named.get(node.name.as_str())?.inputs[1..],
+        let layer = match &node.op {
+            QOp::Conv(_) => Some(*named.get(node.name.as_str())?),
             QOp::Shortcut { .. } | QOp::Concat => return None,
-            _ => &[],
+            _ => None,
         };
         let prologue = node.op.prologue().and_then(|prologue| made.get(prologue.tensor.name.as_str()).copied());
-        Some(Place { node, output, prologue, operands })
+        Some(Place { node, output, prologue, layer })
     };
     qgraph.nodes.iter().filter_map(place).collect()
 }

@@ -37,6 +37,11 @@ pub(super) fn correct_biases(graph: &Graph, qgraph: &QGraph, images: &Dataset) -
         });
     }
     let mut corrected = graph.clone();
+    for node in graph.producers().into_iter().flatten() {
+        if matches!(graph.node(node).op, Op::Conv(_) | Op::Gemm) {
+            corrected.own_parameter(node, 2);
+        }
+    }
     run_corrected(&mut corrected, qgraph, images.batch(&indices, normalization), &means);
     Ok(corrected)
 }
@@ -47,7 +52,7 @@ fn run_corrected(graph: &mut Graph, qgraph: &QGraph, images: Tensor, means: &[Op
     let fake = fake_quantization(graph, qgraph);
     let rounded = fake.with_rounded_parameters(graph);
     let pool = Pool::default();
-    let mut uses = vec![0usize; graph.values().len()];
+    let mut uses = vec![0usize; rounded.values().len()];
     rounded.nodes().iter().flat_map(|node| &node.inputs).for_each(|input| uses[input.index()] += 1);
     let mut values: Vec<Option<Tensor>> = vec![None; graph.values().len()];
     let round = |id: ValueId, x: Tensor| match fake.grid(id) {

@@ -21,6 +21,8 @@ mod qdq;
 mod ranges;
 pub mod requant;
 mod sensitivity;
+#[cfg(test)]
+mod shared_tests;
 
 pub use annotate::{activation_scales, fake_quantization};
 pub use calibrate::{Quantization, calibrate, quantize};

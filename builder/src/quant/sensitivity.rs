@@ -66,7 +66,7 @@ pub fn sensitivity(quantization: &Quantization, images: &Dataset, progress: &mut
             name: place.node.name.clone(),
             op: place.node.op.name(),
             signal_to_noise: ratios[&rounded.value(place.output).name],
-            in_float: score(&fake.without(place.output, place.operands.first().copied())),
+            in_float: score(&fake.without(place.output, place.layer)),
         }
     });
     let layers = layers.collect();

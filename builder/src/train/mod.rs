@@ -13,6 +13,7 @@ mod qat_tests;
 mod recipe;
 mod run;
 mod schedule;
+mod shared;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@ use crate::quant::fixtures::{random_graph, random_images};
 use crate::quant::{self, Quantization, Settings, fake_quantization};
 use crate::simulate;
 use crate::tensor::Tensor;
+use skipstone_onnx::{Node, Op};
 
 /// The annotated network, as `train --qat` starts with it.
 fn annotated(graph: &Graph, images: &Dataset) -> (Graph, FakeQuantization) {
@@ -83,6 +84,10 @@ fn the_exported_network_quantizes_to_what_was_trained() {
     assert!(after >= before, "{after} was {before}");
 }
 
+fn is_layer(node: &Node) -> bool {
+    matches!(node.op, Op::Conv(_) | Op::Gemm)
+}
+
 /// The gradients of all parameters.
 fn gradients(mut tape: Tape, graph: &Graph, images: &Dataset) -> Vec<Option<Vec<f32>>> {
     let all: Vec<usize> = (0..images.len()).collect();
@@ -96,14 +101,8 @@ fn gradients(mut tape: Tape, graph: &Graph, images: &Dataset) -> Vec<Option<Vec<
 fn gradients_of_weights_are_those_of_the_rounded_network() {
     let graph = fold_batch_norm(&random_graph(3)).unwrap();
     let images = random_images(&graph, 4, 3);
-    let layers =
-        graph.nodes().iter().filter(|node| matches!(node.op, skipstone_onnx::Op::Conv(_) | skipstone_onnx::Op::Gemm));
-    let layer = |node: &skipstone_onnx::Node| Layer {
-        weight: node.inputs[1],
-        bias: node.inputs.get(2).copied(),
-        input_scale: 0.01,
-    };
-    let fake = FakeQuantization::new(&graph, [], layers.map(layer).collect());
+    let layers = graph.producers().into_iter().flatten().filter(|&node| is_layer(graph.node(node)));
+    let fake = FakeQuantization::new(&graph, [], layers.map(|node| Layer { node, input_scale: 0.01 }).collect());
     let rounded = fake.with_rounded_parameters(&graph);
     assert_ne!(rounded, graph);
     let expected = gradients(Tape::new(), &rounded, &images);
@@ -120,7 +119,7 @@ fn what_is_clipped_has_no_gradient() {
     let mut graph = graph;
     graph.metadata.normalization = Some("digits".parse::<Spec>().unwrap().normalization());
     let grid = |scale| Grid { scale, zero_point: -128, lo: -128, hi: 127 };
-    let first = graph.nodes().iter().find(|node| node.op == skipstone_onnx::Op::Relu).unwrap().output;
+    let first = graph.nodes().iter().find(|node| node.op == Op::Relu).unwrap().output;
     let weight = graph.parameters().position(|(_, name, _)| name == "conv1.weight").unwrap();
     let norm = |scale| {
         let fake = FakeQuantization::new(&graph, [(first, grid(scale))], Vec::new());

@@ -6,6 +6,7 @@ use super::feed::{self, Batch};
 use super::gradients::Accumulated;
 use super::{
     Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate, evaluate_quantized, memory, optimizer,
+    shared,
 };
 use crate::autograd::{Noise, Tape};
 use crate::files;
@@ -78,6 +79,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         }
     }
     check_noise(&job.graph, &job.config)?;
+    shared::separate(&mut job.graph);
     job.graph.metadata.normalization = Some(job.normalization.clone());
     // Scales and integers are those of the weights as they were.
     job.graph.metadata.quantization = Quantization::default();
