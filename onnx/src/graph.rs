@@ -1,6 +1,6 @@
 //! The graph itself and its builder.
 
-use crate::{GraphError, Op, Quantization, Tensor, shape};
+use crate::{GraphError, Op, Preprocessing, Quantization, Tensor, shape};
 use std::collections::HashMap;
 
 /// Index of a value in its graph.
@@ -83,6 +83,8 @@ pub struct ActivationScale {
 pub struct Metadata {
     /// Normalization of the input; unknown for files made by others.
     pub normalization: Option<Normalization>,
+    /// How an image becomes the pixels that are normalized; the default where a file does not say it.
+    pub preprocessing: Preprocessing,
     /// Names of the classes in the order of the scores; empty if unknown.
     pub class_names: Vec<String>,
     /// The command that made the weights.

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `skipstone.mean`, `skipstone.std` | numbers of the channels, separated by commas |
+//! | `skipstone.preprocessing` | a [`Preprocessing`], such as `fit=crop filter=bicubic channels=rgb grey=bt601`; without one, the default |
 //! | `skipstone.classes` | class names, one a line; `\n` and `\\` inside a name are escaped |
 //! | `skipstone.command` | the training command |
 //! | `skipstone.activations` | `scale zero_point name` of each activation that has int8 scales, one a line; names escaped |
@@ -10,10 +11,11 @@
 //! A key that is absent stands for unknown. Keys of others are ignored.
 
 use crate::proto::StringStringEntryProto;
-use crate::{ActivationScale, Metadata, Normalization, Quantization};
+use crate::{ActivationScale, Metadata, Normalization, Preprocessing, Quantization};
 
 const MEAN: &str = "skipstone.mean";
 const STD: &str = "skipstone.std";
+const PREPROCESSING: &str = "skipstone.preprocessing";
 const CLASSES: &str = "skipstone.classes";
 const COMMAND: &str = "skipstone.command";
 const ACTIVATIONS: &str = "skipstone.activations";
@@ -25,6 +27,9 @@ impl Metadata {
         if let Some(Normalization { mean, std }) = &self.normalization {
             props.push(StringStringEntryProto::new(MEAN, write_numbers(mean)));
             props.push(StringStringEntryProto::new(STD, write_numbers(std)));
+        }
+        if self.normalization.is_some() || self.preprocessing != Preprocessing::default() {
+            props.push(StringStringEntryProto::new(PREPROCESSING, self.preprocessing.to_string()));
         }
         if !self.class_names.is_empty() {
             let names: Vec<String> = self.class_names.iter().map(|name| escape(name)).collect();
@@ -61,10 +66,13 @@ impl Metadata {
             }
             _ => return Err(format!("`{MEAN}` and `{STD}` belong together, one is missing")),
         };
+        let preprocessing = get(PREPROCESSING)
+            .map(|text| text.parse().map_err(|reason| format!("`{PREPROCESSING}` is `{text}`, of which {reason}")));
         let class_names = get(CLASSES).map(|names| names.split('\n').map(unescape).collect()).unwrap_or_default();
         let activation_scales = get(ACTIVATIONS).into_iter().flat_map(|lines| lines.split('\n')).map(read_scale);
         Ok(Self {
             normalization,
+            preprocessing: preprocessing.transpose()?.unwrap_or_default(),
             class_names,
             command: get(COMMAND).map(Into::into),
             activation_scales: activation_scales.collect::<Result<_, _>>()?,
@@ -121,6 +129,7 @@ fn unescape(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fit;
     use proptest::prelude::*;
 
     proptest! {
@@ -129,6 +138,7 @@ mod tests {
         fn reads_back_what_was_written(
             channels in proptest::collection::vec((-1e6f32..1e6, 1e-30f32..1e6), 1..4),
             class_names in proptest::collection::vec("[a-z\\\\\n, é]{0,6}", 0..5),
+            side in proptest::option::of(1u16..),
             command in proptest::option::of(".{0,20}"),
             scales in proptest::collection::vec(("[a-z /\\\\\n]{0,6}", 1e-30f32..1e6, any::<i8>()), 0..4),
         ) {
@@ -137,7 +147,10 @@ mod tests {
             let activation_scales = scales.into_iter().map(scale).collect();
             let normalization = Some(Normalization { mean, std });
             let quantization = Quantization::default();
-            let metadata = Metadata { normalization, class_names, command, activation_scales, quantization };
+            let fit = side.map_or(Fit::Crop, Fit::Resize);
+            let preprocessing = Preprocessing { fit, ..Preprocessing::default() };
+            let metadata =
+                Metadata { normalization, preprocessing, class_names, command, activation_scales, quantization };
             prop_assert_eq!(Metadata::from_props(&metadata.to_props()).unwrap(), metadata);
         }
     }
@@ -159,6 +172,9 @@ mod tests {
             let error = Metadata::from_props(&[StringStringEntryProto::new(ACTIVATIONS, line)]).unwrap_err();
             assert!(error.contains("lines of scale, zero point and name"), "{line}: {error}");
         }
+        let other = [StringStringEntryProto::new(PREPROCESSING, "fit=crop channels=yuv")];
+        let error = Metadata::from_props(&other).unwrap_err();
+        assert!(error.contains("of which `channels=yuv` is not known"), "{error}");
         assert!(Metadata::from_props(&props("1", "1")[..1]).unwrap_err().contains("missing"));
     }
 }

@@ -8,6 +8,7 @@ pub mod arith;
 pub mod engine;
 pub mod format;
 pub mod geometry;
+pub mod image;
 pub mod kernels;
 mod model;
 pub mod schedule;

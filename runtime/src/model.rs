@@ -4,6 +4,7 @@ use crate::arith::Requant;
 use crate::format::records::{Header, Node, Segment, TABLE_LEN, Tensor, WeightKind};
 use crate::format::{LoadError, check, strings};
 use crate::geometry;
+use crate::image::Preprocessing;
 use crate::schedule::Network;
 
 #[cfg(target_endian = "big")]
@@ -107,6 +108,18 @@ impl<'m> Model<'m> {
             .chunks_exact(4)
             .zip(deviations.chunks_exact(4))
             .map(move |(mean, deviation)| (read(mean), read(deviation)))
+    }
+
+    /// How an image of any size becomes the pixels that [`Engine::run`](crate::Engine::run) takes.
+    pub fn preprocessing(&self) -> Preprocessing {
+        self.stated_preprocessing().unwrap_or_default()
+    }
+
+    /// What the header's codes mean; nothing if they have no meaning.
+    pub(crate) fn stated_preprocessing(&self) -> Option<Preprocessing> {
+        let Header { fit, filter, channel_order, resize, .. } = self.header;
+        let input = self.input();
+        Preprocessing::from_codes([fit, filter, channel_order], resize, [input.channels, input.height, input.width])
     }
 
     /// How a raised pixel, 0..=255, becomes the int8 input: one for each channel of the image.

@@ -3,11 +3,11 @@
 use super::failure::Failure;
 use super::model::{self, Kind, Pixels};
 use super::packed::Packed;
-use crate::data::Dataset;
+use crate::data::{self, Dataset};
 use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::zoo;
-use skipstone_onnx::{Graph, Normalization};
+use skipstone_onnx::{Graph, Normalization, Preprocessing};
 use std::path::Path;
 
 /// A network that gives scores for images.
@@ -43,6 +43,14 @@ impl Classifier {
                 let input = packed.model().input();
                 [input.channels, input.height, input.width].map(usize::from)
             }
+        }
+    }
+
+    /// How images become its pixels.
+    pub(super) fn preprocessing(&self) -> Preprocessing {
+        match self {
+            Self::Float(graph, _) => graph.metadata.preprocessing,
+            Self::Packed(packed) => data::preprocessing::of_graph(&packed.model().preprocessing()),
         }
     }
 

@@ -44,7 +44,8 @@ pub(super) struct Evaluation {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let classifier = Classifier::open(&arguments.model, &arguments.pixels)?;
-    let data = arguments.images.load(&arguments.data, Split::Test, classifier.dims(), console)?;
+    let data =
+        arguments.images.load(&arguments.data, Split::Test, classifier.dims(), &classifier.preprocessing(), console)?;
     classifier.check(&arguments.model, &data)?;
     let evaluation = evaluate(&classifier, &data, console)?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;

@@ -3,6 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use crate::data::{self, Dataset, Options, Spec, Split};
+use skipstone_onnx::Preprocessing;
 
 /// How strictly images are loaded.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -14,15 +15,16 @@ pub(super) struct Images {
 }
 
 impl Images {
-    /// The images of `spec`, those of a folder at `dims`; says what was left out or enlarged.
+    /// The images of `spec`, those of a folder at `dims`, made as `preprocessing` says; says what was left out or enlarged.
     pub(super) fn load(
         self,
         spec: &Spec,
         default: Split,
         dims: [usize; 3],
+        preprocessing: &Preprocessing,
         console: &Console,
     ) -> Result<Dataset, Failure> {
-        let options = Options { dims: Some(dims), strict: self.strict };
+        let options = Options { dims: Some(dims), preprocessing: *preprocessing, strict: self.strict };
         let (set, notes) = data::load_with(spec, default, &options)?;
         notes.lines().into_iter().for_each(|line| console.say(line));
         Ok(set)

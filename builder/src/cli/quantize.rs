@@ -117,9 +117,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let (mut graph, normalization) = absorbed(graph, normalization)?;
     let dims = model::input_dims(&graph);
-    let calibration = arguments.images.load(&arguments.calib, Split::Train, dims, console)?;
+    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
+    let calibration = load(&arguments.calib, Split::Train)?;
     let test = Spec { split: Some(Split::Test), ..arguments.calib.clone() };
-    let test = arguments.images.load(&test, Split::Test, dims, console)?;
+    let test = load(&test, Split::Test)?;
     let classes = graph.value(graph.output()).dims[0];
     classifier::check(&file, dims, classes, &test)?;
     if graph.metadata.class_names.is_empty() {

@@ -12,7 +12,7 @@ use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::{files, zoo};
 use serde::Serialize;
-use skipstone_onnx::{Ending, Imported};
+use skipstone_onnx::{Ending, Imported, Preprocessing};
 use skipstone_runtime::format::records;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let network = classifier.prepare();
     let mut results = Vec::with_capacity(arguments.images.len());
     for path in &arguments.images {
-        let image = read_image(path, classifier.dims())?;
+        let image = read_image(path, classifier.dims(), &classifier.preprocessing())?;
         let scores = network.scores(&image, &[0])?;
         let top: Vec<Class> = top(scores.data())
             .into_iter()
@@ -74,15 +74,16 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&results)
 }
 
-/// Reads an image, its centre at `dims`.
-fn read_image(path: &Path, dims: [usize; 3]) -> Result<Dataset, Failure> {
+/// Reads an image as `preprocessing` says, at `dims`.
+fn read_image(path: &Path, dims: [usize; 3], preprocessing: &Preprocessing) -> Result<Dataset, Failure> {
     let channels = dims[0];
     if ![1, 3].contains(&channels) {
         return Err(Failure::Usage(format!(
             "the network takes {channels} channels, image files give 1 or 3: give --input X.npy"
         )));
     }
-    Ok(Dataset { dims, pixels: data::read_image(path, dims)?, labels: vec![0], class_names: Vec::new() })
+    let pixels = data::read_image(path, dims, preprocessing)?;
+    Ok(Dataset { dims, pixels, labels: vec![0], class_names: Vec::new() })
 }
 
 fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Console) -> Result<(), Failure> {
@@ -188,9 +189,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("red.png");
         image::RgbImage::from_pixel(5, 7, image::Rgb([255, 0, 0])).save(&path).unwrap();
-        let colour = read_image(&path, [3, 4, 6]).unwrap();
+        let colour = read_image(&path, [3, 4, 6], &Preprocessing::default()).unwrap();
         assert_eq!(colour.image(0), [255, 0, 0].repeat(24));
-        let gray = read_image(&path, [1, 8, 8]).unwrap();
+        let gray = read_image(&path, [1, 8, 8], &Preprocessing::default()).unwrap();
         assert!(gray.image(0).iter().all(|&pixel| pixel == gray.image(0)[0] && pixel > 0));
         assert_eq!(gray.image(0).len(), 64);
     }

@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         return Err(TrainError::Exists { path: arguments.out.clone() }.into());
     }
     let dims = model::input_dims(&graph);
-    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, console);
+    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
     let sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let (graph, fake) = annotated(graph, &config, &sets[0], console)?;
     let outcome = train(graph, fake, config, normalization, sets, arguments, console)?;

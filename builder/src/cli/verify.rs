@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let (mut graph, channels_last) = (imported.graph, imported.channels_last);
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let dims = model::input_dims(&graph);
-    let data = arguments.images.load(&arguments.data, Split::Test, dims, console)?;
+    let data = arguments.images.load(&arguments.data, Split::Test, dims, &graph.metadata.preprocessing, console)?;
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &data)?;
     let images = data.spread(arguments.count as usize);
 
@@ -134,7 +134,8 @@ fn compare_int8(
         (qgraph, packed.bytes().to_vec())
     } else {
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
-        let calibration = arguments.images.load(&train, Split::Train, model::input_dims(&graph), console)?;
+        let (dims, preprocessing) = (model::input_dims(&graph), &graph.metadata.preprocessing);
+        let calibration = arguments.images.load(&train, Split::Train, dims, preprocessing, console)?;
         let calibration = calibration.spread(CALIBRATION);
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default())?;

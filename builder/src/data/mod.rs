@@ -6,6 +6,8 @@ mod digits;
 mod folder;
 mod idx;
 mod notes;
+mod picture;
+pub(crate) mod preprocessing;
 mod spec;
 
 pub use augment::Augmentation;
@@ -15,7 +17,7 @@ pub use spec::{Source, Spec, SpecError, Split};
 
 use crate::files::FileError;
 use crate::tensor::Tensor;
-use skipstone_onnx::Normalization;
+use skipstone_onnx::{ChannelOrder, Normalization, Preprocessing};
 use std::path::{Path, PathBuf};
 
 /// A data set that cannot be loaded.
@@ -70,6 +72,8 @@ pub struct Options {
     /// Channels (1 or 3), height, width at which the images of a folder are loaded; [`Spec::dims`] where there are none.
     /// The other sets have one size.
     pub dims: Option<[usize; 3]>,
+    /// How images become pixels. Of sets of one size the order of the channels alone.
+    pub preprocessing: Preprocessing,
     /// Whether a file that cannot be read, or an image smaller than `dims`, is an error.
     pub strict: bool,
 }
@@ -89,28 +93,31 @@ pub fn load(spec: &Spec, default: Split) -> Result<Dataset, DataError> {
 /// [`DataError`] naming the file or folder.
 pub fn load_with(spec: &Spec, default: Split, options: &Options) -> Result<(Dataset, Notes), DataError> {
     let split = spec.split.unwrap_or(default);
-    let set = match &spec.source {
+    let mut set = match &spec.source {
         Source::Digits => digits::load(split),
         Source::Cifar10(folder) => cifar::CIFAR10.load(folder, split)?,
         Source::Cifar100(folder) => cifar::CIFAR100.load(folder, split)?,
         Source::Mnist(folder) => idx::mnist(folder, split)?,
         Source::FashionMnist(folder) => idx::fashion(folder.as_deref(), split)?,
         Source::Folder(folder) => {
-            return folder::load(folder, split, options.dims.unwrap_or(spec.dims()), options.strict);
+            return folder::load(folder, split, options.dims.unwrap_or(spec.dims()), options);
         }
     };
+    if set.dims[0] == 3 && options.preprocessing.channels == ChannelOrder::Bgr {
+        set.pixels.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| pixel.reverse());
+    }
     Ok((set, Notes::default()))
 }
 
-/// The pixels of one PNG or JPEG file, `[row][column][channel]`, treated as those of a folder: turned upright, its
-/// centre kept, scaled to `dims` (channels, 1 or 3; height; width).
+/// The pixels of one PNG or JPEG file, `[row][column][channel]`, treated as those of a folder: turned upright and made
+/// `dims` (channels, 1 or 3; height; width) as `preprocessing` says.
 ///
 /// # Errors
 /// [`DataError::Malformed`] naming the file.
-pub fn read_image(path: &Path, dims: [usize; 3]) -> Result<Vec<u8>, DataError> {
-    folder::check_dims(path, dims)?;
+pub fn read_image(path: &Path, dims: [usize; 3], preprocessing: &Preprocessing) -> Result<Vec<u8>, DataError> {
+    let preprocessing = folder::check_input(path, dims, preprocessing)?;
     let mut pixels = vec![0; dims.iter().product()];
-    folder::decode(path, dims, &mut pixels)
+    folder::decode(path, dims, preprocessing, &mut pixels)
         .map_err(|reason| DataError::Malformed { path: path.to_path_buf(), reason })?;
     Ok(pixels)
 }
@@ -120,7 +127,7 @@ pub fn read_image(path: &Path, dims: [usize; 3]) -> Result<Vec<u8>, DataError> {
 pub struct Dataset {
     /// Channels, height, width of an image.
     pub dims: [usize; 3],
-    /// Pixels 0..=255, `[image][row][column][channel]`.
+    /// Pixels 0..=255, `[image][row][column][channel]`, the channels in the order of the network that they are for.
     pub pixels: Vec<u8>,
     /// Class of each image, below `class_names.len()`.
     pub labels: Vec<u16>,

@@ -15,6 +15,7 @@ pub use channels::{Channels, channels};
 pub use error::PackError;
 pub use quantize::{Options, Quantized, Report, quantize};
 
+use crate::data::preprocessing;
 use crate::plan::plan;
 use crate::quant::requant::{Requants, constant};
 use crate::quant::{QGraph, QNode, QOp};
@@ -127,6 +128,8 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
         }
     }
 
+    let preprocessing = preprocessing::of_runtime(&qgraph.metadata.preprocessing);
+    let ([fit, filter, channel_order], resize) = preprocessing.codes();
     let header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -149,6 +152,10 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
         normalization,
         class_names,
         provenance,
+        fit,
+        filter,
+        channel_order,
+        resize,
         macs: qgraph.macs,
         ..Header::default()
     };

@@ -1,4 +1,4 @@
-//! `raspberry-pi MODEL.stone IMAGE.png...` classifies images and tells what it computed, line by line as
+//! `raspberry-pi MODEL.stone IMAGE...` classifies images and tells what it computed, line by line as
 //! `docs/targets.md` says.
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let (Some(model), images) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
-        eprintln!("usage: raspberry-pi MODEL.stone IMAGE.png...");
+        eprintln!("usage: raspberry-pi MODEL.stone IMAGE...");
         return ExitCode::from(2);
     };
     match classify(&model, &images) {
@@ -40,7 +40,7 @@ fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
     let mut layers = vec![Crc32::new(); parsed.nodes().len()];
     for (index, path) in images.iter().enumerate() {
         let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        let pixels = image::read(path, &parsed.input()).map_err(|e| named(&e))?;
+        let pixels = image::read(path, &parsed).map_err(|e| named(&e))?;
         line.clear();
         let written = lines::image(&mut engine, index, &pixels, &mut layers, &mut line).map_err(|e| named(&e))?;
         written.map_err(|e| named(&e))?;

@@ -5,7 +5,7 @@ use super::{IR_VERSIONS, OPSETS, standard};
 use crate::proto::{
     AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto,
 };
-use crate::{ImportError, Metadata};
+use crate::{ChannelOrder, ImportError, Metadata};
 use std::collections::{HashMap, HashSet};
 
 /// The graph's one input.
@@ -52,6 +52,9 @@ pub(super) fn metadata(model: &ModelProto, channels: usize) -> Result<Metadata, 
             "its normalization has {} channels, its input {channels}",
             normalization.mean.len()
         ))),
+        _ if channels != 3 && metadata.preprocessing.channels == ChannelOrder::Bgr => {
+            Err(ImportError::Model(format!("its metadata orders three channels, its input has {channels}")))
+        }
         _ => Ok(metadata),
     }
 }

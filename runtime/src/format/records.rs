@@ -98,8 +98,17 @@ record! {
         class_names: u32 = 76,
         /// String offset of the provenance: what made the model, for people.
         provenance: u32 = 80,
+        /// Which part of an image is used: 0 the largest centred window, 1 all of it, 2 the centre of one that was scaled
+        /// to [`resize`](Self::resize).
+        fit: u8 = 84,
+        /// How it is scaled: 0 bicubic, 1 bilinear.
+        filter: u8 = 85,
+        /// The order of three channels: 0 red, green, blue; 1 blue, green, red.
+        channel_order: u8 = 86,
         /// Multiply-accumulates of one image.
         macs: u64 = 88,
+        /// The shorter side of the scaled image where `fit` is 2, otherwise 0.
+        resize: u16 = 96,
     }
 }
 

@@ -62,9 +62,10 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let (graph, _) = absorbed(graph, normalization)?;
     let dims = model::input_dims(&graph);
-    let calibration = arguments.images.load(spec, Split::Train, dims, console)?;
+    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
+    let calibration = load(spec, Split::Train)?;
     let test = Spec { split: Some(Split::Test), ..spec.clone() };
-    let test = arguments.images.load(&test, Split::Test, dims, console)?;
+    let test = load(&test, Split::Test)?;
     classifier::check(&file, dims, graph.value(graph.output()).dims[0], &test)?;
     let [calibration, test] = [calibration, test].map(|set| set.spread(arguments.count as usize));
     let quantization = quant::quantize(&graph, &calibration, &arguments.numbers.settings()?)?;

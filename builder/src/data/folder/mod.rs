@@ -7,8 +7,10 @@
 mod classes;
 mod decode;
 
-use super::{DataError, Dataset, Notes, Split};
+use super::{DataError, Dataset, Notes, Options, Split};
 use rayon::prelude::*;
+use skipstone_onnx::Preprocessing;
+use skipstone_runtime::image;
 use std::path::Path;
 
 pub(super) use classes::class_names;
@@ -16,8 +18,13 @@ pub(super) use decode::decode;
 
 /// One split at `dims`. A file that cannot be read is left out and noted; `strict` refuses it, and images that are
 /// smaller than `dims`.
-pub(super) fn load(folder: &Path, split: Split, dims: [usize; 3], strict: bool) -> Result<(Dataset, Notes), DataError> {
-    check_dims(folder, dims)?;
+pub(super) fn load(
+    folder: &Path,
+    split: Split,
+    dims: [usize; 3],
+    options: &Options,
+) -> Result<(Dataset, Notes), DataError> {
+    let preprocessing = check_input(folder, dims, &options.preprocessing)?;
     let (class_names, entries) = classes::entries(folder, split)?;
     let len = dims.iter().product::<usize>();
     let mut pixels = Vec::new();
@@ -26,8 +33,11 @@ pub(super) fn load(folder: &Path, split: Split, dims: [usize; 3], strict: bool) 
     pixels.try_reserve_exact(total).map_err(|_| too_large())?;
     pixels.resize(total, 0);
 
-    let outcomes: Vec<Result<bool, String>> =
-        pixels.par_chunks_exact_mut(len).zip(&entries).map(|(slot, entry)| decode(&entry.path, dims, slot)).collect();
+    let outcomes: Vec<Result<bool, String>> = pixels
+        .par_chunks_exact_mut(len)
+        .zip(&entries)
+        .map(|(slot, entry)| decode(&entry.path, dims, preprocessing, slot))
+        .collect();
 
     let mut set = Dataset { dims, pixels, labels: Vec::with_capacity(entries.len()), class_names };
     let mut notes = Notes::default();
@@ -47,24 +57,32 @@ pub(super) fn load(folder: &Path, split: Split, dims: [usize; 3], strict: bool) 
         }
     }
     set.pixels.truncate(set.labels.len() * len);
-    if strict {
+    if options.strict {
         notes.refuse(dims)?;
     }
     check(&set, split, folder, &notes)?;
     Ok((set, notes))
 }
 
-/// Checks that images can have this many channels and a size.
-pub(super) fn check_dims(path: &Path, dims: [usize; 3]) -> Result<(), DataError> {
+/// Checks that images can have this many channels and a size, and can be made so; gives the runtime's word for it.
+pub(super) fn check_input(
+    path: &Path,
+    dims: [usize; 3],
+    preprocessing: &Preprocessing,
+) -> Result<image::Preprocessing, DataError> {
     let [channels, height, width] = dims;
     let most = usize::from(u16::MAX);
-    if [1, 3].contains(&channels) && (1..=most).contains(&height) && (1..=most).contains(&width) {
-        return Ok(());
+    let fail = |reason| Err(DataError::Malformed { path: path.to_path_buf(), reason });
+    if ![1, 3].contains(&channels) || !(1..=most).contains(&height) || !(1..=most).contains(&width) {
+        return fail(format!(
+            "images cannot be loaded at {channels}x{height}x{width}: they have 1 or 3 channels and sides of 1 to {most}"
+        ));
     }
-    let reason = format!(
-        "images cannot be loaded at {channels}x{height}x{width}: they have 1 or 3 channels and sides of 1 to {most}"
-    );
-    Err(DataError::Malformed { path: path.to_path_buf(), reason })
+    let runtime = super::preprocessing::of_runtime(preprocessing);
+    if !runtime.suits(dims.map(|dim| dim as u16)) {
+        return fail(format!("images of {channels}x{height}x{width} cannot be made by `{preprocessing}`"));
+    }
+    Ok(runtime)
 }
 
 /// Checks that there is an image of each class to learn from, and any to test with.

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::data::{Options, Spec, load, load_with};
-use image::{GrayImage, Rgb, RgbImage, Rgba, RgbaImage};
+use ::image::{GrayImage, Rgb, RgbImage, Rgba, RgbaImage};
 use std::fs;
 use std::path::PathBuf;
+
+const DEFAULT: image::Preprocessing =
+    image::Preprocessing { fit: image::Fit::Crop, filter: image::Filter::Bicubic, channels: image::ChannelOrder::Rgb };
 
 /// Classes `cat` (red) and `dog` (blue), `count` images of 8x6 pixels each, in `root`.
 fn fill(root: &Path, count: usize) {
@@ -24,7 +27,7 @@ fn folder(count: usize) -> tempfile::TempDir {
 
 fn load_at(folder: &Path, split: Split, dims: [usize; 3], strict: bool) -> Result<(Dataset, Notes), DataError> {
     let spec: Spec = format!("folder:{}", folder.display()).parse().unwrap();
-    load_with(&spec, split, &Options { dims: Some(dims), strict })
+    load_with(&spec, split, &Options { dims: Some(dims), strict, ..Options::default() })
 }
 
 fn error(folder: &Path, split: Split, strict: bool) -> String {
@@ -85,36 +88,36 @@ fn the_centre_is_kept_and_scaled() {
             255
         }
     };
-    GrayImage::from_fn(16, 8, |x, _| image::Luma([level(x)])).save(&path).unwrap();
+    GrayImage::from_fn(16, 8, |x, _| ::image::Luma([level(x)])).save(&path).unwrap();
     let mut same = [0; 64];
-    assert!(!decode(&path, [1, 8, 8], &mut same).unwrap());
+    assert!(!decode(&path, [1, 8, 8], DEFAULT, &mut same).unwrap());
     assert_eq!(same[..8], [90, 100, 110, 120, 130, 140, 150, 160]);
     let mut half = [0; 48];
-    assert!(!decode(&path, [3, 4, 4], &mut half).unwrap());
+    assert!(!decode(&path, [3, 4, 4], DEFAULT, &mut half).unwrap());
     // Halving a ramp gives the means of pairs; the first and last see the window's edge.
     assert_eq!(half[3..9], [115, 115, 115, 135, 135, 135]);
     let mut tall = [0; 2 * 8];
-    assert!(!decode(&path, [1, 8, 2], &mut tall).unwrap());
+    assert!(!decode(&path, [1, 8, 2], DEFAULT, &mut tall).unwrap());
     assert_eq!(tall[..2], [120, 130]);
     let mut large = [0; 256];
-    assert!(decode(&path, [1, 16, 16], &mut large).unwrap());
+    assert!(decode(&path, [1, 16, 16], DEFAULT, &mut large).unwrap());
 }
 
 #[test]
 fn transparency_and_depth_are_dropped_and_names_do_not_matter() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picture");
-    RgbaImage::from_pixel(2, 2, Rgba([10, 20, 30, 0])).save_with_format(&path, image::ImageFormat::Png).unwrap();
+    RgbaImage::from_pixel(2, 2, Rgba([10, 20, 30, 0])).save_with_format(&path, ::image::ImageFormat::Png).unwrap();
     let mut pixels = [0; 12];
-    decode(&path, [3, 2, 2], &mut pixels).unwrap();
+    decode(&path, [3, 2, 2], DEFAULT, &mut pixels).unwrap();
     assert_eq!(pixels[..3], [10, 20, 30]);
-    let deep = image::ImageBuffer::from_pixel(2, 2, image::Luma([0x8000_u16]));
-    deep.save_with_format(&path, image::ImageFormat::Png).unwrap();
-    decode(&path, [3, 2, 2], &mut pixels).unwrap();
+    let deep = ::image::ImageBuffer::from_pixel(2, 2, ::image::Luma([0x8000_u16]));
+    deep.save_with_format(&path, ::image::ImageFormat::Png).unwrap();
+    decode(&path, [3, 2, 2], DEFAULT, &mut pixels).unwrap();
     assert_eq!(pixels, [128; 12]);
     let photo = RgbImage::from_pixel(16, 16, Rgb([250, 10, 10]));
-    photo.save_with_format(&path, image::ImageFormat::Jpeg).unwrap();
-    decode(&path, [3, 2, 2], &mut pixels).unwrap();
+    photo.save_with_format(&path, ::image::ImageFormat::Jpeg).unwrap();
+    decode(&path, [3, 2, 2], DEFAULT, &mut pixels).unwrap();
     assert!(pixels[0] > 240 && pixels[1] < 20, "{pixels:?}");
 }
 
@@ -123,14 +126,14 @@ fn photographs_are_turned_upright() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("held_sideways.jpg");
     // Black on the left, white on the right.
-    GrayImage::from_fn(16, 8, |x, _| image::Luma([if x < 8 { 0 } else { 255 }])).save(&path).unwrap();
+    GrayImage::from_fn(16, 8, |x, _| ::image::Luma([if x < 8 { 0 } else { 255 }])).save(&path).unwrap();
     let plain = fs::read(&path).unwrap();
     // An EXIF segment of one entry: orientation (0x0112), one u16, 6: turn clockwise by a quarter.
     let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let segment = [&[0xff, 0xe1, 0, 2 + 6 + tiff.len() as u8][..], b"Exif\0\0", tiff].concat();
     fs::write(&path, [&plain[..2], &segment, &plain[2..]].concat()).unwrap();
     let mut pixels = [0; 128];
-    assert!(!decode(&path, [1, 16, 8], &mut pixels).unwrap());
+    assert!(!decode(&path, [1, 16, 8], DEFAULT, &mut pixels).unwrap());
     assert!(pixels[..64].iter().all(|&p| p < 30) && pixels[64..].iter().all(|&p| p > 225), "{pixels:?}");
 }
 
@@ -189,7 +192,7 @@ fn errors_name_folder_and_fault() {
     for dims in [[2, 4, 4], [3, 0, 4], [3, 4, 0]] {
         let wrong = load_at(folder.path(), Split::Train, dims, false).unwrap_err().to_string();
         assert!(wrong.contains("cannot be loaded at"), "{wrong}");
-        assert!(crate::data::read_image(&folder.path().join("cat/0.png"), dims).is_err());
+        assert!(crate::data::read_image(&folder.path().join("cat/0.png"), dims, &Preprocessing::default()).is_err());
     }
     let huge = load_at(folder.path(), Split::Train, [3, 65535, 65535], false).unwrap_err().to_string();
     assert!(huge.contains("smaller --input"), "{huge}");

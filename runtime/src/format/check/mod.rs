@@ -89,6 +89,7 @@ fn sections(model: &Model<'_>) -> Outcome {
     let channels = model.input().channels;
     ensure!(is_section(model, header.pixels, counted(channels, 16)), place, "pixel conversion outside the file");
     ensure!(is_section(model, header.normalization, counted(channels, 8)), place, "normalization outside the file");
+    ensure!(model.stated_preprocessing().is_some(), place, "its preprocessing is not one of its images");
     ensure!(strings::read(model.strings(), header.provenance as usize).is_some(), place, "provenance is not a string");
     let mut at = header.class_names as usize;
     for _ in 0..header.class_count {
