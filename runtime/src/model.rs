@@ -1,7 +1,7 @@
 //! A checked packed model, read where it lies.
 
 use crate::arith::Requant;
-use crate::format::records::{Header, Node, Segment, TABLE_LEN, Tensor, WeightKind};
+use crate::format::records::{Header, Node, Run, Segment, TABLE_LEN, Tensor, WeightKind};
 use crate::format::{LoadError, check, strings};
 use crate::geometry;
 use crate::image::Preprocessing;
@@ -141,6 +141,11 @@ impl<'m> Model<'m> {
     pub fn table(&self, node: &Node) -> Option<&'m [i8; TABLE_LEN]> {
         let bytes: &[i8] = bytemuck::try_cast_slice(self.section(node.weights, TABLE_LEN)).ok()?;
         bytes.first_chunk()
+    }
+
+    /// The channels that a copy takes over.
+    pub fn runs(&self, node: &Node) -> &'m [Run] {
+        bytemuck::try_cast_slice(self.section(node.weights, node.weights_len as usize)).unwrap_or(&[])
     }
 
     /// Weights of a convolution in the layout `kind`; empty if the model does not hold them in it.

@@ -25,16 +25,6 @@ pub enum PackError {
         /// The largest that fits.
         most: usize,
     },
-    /// An operator whose channels cannot be padded.
-    #[error("node `{node}` ({op}): {reason}")]
-    Channels {
-        /// The node.
-        node: String,
-        /// Its operator.
-        op: &'static str,
-        /// Why not.
-        reason: String,
-    },
     /// Class names that are not those of the scores.
     #[error("the network has {scores} scores and {names} class names")]
     ClassNames {

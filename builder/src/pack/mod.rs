@@ -1,7 +1,6 @@
 //! From a quantized network to the bytes of a packed model, `.stone`.
 
 mod aligned;
-mod channels;
 mod error;
 mod known;
 mod quantize;
@@ -10,8 +9,8 @@ mod size;
 mod weights;
 
 pub use crate::plan::Goal;
+pub use crate::quant::{Channels, channels};
 pub use aligned::AlignedBytes;
-pub use channels::{Channels, channels};
 pub use error::PackError;
 pub use quantize::{Options, Quantized, Report, quantize};
 
@@ -112,6 +111,11 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
             }
             QOp::Affine(_) => {
                 conversions = output.spread(conversions, constant(qgraph.tensors[node.output].zero_point));
+            }
+            QOp::Copy(copy) => {
+                let runs = weights::runs(copy, [input, output]);
+                record.weights_len = narrow(&node.name, "bytes of runs", runs.len())?;
+                record.weights = file.section(&runs);
             }
             QOp::Lookup { table, .. } => {
                 record.weights_len = TABLE_LEN as u32;
@@ -344,23 +348,24 @@ mod tests {
         assert!(refusal(&graph).ends_with("scores and 1 class names"));
     }
 
+    /// Groups of 3 channels lie across those of 4 that memory has: some are one group there, with zeros between them.
     #[test]
-    fn channels_that_cannot_be_padded_are_named() {
-        let mut net = Net::new(1, [3, 5, 5]);
-        let pooled = net.push(Op::GlobalAveragePool, &[net.input()]);
-        let flat = net.push(Op::Flatten, &[pooled]);
-        let graph = net.builder.finish(flat).unwrap();
-        assert!(refusal(&graph).contains("(GlobalAveragePool): it reads the image, whose 3 channels"));
-
-        let mut net = Net::new(1, [3, 5, 5]);
-        let x = net.conv(net.input(), 6, Conv::square(1, 1, 0), true);
-        let x = net.conv(x, 6, Conv { groups: 2, ..Conv::square(3, 1, 1) }, true);
-        assert!(refusal(&net.head(x, 2)).contains("6 to 6 channels in 2 groups cannot be padded"));
-
-        let mut net = Net::new(1, [3, 5, 5]);
-        let x = net.conv(net.input(), 3, Conv::square(3, 1, 1), true);
-        let sum = net.push(Op::Add, &[x, net.input()]);
-        assert!(refusal(&net.head(sum, 2)).contains("it reads the image, whose 3 channels"));
+    fn groups_that_do_not_fit_padded_channels_are_merged() {
+        let groups_in_memory = |inputs: usize, outputs: usize, groups: usize| {
+            let mut net = Net::new(1, [3, 5, 5]);
+            let x = net.conv(net.input(), inputs, Conv::square(1, 1, 0), true);
+            let x = net.conv(x, outputs, Conv { groups, ..Conv::square(3, 1, 1) }, true);
+            let graph = net.head(x, 2);
+            let stone = quantize(&graph, &random_images(&graph, 1, 1), &Options::default()).unwrap().stone;
+            let stone = AlignedBytes::copy(&stone);
+            Model::from_bytes(stone.as_slice()).unwrap().node(1).groups
+        };
+        assert_eq!(groups_in_memory(24, 16, 8), 8);
+        assert_eq!(groups_in_memory(6, 6, 3), 4);
+        assert_eq!(groups_in_memory(30, 15, 15), 16);
+        assert_eq!(groups_in_memory(6, 6, 6), 8);
+        assert_eq!(groups_in_memory(6, 6, 2), 1);
+        assert_eq!(groups_in_memory(18, 6, 2), 1);
     }
 
     #[test]

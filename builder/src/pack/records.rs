@@ -1,8 +1,7 @@
 //! The records of a quantized network, with channels padded to multiples of 4, before memory is planned.
 
-use super::channels::{Channels, is_depthwise};
 use super::{PackError, Target};
-use crate::quant::{QConv, QGraph, QNode, QOp, TensorIndex, resize_mode};
+use crate::quant::{self, Channels, QGraph, QNode, QOp, TensorIndex, resize_mode};
 use skipstone_onnx::Window;
 use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor, WeightKind};
 
@@ -61,12 +60,10 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
     };
     match &node.op {
         QOp::Conv(conv) => {
-            let &QConv { kernel, stride, pads, .. } = conv;
-            windows(&mut record, node, kernel, stride, pads)?;
-            record.weight_kind = target.weight_kind(conv) as u8;
-            // A depthwise convolution pads by further groups.
-            let groups = if is_depthwise(conv) { channels[node.input].count } else { conv.groups };
+            windows(&mut record, node, conv.kernel, conv.stride, conv.pads)?;
+            let groups = quant::groups(conv, &channels[node.input], &channels[node.output]);
             record.groups = narrow(&node.name, "number of groups", groups)?;
+            record.weight_kind = target.weight_kind(groups) as u8;
             if let Some(prologue) = &conv.prologue {
                 // Its place is known when it is written; until then it is there.
                 record.prologue = u32::MAX;
@@ -74,19 +71,16 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
                 (record.prologue_lo, record.prologue_hi) = (prologue.lo, prologue.hi);
             }
         }
-        QOp::MaxPool(window) => {
-            let &Window { kernel, stride, pads, .. } = window;
-            windows(&mut record, node, kernel, stride, pads)?;
-        }
-        QOp::AveragePool { window, count_include_pad } => {
+        QOp::MaxPool { window, count_include_pad } | QOp::AveragePool { window, count_include_pad } => {
             let &Window { kernel, stride, pads, .. } = window;
             windows(&mut record, node, kernel, stride, pads)?;
             record.flags = if *count_include_pad { COUNT_INCLUDE_PAD } else { 0 };
         }
-        QOp::Shortcut { stride, channels_before } => {
-            record.stride_h = narrow(&node.name, "stride", stride[0])?;
-            record.stride_w = narrow(&node.name, "stride", stride[1])?;
-            record.channels_before = narrow(&node.name, "number of channels before", *channels_before)?;
+        QOp::Copy(copy) => {
+            let ([_, top, left], [_, bottom, right]) = (copy.before, copy.after);
+            windows(&mut record, node, [1, 1], [copy.step[1], copy.step[2]], [top, left, bottom, right])?;
+            record.first_row = narrow(&node.name, "first row", copy.start[1])?;
+            record.groups = narrow(&node.name, "first column", copy.start[2])?;
         }
         QOp::Resize(coordinates) => record.flags = resize_mode(*coordinates) as u8,
         QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
@@ -99,9 +93,9 @@ fn op_code(op: &QOp) -> OpCode {
         QOp::Conv(_) => OpCode::Conv,
         QOp::Add => OpCode::Add,
         QOp::GlobalAveragePool => OpCode::GlobalAveragePool,
-        QOp::Shortcut { .. } => OpCode::Shortcut,
+        QOp::Copy(_) => OpCode::Copy,
         QOp::Affine(_) => OpCode::Affine,
-        QOp::MaxPool(_) => OpCode::MaxPool,
+        QOp::MaxPool { .. } => OpCode::MaxPool,
         QOp::AveragePool { .. } => OpCode::AveragePool,
         QOp::Lookup { .. } => OpCode::Lookup,
         QOp::Gate { .. } => OpCode::Gate,
@@ -128,10 +122,10 @@ fn windows(
 }
 
 impl Target {
-    /// The layout in which the target's kernels read a convolution's weights.
-    pub(super) fn weight_kind(self, conv: &QConv) -> WeightKind {
+    /// The layout in which the target's kernels read the weights of a convolution of so many groups.
+    pub(super) fn weight_kind(self, groups: usize) -> WeightKind {
         match self {
-            Target::CortexM if conv.groups == 1 => WeightKind::Pairs,
+            Target::CortexM if groups == 1 => WeightKind::Pairs,
             Target::Generic | Target::CortexM | Target::Neon | Target::X86 => WeightKind::Canonical,
         }
     }

@@ -4,7 +4,7 @@ use super::graph::{QGraph, QNode, QOp, QTensor};
 use crate::autograd::FakeQuantization;
 use crate::autograd::fake::{Grid, Layer};
 use skipstone_onnx::{ActivationScale, Graph, NodeId, ValueId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Under which `graph` computes in float32 what `qgraph`, which was made from it, computes in integers: every activation
 /// is rounded where `qgraph` rounds it, and nothing in between; weights and biases are its integers.
@@ -26,7 +26,30 @@ pub fn fake_quantization(graph: &Graph, qgraph: &QGraph) -> FakeQuantization {
         let tensor = &qgraph.tensors[node.output];
         grids.push((output, Grid { lo: node.lo, hi: node.hi, ..whole(tensor) }));
     }
+    // A concatenation of maps of which one gets another scale for it: that one is rounded with all of them.
+    grids.extend(rescaled(graph, qgraph).into_iter().map(|(value, tensor)| (value, whole(tensor))));
     FakeQuantization::new(graph, grids, layers)
+}
+
+/// The results of concatenations before which a map was rounded to another scale, which the float network does not do.
+fn rescaled<'q>(graph: &Graph, qgraph: &'q QGraph) -> Vec<(ValueId, &'q QTensor)> {
+    let made: HashMap<&str, ValueId> =
+        graph.value_ids().map(|value| (graph.value(value).name.as_str(), value)).collect();
+    let known = |index: usize| made.get(qgraph.tensors[index].name.as_str()).copied();
+    let mut inside: HashSet<usize> = HashSet::new();
+    let mut results = Vec::new();
+    for node in &qgraph.nodes {
+        let moves = matches!(node.op, QOp::Concat | QOp::Copy(_));
+        let joins = moves && [Some(node.input), node.operand].iter().flatten().any(|read| inside.contains(read));
+        match known(node.output) {
+            Some(value) if joins => results.push((value, &qgraph.tensors[node.output])),
+            None if joins || matches!(node.op, QOp::Affine(_)) => {
+                inside.insert(node.output);
+            }
+            _ => {}
+        }
+    }
+    results
 }
 
 /// An integer operator that computes something, in the float network.
@@ -50,7 +73,7 @@ pub(super) fn places<'g>(graph: &Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
         let output = *made.get(qgraph.tensors[node.output].name.as_str())?;
         let layer = match &node.op {
             QOp::Conv(_) => Some(*named.get(node.name.as_str())?),
-            QOp::Shortcut { .. } | QOp::Concat => return None,
+            QOp::Copy(_) | QOp::Concat => return None,
             _ => None,
         };
         let prologue = node.op.prologue().and_then(|prologue| made.get(prologue.tensor.name.as_str()).copied());

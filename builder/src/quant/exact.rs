@@ -94,7 +94,7 @@ pub fn exact(
     let step = f64::from(output.scale);
     let ratio = input.scale() / step;
     let value = match &node.op {
-        QOp::Shortcut { .. } | QOp::Concat | QOp::MaxPool(_) => return None,
+        QOp::Copy(_) | QOp::Concat | QOp::MaxPool { .. } => return None,
         QOp::Affine(parameters) => return Some(affine(parameters, input, output, at)),
         QOp::Conv(conv) => {
             let unit = ratio * f64::from(conv.weight_scales[c]);

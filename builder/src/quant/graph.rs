@@ -49,6 +49,30 @@ pub struct QAffine {
     pub constants: Vec<f32>,
 }
 
+/// What is copied of a map, along (channels, height, width): elements `start`, `start + step`, ... and zeros around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QCopy {
+    /// First element of each axis.
+    pub start: [usize; 3],
+    /// From one element to the next.
+    pub step: [usize; 3],
+    /// Zeros before the first element.
+    pub before: [usize; 3],
+    /// Zeros after the last one.
+    pub after: [usize; 3],
+}
+
+impl QCopy {
+    /// The map as it is.
+    pub const WHOLE: Self = Self { start: [0; 3], step: [1; 3], before: [0; 3], after: [0; 3] };
+
+    /// The element of the map that element `index` of `axis` of the result, of `size` elements, is; `None` for a zero.
+    pub fn source(&self, axis: usize, size: usize, index: usize) -> Option<usize> {
+        let copied = self.before[axis]..size - self.after[axis];
+        copied.contains(&index).then(|| self.start[axis] + (index - self.before[axis]) * self.step[axis])
+    }
+}
+
 /// An affine that is applied as a convolution reads its input. Its result is rounded to int8, but never lies in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QPrologue {
@@ -100,17 +124,17 @@ pub enum QOp {
     Add,
     /// Mean of each channel.
     GlobalAveragePool,
-    /// Copy of every `stride`-th row and pixel, with zero channels before (and, up to the output's channels, behind).
-    Shortcut {
-        /// Vertical and horizontal stride.
-        stride: [usize; 2],
-        /// Zero channels before the copied ones.
-        channels_before: usize,
-    },
+    /// Part of a map inside padding.
+    Copy(QCopy),
     /// A factor and a constant for each channel.
     Affine(QAffine),
-    /// Largest element of each window inside the map.
-    MaxPool(Window),
+    /// Largest element of each window.
+    MaxPool {
+        /// The windows.
+        window: Window,
+        /// Whether padding counts, as zeros.
+        count_include_pad: bool,
+    },
     /// Mean of each window.
     AveragePool {
         /// The windows.
@@ -152,9 +176,9 @@ impl QOp {
             QOp::Conv(_) => "Conv",
             QOp::Add => "Add",
             QOp::GlobalAveragePool => "GlobalAveragePool",
-            QOp::Shortcut { .. } => "Shortcut",
+            QOp::Copy(_) => "Copy",
             QOp::Affine(_) => "Affine",
-            QOp::MaxPool(_) => "MaxPool",
+            QOp::MaxPool { .. } => "MaxPool",
             QOp::AveragePool { .. } => "AveragePool",
             QOp::Lookup { .. } => "Lookup",
             QOp::Gate { .. } => "Gate",

@@ -75,7 +75,7 @@ impl QGraph {
                 let made = requants(&[channel], None, output.zero_point).map_err(overflow)?;
                 return Ok(Requants { operand_multiplier: offset as i32, ..made });
             }
-            QOp::Shortcut { .. } | QOp::MaxPool(_) | QOp::Lookup { .. } | QOp::Concat => Vec::new(),
+            QOp::Copy(_) | QOp::MaxPool { .. } | QOp::Lookup { .. } | QOp::Concat => Vec::new(),
         };
         if matches!(node.op, QOp::Conv(_) | QOp::Add) {
             operand = node

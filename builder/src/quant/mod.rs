@@ -5,6 +5,7 @@
 mod annotate;
 mod bias;
 mod calibrate;
+mod channels;
 mod error;
 mod exact;
 #[cfg(test)]
@@ -26,9 +27,11 @@ mod shared_tests;
 
 pub use annotate::{activation_scales, fake_quantization};
 pub use calibrate::{Quantization, calibrate, quantize};
+pub(crate) use channels::groups;
+pub use channels::{Channels, channels};
 pub use error::QuantError;
 pub use exact::{Exact, Map, affine, exact};
-pub use graph::{Function, QAffine, QConv, QGraph, QNode, QOp, QPrologue, QTensor, TensorIndex};
+pub use graph::{Function, QAffine, QConv, QCopy, QGraph, QNode, QOp, QPrologue, QTensor, TensorIndex};
 pub use integers::resize_mode;
 pub use lower::{Known, lower, lower_with_scales};
 pub use method::{Method, Settings};

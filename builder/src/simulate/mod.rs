@@ -76,6 +76,8 @@ fn image_dims(model: &Model<'_>) -> [usize; 3] {
 #[cfg(test)]
 mod bound_tests;
 #[cfg(all(test, feature = "tract"))]
+mod family_tests;
+#[cfg(all(test, feature = "tract"))]
 mod qdq_tests;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::quant::fixtures::{random_graph, random_images};
 use crate::verify::{Int8Agreement, Layers, float_scores};
 use skipstone_onnx::proto::ModelProto;
 
-fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
+pub(super) fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
     let layers = Layers::new(&quantized.qgraph).unwrap();
     let mut check = layers.check(&quantized.qdq).unwrap();
     let traces: Vec<Trace> =
@@ -20,7 +20,7 @@ fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
 }
 
 /// What is promised: no element off by more than one step, at most one in 10,000 off at all, and only ties.
-fn assert_agrees(agreements: &[Int8Agreement]) {
+pub(super) fn assert_agrees(agreements: &[Int8Agreement]) {
     let layers = || agreements.iter().flat_map(|agreement| &agreement.layers);
     let elements: u64 = layers().map(|layer| layer.elements).sum();
     let different: u64 = layers().map(|layer| layer.different).sum();

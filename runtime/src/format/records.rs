@@ -6,14 +6,14 @@
 /// First bytes of every packed model.
 pub const MAGIC: [u8; 8] = *b"SKIPSTON";
 /// Version of the layout.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Alignment of the file in memory, of its sections and of the arena, in bytes.
 pub const ALIGNMENT: usize = 16;
 /// "No such tensor" or "no such node".
 pub const NONE: u16 = u16::MAX;
 /// Bytes of a lookup's table: one int8 value for each of the input's, -128 first.
 pub const TABLE_LEN: usize = 256;
-/// Of [`Node::flags`] of an average pool: padding inside the pads counts, as the zero point.
+/// Of [`Node::flags`] of a pool: padding inside the pads counts, as the zero point.
 pub const COUNT_INCLUDE_PAD: u8 = 1;
 /// Of [`Node::flags`] of a concatenation: its output has no bytes of its own; who reads a row gathers it from the rows of
 /// the node's operands.
@@ -149,7 +149,7 @@ record! {
         weight_kind: u8 = 1,
         /// Output rows of one step: 1, or 2 for kernels that want pairs.
         rows_per_step: u8 = 2,
-        /// Of an average pool [`COUNT_INCLUDE_PAD`] or 0; of a resize its [`ResizeMode`]; otherwise 0.
+        /// Of a pool [`COUNT_INCLUDE_PAD`] or 0; of a resize its [`ResizeMode`]; of a copy its [`PadMode`]; otherwise 0.
         flags: u8 = 3,
         /// First operand.
         input: u16 = 4,
@@ -158,7 +158,7 @@ record! {
         operand: u16 = 6,
         /// Result.
         output: u16 = 8,
-        /// Groups of a convolution.
+        /// Groups of a convolution. Of a copy: the first pixel of a row that it takes.
         groups: u16 = 10,
         /// Height of the kernel or of a pool's window.
         kernel_h: u8 = 12,
@@ -180,11 +180,11 @@ record! {
         lo: i8 = 20,
         /// Largest output value.
         hi: i8 = 21,
-        /// Of a shortcut: zero channels before the copied ones.
-        channels_before: u16 = 22,
-        /// File offset of the weights, or of a lookup's table.
+        /// Of a copy: the first row that it takes.
+        first_row: u16 = 22,
+        /// File offset of the weights, of a lookup's table, or of the [`Run`]s of a copy.
         weights: u32 = 24,
-        /// Bytes of the weights; [`TABLE_LEN`] for a table.
+        /// Bytes of it; [`TABLE_LEN`] for a table.
         weights_len: u32 = 28,
         /// File offset of the [`Requant`](crate::arith::Requant)s, of which there are
         /// [`requant_count`](crate::geometry::requant_count).
@@ -235,8 +235,9 @@ pub enum OpCode {
     Add = 1,
     /// Mean of each channel; makes its one row when the last input row has been added up.
     GlobalAveragePool = 2,
-    /// The parameter-free shortcut (option A): every `stride`-th pixel and row, zero channels on both sides.
-    Shortcut = 3,
+    /// Part of a map, every `stride`-th row and pixel of it, runs of its channels, inside padding: slices, crops, padding,
+    /// the parameter-free shortcut (option A).
+    Copy = 3,
     /// A multiplier and a constant for each channel: batch norm that no convolution can take.
     Affine = 4,
     /// The largest element of a window.
@@ -258,7 +259,7 @@ impl OpCode {
         Self::Conv,
         Self::Add,
         Self::GlobalAveragePool,
-        Self::Shortcut,
+        Self::Copy,
         Self::Affine,
         Self::MaxPool,
         Self::AveragePool,
@@ -294,6 +295,37 @@ impl ResizeMode {
     pub fn from_code(code: u8) -> Option<Self> {
         [Self::AlignCorners, Self::HalfPixel, Self::Asymmetric, Self::Nearest].get(usize::from(code)).copied()
     }
+}
+
+/// What the padding of a copy holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PadMode {
+    /// The zero point.
+    Zero = 0,
+    /// The nearest row or pixel of what is copied.
+    Edge = 1,
+    /// What is copied, mirrored at its first and last row or pixel, which do not come twice.
+    Reflect = 2,
+}
+
+impl PadMode {
+    /// The mode of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Zero, Self::Edge, Self::Reflect].get(usize::from(code)).copied()
+    }
+}
+
+/// Neighbouring channels that a copy takes over; those of its output that are in no run are the zero point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Run {
+    /// The first one's place in the input.
+    pub from: u16,
+    /// The first one's place in the output.
+    pub to: u16,
+    /// How many there are, at least 1.
+    pub len: u16,
 }
 
 /// How a convolution's weights are laid out. A program runs the kinds that its kernels read and refuses the others.

@@ -1,8 +1,10 @@
 //! Which rows a step reads and makes, and what it needs besides: shared by the host's planner and the device's engine.
 
+mod copy;
 mod resize;
 mod window;
 
+pub use copy::{Copied, copied_pixels, copied_rows};
 pub use resize::{Axis, Position, resize_columns, resize_rows};
 pub use window::{Windows, window_columns, window_rows};
 
@@ -35,10 +37,7 @@ pub fn input_rows(node: &Node, input: &Tensor, output: &Tensor, step: usize) -> 
         Some(OpCode::Add | OpCode::Affine | OpCode::Lookup | OpCode::Concat) => made,
         // A mask of one pixel is read by every step.
         Some(OpCode::Gate) => made.start.min(height.saturating_sub(1))..made.end.min(height),
-        Some(OpCode::Shortcut) => {
-            let stride = usize::from(node.stride_h);
-            made.start * stride..(last * stride + 1).min(height)
-        }
+        Some(OpCode::Copy) => copied_rows(node, output).read(made),
         Some(OpCode::Resize) => {
             let axis = resize_rows(node, input, output);
             axis.position(made.start).first..axis.position(last).end()
@@ -63,7 +62,7 @@ pub fn is_view(node: &Node) -> bool {
 
 /// Whether a node can gather its input's rows from the members of a view: it copies what it reads anyway.
 pub fn reads_views(node: &Node) -> bool {
-    matches!(OpCode::from_code(node.op), Some(OpCode::Conv | OpCode::Concat))
+    matches!(OpCode::from_code(node.op), Some(OpCode::Conv | OpCode::Concat | OpCode::Copy))
 }
 
 /// Output rows of a step by which kernels run a node fastest: for two rows of a 3x3 convolution four rows of the input are
@@ -123,7 +122,7 @@ pub fn requant_count(node: &Node, output: &Tensor) -> usize {
         Some(OpCode::Conv | OpCode::Affine) => output.channels.into(),
         Some(OpCode::AveragePool) => usize::from(node.kernel_h) * usize::from(node.kernel_w),
         Some(OpCode::Add | OpCode::GlobalAveragePool | OpCode::Gate | OpCode::Resize) => 1,
-        Some(OpCode::Shortcut | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => 0,
+        Some(OpCode::Copy | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => 0,
     }
 }
 

@@ -48,10 +48,11 @@ impl Windows {
         start.saturating_sub(self.before).min(self.size)..end.min(self.size)
     }
 
-    /// Elements that an average over window number `index` counts on this axis: those of the map, and with
+    /// Elements that a pool counts in window number `index` on this axis: those of the map, and with
     /// [`COUNT_INCLUDE_PAD`] those of the padding. What lies behind the padding never counts.
     pub fn counted(&self, index: usize, node: &Node) -> usize {
-        if OpCode::from_code(node.op) == Some(OpCode::AveragePool) && node.flags == COUNT_INCLUDE_PAD {
+        let is_pool = matches!(OpCode::from_code(node.op), Some(OpCode::MaxPool | OpCode::AveragePool));
+        if is_pool && node.flags == COUNT_INCLUDE_PAD {
             let start = index * self.stride;
             (start + self.kernel).min(self.before + self.size + self.behind).saturating_sub(start)
         } else {

@@ -1,9 +1,9 @@
 //! Operators without weights, on dense output rows or on some channels of a pixel. They are a small part of a network's
 //! work, so that one portable version serves every processor.
 
-use super::pad::MapRow;
+use super::pad::{self, MapRow};
 use crate::arith::{self, Requant, raise};
-use crate::format::records::TABLE_LEN;
+use crate::format::records::{Run, TABLE_LEN};
 
 /// Sum of two maps: the second term lies in `out` when it starts and enters with `multiplier`.
 pub fn add(input: MapRow<'_>, requant: &Requant, multiplier: i32, lo: i8, hi: i8, out: &mut [i8]) {
@@ -88,13 +88,16 @@ pub fn average(sums: &[i32], requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) 
     }
 }
 
-/// Every `stride`-th pixel, its channels behind `before` channels of zero, and zero up to `channels`.
-pub fn shortcut(input: MapRow<'_>, stride: usize, before: usize, channels: usize, zero_point: i8, out: &mut [i8]) {
-    out.fill(zero_point);
-    for (pixel, out) in input.pixels().step_by(stride.max(1)).zip(out.chunks_mut(channels.max(1))) {
-        for (value, out) in pixel.iter().zip(out.iter_mut().skip(before)) {
-            *out = *value;
-        }
+/// Runs of the channels of a pixel, of which `input` has those behind the first `before`.
+pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
+    for run in runs {
+        // What of the run lies in front of these channels.
+        let skipped = before.saturating_sub(run.from.into());
+        let from = usize::from(run.from).saturating_sub(before);
+        let len = usize::from(run.len).saturating_sub(skipped);
+        let values = input.get(from..).unwrap_or(&[]);
+        let out = out.get_mut(usize::from(run.to) + skipped..).unwrap_or(&mut []);
+        pad::copy(values.get(..len).unwrap_or(values), out);
     }
 }
 

@@ -18,6 +18,12 @@ impl<'a> MapRow<'a> {
         self.bytes.chunks(self.pixel_stride.max(1)).map(move |pixel| pixel.get(..channels).unwrap_or(pixel))
     }
 
+    /// The channels of pixel `x`; none if there is no such pixel.
+    pub fn pixel(self, x: usize) -> &'a [i8] {
+        let rest = self.bytes.get(x * self.pixel_stride..).unwrap_or(&[]);
+        rest.get(..self.channels).unwrap_or(&[])
+    }
+
     /// Whether pixels follow each other without gaps.
     pub fn is_dense(self) -> bool {
         self.channels == self.pixel_stride

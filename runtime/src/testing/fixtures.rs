@@ -1,7 +1,7 @@
 //! Small networks that tests share.
 
-use super::{Conv, Network, Random, Window};
-use crate::format::records::{OpCode, ResizeMode, Tensor, WeightKind};
+use super::{Conv, Network, Part, Random, Window};
+use crate::format::records::{OpCode, PadMode, ResizeMode, Run, Tensor, WeightKind};
 
 /// Every operator once: a residual in place, a parameter-free shortcut, a residual that is copied, a sum, a pool, a
 /// linear layer whose kernel is the whole map, one whose kernel is a pixel.
@@ -31,7 +31,7 @@ pub(crate) fn every_operator(height: usize, width: usize, kind: WeightKind) -> N
     let mut net = Network::new(height, width, 3);
     net.zero_points = vec![-9];
     let stem = net.conv(Conv { kind, ..Conv::new(0, 8, 3) }, &mut random);
-    let pooled = net.max_pool(stem, Window::new(3, 2, 1)).unwrap();
+    let pooled = net.max_pool(stem, Window::new(3, 2, 1), 0).unwrap();
     let affine = net.affine(pooled, &mut random);
     let bottleneck = net.conv(Conv { kind, prologue: true, ..Conv::new(affine, 4, 1) }, &mut random);
     let joined = net.concat(pooled, bottleneck);
@@ -83,7 +83,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         (1..net.tensors.len()).filter(|&other| fits(&net.tensors[other])).collect()
     };
     let alike = maps(net, &|other| shape(other) == shape(&t));
-    match random.below(11) {
+    match random.below(12) {
         0 | 1 => {
             let groups = random.of(&[1, 1, 4]);
             let kind = if groups == 1 {
@@ -108,7 +108,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         }
         2 => Some(net.add(input, random.of(&alike))),
         3 => Some(net.affine(input, random)),
-        4 => (0..8).find_map(|_| net.max_pool(input, window(random))),
+        4 => (0..8).find_map(|_| net.max_pool(input, window(random), random.below(2) as u8)),
         5 => (0..8).find_map(|_| net.average_pool(input, window(random), random.below(2) as u8)),
         6 => Some(net.lookup(input, random)),
         7 => {
@@ -125,12 +125,44 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
             let channels = usize::from(t.channels) + before + behind;
             Some(net.shortcut(input, 1 + random.below(2), before, channels.next_multiple_of(4)))
         }
+        10 => Some(draw_copy(net, input, random)),
         _ => {
             let same_size = maps(net, &|other| (other.height, other.width) == (t.height, t.width));
             let other = random.of(&same_size);
             (t.channels + net.tensors[other].channels <= 40).then(|| net.concat(input, other))
         }
     }
+}
+
+/// A part of a map, its channels in another order, inside padding.
+fn draw_copy(net: &mut Network, input: usize, random: &mut Random) -> usize {
+    let t = net.tensors[input];
+    let mode = random.of(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
+    let mut axis = |size: u16| {
+        let (size, stride) = (usize::from(size), 1 + random.below(3));
+        let first = random.below(size);
+        let count = 1 + random.below((size - first).div_ceil(stride));
+        let most = if mode == PadMode::Reflect { count } else { 4 };
+        (first, stride, count, random.below(most.min(4)), random.below(most.min(4)))
+    };
+    let (rows, pixels) = (axis(t.height), axis(t.width));
+    let (mut runs, mut channels) = (Vec::new(), 0);
+    for _ in 0..1 + random.below(3) {
+        let from = random.below(t.channels.into());
+        let len = 1 + random.below(usize::from(t.channels) - from);
+        let to = channels + random.below(3);
+        channels = to + len;
+        runs.push(Run { from: from as u16, to: to as u16, len: len as u16 });
+    }
+    let copy = Part {
+        first: [rows.0, pixels.0],
+        stride: [rows.1, pixels.1],
+        pads: [rows.3, pixels.3, rows.4, pixels.4],
+        mode,
+        runs,
+        channels: (channels + random.below(3)).next_multiple_of(4),
+    };
+    net.copy(input, [rows.2, pixels.2], copy)
 }
 
 fn window(random: &mut Random) -> Window {

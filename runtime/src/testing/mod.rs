@@ -9,7 +9,7 @@ mod run;
 
 pub(crate) use fixtures::{every_operator, random_network, small_resnet};
 pub(crate) use network::{Conv, Network};
-pub(crate) use operators::Window;
+pub(crate) use operators::{Part, Window};
 pub(crate) use run::{image, runs_as_defined, shrink_rings};
 
 use crate::arith::Requant;

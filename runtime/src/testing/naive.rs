@@ -2,7 +2,7 @@
 
 use super::Network;
 use crate::arith::raise;
-use crate::format::records::{NONE, OpCode, Tensor};
+use crate::format::records::{NONE, OpCode, Run, Tensor};
 
 impl Network {
     /// Every tensor as a whole map, by the operators' definitions.
@@ -73,15 +73,26 @@ impl Network {
                 let sum = (0..height * width).map(|i| i32::from(at(i / width, i % width, channel))).sum();
                 self.requants[index][0].apply(raise(sum), node.lo, node.hi)
             }
-            Some(OpCode::Shortcut) => match channel.checked_sub(node.channels_before.into()) {
-                Some(channel) if channel < channels => at(y * stride_y, x * stride_x, channel),
-                _ => self.tensors[usize::from(node.output)].zero_point,
-            },
+            Some(OpCode::Copy) => {
+                let output = &self.tensors[usize::from(node.output)];
+                let runs = self.weights[index].chunks(size_of::<Run>()).map(bytemuck::cast_slice::<i8, u8>);
+                let runs: Vec<Run> = runs.map(bytemuck::pod_read_unaligned).collect();
+                let run = runs.iter().find(|run| (run.to..run.to + run.len).contains(&(channel as u16)));
+                let y = copied(y, node.flags, output.height, [node.pad_top, node.pad_bottom]);
+                let x = copied(x, node.flags, output.width, [node.pad_left, node.pad_right]);
+                let (first_y, first_x) = (usize::from(node.first_row), usize::from(node.groups));
+                let from = |run: &Run| usize::from(run.from) + channel - usize::from(run.to);
+                match (y, x, run) {
+                    (Some(y), Some(x), Some(run)) => at(first_y + y * stride_y, first_x + x * stride_x, from(run)),
+                    _ => output.zero_point,
+                }
+            }
             Some(OpCode::Affine) => {
                 self.requants[index][channel].apply(raise(at(y, x, channel).into()), node.lo, node.hi)
             }
             Some(OpCode::MaxPool) => {
-                let largest = self.window(index, y, x).flatten().map(|(y, x)| at(y, x, channel)).max();
+                let counted = self.window(index, y, x).filter(|pixel| pixel.is_some() || node.flags == 1);
+                let largest = counted.map(|pixel| pixel.map_or(input.zero_point, |(y, x)| at(y, x, channel))).max();
                 largest.unwrap().clamp(node.lo, node.hi)
             }
             Some(OpCode::AveragePool) => {
@@ -142,6 +153,19 @@ impl Network {
             let columns = (left..left + i32::from(node.kernel_w)).filter(move |&x| x < right.into());
             columns.map(move |x| Some((inside(y, input.height)?, inside(x, input.width)?)))
         })
+    }
+}
+
+/// Which of the elements that are copied comes to `index` of an axis of `size`; `None` for a zero.
+fn copied(index: usize, mode: u8, size: u16, [before, behind]: [u8; 2]) -> Option<usize> {
+    let count = i32::from(size) - i32::from(before) - i32::from(behind);
+    let at = index as i32 - i32::from(before);
+    match mode {
+        _ if (0..count).contains(&at) => Some(at as usize),
+        0 => None,
+        1 => Some(at.clamp(0, count - 1) as usize),
+        _ if at < 0 => Some(-at as usize),
+        _ => Some((2 * (count - 1) - at) as usize),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Network, Random};
 use crate::arith::Requant;
-use crate::format::records::{Node, OpCode, ResizeMode, TABLE_LEN, Tensor};
+use crate::format::records::{Node, OpCode, PadMode, ResizeMode, Run, TABLE_LEN, Tensor};
 use crate::geometry::{resize_columns, resize_rows};
 
 /// The windows of a pool.
@@ -36,6 +36,28 @@ impl Window {
     }
 }
 
+/// What a copy takes, and what it puts around that.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// First row and pixel.
+    pub(crate) first: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Top, left, bottom, right.
+    pub(crate) pads: [usize; 4],
+    pub(crate) mode: PadMode,
+    pub(crate) runs: Vec<Run>,
+    /// Of the result.
+    pub(crate) channels: usize,
+}
+
+impl Part {
+    /// All of a map of so many channels.
+    pub(crate) fn whole(channels: usize) -> Self {
+        let runs = vec![Run { from: 0, to: 0, len: channels as u16 }];
+        Self { first: [0; 2], stride: [1; 2], pads: [0; 4], mode: PadMode::Zero, runs, channels }
+    }
+}
+
 impl Random {
     /// A multiplier of either sign for raised int8 values.
     pub(crate) fn affine(&mut self) -> Requant {
@@ -64,17 +86,33 @@ impl Network {
         self.node(self.plain(OpCode::GlobalAveragePool, input), (1, 1, t.channels.into()), Vec::new(), requants)
     }
 
+    /// Every `stride`-th row and pixel, `before` zero channels, and zero channels up to `channels`.
     pub(crate) fn shortcut(&mut self, input: usize, stride: usize, before: usize, channels: usize) -> usize {
-        let t = self.tensors[input];
+        let runs = vec![Run { from: 0, to: before as u16, len: self.tensors[input].channels }];
+        let [height, width] = [self.tensors[input].height, self.tensors[input].width].map(usize::from);
+        let count = [height.div_ceil(stride), width.div_ceil(stride)];
+        self.copy(input, count, Part { stride: [stride; 2], runs, ..Part::whole(channels) })
+    }
+
+    /// Takes `count` rows and pixels.
+    pub(crate) fn copy(&mut self, input: usize, count: [usize; 2], copy: Part) -> usize {
+        let [pad_top, pad_left, pad_bottom, pad_right] = copy.pads.map(|pad| pad as u8);
         let node = Node {
-            stride_h: stride as u8,
-            stride_w: stride as u8,
-            channels_before: before as u16,
-            ..self.plain(OpCode::Shortcut, input)
+            stride_h: copy.stride[0] as u8,
+            stride_w: copy.stride[1] as u8,
+            first_row: copy.first[0] as u16,
+            groups: copy.first[1] as u16,
+            flags: copy.mode as u8,
+            pad_top,
+            pad_left,
+            pad_bottom,
+            pad_right,
+            ..self.plain(OpCode::Copy, input)
         };
-        let size = |length: u16| usize::from(length).div_ceil(stride);
-        let output = self.node(node, (size(t.height), size(t.width), channels), Vec::new(), Vec::new());
-        self.tensors[output].zero_point = t.zero_point;
+        let [top, left, bottom, right] = copy.pads;
+        let shape = (top + count[0] + bottom, left + count[1] + right, copy.channels);
+        let output = self.node(node, shape, bytemuck::cast_slice(&copy.runs).to_vec(), Vec::new());
+        self.tensors[output].zero_point = self.tensors[input].zero_point;
         output
     }
 
@@ -86,9 +124,9 @@ impl Network {
     }
 
     /// `None` where the windows do not fit.
-    pub(crate) fn max_pool(&mut self, input: usize, window: Window) -> Option<usize> {
+    pub(crate) fn max_pool(&mut self, input: usize, window: Window, flags: u8) -> Option<usize> {
         let [height, width] = window.made(&self.tensors[input])?;
-        let node = Node { lo: -100, hi: 100, ..self.windowed(OpCode::MaxPool, input, window) };
+        let node = Node { lo: -100, hi: 100, flags, ..self.windowed(OpCode::MaxPool, input, window) };
         let output = self.node(node, (height, width, self.shape(input).2), Vec::new(), Vec::new());
         self.tensors[output].zero_point = self.tensors[input].zero_point;
         Some(output)

@@ -178,7 +178,7 @@ fn describe(node: &Node) -> String {
         }
         Some(OpCode::Add) => "add".into(),
         Some(OpCode::GlobalAveragePool) => "global average pool".into(),
-        Some(OpCode::Shortcut) => format!("shortcut / {}", node.stride_h),
+        Some(OpCode::Copy) => format!("copy / {}", node.stride_h),
         Some(OpCode::Affine) => "affine".into(),
         Some(OpCode::MaxPool) => format!("max pool {}x{} / {}", node.kernel_h, node.kernel_w, node.stride_h),
         Some(OpCode::AveragePool) => format!("average pool {}x{} / {}", node.kernel_h, node.kernel_w, node.stride_h),

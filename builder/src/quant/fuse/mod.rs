@@ -6,7 +6,7 @@ pub(crate) use step::{Clamp, Prologue, Step, StepOp};
 
 use super::QuantError;
 use super::given;
-use super::graph::Function;
+use super::graph::{Function, QCopy};
 use skipstone_onnx::{Graph, Node, NodeId, Op, Pad, Resize, Slice, ValueId, Window};
 
 /// The network as integer operators in the order of execution. What only passes values on (flattening, dropout) is gone:
@@ -125,20 +125,22 @@ impl<'g> Fusion<'g> {
             Op::Add => self.add(node, input, self.map(node.inputs[1]))?,
             Op::Mul => self.mul(node, input, self.map(node.inputs[1]))?,
             Op::Concat if node.inputs.len() > 1 => self.concat(node, dims)?,
-            Op::MaxPool(window) => self.push(StepOp::MaxPool(window.clone()), node, &[input], dims),
-            Op::GlobalMaxPool => {
-                self.push(StepOp::MaxPool(Window::whole([from[1], from[2]])), node, &[input], dims);
+            Op::MaxPool(_) => {
+                self.pool(node, dims, |window, count_include_pad| StepOp::MaxPool { window, count_include_pad })
             }
-            Op::AveragePool { window, count_include_pad } => {
-                let op = StepOp::AveragePool { window: window.clone(), count_include_pad: *count_include_pad };
-                self.push(op, node, &[input], dims);
+            Op::GlobalMaxPool => {
+                let window = Window::whole([from[1], from[2]]);
+                self.push(StepOp::MaxPool { window, count_include_pad: false }, node, &[input], dims);
+            }
+            Op::AveragePool { .. } => {
+                self.pool(node, dims, |window, count_include_pad| StepOp::AveragePool { window, count_include_pad });
             }
             Op::GlobalAveragePool => self.push(StepOp::GlobalAveragePool, node, &[input], dims),
             Op::Resize(Resize { coordinates, .. }) => {
                 self.push(StepOp::Resize(*coordinates), node, &[input], dims);
             }
-            Op::Slice(slice) => self.slice(node, slice, dims)?,
-            Op::Pad(pad) => self.pad(node, pad, dims)?,
+            Op::Slice(slice) => self.slice(node, slice, dims),
+            Op::Pad(pad) => self.pad(node, pad, dims),
             Op::Flatten | Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Concat => {}
             Op::L2Norm | Op::InstanceNorm { .. } | Op::Softmax => return Err(no_integer_form(node)),
         }
@@ -271,45 +273,77 @@ impl<'g> Fusion<'g> {
         if dims == self.dims(b) { Ok(dims) } else { Err(unsupported(node, DIFFERENT)) }
     }
 
-    /// A strided slice becomes a shortcut, together with the padding of channels behind it if that is all that reads it.
-    fn slice(&mut self, node: &'g Node, slice: &Slice, dims: [usize; 3]) -> Result<(), QuantError> {
-        let stride = self.slice_stride(node, slice)?;
-        let readers = &self.consumers[node.output.index()];
-        let only_padded = matches!(readers.as_slice(), &[id] if matches!(self.graph.node(id).op, Op::Pad(_)));
-        if !only_padded || node.output == self.graph.output() {
-            self.push(StepOp::Shortcut { stride, channels_before: 0 }, node, &[node.inputs[0]], dims);
+    /// The node that alone reads the result of `node`.
+    fn sole_reader(&self, node: &Node) -> Option<&'g Node> {
+        match self.consumers[node.output.index()].as_slice() {
+            &[reader] if node.output != self.graph.output() => Some(self.graph.node(reader)),
+            _ => None,
         }
-        Ok(())
     }
 
-    fn slice_stride(&self, node: &Node, slice: &Slice) -> Result<[usize; 2], QuantError> {
-        let dims = &self.graph.value(node.inputs[0]).dims;
-        let out = &self.graph.value(node.output).dims;
-        let whole = (0..3).all(|axis| slice.start[axis] == 0 && out[axis] == dims[axis].div_ceil(slice.step[axis]));
-        if !whole || slice.step[0] != 1 {
-            return Err(unsupported(
+    /// A slice becomes a copy, or part of the copy that the padding is which alone reads it.
+    fn slice(&mut self, node: &'g Node, slice: &Slice, dims: [usize; 3]) {
+        if !self.sole_reader(node).is_some_and(|reader| matches!(reader.op, Op::Pad(_))) {
+            self.push(
+                StepOp::Copy(QCopy { start: slice.start, step: slice.step, ..QCopy::WHOLE }),
                 node,
-                "only a slice of every n-th row and column of all channels has an integer form",
-            ));
+                &node.inputs,
+                dims,
+            );
         }
-        Ok([slice.step[1], slice.step[2]])
     }
 
-    fn pad(&mut self, node: &'g Node, pad: &Pad, dims: [usize; 3]) -> Result<(), QuantError> {
-        if pad.before[1..] != [0, 0] || pad.after[1..] != [0, 0] {
-            return Err(unsupported(node, "only a padding of channels has an integer form"));
+    /// A padding becomes a copy, or the padding of the pool that alone reads it.
+    fn pad(&mut self, node: &'g Node, pad: &Pad, dims: [usize; 3]) {
+        let input = self.map(node.inputs[0]);
+        let made = self.producer(input).is_some() || input == self.graph.input();
+        if made && self.sole_reader(node).is_some_and(|pool| self.window_with(pad, pool).is_some()) {
+            return;
         }
-        let sliced = self.graph.nodes().iter().find_map(|before| match &before.op {
-            Op::Slice(slice) if before.output == node.inputs[0] => Some((before, slice)),
+        let &Pad { before, after } = pad;
+        let (input, copy) = match self.graph.nodes().iter().find(|before| before.output == node.inputs[0]) {
+            Some(&Node { op: Op::Slice(Slice { start, step, .. }), ref inputs, .. }) if !made => {
+                (inputs[0], QCopy { start, step, before, after })
+            }
+            _ => (input, QCopy { before, after, ..QCopy::WHOLE }),
+        };
+        self.push(StepOp::Copy(copy), node, &[input], dims);
+    }
+
+    /// The windows of a pool with the zeros of the padding before it, if each then still meets the map, and the file
+    /// rounds nothing in between.
+    fn window_with(&self, pad: &Pad, pool: &Node) -> Option<Window> {
+        let (Op::MaxPool(window) | Op::AveragePool { window, .. }) = &pool.op else { return None };
+        let rounded = given::rounding(self.graph, pool.inputs[0]).is_some();
+        let [[_, top, left], [_, bottom, right]] = [pad.before, pad.after];
+        let pads = [top, left, bottom, right];
+        let [from, to] = [pool.inputs[0], pool.output].map(|value| map_dims(self.graph, value));
+        let meets = |axis: usize| {
+            let (before, behind) = (pads[axis], pads[axis + 2]);
+            let last = (to[axis + 1] - 1) * window.stride[axis];
+            before.max(behind) < window.kernel[axis] && last < from[axis + 1] - behind
+        };
+        let alone = window.pads == [0; 4] && pad.before[0] + pad.after[0] == 0 && !rounded;
+        (alone && meets(0) && meets(1)).then(|| Window { pads, ..window.clone() })
+    }
+
+    /// A pool, with the padding that it alone reads.
+    fn pool(&mut self, node: &'g Node, dims: [usize; 3], op: impl Fn(Window, bool) -> StepOp) {
+        let (window, counts) = match &node.op {
+            Op::MaxPool(window) => (window, false),
+            Op::AveragePool { window, count_include_pad } => (window, *count_include_pad),
+            _ => return,
+        };
+        let padding = self.graph.nodes().iter().find(|before| before.output == node.inputs[0]);
+        let padding = padding.filter(|_| self.producer(self.map(node.inputs[0])).is_none());
+        let padded = padding.and_then(|before| match &before.op {
+            Op::Pad(pad) => Some((self.map(before.inputs[0]), self.window_with(pad, node)?)),
             _ => None,
         });
-        let made = self.producer(node.inputs[0]).is_some();
-        let (input, stride) = match sliced {
-            Some((before, slice)) if !made => (before.inputs[0], self.slice_stride(before, slice)?),
-            _ => (node.inputs[0], [1, 1]),
-        };
-        self.push(StepOp::Shortcut { stride, channels_before: pad.before[0] }, node, &[input], dims);
-        Ok(())
+        match padded {
+            Some((input, window)) => self.push(op(window, true), node, &[input], dims),
+            None => self.push(op(window.clone(), counts), node, &node.inputs, dims),
+        }
     }
 }
 

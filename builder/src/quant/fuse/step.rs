@@ -1,6 +1,6 @@
 //! One integer operator, in terms of the float network.
 
-use crate::quant::graph::Function;
+use crate::quant::graph::{Function, QCopy};
 use skipstone_onnx::{Coordinates, Node, ValueId, Window};
 
 /// What one integer operator does.
@@ -12,17 +12,17 @@ pub(crate) enum StepOp {
     Add,
     /// A global average pool.
     GlobalAveragePool,
-    /// A strided slice, a padding of channels, or both.
-    Shortcut {
-        /// Vertical and horizontal stride.
-        stride: [usize; 2],
-        /// Zero channels before the copied ones.
-        channels_before: usize,
-    },
+    /// A slice, a padding, or both.
+    Copy(QCopy),
     /// A batch normalization.
     Affine,
     /// Largest elements of windows.
-    MaxPool(Window),
+    MaxPool {
+        /// The windows.
+        window: Window,
+        /// Whether padding counts.
+        count_include_pad: bool,
+    },
     /// Means of windows.
     AveragePool {
         /// The windows.
@@ -46,7 +46,7 @@ pub(crate) enum StepOp {
 impl StepOp {
     /// Whether the operator rounds or compares, and can then clamp its result too.
     pub(super) fn clamps(&self) -> bool {
-        !matches!(self, Self::Shortcut { .. } | Self::Lookup(_) | Self::Concat)
+        !matches!(self, Self::Copy(_) | Self::Lookup(_) | Self::Concat)
     }
 
     pub(crate) fn is_sigmoid(&self) -> bool {
@@ -60,7 +60,7 @@ impl StepOp {
 
     /// Whether the result has the scale and the zero point of all that is read.
     pub(crate) fn keeps_scale(&self) -> bool {
-        matches!(self, Self::Shortcut { .. } | Self::MaxPool(_) | Self::Concat)
+        matches!(self, Self::Copy(_) | Self::MaxPool { .. } | Self::Concat)
     }
 }
 

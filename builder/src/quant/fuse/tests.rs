@@ -38,7 +38,7 @@ fn the_last_convolution_takes_the_sum_over_and_runs_where_it_stood() {
     let graph = net.head(out, 2);
     let steps = steps(&graph);
     let (conv, shortcut) = (&graph.nodes()[2].name, &graph.nodes()[4]);
-    assert_eq!(steps[1].1, StepOp::Shortcut { stride: [2, 2], channels_before: 4 });
+    assert_eq!(steps[1].1, StepOp::Copy(QCopy { step: [1, 2, 2], before: [4, 0, 0], ..QCopy::WHOLE }));
     assert_eq!(steps[1].0, shortcut.name);
     let operand = Some(graph.value(shortcut.output).name.clone());
     assert_eq!(steps[2], (conv.clone(), StepOp::Conv, operand, RELU));
@@ -190,7 +190,8 @@ fn a_gate_of_one_pixel_is_the_mask() {
         let product = net.push(Op::Mul, &if swap { [pooled, x] } else { [x, pooled] });
         let graph = net.head(product, 2);
         let fused = fuse(&graph).unwrap();
-        assert_eq!(fused.steps[1].op, StepOp::MaxPool(Window::whole([6, 6])));
+        let window = Window::whole([6, 6]);
+        assert_eq!(fused.steps[1].op, StepOp::MaxPool { window, count_include_pad: false });
         assert_eq!((fused.steps[2].input, fused.steps[2].operand), (pooled, Some(x)));
     }
 }
@@ -211,17 +212,55 @@ fn what_passes_values_on_is_gone() {
     assert_eq!((step.clamp, step.dims), (RELU, [4, 6, 6]));
 }
 
+/// Keras pads before it pools. The zeros count.
+#[test]
+fn a_pool_takes_the_padding_over_that_it_alone_reads() {
+    let pad = |around: usize| Op::Pad(Pad { before: [0, around, 1], after: [0, 1, around] });
+    let build = |around: usize, pool: Op, twice: bool| {
+        let mut net = Net::new(1, [4, 6, 6]);
+        let x = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
+        let padded = net.push(pad(around), &[x]);
+        let mut pooled = net.push(pool.clone(), &[padded]);
+        if twice {
+            let other = net.push(pool, &[padded]);
+            pooled = net.push(Op::Add, &[pooled, other]);
+        }
+        ops(&net.head(pooled, 2)).swap_remove(1)
+    };
+    let window = Window::square(3, 2, 0);
+    let average = |count_include_pad| Op::AveragePool { window: window.clone(), count_include_pad };
+    let taken = Window { pads: [1; 4], ..window.clone() };
+    let counted = StepOp::MaxPool { window: taken.clone(), count_include_pad: true };
+    assert_eq!(build(1, Op::MaxPool(window.clone()), false), counted);
+    for counts in [false, true] {
+        assert_eq!(
+            build(1, average(counts), false),
+            StepOp::AveragePool { window: taken.clone(), count_include_pad: true }
+        );
+    }
+    // A window that meets nothing else, a padding that others read, one that has no part in the largest element.
+    let copy = |around: usize| StepOp::Copy(QCopy { before: [0, around, 1], after: [0, 1, around], ..QCopy::WHOLE });
+    assert_eq!(build(3, Op::MaxPool(window.clone()), false), copy(3));
+    assert_eq!(build(1, Op::MaxPool(window.clone()), true), copy(1));
+    assert_eq!(build(1, Op::MaxPool(Window::square(3, 2, 1)), false), copy(1));
+}
+
+#[test]
+fn a_crop_and_the_padding_behind_it_are_one_copy() {
+    let mut net = Net::new(1, [4, 6, 6]);
+    let crop = net.push(Op::Slice(Slice { start: [1, 0, 2], end: [3, 5, 6], step: [1, 2, 1] }), &[net.input()]);
+    let padded = net.push(Op::Pad(Pad { before: [0, 1, 0], after: [2, 0, 3] }), &[crop]);
+    // A pool cannot crop.
+    let pooled = net.push(Op::MaxPool(Window::square(2, 1, 0)), &[padded]);
+    let copy = QCopy { start: [1, 0, 2], step: [1, 2, 1], before: [0, 1, 0], after: [2, 0, 3] };
+    let steps = steps(&net.head(pooled, 2));
+    assert_eq!((&steps[0].1, &steps[0].0[..]), (&StepOp::Copy(copy), "Pad2"));
+    let window = Window::square(2, 1, 0);
+    assert_eq!(steps[1].1, StepOp::MaxPool { window, count_include_pad: false });
+}
+
 #[test]
 fn what_has_no_integer_form_is_named() {
-    let mut net = Net::new(1, [4, 6, 6]);
-    let crop = Op::Slice(Slice { start: [0, 1, 0], end: [4, 6, 6], step: [1, 1, 1] });
-    let x = net.push(crop, &[net.input()]);
-    assert!(refusal(net, x).contains("(Slice): only a slice of every n-th row"));
-
-    let mut net = Net::new(1, [4, 6, 6]);
-    let x = net.push(Op::Pad(Pad { before: [0, 1, 1], after: [0, 1, 1] }), &[net.input()]);
-    assert!(refusal(net, x).contains("(Pad): only a padding of channels"));
-
     let mut net = Net::new(1, [4, 6, 6]);
     let flat = net.push(Op::Flatten, &[net.input()]);
     let both = net.push(Op::Concat, &[flat, flat]);

@@ -4,9 +4,10 @@ mod affine;
 mod conv;
 mod scales;
 
+use super::channels::{is_odd, separate_concats};
 use super::fuse::{Clamp, Fused, Step, StepOp, fuse, map_dims};
 use super::given;
-use super::graph::{Function, QConv, QGraph, QNode, QOp, QPrologue, QTensor};
+use super::graph::{Function, QAffine, QConv, QCopy, QGraph, QNode, QOp, QPrologue, QTensor};
 use super::image::{quantize_image, quantize_image_by};
 use super::ranges::{Ranges, scale_of, zero_point_of};
 use super::{QuantError, TensorIndex};
@@ -103,23 +104,34 @@ fn lower_by(graph: &Graph, source: &Source<'_>) -> Result<QGraph, QuantError> {
         indices: HashMap::from([(fused.input, 0)]),
         tensors: vec![input],
         nodes: Vec::new(),
-        names: graph.values().iter().map(|value| value.name.clone()).collect(),
+        names: graph
+            .values()
+            .iter()
+            .map(|value| &value.name)
+            .chain(graph.nodes().iter().map(|node| &node.name))
+            .cloned()
+            .collect(),
+        image: fused.input,
+        padded: None,
+        rescaled: HashMap::new(),
     };
     for step in &fused.steps {
         lowering.step(step)?;
     }
     let output = lowering.indices[&fused.output];
     check_scores(&fused, &lowering.tensors[output])?;
-    let qgraph = QGraph {
+    let (tensors, nodes) = (std::mem::take(&mut lowering.tensors), std::mem::take(&mut lowering.nodes));
+    let mut qgraph = QGraph {
         name: graph.name.clone(),
-        tensors: lowering.tensors,
-        nodes: lowering.nodes,
+        tensors,
+        nodes,
         input: 0,
         output,
         metadata: graph.metadata.clone(),
         pixels: image.pixels,
         macs: graph.macs(),
     };
+    separate_concats(&mut qgraph, |name| lowering.fresh(name));
     for node in &qgraph.nodes {
         qgraph.requants(node)?;
         qgraph.prologue_requants(node)?;
@@ -133,24 +145,31 @@ struct Lowering<'g> {
     indices: HashMap<ValueId, TensorIndex>,
     tensors: Vec<QTensor>,
     nodes: Vec<QNode>,
-    /// Names in use, by values of the float network and parts of concatenations.
+    /// Names in use, of the float network and of what it does not have.
     names: HashSet<String>,
+    image: ValueId,
+    /// The image with padded channels, for those who cannot read it as it is.
+    padded: Option<TensorIndex>,
+    /// Maps that were rounded to another scale.
+    rescaled: HashMap<(TensorIndex, u32, i8), TensorIndex>,
 }
 
 impl Lowering<'_> {
     fn step(&mut self, step: &Step<'_>) -> Result<(), QuantError> {
-        let mut input = self.indices[&step.input];
-        let mut operand = step.operand.map(|id| self.indices[&id]);
         let (scale, zero_point) = self.scales.of(step.output);
+        let mut input = self.read(step, step.input, matches!(step.op, StepOp::Conv | StepOp::Copy(_)));
+        let mut operand = step.operand.map(|id| self.read(step, id, false));
         let name = self.graph.value(step.output).name.clone();
         let tensor = QTensor { name, dims: step.dims, scale, zero_point };
         let op = match &step.op {
             StepOp::Conv => QOp::Conv(self.conv(step, input)?),
             StepOp::Add => QOp::Add,
             StepOp::GlobalAveragePool => QOp::GlobalAveragePool,
-            &StepOp::Shortcut { stride, channels_before } => QOp::Shortcut { stride, channels_before },
+            &StepOp::Copy(copy) => QOp::Copy(copy),
             StepOp::Affine => QOp::Affine(affine::batch_norm(self.graph, step.node, self.tensors[input].scale, scale)?),
-            StepOp::MaxPool(window) => QOp::MaxPool(window.clone()),
+            StepOp::MaxPool { window, count_include_pad } => {
+                QOp::MaxPool { window: window.clone(), count_include_pad: *count_include_pad }
+            }
             StepOp::AveragePool { window, count_include_pad } => {
                 QOp::AveragePool { window: window.clone(), count_include_pad: *count_include_pad }
             }
@@ -170,7 +189,7 @@ impl Lowering<'_> {
             self.tensors.push(QTensor { name, dims, ..tensor.clone() });
             let name = self.fresh(&format!("{}.part{part}", step.node.name));
             self.nodes.push(QNode { name, op: QOp::Concat, input, operand, output: joined, lo: i8::MIN, hi: i8::MAX });
-            (input, operand) = (joined, Some(self.indices[next]));
+            (input, operand) = (joined, Some(self.read(step, *next, false)));
         }
         let (lo, hi) = bounds(step.clamp, &tensor);
         let output = self.tensors.len();
@@ -178,6 +197,43 @@ impl Lowering<'_> {
         self.tensors.push(tensor);
         self.nodes.push(QNode { name: step.node.name.clone(), op, input, operand, output, lo, hi });
         Ok(())
+    }
+
+    /// What a step reads of a value: of the image a copy, unless it reads whatever channels there are; where a
+    /// concatenation has another scale, the value rounded to that.
+    fn read(&mut self, step: &Step<'_>, value: ValueId, reads_any: bool) -> TensorIndex {
+        let mut index = self.indices[&value];
+        if value == self.image && is_odd(&self.tensors[index]) && !reads_any {
+            index = match self.padded {
+                Some(padded) => padded,
+                None => self.insert("padded", QOp::Copy(QCopy::WHOLE), index, self.scales.of(value)),
+            };
+            self.padded = Some(index);
+        }
+        let scale = self.scales.of(step.output);
+        if step.op != StepOp::Concat || self.scales.of(value) == scale {
+            return index;
+        }
+        let key = (index, scale.0.to_bits(), scale.1);
+        if let Some(&known) = self.rescaled.get(&key) {
+            return known;
+        }
+        let channels = self.tensors[index].dims[0];
+        let affine = QAffine { factors: vec![1.0; channels], constants: vec![0.0; channels] };
+        let rescaled = self.insert("rescaled", QOp::Affine(affine), index, scale);
+        self.rescaled.insert(key, rescaled);
+        rescaled
+    }
+
+    /// Adds an operator that the float network does not have, and the map of the same shape that it makes.
+    fn insert(&mut self, what: &str, op: QOp, input: TensorIndex, (scale, zero_point): (f32, i8)) -> TensorIndex {
+        let of = &self.tensors[input];
+        let (of, dims) = (of.name.clone(), of.dims);
+        let output = self.tensors.len();
+        let [name, node] = [format!("{of}.{what}"), format!("{of}.{what}.node")].map(|name| self.fresh(&name));
+        self.tensors.push(QTensor { name, dims, scale, zero_point });
+        self.nodes.push(QNode { name: node, op, input, operand: None, output, lo: i8::MIN, hi: i8::MAX });
+        output
     }
 
     fn conv(&self, step: &Step<'_>, input: TensorIndex) -> Result<QConv, QuantError> {

@@ -47,15 +47,14 @@ impl TensorScales {
     /// Chooses them. Scales are raised where multipliers would otherwise not fit.
     ///
     /// # Errors
-    /// Those of `source`, and [`QuantError::Unsupported`] where the image would have to share its scale with what is
-    /// computed.
+    /// Those of `source`.
     pub(super) fn choose(
         graph: &Graph,
         fused: &Fused<'_>,
         source: &Source<'_>,
         image: (f32, i8),
     ) -> Result<Self, QuantError> {
-        let groups = Groups::new(graph, fused)?;
+        let groups = Groups::new(graph, fused);
         let mut members: HashMap<ValueId, Vec<&Step<'_>>> = HashMap::new();
         for step in &fused.steps {
             members.entry(groups.of(step.output)).or_default().push(step);
@@ -122,7 +121,7 @@ impl TensorScales {
                 input * trunk / MULTIPLIER_LIMIT
             }
             // Factors that are too large are cut; tables and copies have none.
-            StepOp::Affine | StepOp::Shortcut { .. } | StepOp::MaxPool(_) | StepOp::Lookup(_) | StepOp::Concat => 0.0,
+            StepOp::Affine | StepOp::Copy(_) | StepOp::MaxPool { .. } | StepOp::Lookup(_) | StepOp::Concat => 0.0,
         };
         smallest * MARGIN
     }
@@ -236,29 +235,23 @@ fn away_from_ties(scales: Scales<'_>, value: ValueId, first: (f32, i8)) -> Resul
     Ok(first)
 }
 
-/// Which tensors share scale and zero point: what a shortcut, a largest element or a concatenation reads and makes.
+/// Which tensors share scale and zero point: what a copy, a largest element or a concatenation reads and makes. Only the
+/// image, whose scale the pixels decide, and what is copied or picked from it do not take part in a concatenation's.
 struct Groups(Vec<ValueId>);
 
 impl Groups {
-    fn new(graph: &Graph, fused: &Fused<'_>) -> Result<Self, QuantError> {
+    fn new(graph: &Graph, fused: &Fused<'_>) -> Self {
         let mut groups = Self(graph.value_ids().collect());
-        for step in fused.steps.iter().filter(|step| step.op.keeps_scale()) {
-            for value in step.reads() {
+        let (concats, others): (Vec<&Step<'_>>, Vec<&Step<'_>>) =
+            fused.steps.iter().filter(|step| step.op.keeps_scale()).partition(|step| step.op == StepOp::Concat);
+        others.iter().for_each(|step| groups.join(step.input, step.output));
+        let of_image: Vec<bool> = graph.value_ids().map(|value| groups.of(value) == groups.of(fused.input)).collect();
+        for step in concats {
+            for value in step.reads().filter(|value| !of_image[value.index()]) {
                 groups.join(value, step.output);
             }
         }
-        let image = groups.of(fused.input);
-        let beside = |step: &&Step<'_>| step.op == StepOp::Concat && groups.of(step.output) == image;
-        if let Some(step) = fused.steps.iter().find(beside) {
-            return Err(QuantError::Unsupported {
-                node: step.node.name.clone(),
-                op: step.node.op.name(),
-                reason: "it puts the image, whose scale the pixels decide, beside maps that are computed; let a 1x1 \
-                         convolution read the image first"
-                    .into(),
-            });
-        }
-        Ok(groups)
+        groups
     }
 
     /// The value that stands for the group of `value`.

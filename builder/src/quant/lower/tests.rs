@@ -144,12 +144,38 @@ fn what_is_put_side_by_side_shares_a_scale() {
         assert_eq!((tensor.scale, tensor.zero_point), (0.01, -28), "{}", tensor.name);
     }
     assert_eq!(qgraph.nodes[0].lo, -28);
+}
 
-    let mut net = Net::new(1, [4, 3, 3]);
+/// The pixels decide the image's scale: beside other maps it is rounded to theirs.
+#[test]
+fn the_image_beside_other_maps_is_rounded_to_their_scale() {
+    let mut net = Net::new(1, [3, 3, 3]);
     let a = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
-    let joined = net.push(Op::Concat, &[a, net.input()]);
-    let error = lowered(&net.head(joined, 2), 0.0, 1.0).unwrap_err().to_string();
-    assert!(error.contains("(Concat): it puts the image") && error.contains("1x1 convolution"), "{error}");
+    let largest = net.push(Op::MaxPool(Window::square(3, 1, 1)), &[net.input()]);
+    let joined = net.push(Op::Concat, &[a, net.input(), largest, net.input()]);
+    let qgraph = lowered(&net.head(joined, 2), -9.0, 12.0).unwrap();
+    let named: Vec<(&str, &str)> = qgraph.nodes.iter().map(|node| (node.name.as_str(), node.op.name())).collect();
+    let expected = [
+        ("Conv3", "Conv"),
+        ("image.padded.node", "Copy"),
+        ("MaxPool4", "MaxPool"),
+        ("image.padded.rescaled.node", "Affine"),
+        ("Concat5.part1", "Concat"),
+        ("MaxPool4.out.rescaled.node", "Affine"),
+        ("Concat5.part2", "Concat"),
+        ("Concat5", "Concat"),
+    ];
+    assert_eq!(named[..8], expected);
+    let scale = |name: &str| {
+        let tensor = qgraph.tensors.iter().find(|tensor| tensor.name == name).unwrap();
+        (tensor.scale, tensor.zero_point)
+    };
+    assert_eq!(scale("image.padded"), scale("image"));
+    assert_eq!(scale("MaxPool4.out"), scale("image"));
+    for name in ["image.padded.rescaled", "MaxPool4.out.rescaled", "Concat5.out"] {
+        assert_eq!(scale(name), scale("Conv3.out"), "{name}");
+    }
+    assert_ne!(scale("image"), scale("Conv3.out"));
 }
 
 #[test]

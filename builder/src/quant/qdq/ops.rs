@@ -1,7 +1,7 @@
 //! The operators that have no weights.
 
 use super::Writer;
-use crate::quant::graph::{Function, QAffine, QNode, QOp};
+use crate::quant::graph::{Function, QAffine, QCopy, QNode, QOp};
 use skipstone_onnx::export::{resize_parts, window_attributes};
 use skipstone_onnx::proto::{AttributeProto, TensorProto};
 use skipstone_onnx::{Resize, Unary};
@@ -14,9 +14,17 @@ impl Writer<'_> {
         match op {
             QOp::Conv(_) | QOp::Add => input,
             QOp::GlobalAveragePool => self.computed("GlobalAveragePool", name, &[input], Vec::new()),
-            QOp::Shortcut { stride, channels_before } => self.shortcut(node, *stride, *channels_before, input),
+            QOp::Copy(copy) => self.copy(node, copy, input),
             QOp::Affine(affine) => self.affine(name, affine, input),
-            QOp::MaxPool(window) => self.computed("MaxPool", name, &[input], window_attributes(window)),
+            QOp::MaxPool { window, count_include_pad } => {
+                let [top, left, bottom, right] = window.pads;
+                let (mut input, mut window) = (input, window.clone());
+                if *count_include_pad {
+                    input = self.pad(node, [0, top, left], [0, bottom, right], input);
+                    window.pads = [0; 4];
+                }
+                self.computed("MaxPool", name, &[input], window_attributes(&window))
+            }
             QOp::AveragePool { window, count_include_pad } => {
                 let mut attributes = window_attributes(window);
                 attributes.push(AttributeProto::int("count_include_pad", (*count_include_pad).into()));
@@ -92,22 +100,33 @@ impl Writer<'_> {
         self.computed("Clip", &format!("{name}_clip"), &inputs, Vec::new())
     }
 
-    fn shortcut(&mut self, node: &QNode, stride: [usize; 2], before: usize, input: String) -> String {
-        let [channels, height, width] = self.qgraph.tensors[node.input].dims;
-        let behind = self.qgraph.tensors[node.output].dims[0] - before - channels;
-        let mut inputs = vec![input];
-        for (kind, numbers) in [
-            ("starts", [0, 0]),
-            ("ends", [height as i64, width as i64]),
-            ("axes", [2, 3]),
-            ("steps", stride.map(|s| s as i64)),
-        ] {
-            inputs.push(self.numbers(node, kind, &numbers));
+    /// A slice, a padding, or both; the map as it is is one with a padding of nothing.
+    fn copy(&mut self, node: &QNode, copy: &QCopy, mut input: String) -> String {
+        let (from, to) = (self.qgraph.tensors[node.input].dims, self.qgraph.tensors[node.output].dims);
+        let ends = [0, 1, 2].map(|axis| {
+            let count = to[axis] - copy.before[axis] - copy.after[axis];
+            copy.start[axis] + (count - 1) * copy.step[axis] + 1
+        });
+        let is_whole = copy.start == [0; 3] && copy.step == [1; 3] && ends == from;
+        if !is_whole {
+            let mut inputs = vec![input];
+            for (kind, numbers) in [("starts", copy.start), ("ends", ends), ("axes", [1, 2, 3]), ("steps", copy.step)] {
+                inputs.push(self.numbers(node, kind, &numbers.map(|number| number as i64)));
+            }
+            input = self.computed("Slice", &format!("{}_slice", node.name), &inputs, Vec::new());
         }
-        let sliced = self.computed("Slice", &format!("{}_slice", node.name), &inputs, Vec::new());
-        let pads = self.numbers(node, "pads", &[0, before as i64, 0, 0, 0, behind as i64, 0, 0]);
+        if is_whole || copy.before != [0; 3] || copy.after != [0; 3] {
+            input = self.pad(node, copy.before, copy.after, input);
+        }
+        input
+    }
+
+    /// Zeros along (channels, height, width).
+    fn pad(&mut self, node: &QNode, before: [usize; 3], after: [usize; 3], input: String) -> String {
+        let pads = [[0].as_slice(), &before, &[0], &after].concat();
+        let pads = self.numbers(node, "pads", &pads.iter().map(|&pad| pad as i64).collect::<Vec<i64>>());
         let mode = vec![AttributeProto::string("mode", "constant")];
-        self.computed("Pad", &format!("{}_pad", node.name), &[sliced, pads], mode)
+        self.computed("Pad", &format!("{}_pad", node.name), &[input, pads], mode)
     }
 
     fn numbers(&mut self, node: &QNode, kind: &str, numbers: &[i64]) -> String {

@@ -14,11 +14,15 @@ const BLOCK: usize = 16;
 impl Step<'_, '_> {
     pub(super) fn max_pool(&self, row: usize, maps: &mut Maps<'_>) {
         let windows = geometry::window_columns(&self.node, &self.input);
+        let down = geometry::window_rows(&self.node, &self.input);
+        let (height, counted_height) = (down.inside(row).len(), down.counted(row, &self.node));
         let rows = self.window_offsets(row);
         for x in 0..self.output.width.into() {
             let columns = windows.inside(x);
+            let has_padding = counted_height * windows.counted(x, &self.node) > height * columns.len();
+            let least = if has_padding { self.input.zero_point } else { i8::MIN };
             for channels in self.blocks() {
-                let mut best = [i8::MIN; BLOCK];
+                let mut best = [least; BLOCK];
                 for row in rows.clone() {
                     for column in columns.clone() {
                         elementwise::largest(maps.pixel(&self.input, row, column, &channels), &mut best);

@@ -3,12 +3,13 @@
 use super::Step;
 use crate::engine::store::Maps;
 use crate::format::records::OpCode;
+use crate::geometry;
 use crate::kernels::elementwise;
-use crate::schedule::Network;
+use crate::schedule::{Network, members};
 
 impl Step<'_, '_> {
     pub(super) fn whole_row(&self, row: usize, maps: &mut Maps<'_>, dense: &mut [i8]) {
-        let (node, output) = (&self.node, &self.output);
+        let node = &self.node;
         let (lo, hi) = (node.lo, node.hi);
         let requants = self.model.requant(node);
         match OpCode::from_code(node.op) {
@@ -35,13 +36,26 @@ impl Step<'_, '_> {
                 let (input, out) = self.in_and_out_row(row, row, maps, dense);
                 elementwise::lookup(input, table, out);
             }
-            Some(OpCode::Shortcut) => {
-                let (input, out) = self.in_and_out_row(row * usize::from(node.stride_h), row, maps, dense);
-                let (before, channels) = (node.channels_before.into(), output.channels.into());
-                elementwise::shortcut(input, node.stride_w.into(), before, channels, output.zero_point, out);
-            }
+            Some(OpCode::Copy) => self.copy(row, maps, dense),
             _ => return,
         }
         self.put(row, maps, dense);
+    }
+
+    /// Of a view, each member gives some channels of each pixel.
+    fn copy(&self, row: usize, maps: &mut Maps<'_>, dense: &mut [i8]) {
+        let (node, output) = (&self.node, &self.output);
+        self.out_row(row, maps, dense).fill(output.zero_point);
+        let Some(from) = geometry::copied_rows(node, output).source(row) else { return };
+        let (pixels, runs) = (geometry::copied_pixels(node, output), self.model.runs(node));
+        for member in members(self.model, node.input) {
+            let member_step = Step { input: member.tensor, ..*self };
+            let (input, out) = member_step.in_and_out_row(from, row, maps, dense);
+            for (x, out) in out.chunks_mut(usize::from(output.channels).max(1)).enumerate() {
+                if let Some(x) = pixels.source(x) {
+                    elementwise::copy_runs(input.pixel(x), member.before.into(), runs, out);
+                }
+            }
+        }
     }
 }

@@ -129,7 +129,7 @@ fn pools_count_what_lies_inside() {
             let mut net = Network::new(6, 7, 3);
             let a = net.conv(Conv::new(0, 20, 1), &mut random);
             let pooled = net.average_pool(a, window, flags).unwrap();
-            let pooled = net.max_pool(pooled, Window { stride: [1, 1], ..window }).unwrap_or(pooled);
+            let pooled = net.max_pool(pooled, Window { stride: [1, 1], ..window }, flags).unwrap_or(pooled);
             let pooled = net.pool(pooled);
             net.conv(Conv::new(pooled, 4, 1), &mut random);
             net.place();

@@ -2,7 +2,7 @@
 
 use super::{Outcome, ensure, is_section};
 use crate::format::records::{
-    CONCAT_VIEW, COUNT_INCLUDE_PAD, NONE, Node, OpCode, ResizeMode, TABLE_LEN, Tensor, WeightKind,
+    CONCAT_VIEW, COUNT_INCLUDE_PAD, NONE, Node, OpCode, PadMode, ResizeMode, Run, TABLE_LEN, Tensor, WeightKind,
 };
 use crate::format::{LoadError, Place};
 use crate::geometry;
@@ -29,7 +29,8 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
     ensure!(!two || operand.is_some(), place, "it has no second operand");
     ensure!(two || op == OpCode::Conv || operand.is_none(), place, "its operator takes no second operand");
     let flags = match op {
-        OpCode::AveragePool => node.flags <= COUNT_INCLUDE_PAD,
+        OpCode::MaxPool | OpCode::AveragePool => node.flags <= COUNT_INCLUDE_PAD,
+        OpCode::Copy => PadMode::from_code(node.flags).is_some(),
         OpCode::Concat => node.flags <= CONCAT_VIEW,
         OpCode::Resize => ResizeMode::from_code(node.flags).is_some(),
         _ => node.flags == 0,
@@ -57,14 +58,7 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             ensure!(pixel, place, "the output is not one pixel of the same channels");
             ensure!(node.rows_per_step == 1, place, "a global pool adds up one row a step");
         }
-        OpCode::Shortcut => {
-            let strided = |length: u16, stride: u8| length.div_ceil(u16::from(stride).max(1));
-            let made = (strided(input.height, node.stride_h), strided(input.width, node.stride_w));
-            ensure!(made == (output.height, output.width), place, "the output's size does not follow from the stride");
-            let channels = u32::from(node.channels_before) + u32::from(input.channels);
-            ensure!(channels <= output.channels.into(), place, "the copied channels exceed the output");
-            ensure!(alike(&input, &output), place, "a shortcut cannot change scale or zero point");
-        }
+        OpCode::Copy => copy(model, node, &input, &output, place)?,
         OpCode::Affine => ensure!(shape(&input) == shape(&output), place, "an affine cannot change the shape"),
         OpCode::Lookup => {
             ensure!(shape(&input) == shape(&output), place, "a lookup cannot change the shape");
@@ -130,6 +124,25 @@ fn pool(node: &Node, op: OpCode, input: &Tensor, output: &Tensor, place: Place) 
     if op == OpCode::MaxPool {
         ensure!(alike(input, output), place, "a maximum cannot change scale or zero point");
     }
+    Ok(())
+}
+
+fn copy(model: &Model<'_>, node: &Node, input: &Tensor, output: &Tensor, place: Place) -> Outcome {
+    let down = geometry::copied_rows(node, output).fits(input.height.into());
+    let across = geometry::copied_pixels(node, output).fits(input.width.into());
+    ensure!(down && across, place, "it copies nothing, or what is not there");
+    let length = u64::from(node.weights_len);
+    let whole = length.is_multiple_of(size_of::<Run>() as u64) && is_section(model, node.weights, length);
+    ensure!(whole, place, "its runs of channels lie outside the file");
+    let mut made = 0;
+    for run in model.runs(node) {
+        let (from, to, len) = (u32::from(run.from), u32::from(run.to), u32::from(run.len));
+        ensure!(len > 0 && to >= made, place, "its runs of channels are empty or do not follow each other");
+        made = to + len;
+        let inside = from + len <= input.channels.into() && made <= output.channels.into();
+        ensure!(inside, place, "a run of channels lies outside the pixels");
+    }
+    ensure!(alike(input, output), place, "a copy cannot change scale or zero point");
     Ok(())
 }
 

@@ -75,7 +75,7 @@ fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             let sum = (VALUE * pixels) << OPERAND_SHIFT;
             ensure!(requant.iter().all(|requant| is_safe(requant, sum, None)), place, overflow);
         }
-        Some(OpCode::Shortcut | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => {}
+        Some(OpCode::Copy | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => {}
     }
     Ok(())
 }

@@ -75,8 +75,8 @@ fn damage_is_told_apart_from_another_version() {
     assert_eq!(message(&file[..50]), "damaged: cut short after 50 of 128 bytes");
     let cut = format!("damaged: cut short after {} of {} bytes", file.len() - 16, file.len());
     assert_eq!(message(&file[..file.len() - 16]), cut);
-    let newer = with_header(|header| header.version = 3);
-    assert_eq!(message(&newer), "written for format version 3, this program reads 2: pack the model again");
+    let older = with_header(|header| header.version = 2);
+    assert_eq!(message(&older), "written for format version 2, this program reads 3: pack the model again");
     let mut moved = Aligned::zeroed(file.len() + 4);
     moved[4..].copy_from_slice(&file);
     assert_eq!(check(&moved[4..]).unwrap_err(), LoadError::Misaligned);
@@ -151,7 +151,13 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_node(0, |n| n.weights = 1 << 30), node(0), "its weights lie outside"),
         (with_node(0, |n| n.canonical = 1 << 30), node(0), "its canonical weights lie outside"),
         (with_node(0, |n| n.requant += 4), node(0), "its output conversion lies outside"),
-        (with_node(3, |n| n.channels_before = 9), node(3), "exceed the output"),
+        (with_node(3, |n| n.first_row = 2), node(3), "it copies nothing, or what is not there"),
+        (with_node(3, |n| n.groups = u16::MAX), node(3), "it copies nothing, or what is not there"),
+        (with_node(3, |n| n.pad_bottom = 255), node(3), "it copies nothing, or what is not there"),
+        (with_node(3, |n| (n.pad_top, n.flags) = (2, 2)), node(3), "it copies nothing, or what is not there"),
+        (with_node(3, |n| n.flags = 3), node(3), "does not know its flags"),
+        (with_node(3, |n| n.weights_len += 2), node(3), "its runs of channels lie outside the file"),
+        (with_node(3, |n| n.weights = 1 << 30), node(3), "its runs of channels lie outside the file"),
         (with_node(7, |n| n.operand = 1), node(7), "a term has another shape"),
         (with_node(8, |n| n.state_len = 0), node(8), "its state does not have"),
         (with_node(8, |n| n.state = 1 << 30), node(8), "its state lies outside"),

@@ -1,9 +1,9 @@
 use super::super::rows;
 use super::{all_refused, change_node, change_tensor, check, header};
 use crate::format::Place;
-use crate::format::records::{Node, OpCode, ResizeMode, Segment, Tensor, WeightKind};
+use crate::format::records::{Node, OpCode, ResizeMode, Run, Segment, Tensor, WeightKind};
 use crate::model::Model;
-use crate::testing::{Aligned, Conv, Network, Random, every_operator};
+use crate::testing::{Aligned, Conv, Network, Part, Random, every_operator};
 
 // The nodes of the network with every operator.
 const STEM: usize = 0;
@@ -110,6 +110,28 @@ fn sums_of_every_operator_are_bounded() {
     assert_eq!(change(PROLOGUE, |n| n.prologue, 0, &i64::MAX.to_le_bytes()).as_deref(), Some(prologue));
     assert_eq!(change(PROLOGUE, |n| n.prologue, 12, &63u32.to_le_bytes()).as_deref(), Some(prologue));
     assert_eq!(change(PROLOGUE, |n| n.prologue, 8, &(-5i32).to_le_bytes()), None);
+}
+
+#[test]
+fn runs_of_a_copy_lie_inside_the_pixels() {
+    let run = |from, to, len| Run { from, to, len };
+    let copied = |runs: &[Run]| {
+        let mut random = Random::new(1);
+        let mut net = Network::new(3, 3, 1);
+        let a = net.conv(Conv::new(0, 8, 1), &mut random);
+        let b = net.copy(a, [3, 3], Part { runs: runs.to_vec(), ..Part::whole(12) });
+        net.pool(b);
+        net.place();
+        check(&net.pack()).err().map(|error| error.to_string())
+    };
+    assert_eq!(copied(&[run(7, 0, 1), run(0, 1, 8), run(4, 11, 1)]), None);
+    let outside = "not a valid model: node 1: a run of channels lies outside the pixels";
+    let order = "not a valid model: node 1: its runs of channels are empty or do not follow each other";
+    for odd in [run(1, 0, 8), run(0, 5, 8), run(u16::MAX, 0, u16::MAX), run(0, u16::MAX, u16::MAX)] {
+        assert_eq!(copied(&[odd]).as_deref(), Some(outside), "{odd:?}");
+    }
+    assert_eq!(copied(&[run(0, 0, 0)]).as_deref(), Some(order));
+    assert_eq!(copied(&[run(0, 0, 4), run(0, 3, 4)]).as_deref(), Some(order));
 }
 
 #[test]
