@@ -10,6 +10,7 @@
 //! leave no node behind where the layers around them can do it.
 
 mod attributes;
+mod channels;
 mod constants;
 mod draft;
 mod external;
@@ -25,6 +26,7 @@ mod quantized;
 use crate::graph::Graph;
 use crate::proto::{GraphProto, ModelProto};
 use crate::{GraphError, ImportError, Integers, Op, Rounding};
+use channels::Reordered;
 use constants::Constants;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
@@ -100,64 +102,127 @@ pub fn from_model(model: &ModelProto) -> Result<Graph, ImportError> {
 
 /// As [`from_model`], and says how the file differs from the graph.
 ///
+/// Whether the file's input is `[N, C, H, W]` or `[N, H, W, C]` follows from the operators that need channels: the image is
+/// followed through all others in either order, and only one of them brings the channels to where those operators have
+/// them. Where none needs channels, it is `[N, C, H, W]`.
+///
 /// # Errors
 /// As [`import`].
 pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
-    let file =
+    let original =
         model.graph.as_ref().ok_or_else(|| ImportError::Malformed("it holds no graph; is it cut short?".into()))?;
     let opset = header::opset(model)?;
-    let expanded = qoperator::expand(file);
-    let proto = expanded.as_ref().unwrap_or(file);
-    if !proto.sparse_initializer.is_empty() {
+    let expanded = qoperator::expand(original);
+    let graph = expanded.as_ref().unwrap_or(original);
+    if !graph.sparse_initializer.is_empty() {
         return Err(ImportError::Model("sparse initializers are not supported".into()));
     }
-    let constants = Constants::new(&proto.initializer)?;
-    let [output] = proto.output.as_slice() else {
-        return Err(ImportError::Model(format!("it has {} outputs, a classifier has one", proto.output.len())));
+    let constants = Constants::new(&graph.initializer)?;
+    let [output] = graph.output.as_slice() else {
+        return Err(ImportError::Model(format!("it has {} outputs, a classifier has one", graph.output.len())));
     };
-    let live = live_nodes(proto, &output.name);
-    let uses = uses(proto, &live, &output.name);
-    let input = header::input(proto, &constants, &uses)?;
-    let names = names(proto, input.name)?;
-    let metadata = header::metadata(model, input.dims[0])?;
-    let draft = Draft::new(input.name, input.dims, names)?;
-    let order: &[usize] = if input.channels_last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
-    let image = Feature {
-        value: draft.input(),
-        layout: Layout::ordered(input.batch, &input.dims, order),
-        affine: Affine::identity(),
-        sole: false,
-        log: false,
+    let live = live_nodes(graph, &output.name);
+    let uses = uses(graph, &live, &output.name);
+    let input = header::input(graph, &constants, &uses)?;
+    let file = File { model, original, graph, output: &output.name, live, uses, input, opset };
+    let first = match file.read(false) {
+        Ok(imported) => return Ok(imported),
+        Err(refusal) => refusal,
     };
-    let bytes: usize = proto.initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref().map(Vec::len)).sum();
-    let mut importer = Importer {
-        draft,
-        constants,
-        features: HashMap::from([(input.name.to_owned(), image)]),
-        uses,
-        parameters: HashMap::new(),
-        parameter_names: HashSet::new(),
-        erfs: HashMap::new(),
-        roundings: HashMap::new(),
-        dequantized: HashMap::new(),
-        integers: HashMap::new(),
-        maps: HashMap::new(),
-        batch: input.batch,
-        opset,
-        budget: CONSTANT_ELEMENTS + bytes,
-        fill_budget: FILLED_ELEMENTS,
-        index: 0,
-    };
-    for index in (0..proto.node.len()).filter(|&index| live[index]) {
-        node::read(&mut importer, proto, index)?;
+    file.read(true).map_err(|second| if second.progress() > first.progress() { second.error } else { first.error })
+}
+
+/// A file, with what is known of it before its nodes are read.
+struct File<'a> {
+    model: &'a ModelProto,
+    original: &'a GraphProto,
+    /// The graph, with float operators in place of those on integers.
+    graph: &'a GraphProto,
+    output: &'a str,
+    live: Vec<bool>,
+    uses: HashMap<String, usize>,
+    input: header::Input<'a>,
+    opset: i64,
+}
+
+/// Why a file cannot be read with its input in one of the orders.
+struct Refusal {
+    error: ImportError,
+    /// Whether the order is not the file's: an operator has channels elsewhere.
+    wrong_order: bool,
+    /// The node that cannot be read.
+    node: usize,
+}
+
+impl Refusal {
+    /// The larger, the more likely is the order the file's.
+    fn progress(&self) -> (bool, usize) {
+        (!self.wrong_order, self.node)
     }
-    let (output, ending, scores) = importer.ending(proto, &output.name)?;
-    // Of an operator on integers the file has the integers.
-    let scores = if expanded.is_some() { qoperator::of_file(file, proto, scores) } else { scores };
-    let quantization = importer.quantization();
-    let mut graph = importer.draft.finish(&proto.name, metadata, output)?;
-    quantized::annotate(&mut graph, quantization);
-    Ok(Imported { graph, channels_last: input.channels_last, ending, scores })
+}
+
+impl<'a> File<'a> {
+    /// Reads the file as one whose input is `[N, H, W, C]` if `channels_last`, and `[N, C, H, W]` if not.
+    fn read(&self, channels_last: bool) -> Result<Imported, Refusal> {
+        let [a, b, c] = self.input.dims;
+        let dims = if channels_last { [c, a, b] } else { [a, b, c] };
+        let at_once = |error: ImportError| Refusal { error, wrong_order: false, node: 0 };
+        let metadata =
+            header::metadata(self.model, dims[0]).map_err(|error| Refusal { error, wrong_order: true, node: 0 })?;
+        let mut importer = self.importer(dims, channels_last).map_err(at_once)?;
+        for index in (0..self.graph.node.len()).filter(|&index| self.live[index]) {
+            node::read(&mut importer, self.graph, index).map_err(|error| Refusal {
+                error,
+                wrong_order: importer.wrong_order,
+                node: index,
+            })?;
+        }
+        let end = |error, wrong_order| Refusal { error, wrong_order, node: self.graph.node.len() };
+        let (output, ending, scores) =
+            importer.ending(self.graph, self.output).map_err(|error| end(error, importer.wrong_order))?;
+        // Of an operator on integers the file has the integers.
+        let scores = qoperator::of_file(self.original, self.graph, scores);
+        let quantization = importer.quantization();
+        let mut graph =
+            importer.draft.finish(&self.graph.name, metadata, output).map_err(|error| end(error.into(), false))?;
+        quantized::annotate(&mut graph, quantization);
+        Ok(Imported { graph, channels_last, ending, scores })
+    }
+
+    /// An importer that has read no node.
+    fn importer(&self, dims: [usize; 3], channels_last: bool) -> Result<Importer<'a>, ImportError> {
+        let (graph, input) = (self.graph, &self.input);
+        let draft = Draft::new(input.name, dims, names(graph, input.name)?)?;
+        let order: &[usize] = if channels_last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
+        let image = Feature {
+            value: draft.input(),
+            layout: Layout::ordered(input.batch, &dims, order),
+            affine: Affine::identity(),
+            sole: false,
+            log: false,
+        };
+        let bytes: usize = graph.initializer.iter().filter_map(|tensor| tensor.raw_data.as_ref().map(Vec::len)).sum();
+        Ok(Importer {
+            draft,
+            constants: Constants::new(&graph.initializer)?,
+            features: HashMap::from([(input.name.to_owned(), image)]),
+            uses: self.uses.clone(),
+            parameters: HashMap::new(),
+            parameter_names: HashSet::new(),
+            erfs: HashMap::new(),
+            roundings: HashMap::new(),
+            dequantized: HashMap::new(),
+            integers: HashMap::new(),
+            maps: HashMap::new(),
+            reordered: HashMap::new(),
+            batch: input.batch,
+            opset: self.opset,
+            budget: CONSTANT_ELEMENTS + bytes,
+            fill_budget: FILLED_ELEMENTS,
+            index: 0,
+            wrong_order: false,
+        })
+    }
 }
 
 /// What is known while the nodes are read one after another.
@@ -181,6 +246,8 @@ struct Importer<'a> {
     integers: HashMap<Id, Integers>,
     /// Maps that vectors were before they were flattened.
     maps: HashMap<Id, Id>,
+    /// Maps whose channels are those of another map in another order.
+    reordered: HashMap<Id, Reordered>,
     /// Images in a batch of the file; 1 where it leaves that open.
     batch: usize,
     opset: i64,
@@ -190,6 +257,8 @@ struct Importer<'a> {
     fill_budget: usize,
     /// The node's position in the file.
     index: usize,
+    /// Whether an operator that needs channels found another axis of the image in their place.
+    wrong_order: bool,
 }
 
 impl Importer<'_> {
@@ -213,6 +282,7 @@ impl Importer<'_> {
             return Err(GraphError::Output { name: name.into(), dims }.into());
         };
         if places.is_some() {
+            self.wrong_order = true;
             return Err(fail("its elements are not in the order channels, height, width".into()));
         }
         match self.draft.producer(value).filter(|node| node.op == Op::Softmax).map(|node| node.inputs[0]) {

@@ -117,7 +117,7 @@ impl Importer<'_> {
     pub(super) fn push_fresh(&mut self, name: &str, op: Op, inputs: &[Id]) -> Result<Id, Failure> {
         let name = self.draft.fresh_node(name, self.index);
         let output = self.draft.fresh(format!("{name}.out"));
-        Ok(self.draft.push(name, op, inputs, output)?)
+        self.add(name, op, inputs, output)
     }
 
     /// The feature with its affine computed by the node before it, where that is a layer with weights that nobody else
@@ -125,6 +125,9 @@ impl Importer<'_> {
     pub(super) fn absorb(&mut self, mut feature: Feature) -> Result<Feature, Failure> {
         if feature.affine.is_identity() {
             feature.affine = Affine::identity();
+            return Ok(feature);
+        }
+        if self.reordered.contains_key(&feature.value) {
             return Ok(feature);
         }
         let Some(node) = self.draft.producer(feature.value).filter(|_| feature.sole) else { return Ok(feature) };
@@ -178,6 +181,9 @@ impl Importer<'_> {
         let feature = self.absorb(feature)?;
         if feature.affine.is_identity() {
             return Ok(feature);
+        }
+        if self.reordered.contains_key(&feature.value) {
+            return self.settle_before_reordering(feature, name);
         }
         let is_map = self.draft.dims(feature.value).len() == 3;
         let (map, layout) = if is_map { (feature.value, feature.layout.clone()) } else { self.unflatten(&feature)? };
@@ -264,6 +270,7 @@ impl Importer<'_> {
             _ => self.unflatten(&feature)?,
         };
         if layout != Layout::plain(self.batch, self.draft.dims(value)) {
+            self.wrong_order = true;
             return Err("its operand's axes are not batch, channels, height, width in this order".into());
         }
         Ok(value)

@@ -2,21 +2,17 @@
 
 use super::constants::Constants;
 use super::{IR_VERSIONS, OPSETS, standard};
-use crate::proto::{
-    AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto,
-};
+use crate::proto::{DataType, DimensionValue, GraphProto, ModelProto, TypeProto, ValueInfoProto};
 use crate::{ChannelOrder, ImportError, Metadata};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// The graph's one input.
 pub(super) struct Input<'a> {
     pub(super) name: &'a str,
-    /// `[C, H, W]`.
+    /// Dimensions of an image in the file's order, which the operators tell.
     pub(super) dims: [usize; 3],
     /// Images in a batch, 1 where the file leaves it open.
     pub(super) batch: usize,
-    /// Whether the file's order is `[N, H, W, C]`.
-    pub(super) channels_last: bool,
 }
 
 /// The version of the standard operator set.
@@ -105,44 +101,5 @@ pub(super) fn input<'a>(
     if image.is_none_or(|count| count > crate::shape::MAX_ELEMENTS) {
         return Err(fail(&format!("has absurd dimensions: {batch} images of {dims:?}")));
     }
-    let channels_last = channels_last(proto, &info.name, dims);
-    if channels_last {
-        dims = [dims[2], dims[0], dims[1]];
-    }
-    Ok(Input { name: &info.name, dims, batch, channels_last })
-}
-
-/// Whether the image, followed through arithmetic, comes to a node that makes `[N, C, H, W]` of `[N, H, W, C]`.
-fn channels_last(proto: &GraphProto, input: &str, [height, width, channels]: [usize; 3]) -> bool {
-    const SAME_ORDER: [&str; 11] =
-        ["Add", "Cast", "Clip", "Div", "Identity", "Mul", "Neg", "Pad", "Relu", "Sub", "Dropout"];
-    let mut reached = HashSet::from([input]);
-    for node in &proto.node {
-        if !node.input.iter().any(|name| reached.contains(name.as_str())) {
-            continue;
-        }
-        match node.op_type.as_str() {
-            "Transpose" if permutation(node) == Some(&[0, 3, 1, 2]) => return true,
-            // With one channel the order of the elements is the same.
-            "Reshape" if channels == 1 && (height, width) != (1, 1) && is_first_read_as_map(proto, node) => {
-                return true;
-            }
-            op if SAME_ORDER.contains(&op) => reached.extend(node.output.iter().map(String::as_str)),
-            _ => {}
-        }
-    }
-    false
-}
-
-fn permutation(node: &NodeProto) -> Option<&[i64]> {
-    let named = |attribute: &&AttributeProto| attribute.name == "perm";
-    node.attribute.iter().find(named).map(|attribute| attribute.ints.as_slice())
-}
-
-/// Whether a convolution, or what commonly stands before one, reads the result of `node`.
-fn is_first_read_as_map(proto: &GraphProto, node: &NodeProto) -> bool {
-    proto.node.iter().any(|reader| {
-        ["Conv", "Pad", "BatchNormalization"].contains(&reader.op_type.as_str())
-            && reader.input.first().is_some_and(|name| node.output.contains(name))
-    })
+    Ok(Input { name: &info.name, dims, batch })
 }

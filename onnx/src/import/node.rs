@@ -305,14 +305,14 @@ impl NodeReader<'_, '_> {
             return self.push_part(&name, op, inputs);
         }
         let output = self.output(0)?.to_owned();
-        Ok(self.importer.draft.push(self.name.clone(), op, inputs, output)?)
+        self.importer.add(self.name.clone(), op, inputs, output)
     }
 
     /// As [`NodeReader::push`], for result `index`, whose name the graph's node has too.
     pub(super) fn push_output(&mut self, index: usize, op: Op, inputs: &[Id]) -> Result<Id, Failure> {
         let output = self.output(index)?.to_owned();
         let name = self.importer.draft.fresh_node(output.as_str(), self.index);
-        Ok(self.importer.draft.push(name, op, inputs, output)?)
+        self.importer.add(name, op, inputs, output)
     }
 
     /// Whether result `index` is wanted.

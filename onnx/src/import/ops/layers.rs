@@ -189,6 +189,7 @@ pub(super) fn softmax(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
             format!("attribute `axis` is {named} of {dims:?}, only that of all features of an image is supported")
         })?;
     if places.is_some() {
+        node.importer.wrong_order = true;
         return Err("its operand's axes are not in the order channels, height, width".into());
     }
     let value = node.push(Op::Softmax, &[vector])?;

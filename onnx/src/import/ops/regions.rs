@@ -2,12 +2,13 @@
 
 use super::views::show;
 use super::{axes, axis, clamp};
+use crate::import::channels::{choosing, is_permutation};
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
-use crate::import::feature::Feature;
+use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{BATCH, CHANNELS, Layout};
 use crate::import::node::{Failure, NodeReader};
-use crate::{Conv, Op, Pad, Slice, Tensor};
+use crate::{Conv, Op, Pad, Slice};
 
 /// Most channels that are reordered, which takes a weight for each pair.
 const SELECTED: usize = 16;
@@ -42,12 +43,12 @@ fn bind_ordered(node: &mut NodeReader<'_, '_>, output: usize, value: Id, order: 
 }
 
 pub(super) fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let (x, order) = whole(node, 0)?;
+    let rank = node.feature(0)?.layout.dims().len();
     let starts = node.ints_or_attribute(1, "starts")?.ok_or("operand 1 is missing")?;
     let ends = node.ints_or_attribute(2, "ends")?.ok_or("operand 2 is missing")?;
     let axes = match node.ints_or_attribute(3, "axes")? {
-        Some(named) => axes(&named, order.len())?,
-        None => (0..starts.len().min(order.len())).collect(),
+        Some(named) => axes(&named, rank)?,
+        None => (0..starts.len().min(rank)).collect(),
     };
     let steps = if node.has_input(4) { node.ints(4)? } else { vec![1; axes.len()] };
     if [starts.len(), ends.len(), steps.len()] != [axes.len(); 3] {
@@ -60,6 +61,10 @@ pub(super) fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         )
         .into());
     }
+    if reverses_channels(node, &axes, &starts, &ends, &steps)? {
+        return Ok(());
+    }
+    let (x, order) = whole(node, 0)?;
     let dims = node.dims(x.value).to_vec();
     let mut slice = match dims.as_slice() {
         &[channels, height, width] => Slice { start: [0; 3], end: [channels, height, width], step: [1; 3] },
@@ -74,19 +79,46 @@ pub(super) fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
             }
             return Err("cuts the batch".into());
         };
-        if axis + 1 == CHANNELS && step == -1 && ends.len() == 1 {
-            // From the last channel to the first, as a change from RGB to BGR is written.
-            let last = dims[0] as i64 - 1;
-            if (start == -1 || start >= last) && end < -last.max(0) - 1 {
-                return select(node, &x, order, (0..dims[0]).rev().collect());
-            }
-        }
         let step = usize::try_from(step).ok().filter(|&step| step > 0);
         slice.step[axis] = step.ok_or_else(|| format!("step {} is not supported", steps[index]))?;
         slice.start[axis] = clamp(start, dims[axis]);
         slice.end[axis] = clamp(end, dims[axis]);
     }
     cut(node, 0, &x, order, slice, all)
+}
+
+/// Reads a slice that takes all channels, the last one first, as a change from RGB to BGR is written; says whether it is
+/// one.
+fn reverses_channels(
+    node: &mut NodeReader<'_, '_>,
+    axes: &[usize],
+    starts: &[i64],
+    ends: &[i64],
+    steps: &[i64],
+) -> Result<bool, Failure> {
+    let x = node.feature(0)?;
+    let dims = x.layout.dims();
+    let order = x.layout.order(node.importer.batch, node.dims(x.value));
+    let Some(order) = order.filter(|order| order.len() == 4 && !x.log) else { return Ok(false) };
+    let mut reversed = false;
+    for (index, &axis) in axes.iter().enumerate() {
+        let (start, end, size) = (starts[index], ends[index], dims[axis] as i64);
+        let from = |position: i64| if position < 0 { position.saturating_add(size) } else { position };
+        match steps[index] {
+            -1 if order[axis] == CHANNELS && from(start) >= size - 1 && end < 0 && from(end) < 0 => reversed = true,
+            1 if from(start) <= 0 && from(end) >= size => {}
+            _ => return Ok(false),
+        }
+    }
+    if reversed {
+        select(
+            node,
+            x,
+            order,
+            (0..dims[order.iter().position(|&axis| axis == CHANNELS).unwrap_or(0)]).rev().collect(),
+        )?;
+    }
+    Ok(reversed)
 }
 
 /// Channels chosen by constant indices.
@@ -102,8 +134,8 @@ pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         let layout = x.layout.reshaped(&[&dims[..at], shape, &dims[at + 1..]].concat())?;
         return show(node, x, layout);
     }
-    let (x, order) = whole(node, 0)?;
-    if order[at] != CHANNELS {
+    let order = order(node, &x)?;
+    if order[at] != CHANNELS || x.log {
         return Err("is supported for channels only".into());
     }
     let channels = node.dims(x.value)[0];
@@ -114,26 +146,27 @@ pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let from_front = |&index: &i64| if index < 0 { index.saturating_add(channels as i64) } else { index };
     let chosen = indices.iter().map(from_front).map(|index| usize::try_from(index).ok().filter(|&i| i < channels));
     let chosen: Option<Vec<usize>> = chosen.collect();
-    select(node, &x, order, chosen.ok_or_else(|| format!("its channels {indices:?} are not those of {channels}"))?)
+    let chosen = chosen.ok_or_else(|| format!("its channels {indices:?} are not those of {channels}"))?;
+    select(node, x, order, chosen)
 }
 
-/// The chosen channels, by a convolution of single pixels with ones and zeros.
-fn select(
-    node: &mut NodeReader<'_, '_>,
-    x: &Feature,
-    order: &'static [usize],
-    chosen: Vec<usize>,
-) -> Result<(), Failure> {
+/// The chosen channels of a map that the file shows in `order`.
+fn select(node: &mut NodeReader<'_, '_>, x: Feature, order: &[usize], chosen: Vec<usize>) -> Result<(), Failure> {
     let &[channels, _, _] = node.dims(x.value) else { return Err("takes maps [N, C, H, W]".into()) };
     if chosen.is_empty() || chosen.len().max(channels) > SELECTED {
         return Err(format!("reorders {channels} channels, at most {SELECTED} are supported").into());
     }
-    let mut weight = vec![0.0; chosen.len() * channels];
-    chosen.iter().enumerate().for_each(|(output, &input)| weight[output * channels + input] = 1.0);
-    let weight = Tensor::new([chosen.len(), channels, 1, 1], weight)?;
-    let weight = node.new_parameter("channels", weight, true);
-    let value = node.push(Op::Conv(Conv::square(1, 1, 0)), &[x.value, weight])?;
-    bind_ordered(node, 0, value, order)
+    let (scale, shift) = chosen.iter().map(|&channel| x.affine.at(channel)).unzip();
+    let value = if is_permutation(&chosen, channels) {
+        let name = node.name.clone();
+        node.importer.reorder(x.value, chosen, x.sole, &name)?
+    } else {
+        let weight = node.new_parameter("channels", choosing(&chosen, channels)?, true);
+        node.push(Op::Conv(Conv::square(1, 1, 0)), &[x.value, weight])?
+    };
+    let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
+    let plain = node.importer.plain(value);
+    node.bind(Feature { layout, affine: Affine::new(scale, shift), sole: x.sole, ..plain })
 }
 
 pub(super) fn split(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -272,6 +305,9 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let first = (0..node.input_count()).find(|&index| !node.is_constant(index)).ok_or("operand 0 is missing")?;
     let shape = node.feature(first)?.layout.dims();
     let axis = axis(named, shape.len())?;
+    if reorders_channels(node, axis)? {
+        return Ok(());
+    }
     let mut known: Option<&'static [usize]> = None;
     let mut parts = Vec::with_capacity(node.input_count());
     for index in 0..node.input_count() {
@@ -308,6 +344,59 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         return Err(format!("attribute `axis` is {named}, {what} be concatenated").into());
     }
     join(node, &parts, order)
+}
+
+/// Reads a concatenation of all channels of one map, each of them once and as what constants make of it; says whether it
+/// is one. So are RGB and BGR exchanged by `Split` and `Concat`.
+fn reorders_channels(node: &mut NodeReader<'_, '_>, axis: usize) -> Result<bool, Failure> {
+    let (mut source, mut known) = (None, None);
+    let (mut chosen, mut scale, mut shift) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..node.input_count() {
+        if node.is_constant(index) {
+            return Ok(false);
+        }
+        let x = node.feature(index)?;
+        let dims = node.dims(x.value);
+        let Some(order) = x.layout.order(node.importer.batch, dims) else { return Ok(false) };
+        let (from, channels) = match node.importer.draft.producer(x.value) {
+            Some(part) => match &part.op {
+                Op::Slice(slice) if takes_channels(slice, node.dims(part.inputs[0])) => {
+                    let channels = (slice.start[0]..slice.end[0]).step_by(slice.step[0]);
+                    (part.inputs[0], channels.take(dims[0]).collect())
+                }
+                _ => return Ok(false),
+            },
+            None => return Ok(false),
+        };
+        let channels: Vec<usize> = channels;
+        let other = source.is_some_and(|source| source != from) || known.is_some_and(|known| known != order);
+        if x.log || other || order.get(axis) != Some(&CHANNELS) || chosen.len() + channels.len() > SELECTED {
+            return Ok(false);
+        }
+        (source, known) = (Some(from), Some(order));
+        for channel in 0..channels.len() {
+            let (factor, summand) = x.affine.at(channel);
+            scale.push(factor);
+            shift.push(summand);
+        }
+        chosen.extend(channels);
+    }
+    let (Some(source), Some(order)) = (source, known) else { return Ok(false) };
+    if !is_permutation(&chosen, node.dims(source)[0]) {
+        return Ok(false);
+    }
+    let name = node.name.clone();
+    let value = node.importer.reorder(source, chosen, false, &name)?;
+    let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
+    let plain = node.importer.plain(value);
+    node.bind(Feature { layout, affine: Affine::new(scale, shift), sole: false, ..plain })?;
+    Ok(true)
+}
+
+/// Whether a slice of a map of `dims` has all rows and columns.
+fn takes_channels(slice: &Slice, dims: &[usize]) -> bool {
+    dims.len() == 3
+        && (1..3).all(|axis| slice.start[axis] == 0 && slice.step[axis] == 1 && slice.end[axis] >= dims[axis])
 }
 
 fn join(node: &mut NodeReader<'_, '_>, parts: &[Part], order: &[usize]) -> Result<(), Failure> {

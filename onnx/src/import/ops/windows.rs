@@ -1,6 +1,7 @@
 //! Operators that look at windows of a map: convolution, pools, interpolation.
 
 use super::axes;
+use crate::import::channels;
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
 use crate::import::node::{Failure, NodeReader};
@@ -12,7 +13,16 @@ const DILATION_LIMIT: usize = 1024;
 /// Convolution. A dilated kernel is written out with zeros between its elements; a padding before the convolution
 /// becomes its own.
 pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let groups = match node.attributes.int("group")? {
+        None => 1,
+        Some(groups) => usize::try_from(groups).map_err(|_| format!("attribute `group` is {groups}"))?,
+    };
     let input = node.map(0)?;
+    // The convolution has its weights in the order that the channels had before.
+    let (input, order) = match node.importer.before_reordering(input) {
+        (source, Some(order)) if groups == 1 => (source, Some(order.to_vec())),
+        _ => (input, None),
+    };
     let (input, outer) = unpadded(node, input);
     let &[_, height, width] = node.dims(input) else { return Err("takes maps [C, H, W]".into()) };
     let tensor = node.weights(1)?;
@@ -21,11 +31,12 @@ pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         return Err(format!("takes maps [C, H, W] and a weight OIHW, has {input:?} and {weight:?}").into());
     };
     let dilations: [usize; 2] = node.attributes.sizes("dilations")?.unwrap_or([1, 1]);
-    let weight = match dilations {
-        [1, 1] => node.parameter(1, true)?,
+    let weight = match (dilations, &order) {
+        ([1, 1], None) => node.parameter(1, true)?,
         _ => {
             let dilated = dilate(&tensor, dilations)?;
-            node.parameter_of(1, dilated, true)?
+            let ordered = order.map_or(Ok(dilated.clone()), |order| channels::before(&order, &dilated))?;
+            node.parameter_of(1, ordered, true)?
         }
     };
     let spread = |kernel: usize, dilation: usize| kernel.saturating_sub(1).saturating_mul(dilation).saturating_add(1);
@@ -38,10 +49,6 @@ pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     if node.has_input(2) {
         inputs.push(node.parameter(2, true)?);
     }
-    let groups = match node.attributes.int("group")? {
-        None => 1,
-        Some(groups) => usize::try_from(groups).map_err(|_| format!("attribute `group` is {groups}"))?,
-    };
     let pads = sum(outer, window.pads);
     let value = node.push(Op::Conv(Conv { kernel, stride: window.stride, pads, groups }), &inputs)?;
     node.bind_value(value)
