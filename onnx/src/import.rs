@@ -13,10 +13,12 @@ mod attributes;
 mod channels;
 mod constants;
 mod draft;
+mod ends;
 mod external;
 mod feature;
 mod fold;
 mod header;
+mod integers;
 mod layout;
 mod node;
 mod ops;
@@ -30,6 +32,7 @@ use channels::Reordered;
 use constants::Constants;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
+use integers::IntegerImage;
 use layout::Layout;
 use quantized::Dequantized;
 use std::collections::{HashMap, HashSet};
@@ -182,9 +185,19 @@ impl<'a> File<'a> {
             importer.ending(self.graph, self.output).map_err(|error| end(error, importer.wrong_order))?;
         // Of an operator on integers the file has the integers.
         let scores = qoperator::of_file(self.original, self.graph, scores);
-        let quantization = importer.quantization();
-        let mut graph =
-            importer.draft.finish(&self.graph.name, metadata, output).map_err(|error| end(error.into(), false))?;
+        let mut quantization = importer.quantization();
+        let mut metadata = metadata;
+        if let Some(image) = &importer.integer_image {
+            let integers = image.finish().ok_or_else(|| {
+                let reason =
+                    format!("input `{}`: its integers are never dequantized or cast to float", self.input.name);
+                end(ImportError::Model(reason), false)
+            })?;
+            metadata.normalization.get_or_insert_with(|| integers.normalization(dims[0]));
+            quantization.input = Some(integers);
+        }
+        let finished = importer.draft.finish(&self.graph.name, metadata, output);
+        let mut graph = finished.map_err(|error| end(error.into(), false))?;
         quantized::annotate(&mut graph, quantization);
         Ok(Imported { graph, channels_last, ending, scores })
     }
@@ -219,6 +232,7 @@ impl<'a> File<'a> {
             opset: self.opset,
             budget: CONSTANT_ELEMENTS + bytes,
             fill_budget: FILLED_ELEMENTS,
+            integer_image: IntegerImage::of_input(input.name, input.kind),
             index: 0,
             wrong_order: false,
         })
@@ -255,6 +269,8 @@ struct Importer<'a> {
     budget: usize,
     /// Elements of weights that may still be one number everywhere.
     fill_budget: usize,
+    /// The input, if it holds integers.
+    integer_image: Option<IntegerImage>,
     /// The node's position in the file.
     index: usize,
     /// Whether an operator that needs channels found another axis of the image in their place.

@@ -29,7 +29,7 @@ pub use graph::{ActivationScale, Graph, GraphBuilder, Metadata, Node, NodeId, No
 pub use import::{Ending, Imported, import, import_file};
 pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use preprocessing::{ChannelOrder, Filter, Fit, Preprocessing};
-pub use quantization::{Integers, Quantization, Rounding};
+pub use quantization::{InputIntegers, Integers, Quantization, Rounding};
 pub use rewrite::Rewrite;
 pub use tensor::Tensor;
 pub use unary::Unary;

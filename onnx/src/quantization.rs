@@ -10,6 +10,19 @@ pub struct Quantization {
     pub activations: BTreeMap<String, Rounding>,
     /// Weights and biases that the file holds as integers.
     pub parameters: BTreeMap<String, Integers>,
+    /// What the integers stand for that the file takes as its input; nothing if it takes floats.
+    pub input: Option<InputIntegers>,
+}
+
+/// Integers as a file's input: int8 or uint8, of which the graph's input is `scale * (integer - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputIntegers {
+    /// Whether they are int8: pixels less 128. Otherwise they are uint8: pixels as they are.
+    pub signed: bool,
+    /// Real value of one step; positive and finite.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero_point: i32,
 }
 
 /// `round(x / scale) + zero_point`, between -128 and 127.
@@ -31,7 +44,7 @@ pub struct Integers {
 }
 
 impl Quantization {
-    /// Whether the file quantizes nothing.
+    /// Whether the file quantizes neither activations nor parameters.
     pub fn is_empty(&self) -> bool {
         self.activations.is_empty() && self.parameters.is_empty()
     }

@@ -6,8 +6,8 @@ use skipstone_builder::autograd;
 use skipstone_builder::data::{self, Spec, Split};
 use skipstone_builder::tensor::Tensor;
 use skipstone_builder::verify;
-use skipstone_onnx::proto::{DataType, ModelProto, ValueInfoProto};
-use skipstone_onnx::{Ending, Imported, Normalization, import};
+use skipstone_onnx::proto::ModelProto;
+use skipstone_onnx::{Imported, Normalization, import};
 use skipstone_tests::forms;
 use std::path::{Path, PathBuf};
 
@@ -37,15 +37,6 @@ fn spread(scores: &[f32]) -> f32 {
     high - low
 }
 
-/// The file with the scores as its output.
-fn with_scores(mut model: ModelProto, imported: &Imported) -> ModelProto {
-    if imported.ending != Ending::Scores {
-        let graph = model.graph.as_mut().unwrap();
-        graph.output = vec![ValueInfoProto::tensor(&imported.scores, DataType::Float, &[])];
-    }
-    model
-}
-
 #[test]
 fn files_of_other_exporters_mean_to_us_what_they_mean_to_tract() {
     let mut files: Vec<PathBuf> = Vec::new();
@@ -69,7 +60,7 @@ fn compare(model: ModelProto, imported: &Imported) -> (f32, f32) {
     let dims = &graph.value(graph.input()).dims;
     let images = Tensor::new([2, dims[1], dims[2], dims[0]], noise(2 * dims.iter().product::<usize>()));
     let scores = autograd::infer(graph, &images);
-    let model = with_scores(model, imported);
+    let model = imported.in_float(model);
     let agreement = verify::float_model(model, imported.channels_last, &images, &scores).unwrap();
     let spread = (0..2).map(|image| spread(scores.image(image))).fold(f32::INFINITY, f32::min);
     // The simplified network is written and read like any other.

@@ -13,8 +13,8 @@ use crate::passes::fold_batch_norm;
 use crate::quant::{lower_with_scales, to_qdq};
 use crate::verify::{FloatAgreement, Int8Agreement};
 use serde::Serialize;
-use skipstone_onnx::proto::{DataType, ModelProto, ValueInfoProto};
-use skipstone_onnx::{Batch, Ending, Graph, Imported, Normalization};
+use skipstone_onnx::proto::ModelProto;
+use skipstone_onnx::{Batch, Graph, Normalization};
 use std::path::PathBuf;
 
 /// Calibration images where no packed model is given.
@@ -60,18 +60,10 @@ struct Output {
     nodes: Option<per_node::Output>,
 }
 
-/// The file's model with the scores as its output.
-fn with_scores(mut model: ModelProto, imported: &Imported) -> ModelProto {
-    if let Some(graph) = model.graph.as_mut().filter(|_| imported.ending != Ending::Scores) {
-        graph.output = vec![ValueInfoProto::tensor(&imported.scores, DataType::Float, &[])];
-    }
-    model
-}
-
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let file = model::locate_graph(&arguments.model)?;
     let (model, imported) = model::load(&file)?;
-    let model = with_scores(model, &imported);
+    let model = imported.in_float(model);
     let (mut graph, channels_last) = (imported.graph, imported.channels_last);
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let dims = model::input_dims(&graph);

@@ -13,6 +13,8 @@ pub(super) struct Input<'a> {
     pub(super) dims: [usize; 3],
     /// Images in a batch, 1 where the file leaves it open.
     pub(super) batch: usize,
+    /// Type of the elements.
+    pub(super) kind: DataType,
 }
 
 /// The version of the standard operator set.
@@ -73,8 +75,9 @@ pub(super) fn input<'a>(
     let Some(TypeProto { tensor_type: Some(tensor) }) = &info.r#type else {
         return Err(fail("its type is not given"));
     };
-    if tensor.elem_type() != DataType::Float {
-        return Err(fail(&format!("holds {:?}, must hold float32", tensor.elem_type())));
+    let kind = tensor.elem_type();
+    if !matches!(kind, DataType::Float | DataType::Int8 | DataType::Uint8) {
+        return Err(fail(&format!("holds {kind:?}, must hold float32, int8 or uint8")));
     }
     let shape = tensor.shape.as_ref().ok_or_else(|| fail("its dimensions are not given"))?;
     let [batch, image @ ..] = shape.dim.as_slice() else {
@@ -101,5 +104,5 @@ pub(super) fn input<'a>(
     if image.is_none_or(|count| count > crate::shape::MAX_ELEMENTS) {
         return Err(fail(&format!("has absurd dimensions: {batch} images of {dims:?}")));
     }
-    Ok(Input { name: &info.name, dims, batch })
+    Ok(Input { name: &info.name, dims, batch, kind })
 }

@@ -5,7 +5,7 @@ use super::constants::{Array, Elements};
 use super::draft::Id;
 use super::feature::{Affine, Feature};
 use super::quantized::Dequantized;
-use super::{Importer, fold, ops, standard};
+use super::{Importer, fold, integers, ops, standard};
 use crate::proto::{DataType, GraphProto, NodeProto};
 use crate::{GraphError, ImportError, Op, Tensor};
 use std::rc::Rc;
@@ -96,7 +96,10 @@ impl NodeReader<'_, '_> {
                     }
                 }
             }
-            None => ops::find(op_type)?(self)?,
+            None => {
+                integers::follow(self)?;
+                ops::find(self.op_type())?(self)?;
+            }
         }
         for output in self.proto.output.iter().filter(|name| !name.is_empty()) {
             let known = self.importer.constants.contains(output) || self.importer.features.contains_key(output);
@@ -149,6 +152,22 @@ impl NodeReader<'_, '_> {
         self.importer.opset
     }
 
+    /// Whether operand `index` holds integers of the image.
+    pub(super) fn is_integer_image(&self, index: usize) -> bool {
+        let image = self.importer.integer_image.as_ref();
+        image.zip(self.operand(index)).is_some_and(|(image, name)| image.kind(name).is_some())
+    }
+
+    /// The name of operand `index`, if it is there.
+    pub(super) fn operand(&self, index: usize) -> Option<&str> {
+        self.input(index).ok()
+    }
+
+    /// The name of result `index`, if it is wanted.
+    pub(super) fn result(&self, index: usize) -> Option<&str> {
+        self.output(index).ok()
+    }
+
     /// Whether operand `index` is there.
     pub(super) fn has_input(&self, index: usize) -> bool {
         self.proto.input.get(index).is_some_and(|name| !name.is_empty())
@@ -190,7 +209,11 @@ impl NodeReader<'_, '_> {
     /// Operand `index`, computed by a node as the file shows it, but for the order of its elements.
     pub(super) fn settled(&mut self, index: usize) -> Result<Feature, Failure> {
         let feature = self.feature(index)?;
-        self.importer.settle(feature, &self.name)
+        let settled = self.importer.settle(feature, &self.name)?;
+        // Asked for again, it is not computed again.
+        let name = self.input(index)?.to_owned();
+        self.importer.features.insert(name, settled.clone());
+        Ok(settled)
     }
 
     /// Operand `index` as a map `[C, H, W]`.

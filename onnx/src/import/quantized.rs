@@ -64,8 +64,13 @@ pub(super) fn dequantize_linear(node: &mut NodeReader<'_, '_>) -> Result<(), Fai
 }
 
 fn note(node: &mut NodeReader<'_, '_>, x: Feature, rounding: Rounding) -> Result<(), Failure> {
-    let noted = *node.importer.roundings.entry(x.value).or_insert(rounding);
-    if noted != rounding {
+    // A map with its channels in another order is rounded as the one before.
+    let (source, _) = node.importer.before_reordering(x.value);
+    for value in [source, x.value] {
+        let noted = *node.importer.roundings.entry(value).or_insert(rounding);
+        if noted == rounding {
+            continue;
+        }
         let [(scale, zero), (other, other_zero)] = [noted, rounding].map(|r| (r.scale, r.zero_point));
         return Err(format!(
             "its operand is rounded with scale {scale} and zero point {zero} (of int8) already, and cannot be rounded \
@@ -119,6 +124,7 @@ fn rectified(node: &mut NodeReader<'_, '_>, x: Feature, rounding: Rounding) -> R
 
 /// Whether a value has no negative elements, or is the image, of whose elements nothing is known.
 fn never_negative(importer: &Importer<'_>, value: Id, depth: usize) -> bool {
+    let (value, _) = importer.before_reordering(value);
     let Some(node) = importer.draft.producer(value) else { return true };
     let mut inputs = node.inputs.iter().filter(|&&id| importer.draft.tensor(id).is_none());
     match node.op {
@@ -150,6 +156,7 @@ impl Importer<'_> {
         Quantization {
             activations: self.roundings.iter().map(|(&id, &rounding)| (name(id), rounding)).collect(),
             parameters: self.integers.iter().map(|(&id, integers)| (name(id), integers.clone())).collect(),
+            input: None,
         }
     }
 }

@@ -21,7 +21,7 @@ fn order(node: &NodeReader<'_, '_>, x: &Feature) -> Result<&'static [usize], Fai
 }
 
 /// Operand `index` as a value whose whole axes the file shows, in an order that is also given.
-fn whole(node: &mut NodeReader<'_, '_>, index: usize) -> Result<(Feature, &'static [usize]), Failure> {
+pub(super) fn whole(node: &mut NodeReader<'_, '_>, index: usize) -> Result<(Feature, &'static [usize]), Failure> {
     let x = node.settled(index)?;
     if node.dims(x.value).len() == 1
         && x.layout.dims().len() == 4
@@ -36,7 +36,12 @@ fn whole(node: &mut NodeReader<'_, '_>, index: usize) -> Result<(Feature, &'stat
 }
 
 /// Says that the result is `value`, shown in `order`.
-fn bind_ordered(node: &mut NodeReader<'_, '_>, output: usize, value: Id, order: &[usize]) -> Result<(), Failure> {
+pub(super) fn bind_ordered(
+    node: &mut NodeReader<'_, '_>,
+    output: usize,
+    value: Id,
+    order: &[usize],
+) -> Result<(), Failure> {
     let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
     let plain = node.importer.plain(value);
     node.bind_at(output, Feature { layout, ..plain })

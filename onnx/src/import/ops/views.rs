@@ -136,6 +136,8 @@ pub(super) fn cast(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     node.attributes.ignore("round_mode");
     match i32::try_from(to).map(DataType::try_from) {
         Ok(Ok(DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16)) => node.pass_through(),
+        // Where the input holds integers, those that are wide enough.
+        Ok(Ok(_)) if node.is_integer_image(0) => node.pass_through(),
         Ok(Ok(kind)) => Err(format!("casts what is computed from the image to {kind:?}").into()),
         _ => Err(format!("attribute `to` is {to}, which is no type").into()),
     }

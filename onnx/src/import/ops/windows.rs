@@ -1,6 +1,6 @@
 //! Operators that look at windows of a map: convolution, pools, interpolation.
 
-use super::axes;
+use super::{axes, regions};
 use crate::import::channels;
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
@@ -166,14 +166,17 @@ fn same_padding(size: usize, kernel: usize, stride: usize) -> usize {
 
 /// Interpolation, in the form of every operator set: `Upsample` up to 9, `Resize` with scales alone in 10.
 pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let input = node.map(0)?;
-    let &[channels, height, width] = node.dims(input) else {
-        return Err(format!("takes maps [C, H, W], has {:?}", node.dims(input)).into());
+    let (x, order) = regions::whole(node, 0)?;
+    let &[channels, height, width] = node.dims(x.value) else {
+        return Err(format!("takes maps [N, C, H, W] or [N, H, W, C], has {:?}", x.layout.dims()).into());
     };
-    let from = [1, channels, height, width];
+    let own = [1, channels, height, width];
     let old = node.op_type() == "Upsample" || node.opset() < 11;
+    let from = std::array::from_fn(|axis| own[order[axis]]);
     let (coordinates, to) = if old { old_target(node, from)? } else { target(node, from)? };
-    let [1, to_channels, out_height, out_width] = to else { return Err("resizes the batch".into()) };
+    let mut target = own;
+    order.iter().zip(to).for_each(|(&axis, size)| target[axis] = size);
+    let [1, to_channels, out_height, out_width] = target else { return Err("resizes the batch".into()) };
     if to_channels != channels {
         return Err("resizes the channels".into());
     }
@@ -181,6 +184,10 @@ pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         return node.pass_through();
     }
     let coordinates = match coordinates {
+        Interpolation::LinearToMany if out_height == 1 || out_width == 1 => {
+            return Err("`pytorch_half_pixel` to one pixel is not supported".into());
+        }
+        Interpolation::LinearToMany => Coordinates::HalfPixel,
         Interpolation::Linear(coordinates) => coordinates,
         Interpolation::NearestAsymmetric => Coordinates::Nearest,
         Interpolation::NearestCentre => {
@@ -194,12 +201,14 @@ pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
             Coordinates::Nearest
         }
     };
-    let value = node.push(Op::Resize(Resize { size: [out_height, out_width], coordinates }), &[input])?;
-    node.bind_value(value)
+    let value = node.push(Op::Resize(Resize { size: [out_height, out_width], coordinates }), &[x.value])?;
+    regions::bind_ordered(node, 0, value, order)
 }
 
 enum Interpolation {
     Linear(Coordinates),
+    /// By `half_pixel`, but for axes of one pixel.
+    LinearToMany,
     /// The pixel at `floor(i * size / out)`.
     NearestAsymmetric,
     /// The pixel around the centre of the result's.
@@ -235,7 +244,8 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
     let rounding = attributes.string("nearest_mode")?.unwrap_or("round_prefer_floor");
     let interpolation = match (mode, place) {
         ("linear", "align_corners") => Interpolation::Linear(Coordinates::AlignCorners),
-        ("linear", "half_pixel" | "pytorch_half_pixel") => Interpolation::Linear(Coordinates::HalfPixel),
+        ("linear", "half_pixel") => Interpolation::Linear(Coordinates::HalfPixel),
+        ("linear", "pytorch_half_pixel") => Interpolation::LinearToMany,
         ("linear", "asymmetric") => Interpolation::Linear(Coordinates::Asymmetric),
         ("nearest", "asymmetric") if rounding == "floor" => Interpolation::NearestAsymmetric,
         ("nearest", "half_pixel" | "pytorch_half_pixel") if rounding.starts_with("round") => {
@@ -247,7 +257,6 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
         }
         _ => return Err(format!("attribute `mode` is `{mode}`, only `linear` and `nearest` are supported").into()),
     };
-    let to_one_pixel = place == "pytorch_half_pixel" && mode == "linear";
     let axes = match attributes.ints("axes")? {
         Some(named) => axes(named, 4)?,
         None => vec![0, 1, 2, 3],
@@ -272,9 +281,6 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
             to
         }
     };
-    if to_one_pixel && (to[2] == 1 || to[3] == 1) {
-        return Err("`pytorch_half_pixel` to one pixel is not supported".into());
-    }
     Ok((interpolation, to))
 }
 

@@ -63,6 +63,7 @@ fn expected(graph: &Graph, activations: &[(&str, f32, i8)], weight: &str, bias: 
     let quantization = Quantization {
         activations: activations.iter().map(rounding).collect(),
         parameters: parameters.into_iter().collect(),
+        input: None,
     };
     assert_eq!(graph.metadata.quantization, quantization);
     let weights = graph.parameters().find(|(_, name, _)| *name == weight).unwrap().2.tensor.data();
