@@ -34,8 +34,8 @@ pub fn forms() -> Vec<Form> {
 }
 
 /// A file that grows node by node.
-struct File {
-    graph: GraphProto,
+pub(crate) struct File {
+    pub(crate) graph: GraphProto,
     opset: i64,
 }
 
@@ -53,7 +53,7 @@ fn float(name: &str, value: f32) -> AttributeProto {
 
 impl File {
     /// Over images of `dims`, in the file's order, in batches of any size.
-    fn new(opset: i64, dims: [usize; 3]) -> Self {
+    pub(crate) fn new(opset: i64, dims: [usize; 3]) -> Self {
         let [a, b, c] = dims.map(Dim::Fixed);
         let graph = GraphProto {
             name: "form".into(),
@@ -64,13 +64,13 @@ impl File {
     }
 
     /// A node whose result is `output`; gives that name.
-    fn node(&mut self, op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> String {
+    pub(crate) fn node(&mut self, op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>) -> String {
         self.graph.node.push(NodeProto::new(op, format!("{output}.node"), inputs, &[output], attributes));
         output.into()
     }
 
     /// A float initializer of numbers between -0.5 and 0.5, or between 0.5 and 1.5 where it has to be positive.
-    fn weight(&mut self, name: &str, dims: &[usize]) -> String {
+    pub(crate) fn weight(&mut self, name: &str, dims: &[usize]) -> String {
         let salt: usize = name.bytes().map(usize::from).sum();
         let positive = name.ends_with("variance") || name.ends_with("std");
         let value = |i: usize| ((i * 31 + salt * 17) % 101) as f32 / 101.0 + if positive { 0.5 } else { -0.5 };
@@ -79,24 +79,24 @@ impl File {
         name.into()
     }
 
-    fn list(&mut self, name: &str, values: &[i64]) -> String {
+    pub(crate) fn list(&mut self, name: &str, values: &[i64]) -> String {
         self.graph.initializer.push(TensorProto::i64(name, &[values.len()], values));
         name.into()
     }
 
-    fn number(&mut self, name: &str, value: f32) -> String {
+    pub(crate) fn number(&mut self, name: &str, value: f32) -> String {
         self.graph.initializer.push(TensorProto::scalar(name, value));
         name.into()
     }
 
     /// A 3x3 convolution without bias, with padding 1.
-    fn conv(&mut self, x: &str, output: &str, [to, from]: [usize; 2], stride: i64) -> String {
+    pub(crate) fn conv(&mut self, x: &str, output: &str, [to, from]: [usize; 2], stride: i64) -> String {
         let weight = self.weight(&format!("{output}.weight"), &[to, from, 3, 3]);
         let attributes = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4]), ints("strides", &[stride; 2])];
         self.node("Conv", &[x, &weight], output, attributes)
     }
 
-    fn norm(&mut self, x: &str, output: &str, channels: usize, attributes: Vec<AttributeProto>) -> String {
+    pub(crate) fn norm(&mut self, x: &str, output: &str, channels: usize, attributes: Vec<AttributeProto>) -> String {
         let names =
             ["gamma", "beta", "mean", "variance"].map(|role| self.weight(&format!("{output}.{role}"), &[channels]));
         let mut inputs = vec![x];
@@ -105,7 +105,7 @@ impl File {
     }
 
     /// A linear layer of a matrix `[outputs, inputs]` and a bias.
-    fn gemm(&mut self, x: &str, output: &str, dims: [usize; 2]) -> String {
+    pub(crate) fn gemm(&mut self, x: &str, output: &str, dims: [usize; 2]) -> String {
         let weight = self.weight(&format!("{output}.weight"), &dims);
         let bias = self.weight(&format!("{output}.bias"), &dims[..1]);
         self.node("Gemm", &[x, &weight, &bias], output, vec![int("transB", 1)])
@@ -118,7 +118,7 @@ impl File {
         self.gemm(&flat, "scores", [3, channels]);
     }
 
-    fn finish(self, name: &'static str, operators: &'static [&'static str]) -> Form {
+    pub(crate) fn finish(self, name: &'static str, operators: &'static [&'static str]) -> Form {
         self.ending(name, "scores", "scores", operators)
     }
 
@@ -354,7 +354,7 @@ fn parts_of_maps() -> Form {
     f.head(&x, 6);
     f.finish(
         "parts of maps",
-        &["Conv", "Conv", "Slice", "Slice", "Conv", "Concat", "Conv", "Add", "GlobalAveragePool", "Flatten", "Gemm"],
+        &["Conv", "Slice", "Slice", "Conv", "Concat", "Conv", "Add", "GlobalAveragePool", "Flatten", "Gemm"],
     )
 }
 

@@ -7,8 +7,9 @@ use skipstone_builder::data::{self, Spec, Split};
 use skipstone_builder::tensor::Tensor;
 use skipstone_builder::verify;
 use skipstone_onnx::proto::ModelProto;
-use skipstone_onnx::{Imported, Normalization, import};
+use skipstone_onnx::{Imported, Normalization, Op, import};
 use skipstone_tests::forms;
+use skipstone_tests::preprocessing::{self, Pair};
 use std::path::{Path, PathBuf};
 
 /// A folder beside the repository; says so past the test harness if it is not there.
@@ -49,6 +50,10 @@ fn files_of_other_exporters_mean_to_us_what_they_mean_to_tract() {
         let shown = file.display();
         let model = import::load(file).unwrap_or_else(|error| panic!("{shown}: {error}"));
         let imported = import::read(&model).unwrap_or_else(|error| panic!("{shown}: {error}"));
+        // A file that rounds does not have the float network's scores.
+        if !imported.graph.metadata.quantization.is_empty() {
+            continue;
+        }
         let (difference, spread) = compare(model, &imported);
         assert!(difference <= 1e-4 * spread, "{shown}: {difference} of {spread}");
     }
@@ -84,6 +89,40 @@ fn the_forms_of_exporters_become_the_layers_that_they_are() {
 }
 
 #[test]
+fn channels_last_with_any_preprocessing_is_the_network_channels_first() {
+    for seed in 0..300 {
+        let Pair { last, first, steps, reorders } = preprocessing::pair(seed);
+        let read =
+            |model: &ModelProto| import::read(model).unwrap_or_else(|error| panic!("{seed}: {steps:?}: {error}"));
+        let (ours, control) = (read(&last), read(&first));
+        assert_eq!((ours.channels_last, control.channels_last), (true, false), "{seed}: {steps:?}");
+        let dims = &control.graph.value(control.graph.input()).dims;
+        assert_eq!(&ours.graph.value(ours.graph.input()).dims, dims, "{seed}: {steps:?}");
+        let images = Tensor::new([2, dims[1], dims[2], dims[0]], noise(2 * dims.iter().product::<usize>()));
+        let [scores, expected] = [&ours, &control].map(|imported| autograd::infer(&imported.graph, &images));
+        let largest = expected.data().iter().fold(0f32, |largest, score| largest.max(score.abs()));
+        for (score, expected) in scores.data().iter().zip(expected.data()) {
+            assert!((score - expected).abs() <= 1e-4 * largest, "{seed}: {steps:?}: {score}, not {expected}");
+        }
+        // Channels change places in the weights.
+        let mixing = |imported: &Imported| {
+            let graph = &imported.graph;
+            let single = |node: &&skipstone_onnx::Node| match &node.op {
+                Op::Conv(conv) => (conv.kernel, conv.groups) == ([1, 1], 1) && graph.value(node.output).dims[0] > 1,
+                _ => false,
+            };
+            graph.nodes().iter().filter(single).count()
+        };
+        assert_eq!(mixing(&ours), 0, "{seed}: {steps:?}");
+        assert!(!reorders || mixing(&control) > 0, "{seed}: {steps:?}");
+        if seed % 12 == 0 {
+            let (difference, spread) = compare(last, &ours);
+            assert!(difference <= 1e-4 * spread, "{seed}: {steps:?}: {difference} of {spread}");
+        }
+    }
+}
+
+#[test]
 fn networks_trained_by_others_have_the_accuracy_that_others_measured() {
     let (Some(models), Some(cifar)) = (shared("models"), shared("data/cifar10/cifar-10-batches-bin")) else { return };
     let raw = Normalization { mean: vec![0.0; 3], std: vec![1.0 / 255.0; 3] };
@@ -97,4 +136,24 @@ fn networks_trained_by_others_have_the_accuracy_that_others_measured() {
         let accuracy = skipstone_builder::train::evaluate(&graph, &data, &normalization).accuracy;
         assert!((accuracy - expected).abs() <= 0.0005, "{file}: {accuracy}");
     }
+}
+
+#[test]
+fn a_file_that_takes_int8_takes_pixels_less_128() {
+    let (Some(models), Some(cifar)) = (shared("models"), shared("data/cifar10/cifar-10-batches-bin")) else { return };
+    let spec: Spec = format!("cifar10:{}@test", cifar.display()).parse().unwrap();
+    let images = data::load(&spec, Split::Test).unwrap().spread(100);
+    let model = import::load(&models.join("mlperf-tiny-ic02-int8-input.onnx")).unwrap();
+    let imported = import::read(&model).unwrap();
+    let integers = imported.graph.metadata.quantization.input.unwrap();
+    assert_eq!((integers.signed, integers.scale, integers.zero_point), (true, 1.0, -128));
+    let normalization = imported.graph.metadata.normalization.clone().unwrap();
+    let accuracy = skipstone_builder::train::evaluate(&imported.graph, &images, &normalization).accuracy;
+    assert!(accuracy > 0.85, "{accuracy}");
+    // The file itself rounds.
+    let few = images.spread(20);
+    let batch = few.batch(&(0..20).collect::<Vec<_>>(), &normalization);
+    let scores = autograd::infer(&imported.graph, &batch);
+    let agreement = verify::float_model(imported.in_float(model), imported.channels_last, &batch, &scores).unwrap();
+    assert!(agreement.float_top1_agreement >= 0.9, "{agreement:?}");
 }

@@ -20,8 +20,7 @@ impl Console {
 
     /// A line about the work: progress, a remark, a warning.
     pub(super) fn say(&self, text: impl Display) {
-        // Messages are not the result: where standard error is closed nobody misses them.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        remark(text);
     }
 
     /// A part of the command's result for people: a table, a score, a verdict. Programs get [`result`](Self::result).
@@ -46,6 +45,12 @@ impl Console {
     pub(super) fn batches(&self) -> ProgressBar {
         ProgressBar::new(0).with_style(style("{prefix:>12} [{bar:30}] {pos}/{len} {eta:>4} {msg}"))
     }
+}
+
+/// A remark where no console is at hand.
+pub(super) fn remark(text: impl Display) {
+    // Messages are not the result: where standard error is closed nobody misses them.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints a line on standard output. That nobody reads on is no failure: `skipstone zoo | head` is fine.

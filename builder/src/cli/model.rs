@@ -1,5 +1,6 @@
 //! MODEL: a run, an `.onnx` file or a `.stone` file.
 
+use super::console::remark;
 use super::failure::Failure;
 use crate::files;
 use crate::passes::absorb_preprocessing;
@@ -115,14 +116,20 @@ impl Pixels {
     pub(super) fn complete(&self, graph: &mut Graph, file: &Path) -> Result<Normalization, Failure> {
         let shown = file.display();
         let channels = input_dims(graph)[0];
+        // What integers of a file are is a default, which the command may override.
+        let integers = graph.metadata.quantization.input;
+        if let Some(integers) = integers.filter(|_| self.mean.is_none()) {
+            let what = if integers.signed { "int8: pixels less 128" } else { "uint8: pixels as they are" };
+            remark(format!("{shown} takes {what}"));
+        }
         let normalization = match (&graph.metadata.normalization, &self.mean, &self.std) {
-            (Some(_), ..) if self.given() => {
+            (Some(_), ..) if self.given() && integers.is_none() => {
                 return Err(Failure::Usage(format!(
                     "{shown} carries the normalization of its input: leave out --raw, --mean and --std"
                 )));
             }
+            (_, Some(mean), Some(std)) => Normalization { mean: mean.clone(), std: std.clone() },
             (Some(own), ..) => own.clone(),
-            (None, Some(mean), Some(std)) => Normalization { mean: mean.clone(), std: std.clone() },
             (None, ..) if self.raw => Normalization { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] },
             (None, ..) => {
                 return Err(Failure::Usage(format!(

@@ -1,4 +1,5 @@
 mod external;
+mod image;
 mod plumbing;
 mod quantized;
 

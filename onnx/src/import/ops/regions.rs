@@ -144,15 +144,29 @@ pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         return Err("is supported for channels only".into());
     }
     let channels = node.dims(x.value)[0];
-    let indices = match &*node.constant(1)? {
-        Array { dims, elements: Elements::Int(indices) } if dims.len() == 1 => indices.clone(),
+    let (indices, single) = match &*node.constant(1)? {
+        Array { dims, elements: Elements::Int(indices) } if dims.len() <= 1 => (indices.clone(), dims.is_empty()),
         _ => return Err("operand 1 must be a list of channels".into()),
     };
     let from_front = |&index: &i64| if index < 0 { index.saturating_add(channels as i64) } else { index };
     let chosen = indices.iter().map(from_front).map(|index| usize::try_from(index).ok().filter(|&i| i < channels));
     let chosen: Option<Vec<usize>> = chosen.collect();
     let chosen = chosen.ok_or_else(|| format!("its channels {indices:?} are not those of {channels}"))?;
-    select(node, x, order, chosen)
+    match chosen.as_slice() {
+        &[channel] if single => one_channel(node, at, channel),
+        _ => select(node, x, order, chosen),
+    }
+}
+
+/// One channel, without the axis of channels, which is the file's axis `at`.
+fn one_channel(node: &mut NodeReader<'_, '_>, at: usize, channel: usize) -> Result<(), Failure> {
+    let (x, order) = whole(node, 0)?;
+    let &[channels, height, width] = node.dims(x.value) else { return Err("takes maps [N, C, H, W]".into()) };
+    let slice = Slice { start: [channel, 0, 0], end: [channel + 1, height, width], step: [1; 3] };
+    let value = if channels == 1 { x.value } else { node.push(Op::Slice(slice), &[x.value])? };
+    let layout = Layout::ordered(node.importer.batch, node.dims(value), order).without(|axis| axis == at);
+    let plain = node.importer.plain(value);
+    node.bind(Feature { layout, ..plain })
 }
 
 /// The chosen channels of a map that the file shows in `order`.
