@@ -1,4 +1,4 @@
-//! NumPy's `.npy` files of little-endian float32 in C order.
+//! NumPy's `.npy` files of little-endian float32, int8 or uint8 in C order.
 
 use std::ops::Range;
 
@@ -9,6 +9,31 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 pub(super) struct Array {
     pub(super) dims: Vec<usize>,
     pub(super) data: Vec<f32>,
+    /// What the elements were in the file.
+    pub(super) kind: Kind,
+}
+
+/// The type of a file's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    F32,
+    I8,
+    U8,
+}
+
+impl Kind {
+    fn bytes(self) -> usize {
+        if self == Self::F32 { 4 } else { 1 }
+    }
+
+    /// NumPy's name of the type.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::I8 => "int8",
+            Self::U8 => "uint8",
+        }
+    }
 }
 
 impl Array {
@@ -26,10 +51,15 @@ impl Array {
         let header = bytes.get(start..end).ok_or("ends within its header")?;
         let header = std::str::from_utf8(header).map_err(|_| not_npy())?;
 
-        let kind = entry(header, "descr").ok_or_else(not_npy)?.trim_matches(['\'', '"']).to_owned();
-        if kind != "<f4" {
-            return Err(format!("holds elements of type `{kind}`: save it as little-endian float32 (`<f4`)"));
-        }
+        let kind = match entry(header, "descr").ok_or_else(not_npy)?.trim_matches(['\'', '"']) {
+            "<f4" => Kind::F32,
+            "|i1" => Kind::I8,
+            "|u1" => Kind::U8,
+            other => {
+                let wanted = "save it as little-endian float32 (`<f4`), or as int8 or uint8";
+                return Err(format!("holds elements of type `{other}`: {wanted}"));
+            }
+        };
         if entry(header, "fortran_order") != Some("False") {
             return Err("is in Fortran order: save it in C order (numpy.ascontiguousarray)".into());
         }
@@ -42,19 +72,24 @@ impl Array {
             .map(str::parse)
             .collect::<Result<_, _>>()
             .map_err(|_| not_npy())?;
-        let size = dims.iter().try_fold(4usize, |product, &dim| product.checked_mul(dim));
+        let size = dims.iter().try_fold(kind.bytes(), |product, &dim| product.checked_mul(dim));
         let payload = &bytes[end..];
         if size != Some(payload.len()) {
             return Err(format!(
-                "holds {} bytes for an array of {dims:?} float32: it is cut short or damaged",
-                payload.len()
+                "holds {} bytes for an array of {dims:?} {}: it is cut short or damaged",
+                payload.len(),
+                kind.name()
             ));
         }
-        let data = payload.chunks_exact(4).map(|raw| f32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]])).collect();
-        Ok(Self { dims, data })
+        let data = match kind {
+            Kind::F32 => payload.as_chunks::<4>().0.iter().map(|&raw| f32::from_le_bytes(raw)).collect(),
+            Kind::I8 => payload.iter().map(|&byte| f32::from(byte as i8)).collect(),
+            Kind::U8 => payload.iter().map(|&byte| f32::from(byte)).collect(),
+        };
+        Ok(Self { dims, data, kind })
     }
 
-    /// The contents of a file, version 1.0.
+    /// The contents of a file of float32, version 1.0.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let dims: String = self.dims.iter().map(|dim| format!("{dim},")).collect();
         let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
@@ -96,18 +131,30 @@ mod tests {
     #[test]
     fn reads_what_numpy_writes() {
         let array = Array::from_bytes(&numpy_file()).unwrap();
-        assert_eq!(array, Array { dims: vec![1, 3], data: vec![1.5, -2.0, 0.25] });
+        assert_eq!(array, Array { dims: vec![1, 3], data: vec![1.5, -2.0, 0.25], kind: Kind::F32 });
     }
 
     #[test]
     fn round_trips() {
         for dims in [vec![], vec![4], vec![2, 3], vec![1, 3, 5, 7]] {
             let count: usize = dims.iter().product();
-            let array = Array { dims, data: (0..count).map(|v| v as f32 / 3.0).collect() };
+            let array = Array { dims, data: (0..count).map(|v| v as f32 / 3.0).collect(), kind: Kind::F32 };
             let bytes = array.to_bytes();
             assert_eq!((bytes.len() - 4 * count) % 64, 0);
             assert_eq!(Array::from_bytes(&bytes).unwrap(), array);
         }
+    }
+
+    #[test]
+    fn reads_integers() {
+        let file = |descr: &str| {
+            let mut bytes = format!("\x01\x00\x76\x00{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+            bytes.push_str(&" ".repeat(121 - bytes.len()));
+            [MAGIC, bytes.as_bytes(), b"\n", &[200, 3]].concat()
+        };
+        let [signed, unsigned] = ["|i1", "|u1"].map(|descr| Array::from_bytes(&file(descr)).unwrap());
+        assert_eq!((signed.data, signed.kind), (vec![-56.0, 3.0], Kind::I8));
+        assert_eq!((unsigned.data, unsigned.kind), (vec![200.0, 3.0], Kind::U8));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::classifier::Classifier;
 use super::console::Console;
 use super::failure::Failure;
 use super::model::{self, Kind, Pixels};
-use super::npy::Array;
+use super::npy::{self, Array};
 use super::outputs;
 use super::packed::Packed;
 use crate::data::{self, Dataset};
@@ -12,7 +12,7 @@ use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::{files, zoo};
 use serde::Serialize;
-use skipstone_onnx::{Ending, Imported, Preprocessing};
+use skipstone_onnx::{Ending, Imported, InputIntegers, Preprocessing};
 use skipstone_runtime::format::records;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
     images: Vec<PathBuf>,
     /// A .npy file of float32 [N, C, H, W], or [N, H, W, C] where an .onnx file takes that, given to the network as it is.
+    /// Where an .onnx file takes integers: those, or float32 of what they stand for.
     #[arg(long, value_name = "X.npy", requires = "output")]
     input: Option<PathBuf>,
     /// Where to write the scores, float32 [N, classes].
@@ -95,6 +96,7 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
     let scores = match model::locate(&arguments.model)? {
         (file, Kind::Onnx) => {
             let (_, Imported { graph, channels_last, ending, .. }) = model::load(&file)?;
+            let array = given(array, input, graph.metadata.quantization.input)?;
             let batch = images(&array, input, model::input_dims(&graph), channels_last)?;
             finished(Plan::new(&graph).run(&batch), ending)
         }
@@ -108,10 +110,25 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
             })?
         }
     };
-    let array = Array { dims: scores.dims().to_vec(), data: scores.into_data() };
+    let array = Array { dims: scores.dims().to_vec(), data: scores.into_data(), kind: npy::Kind::F32 };
     files::write(output, &array.to_bytes())?;
     console.show(format!("{}: scores {:?}", output.display(), array.dims))?;
     console.result(&serde_json::json!({ "output": output, "dims": array.dims }))
+}
+
+/// What an array gives to a network: its numbers, or where the network's file takes `integers` and the array holds some,
+/// what these stand for.
+fn given(mut array: Array, file: &Path, integers: Option<InputIntegers>) -> Result<Array, Failure> {
+    let Some(integers) = integers.filter(|_| array.kind != npy::Kind::F32) else { return Ok(array) };
+    let takes = if integers.signed { npy::Kind::I8 } else { npy::Kind::U8 };
+    if array.kind != takes {
+        let reason = format!("holds {}, the network takes {}", array.kind.name(), takes.name());
+        return Err(Failure::at(file, reason));
+    }
+    for x in &mut array.data {
+        *x = integers.scale * (*x - integers.zero_point as f32);
+    }
+    Ok(array)
 }
 
 /// What the file that a network was read from makes of its scores.
@@ -175,6 +192,18 @@ fn top(scores: &[f32]) -> Vec<(usize, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_are_what_they_stand_for() {
+        let array = |kind, x: f32| Array { dims: vec![1], data: vec![x], kind };
+        let integers = Some(InputIntegers { signed: true, scale: 0.5, zero_point: -128 });
+        let file = Path::new("x.npy");
+        let numbers = |kind, integers| given(array(kind, 100.0), file, integers).map(|array| array.data[0]);
+        assert_eq!(numbers(npy::Kind::I8, integers).unwrap(), 114.0);
+        assert_eq!(numbers(npy::Kind::F32, integers).unwrap(), 100.0);
+        assert_eq!(numbers(npy::Kind::U8, None).unwrap(), 100.0);
+        assert!(numbers(npy::Kind::U8, integers).is_err());
+    }
 
     #[test]
     fn softmax_sums_to_one_and_the_first_of_equal_scores_leads() {
