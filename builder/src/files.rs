@@ -22,12 +22,20 @@ impl FileError {
     }
 }
 
+/// What Git keeps in place of a large file that was not fetched.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// The contents of a file.
 ///
 /// # Errors
-/// [`FileError`] naming the path.
+/// [`FileError`] naming the path; also where a Git LFS pointer stands for the contents.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    std::fs::read(path).map_err(|e| FileError::new("read", path, e))
+    let bytes = std::fs::read(path).map_err(|e| FileError::new("read", path, e))?;
+    if bytes.starts_with(LFS_POINTER) {
+        let reason = "it is a Git LFS pointer, not the file: run `git lfs pull`";
+        return Err(FileError::new("read", path, std::io::Error::other(reason)));
+    }
+    Ok(bytes)
 }
 
 /// Creates a folder and those above it.

@@ -13,12 +13,14 @@ pub struct Notes {
     pub skipped: Vec<(PathBuf, String)>,
     /// Images smaller than the size asked for.
     pub enlarged: Vec<PathBuf>,
+    /// Classes of which there is no image to test with, and their files in both splits.
+    pub untested: Vec<(String, usize)>,
 }
 
 impl Notes {
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
-        self.skipped.is_empty() && self.enlarged.is_empty()
+        self.skipped.is_empty() && self.enlarged.is_empty() && self.untested.is_empty()
     }
 
     /// A line for each kind of thing that happened.
@@ -32,6 +34,12 @@ impl Notes {
             let named = self.enlarged.iter().map(|path| path.display().to_string());
             let images = count(self.enlarged.len(), "image");
             lines.push(format!("enlarged {images} smaller than the size asked for: {}", list(named)));
+        }
+        if !self.untested.is_empty() {
+            let named = self.untested.iter().map(|(class, files)| format!("`{class}` (of {})", count(*files, "file")));
+            let classes = if self.untested.len() == 1 { "class" } else { "classes" };
+            let (number, named) = (self.untested.len(), list(named));
+            lines.push(format!("no image to test with of {number} {classes}, which accuracy leaves out: {named}"));
         }
         lines
     }
@@ -72,11 +80,12 @@ mod tests {
     #[test]
     fn ten_are_named_and_the_others_counted() {
         let skipped = (0..12).map(|i| (PathBuf::from(format!("{i}.png")), "empty".to_string())).collect();
-        let notes = Notes { skipped, enlarged: vec!["a.png".into()] };
+        let notes = Notes { skipped, enlarged: vec!["a.png".into()], untested: vec![("cat".into(), 1)] };
         let lines = notes.lines();
         assert!(lines[0].starts_with("skipped 12 files that cannot be read: 0.png (empty), "), "{}", lines[0]);
         assert!(lines[0].ends_with("9.png (empty) and 2 more"), "{}", lines[0]);
         assert_eq!(lines[1], "enlarged 1 image smaller than the size asked for: a.png");
+        assert_eq!(lines[2], "no image to test with of 1 class, which accuracy leaves out: `cat` (of 1 file)");
         assert!(Notes::default().is_empty() && Notes::default().lines().is_empty());
     }
 }

@@ -1,11 +1,10 @@
 //! Which classes a folder has and which files belong to a split, before any of them is opened.
 
+use super::layout::{HOLDS, Layout};
 use super::{DataError, Split};
 use crate::files::FileError;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-const HOLDS: &str = "a folder of PNG or JPEG files per class, or train/ and test/ (or val/) with such folders";
 
 /// One of so many files is for testing.
 const TEST_EVERY: u64 = 5;
@@ -28,8 +27,18 @@ pub(in crate::data) fn class_names(folder: &Path) -> Result<Vec<String>, DataErr
     Ok(classes)
 }
 
-/// The classes, and the files of one split, class by class, in the order of their names.
-pub(super) fn entries(folder: &Path, split: Split) -> Result<(Vec<String>, Vec<Entry>), DataError> {
+/// The files of one split.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub(super) class_names: Vec<String>,
+    /// Class by class, in the order of their names.
+    pub(super) entries: Vec<Entry>,
+    /// Files of each class, those of the other split included where names decide.
+    pub(super) files: Vec<usize>,
+}
+
+/// The classes and the files of one split.
+pub(super) fn entries(folder: &Path, split: Split) -> Result<Listing, DataError> {
     let names = class_names(folder)?;
     let layout = Layout::find(folder)?;
     let root = layout.root(folder, split)?;
@@ -37,7 +46,7 @@ pub(super) fn entries(folder: &Path, split: Split) -> Result<(Vec<String>, Vec<E
         let reason = format!("is no class of {}, which names the classes", layout.names().display());
         return Err(malformed(&root.join(stray), reason));
     }
-    let mut entries = Vec::new();
+    let (mut entries, mut counts) = (Vec::new(), vec![0; names.len()]);
     for (label, name) in names.iter().enumerate() {
         let class = root.join(name);
         if !class.is_dir() && split == Split::Test {
@@ -48,66 +57,38 @@ pub(super) fn entries(folder: &Path, split: Split) -> Result<(Vec<String>, Vec<E
         if files.is_empty() {
             return Err(malformed(&class, "is a class without images: add some or remove the folder".into()));
         }
+        counts[label] = files.len();
         if matches!(layout, Layout::Hashed(_)) {
             files.retain(|(_, key)| is_test(key) == (split == Split::Test));
         }
         entries.extend(files.into_iter().map(|(path, _)| Entry { path, label: label as u16 }));
     }
-    Ok((names, entries))
+    Ok(Listing { class_names: names, entries, files: counts })
 }
 
-enum Layout {
-    /// Class folders, whose files are divided by their names.
-    Hashed(PathBuf),
-    /// Class folders of each split, of which one may be absent.
-    Split { train: Option<PathBuf>, test: Option<PathBuf> },
-}
-
-impl Layout {
-    fn find(folder: &Path) -> Result<Self, DataError> {
-        if !folder.is_dir() {
-            return Err(DataError::NotAFolder { path: folder.to_path_buf(), holds: HOLDS });
-        }
-        let of = |name: &str| {
-            let path = folder.join(name);
-            let holds_classes = path.is_dir() && subfolders(&path).is_ok_and(|classes| !classes.is_empty());
-            holds_classes.then_some(path)
-        };
-        Ok(match (of("train"), of("test").or_else(|| of("val"))) {
-            (None, None) => Self::Hashed(folder.to_path_buf()),
-            (train, test) => Self::Split { train, test },
-        })
-    }
-
-    /// The folder whose subfolders name the classes.
-    fn names(&self) -> &Path {
-        match self {
-            Self::Hashed(folder) => folder,
-            Self::Split { train, test } => train.as_deref().or(test.as_deref()).unwrap_or(Path::new("")),
-        }
-    }
-
-    /// The folder that holds the class folders of `split`.
-    fn root(&self, folder: &Path, split: Split) -> Result<&Path, DataError> {
-        let (path, wanted, there) = match (self, split) {
-            (Self::Hashed(folder), _) => return Ok(folder),
-            (Self::Split { train, .. }, Split::Train) => (train, "no train/", "a test/ or val/"),
-            (Self::Split { test, .. }, Split::Test) => (test, "neither test/ nor val/", "a train/"),
-        };
-        path.as_deref()
-            .ok_or_else(|| malformed(folder, format!("has {there} with class folders, but {wanted} beside it")))
-    }
-}
-
-/// Names of the folders in a folder, sorted.
-fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
+/// Names of the folders in a folder, sorted. Class names are UTF-8, so theirs have to be.
+pub(super) fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
-    for path in visible(folder)? {
-        if path.is_dir() {
-            names.push(name(&path));
+    for path in visible(folder)?.into_iter().filter(|path| path.is_dir()) {
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) => names.push(name.to_owned()),
+            None => {
+                let reason = "the name of this folder is not UTF-8, so that it cannot be a class's: rename it";
+                return Err(malformed(&path, reason.into()));
+            }
         }
     }
     Ok(names)
+}
+
+/// Whether a file in a folder or below it is called as images are.
+pub(super) fn holds_images(folder: &Path) -> bool {
+    let is_image = |path: &Path| {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&extension.to_lowercase().as_str())
+    };
+    let paths = visible(folder).unwrap_or_default();
+    paths.iter().any(|path| if path.is_dir() && !path.is_symlink() { holds_images(path) } else { is_image(path) })
 }
 
 /// Files in a folder and those below it, each with its path from the class folder's name on. A link to a folder is
@@ -144,7 +125,7 @@ fn name(path: &Path) -> String {
 
 /// Whether the file of this key is for testing: a function of the key alone, so that a file keeps its split when others
 /// come or go. FNV-1a in 64 bits, then MurmurHash3's finalizer, because names are alike.
-fn is_test(key: &str) -> bool {
+pub(super) fn is_test(key: &str) -> bool {
     let hash = key
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
@@ -153,7 +134,7 @@ fn is_test(key: &str) -> bool {
     (hash ^ (hash >> 33)).is_multiple_of(TEST_EVERY)
 }
 
-fn malformed(path: &Path, reason: String) -> DataError {
+pub(super) fn malformed(path: &Path, reason: String) -> DataError {
     DataError::Malformed { path: path.to_path_buf(), reason }
 }
 

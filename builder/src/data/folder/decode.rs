@@ -1,6 +1,7 @@
 //! From a file to the pixels of an image of the size asked for.
 
 use crate::data::picture;
+use crate::files;
 use skipstone_runtime::image::Preprocessing;
 use std::path::Path;
 
@@ -14,6 +15,6 @@ pub(in crate::data) fn decode(
     preprocessing: Preprocessing,
     pixels: &mut [u8],
 ) -> Result<bool, String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = files::read(path).map_err(|error| error.source.to_string())?;
     picture::prepare(&picture::decode(&bytes)?, dims, preprocessing, pixels)
 }

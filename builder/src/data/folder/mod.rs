@@ -1,13 +1,16 @@
 //! A folder of images per class, of any size, as people keep their own data.
 //!
 //! Either `DIR` holds the class folders, and a file's name decides for ever whether it is among the fifth of the images
-//! to test with, or `DIR/train` and `DIR/test` (or `DIR/val`) hold them. The classes are the folders in the order of
-//! their names; files may lie in folders inside a class folder. Names that begin with a dot are passed over.
+//! to test with, or `DIR/train` and `DIR/test` (or `DIR/val`), or folders with names like these, hold them. The classes
+//! are the folders in the order of their names; files may lie in folders inside a class folder. Names that begin with a
+//! dot are passed over.
 
 mod classes;
 mod decode;
+mod layout;
 
 use super::{DataError, Dataset, Notes, Options, Split};
+use classes::Listing;
 use rayon::prelude::*;
 use skipstone_onnx::Preprocessing;
 use skipstone_runtime::image;
@@ -25,13 +28,16 @@ pub(super) fn load(
     options: &Options,
 ) -> Result<(Dataset, Notes), DataError> {
     let preprocessing = check_input(folder, dims, &options.preprocessing)?;
-    let (class_names, entries) = classes::entries(folder, split)?;
+    let Listing { class_names, entries, files } = classes::entries(folder, split)?;
     let len = dims.iter().product::<usize>();
     let mut pixels = Vec::new();
     let too_large = || DataError::TooLarge { path: folder.to_path_buf(), count: entries.len(), dims };
     let total = entries.len().checked_mul(len).ok_or_else(too_large)?;
     pixels.try_reserve_exact(total).map_err(|_| too_large())?;
     pixels.resize(total, 0);
+
+    let mut listed = vec![0; class_names.len()];
+    entries.iter().for_each(|entry| listed[usize::from(entry.label)] += 1);
 
     let outcomes: Vec<Result<bool, String>> = pixels
         .par_chunks_exact_mut(len)
@@ -60,7 +66,8 @@ pub(super) fn load(
     if options.strict {
         notes.refuse(dims)?;
     }
-    check(&set, split, folder, &notes)?;
+    let counts = Counts { files, listed };
+    check(&set, split, folder, &counts, &mut notes)?;
     Ok((set, notes))
 }
 
@@ -85,8 +92,16 @@ pub(super) fn check_input(
     Ok(runtime)
 }
 
-/// Checks that there is an image of each class to learn from, and any to test with.
-fn check(set: &Dataset, split: Split, folder: &Path, notes: &Notes) -> Result<(), DataError> {
+/// Files of each class.
+struct Counts {
+    /// In both splits, where file names decide.
+    files: Vec<usize>,
+    /// In the one that was loaded, whether they can be read or not.
+    listed: Vec<usize>,
+}
+
+/// Checks that there is an image of each class to learn from, and any to test with; notes the classes without one.
+fn check(set: &Dataset, split: Split, folder: &Path, files: &Counts, notes: &mut Notes) -> Result<(), DataError> {
     let fail = |reason: String| {
         let reason = match notes.skipped.first() {
             Some((path, why)) => {
@@ -96,17 +111,34 @@ fn check(set: &Dataset, split: Split, folder: &Path, notes: &Notes) -> Result<()
         };
         Err(DataError::Malformed { path: folder.to_path_buf(), reason })
     };
-    if split == Split::Test {
-        return if set.is_empty() { fail("has no image to test with".into()) } else { Ok(()) };
+    if split == Split::Test && set.is_empty() {
+        return fail("has no image to test with".into());
     }
     let mut counts = vec![0; set.class_names.len()];
     for &label in &set.labels {
         counts[usize::from(label)] += 1;
     }
-    match counts.iter().position(|&count| count == 0) {
-        Some(class) => fail(format!("class `{}` has no training image", set.class_names[class])),
-        None => Ok(()),
+    let mut missing = (0..counts.len()).filter(|&class| counts[class] == 0);
+    if split == Split::Test {
+        notes.untested = missing.map(|class| (set.class_names[class].clone(), files.files[class])).collect();
+        return Ok(());
     }
+    let Some(class) = missing.next() else { return Ok(()) };
+    let name = &set.class_names[class];
+    if files.listed[class] > 0 {
+        return fail(format!("class `{name}` has no training image"));
+    }
+    let reason = match files.files[class] {
+        1 => "its one image is".into(),
+        count => format!("its {count} images are all"),
+    };
+    Err(DataError::Malformed {
+        path: folder.join(name),
+        reason: format!(
+            "class `{name}` has no training image, since {reason} for testing, as file names decide: add images, or make \
+             train/ and test/ folders"
+        ),
+    })
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn what_cannot_be_read_is_skipped_and_named_or_refused() {
     let folder = folder(30);
     let (clean, _) = load_at(folder.path(), Split::Train, [3, 4, 4], true).unwrap();
     let train: Vec<PathBuf> =
-        classes::entries(folder.path(), Split::Train).unwrap().1.into_iter().map(|entry| entry.path).collect();
+        classes::entries(folder.path(), Split::Train).unwrap().entries.into_iter().map(|entry| entry.path).collect();
     let half = fs::read(&train[2]).unwrap();
     fs::write(&train[0], b"").unwrap();
     fs::write(&train[1], b"GIF89a, or what claims to be one").unwrap();
@@ -196,4 +196,145 @@ fn errors_name_folder_and_fault() {
     }
     let huge = load_at(folder.path(), Split::Train, [3, 65535, 65535], false).unwrap_err().to_string();
     assert!(huge.contains("smaller --input"), "{huge}");
+}
+
+#[test]
+fn pictures_that_are_cut_short_are_not_read() {
+    let folder = folder(6);
+    let level = |x: u32, y: u32| (x * 7 + y * 3 + (x / 5 + y / 5) % 2 * 90) as u8;
+    let photo = RgbImage::from_fn(61, 47, |x, y| Rgb([level(x, y), level(y, x), 99]));
+    let path = folder.path().join("cat/photo");
+    let decoded = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let mut pixels = [0; 48];
+        decode(&path, [3, 4, 4], DEFAULT, &mut pixels).map(|_| pixels)
+    };
+    for format in [::image::ImageFormat::Jpeg, ::image::ImageFormat::Png] {
+        photo.save_with_format(&path, format).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let pixels = decoded(&whole).unwrap();
+        // Of a PNG file, the checksum and the end may be missing; of a JPEG file, the end.
+        let step = whole.len() / 37;
+        for len in (1..whole.len() - 30).step_by(step).chain(whole.len() - 30..whole.len()) {
+            match decoded(&whole[..len]) {
+                Ok(seen) => assert!(seen == pixels && len + 20 > whole.len(), "{format:?}: {len} of {}", whole.len()),
+                Err(reason) => assert!(!reason.contains('\n'), "{reason}"),
+            }
+        }
+        if format == ::image::ImageFormat::Jpeg {
+            assert!(decoded(&whole[..whole.len() / 50]).is_err());
+            assert_eq!(decoded(&whole[..whole.len() - 2]).unwrap(), pixels);
+            assert!(decoded(&whole[..whole.len() - 3]).unwrap_err().contains("cut short"));
+        }
+    }
+    // In a set they are left out, counted and named; strictly, they are an error, and one by one they are.
+    fs::remove_file(&path).unwrap();
+    let names: Vec<PathBuf> =
+        classes::entries(folder.path(), Split::Train).unwrap().entries.into_iter().map(|e| e.path).collect();
+    photo.save_with_format(&names[0], ::image::ImageFormat::Jpeg).unwrap();
+    let whole = fs::read(&names[0]).unwrap();
+    fs::write(&names[0], &whole[..whole.len() * 9 / 10]).unwrap();
+    let (_, notes) = load_at(folder.path(), Split::Train, [3, 4, 4], false).unwrap();
+    assert_eq!(notes.skipped.len(), 1, "{:?}", notes.lines());
+    assert!(notes.lines()[0].contains("cut short"), "{:?}", notes.lines());
+    assert!(error(folder.path(), Split::Train, true).contains(names[0].to_str().unwrap()));
+    assert!(
+        crate::data::read_image(&names[0], [3, 4, 4], &Preprocessing::default())
+            .unwrap_err()
+            .to_string()
+            .contains("cut short")
+    );
+}
+
+#[test]
+fn splits_in_any_spelling_are_no_classes() {
+    let root = tempfile::tempdir().unwrap();
+    for (index, [train, test]) in [
+        ["Training", "Testing"],
+        ["Train", "Test"],
+        ["TRAIN", "VAL"],
+        ["train", "validation"],
+        ["training_set", "valid"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = root.path().join(index.to_string());
+        fill(&folder.join(train), 3);
+        fill(&folder.join(test), 2);
+        let counts = [Split::Train, Split::Test].map(|split| load_at(&folder, split, [3, 4, 4], true).unwrap().0.len());
+        assert_eq!(counts, [6, 4], "{train} {test}");
+        fs::create_dir_all(folder.join("annotations")).unwrap();
+        fs::write(folder.join("annotations/all.xml"), "x").unwrap();
+        assert!(load_at(&folder, Split::Test, [3, 4, 4], true).is_ok());
+        fill(&folder.join("more"), 1);
+        let mixed = error(&folder, Split::Train, false);
+        assert!(mixed.contains(train) && mixed.contains("more/") && mixed.contains("splits"), "{mixed}");
+    }
+    let twice = root.path().join("twice");
+    fill(&twice.join("Train"), 1);
+    fill(&twice.join("training"), 1);
+    assert!(error(&twice, Split::Train, false).contains("Train/ and training/ name the same split"));
+    // A split beside classes, and splits without classes, as unlabelled images come.
+    let beside = root.path().join("beside");
+    fill(&beside, 3);
+    fs::create_dir_all(beside.join("Test")).unwrap();
+    fs::copy(beside.join("cat/0.png"), beside.join("Test/0.png")).unwrap();
+    let error_beside = error(&beside, Split::Train, false);
+    assert!(error_beside.contains("Test/") && error_beside.contains("cat/, dog/"), "{error_beside}");
+    let flat = root.path().join("flat");
+    for split in ["train", "test"] {
+        fs::create_dir_all(flat.join(split)).unwrap();
+        fs::copy(beside.join("cat/0.png"), flat.join(split).join("cat.0.png")).unwrap();
+    }
+    assert!(error(&flat, Split::Train, false).contains("holds no class folders"));
+}
+
+#[test]
+fn a_class_with_one_image_is_named() {
+    let folder = folder(40);
+    for (file, split) in [("1.png", Split::Test), ("0.png", Split::Train)] {
+        // Names that decide so: see `the_split_of_a_name_never_changes`.
+        let path = folder.path().join("one");
+        fs::create_dir_all(&path).unwrap();
+        let name = (0..)
+            .map(|i| format!("{i}.png"))
+            .find(|name| classes::is_test(&format!("one/{name}")) == (split == Split::Test));
+        fs::copy(folder.path().join("cat").join(file), path.join(name.unwrap())).unwrap();
+        if split == Split::Test {
+            let error = error(folder.path(), Split::Train, false);
+            assert!(error.contains("class `one` has no training image, since its one image is for testing"), "{error}");
+        } else {
+            let (set, notes) = load_at(folder.path(), Split::Test, [3, 4, 4], true).unwrap();
+            assert!(set.labels.iter().all(|&label| label < 2));
+            assert!(notes.lines()[0].contains("`one` (of 1 file)"), "{:?}", notes.lines());
+        }
+        fs::remove_dir_all(path).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_class_folder_has_a_name_in_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder(10);
+    fs::create_dir(folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"))).unwrap();
+    for split in [Split::Train, Split::Test] {
+        let error = error(folder.path(), split, false);
+        assert!(error.contains("not UTF-8") && error.contains("rename"), "{error}");
+    }
+}
+
+#[test]
+fn pointers_of_git_lfs_are_named() {
+    let folder = folder(10);
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "0".repeat(64));
+    for i in 0..10 {
+        fs::write(folder.path().join(format!("cat/{i}.png")), &pointer).unwrap();
+    }
+    let error = error(folder.path(), Split::Train, false);
+    assert!(
+        error.contains("class `cat` has no training image that can be read") && error.contains("git lfs pull"),
+        "{error}"
+    );
 }

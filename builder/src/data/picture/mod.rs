@@ -1,6 +1,8 @@
 //! From the bytes of a PNG or JPEG file to the pixels of a network's input: the one way, for the host and for programs on
 //! Linux devices, which compile this folder too and so depend on crate `image` and on the runtime alone.
 
+mod jpeg;
+
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult};
 use skipstone_runtime::image::{Plan, Preprocessing, Resampler, Row, Samples};
 use std::io::Cursor;
@@ -15,9 +17,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     }
     let format = match image::guess_format(bytes) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
+        _ if bytes.starts_with(b"version https://git-lfs.github.com/spec/") => {
+            return Err("it is a Git LFS pointer, not the image: run `git lfs pull`".into());
+        }
         _ => return Err("neither a PNG nor a JPEG file".into()),
     };
-    upright(bytes, format).map_err(|error| error.to_string())
+    let bytes = if format == ImageFormat::Jpeg { jpeg::whole(bytes)? } else { bytes.into() };
+    upright(&bytes, format).map_err(|error| error.to_string())
 }
 
 fn upright(bytes: &[u8], format: ImageFormat) -> ImageResult<DynamicImage> {
