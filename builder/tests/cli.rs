@@ -177,7 +177,7 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
     let path = |name: &str| text(&folder.path().join(name)).to_owned();
     let (run, stone, qdq) = (path("run"), path("m.stone"), path("m.qdq.onnx"));
     train(Path::new(&run), "1");
-    assert_eq!(entries(Path::new(&run)), ["config.toml", "history.csv", "last.safetensors", "model.onnx"]);
+    assert_eq!(entries(Path::new(&run)), [".lock", "config.toml", "history.csv", "last.safetensors", "model.onnx"]);
     fails(&["train", "--arch", "resnet8", "--data", "digits", "--out", &run], 1, &["--resume"]);
 
     let float = json(&["eval", &run, "--data", "digits"]);
@@ -268,6 +268,12 @@ fn chooses_numbers_and_trains_for_int8(run: &str, accuracy: f64, folder: &Path) 
     let command = model.metadata.command.unwrap();
     assert!(command.starts_with(&format!("skipstone train --init {run} --data digits")), "{command}");
     let quantized = json(&["quantize", &qat, "--calib", "digits", "-o", &stone]);
+    for (option, remark) in [(&[][..], "keeps the int8 scales"), (&["--recalibrate"], "calibrating on")] {
+        let output =
+            skipstone(&[&["quantize", &qat, "--calib", "digits", "-o", &stone, "--count", "50"], option].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.contains(remark), "{option:?}: {errors}");
+    }
     let difference = quantized["accuracy_int8"].as_f64().unwrap() - trained["accuracy"].as_f64().unwrap();
     assert!(difference.abs() <= 1.0 / 364.0, "{trained} {quantized}");
 }
@@ -386,6 +392,11 @@ fn recipes_and_settings_files_are_read_and_overridden() {
         let train = ["train", "--config", settings, "--data", "digits", "--out", text(&other)];
         fails(&[&train[..], &["--arch", arch]].concat(), 2, &[arch, reason]);
         fails(&[&train[..], &["--init", run]].concat(), 2, &[choice, "--init"]);
+        fails(
+            &["train", "--init", run, "--data", "digits", "--arch", "plain20", "--out", run],
+            2,
+            &["plain20", "resnet8"],
+        );
     }
     fails(
         &["train", "--init", run, "--data", "digits", "--input", "1x9x9", "--out", text(&other)],

@@ -50,6 +50,8 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) graph: &'g Graph,
     /// Under it batch normalization uses its running statistics, in training too.
     pub(crate) fake: Option<&'g FakeQuantization>,
+    /// Parameters that training leaves as they are, by the index of the value; empty if there are none.
+    frozen: &'g [bool],
     pub(crate) pool: &'a Pool,
     /// Batch statistics are used and a [`Backward`] is wanted.
     pub(crate) training: bool,
@@ -76,6 +78,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         Self {
             graph,
             fake: None,
+            frozen: &[],
             pool,
             training: training.is_some(),
             statistics: Vec::new(),
@@ -87,6 +90,11 @@ impl<'g, 'a> Forward<'g, 'a> {
             node: 0,
             times: Vec::with_capacity(graph.nodes().len()),
         }
+    }
+
+    /// Whether training leaves a parameter as it is.
+    pub(crate) fn is_frozen(&self, id: ValueId) -> bool {
+        is_frozen(self.frozen, id)
     }
 
     /// The random masks of the current node.
@@ -320,6 +328,24 @@ pub(crate) fn backward<'a>(
     gradients
 }
 
+/// Whether each value is an activation that a parameter which is not frozen has a part in.
+fn wanted(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
+    let mut wanted = vec![false; graph.values().len()];
+    for node in graph.nodes() {
+        let learns = |&id: &ValueId| match graph.value(id).parameter {
+            // Without frozen parameters every activation is wanted.
+            Some(_) => !is_frozen(frozen, id),
+            None => wanted[id.index()],
+        };
+        wanted[node.output.index()] = frozen.is_empty() || node.inputs.iter().any(learns);
+    }
+    wanted
+}
+
+fn is_frozen(frozen: &[bool], id: ValueId) -> bool {
+    frozen.get(id.index()).is_some_and(|&frozen| frozen)
+}
+
 /// What one training step saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
@@ -333,6 +359,7 @@ pub struct Step {
 #[derive(Default)]
 pub struct Tape {
     fake: Option<FakeQuantization>,
+    frozen: Vec<bool>,
     pool: Pool,
     gradients: Vec<Option<Vec<f32>>>,
     times: Vec<[Duration; 2]>,
@@ -350,6 +377,13 @@ impl Tape {
         Self { fake: Some(fake), ..Self::default() }
     }
 
+    /// The tape for a network some of whose parameters stay as they are, by the index of the value (empty: none does).
+    /// No gradient goes where only such are; a batch normalization whose statistics are among them uses them.
+    #[must_use]
+    pub fn with_frozen(self, frozen: Vec<bool>) -> Self {
+        Self { frozen, ..self }
+    }
+
     /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the loss,
     /// and the graph holds new running statistics of batch normalization.
     ///
@@ -363,11 +397,13 @@ impl Tape {
         self.pool.begin();
         let rounded = self.fake.as_ref().map(|fake| fake.with_rounded_parameters(graph));
         let run = rounded.as_ref().unwrap_or(graph);
-        let mut context = Forward { fake: self.fake.as_ref(), ..Forward::new(run, &self.pool, Some(noise)) };
+        let mut context =
+            Forward { fake: self.fake.as_ref(), frozen: &self.frozen, ..Forward::new(run, &self.pool, Some(noise)) };
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);
-        let wanted = run.producers().iter().map(Option::is_some).collect();
+        let mut wanted = wanted(graph, &self.frozen);
+        wanted.resize(run.values().len(), false);
         let mut gradients = backward(run, closures, grad, wanted, &self.pool);
         self.times = times.into_iter().zip(gradients.times.drain(..).rev()).map(|(f, b)| [f, b]).collect();
         // What is rounded for each of its readers is one parameter.

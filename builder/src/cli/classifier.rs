@@ -1,5 +1,7 @@
 //! A MODEL that classifies: a float network, or a packed one as the device runs it.
 
+use super::classes;
+use super::console::Console;
 use super::failure::Failure;
 use super::model::{self, Kind, Pixels};
 use super::packed::Packed;
@@ -75,9 +77,17 @@ impl Classifier {
         }
     }
 
-    /// Whether the images and classes of `data` are those of the network.
-    pub(super) fn check(&self, model: &Path, data: &Dataset) -> Result<(), Failure> {
-        check(model, self.dims(), self.class_names().len(), data)
+    /// As [`align`], for the network in `model`.
+    pub(super) fn align(&self, model: &Path, data: &mut Dataset, console: &Console) -> Result<(), Failure> {
+        check_dims(model, self.dims(), data)?;
+        match self {
+            Self::Float(graph, _) => align(model, graph, data, console),
+            Self::Packed(packed) => {
+                let packed = packed.model();
+                let names: Vec<String> = packed.class_names().map(str::to_owned).collect();
+                classes::align(model, packed.class_count(), &names, data, console)
+            }
+        }
     }
 }
 
@@ -91,9 +101,16 @@ pub(super) enum Prepared<'c> {
 
 impl Prepared<'_> {
     /// The scores of the chosen images before softmax, `[N, classes]`.
+    ///
+    /// # Errors
+    /// Where a score is no number: damaged weights, or pixels normalized in a way that no network can take.
     pub(super) fn scores(&self, data: &Dataset, indices: &[usize]) -> Result<Tensor, Failure> {
         match self {
-            Self::Float(plan, normalization) => Ok(plan.run(&data.batch(indices, normalization))),
+            Self::Float(plan, normalization) => {
+                let scores = plan.run(&data.batch(indices, normalization));
+                check_finite(&scores)?;
+                Ok(scores)
+            }
             Self::Packed(packed) => {
                 packed.scores(indices.len(), |engine, index| engine.run(data.image(indices[index])).map(drop))
             }
@@ -101,15 +118,30 @@ impl Prepared<'_> {
     }
 }
 
-/// Whether the images and classes of `data` are those that a network takes.
-pub(super) fn check(model: &Path, dims: [usize; 3], classes: usize, data: &Dataset) -> Result<(), Failure> {
-    if data.dims != dims {
-        let (takes, has) = (zoo::text(dims), zoo::text(data.dims));
-        return Err(Failure::at(model, format!("takes images of {takes}, the data set has {has}")));
+/// Checks that each score is a number.
+pub(super) fn check_finite(scores: &Tensor) -> Result<(), Failure> {
+    match (0..scores.batch()).find_map(|image| scores.image(image).iter().position(|score| !score.is_finite())) {
+        None => Ok(()),
+        Some(class) => Err(Failure::Work(format!(
+            "the network gives scores that are not finite (class {class}): its weights are damaged or it diverged in \
+             training, or --mean and --std are not its own"
+        ))),
     }
-    if data.class_names.len() != classes {
-        let has = data.class_names.len();
-        return Err(Failure::at(model, format!("tells {classes} classes apart, the data set has {has}")));
+}
+
+/// Checks that the images of `data` have the size that a network takes and that their classes are its own, by name where
+/// both have names. Classes in another order are brought into the network's, which is said.
+pub(super) fn align(model: &Path, graph: &Graph, data: &mut Dataset, console: &Console) -> Result<(), Failure> {
+    check_dims(model, model::input_dims(graph), data)?;
+    let count = graph.value(graph.output()).dims[0];
+    classes::align(model, count, &graph.metadata.class_names, data, console)
+}
+
+/// Checks that the images of `data` have the size that a network takes.
+pub(super) fn check_dims(model: &Path, dims: [usize; 3], data: &Dataset) -> Result<(), Failure> {
+    if data.dims == dims {
+        return Ok(());
     }
-    Ok(())
+    let (takes, has) = (zoo::text(dims), zoo::text(data.dims));
+    Err(Failure::at(model, format!("takes images of {takes}, the data set has {has}")))
 }

@@ -44,9 +44,9 @@ pub(super) struct Evaluation {
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let classifier = Classifier::open(&arguments.model, &arguments.pixels)?;
-    let data =
+    let mut data =
         arguments.images.load(&arguments.data, Split::Test, classifier.dims(), &classifier.preprocessing(), console)?;
-    classifier.check(&arguments.model, &data)?;
+    classifier.align(&arguments.model, &mut data, console)?;
     let evaluation = evaluate(&classifier, &data, console)?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;
     console.show(format!(

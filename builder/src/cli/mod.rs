@@ -4,6 +4,7 @@
 //! warnings and errors go to standard error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for wrong usage.
 
 mod agreement;
+mod classes;
 mod classifier;
 mod console;
 mod demo;

@@ -82,7 +82,8 @@ pub(super) fn load(file: &Path) -> Result<(ModelProto, Imported), Failure> {
     };
     read().map_err(|error: ImportError| match error {
         ImportError::File { .. } => error.into(),
-        error => Failure::at(file, error),
+        // Reading it here says what stands in its place, if something does.
+        error => files::read(file).err().map_or_else(|| Failure::at(file, error), Failure::from),
     })
 }
 

@@ -19,6 +19,10 @@ pub(super) struct Numbers {
     /// Shift biases by what rounding changes on average over the calibration images.
     #[arg(long)]
     bias_correction: bool,
+    /// Forget the scales and integers of a quantized file, and the scales that a network was trained for, and choose them
+    /// anew. So do --method, --equalize and --bias-correction.
+    #[arg(long)]
+    recalibrate: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,7 +53,7 @@ impl Numbers {
             Method::Mse => quant::Method::Mse,
             Method::Entropy => quant::Method::Entropy,
         });
-        let recalibrate = method.is_some() || equalize || bias_correction;
+        let recalibrate = self.recalibrate || method.is_some() || equalize || bias_correction;
         let method = method.unwrap_or(Settings::default().method);
         Ok(Settings { method, equalize, bias_correction, recalibrate })
     }

@@ -120,9 +120,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
     let calibration = load(&arguments.calib, Split::Train)?;
     let test = Spec { split: Some(Split::Test), ..arguments.calib.clone() };
-    let test = load(&test, Split::Test)?;
-    let classes = graph.value(graph.output()).dims[0];
-    classifier::check(&file, dims, classes, &test)?;
+    let mut test = load(&test, Split::Test)?;
+    classifier::align(&file, &graph, &mut test, console)?;
     if graph.metadata.class_names.is_empty() {
         graph.metadata.class_names = test.class_names.clone();
     }

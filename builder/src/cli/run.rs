@@ -1,6 +1,6 @@
 //! `skipstone run`
 
-use super::classifier::Classifier;
+use super::classifier::{self, Classifier};
 use super::console::Console;
 use super::failure::Failure;
 use super::model::{self, Kind, Pixels};
@@ -110,6 +110,7 @@ fn run_tensor(arguments: &Arguments, input: &Path, output: &Path, console: &Cons
             })?
         }
     };
+    classifier::check_finite(&scores)?;
     let array = Array { dims: scores.dims().to_vec(), data: scores.into_data(), kind: npy::Kind::F32 };
     files::write(output, &array.to_bytes())?;
     console.show(format!("{}: scores {:?}", output.display(), array.dims))?;

@@ -1,20 +1,22 @@
 //! `skipstone train`
 
+mod network;
+
 use super::console::Console;
 use super::export::Dims;
 use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, CONFIG, Pixels};
-use super::{classifier, outputs, quantize};
+use super::{outputs, quantize};
 use crate::autograd::FakeQuantization;
 use crate::data::{Dataset, Spec, Split};
 use crate::quant::{self, Quantization, Settings};
 use crate::train::{
     self, Config, ConfigError, EpochRecord, Job, Outcome, Overrides, Progress, Recipe, Status, TrainError,
 };
-use crate::zoo::blocks::MaskActivation;
 use crate::{files, zoo};
 use indicatif::ProgressBar;
+use network::Network;
 use serde::Serialize;
 use skipstone_onnx::{Graph, Normalization};
 use std::path::{Path, PathBuf};
@@ -34,7 +36,8 @@ pub(super) struct Arguments {
     /// Size of the image, for a `folder:DIR` [default: 3x224x224].
     #[arg(long, value_name = "CxHxW", value_parser = super::export::dims)]
     input: Option<Dims>,
-    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`, `qat` (the default with --qat).
+    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`, `fine-tune` (the default with
+    /// --init), `qat` (the default with --qat).
     #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
     /// Settings from a file, as a run's config.toml has them; it may name a `recipe` and what is different from it.
@@ -42,26 +45,36 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// Times that every image is shown.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     epochs: Option<usize>,
     /// Images per step.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     batch: Option<usize>,
     /// Learning rate after warm-up.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Seed of weights, order and augmentation [default: 0].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Number of threads [default: all cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// Go on with the run in DIR; its settings need not be repeated.
     #[arg(long)]
     resume: bool,
-    /// Start from the weights of a run or an .onnx file instead of random ones.
+    /// Start from the weights of a run or an .onnx file instead of random ones. If the data set has another number of
+    /// classes, the network gets a new head.
     #[arg(long, value_name = "MODEL.onnx")]
     init: Option<PathBuf>,
+    /// Start with a new head (the last layer with weights) for the classes of the data set.
+    #[arg(long)]
+    new_head: bool,
+    /// Do not train the layers and parameters whose names begin with PREFIX; `inspect` lists them. Can be repeated.
+    #[arg(long, value_name = "PREFIX")]
+    freeze: Vec<String>,
+    /// Train the head alone.
+    #[arg(long)]
+    head_only: bool,
     /// Train for int8: under fake quantization, with scales from the training images, which `skipstone quantize` keeps.
     #[arg(long)]
     qat: bool,
@@ -81,24 +94,27 @@ struct Output {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
-    if arguments.pixels.given() && arguments.init.is_none() {
+    outputs::check_folder(&arguments.out)?;
+    train::check_free(&arguments.out)?;
+    let before = if arguments.resume { stored_settings(&arguments.out)? } else { None };
+    let config = settings(arguments, before)?;
+    if arguments.pixels.given() && config.init.is_none() {
         return Err(Failure::Usage(
             "--raw, --mean and --std say how a network of --init takes pixels: there is none".into(),
         ));
     }
-    outputs::check_folder(&arguments.out)?;
-    let before = if arguments.resume { stored_settings(&arguments.out)? } else { None };
-    let config = settings(arguments, before)?;
     let spec: Spec = config.data.parse()?;
-    let (graph, normalization) = network(arguments, &config, &spec)?;
+    let network = network(arguments, &config, &spec)?;
     if !arguments.resume && arguments.out.join(CONFIG).exists() {
         return Err(TrainError::Exists { path: arguments.out.clone() }.into());
     }
-    let dims = model::input_dims(&graph);
-    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
-    let sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
-    let (graph, fake) = annotated(graph, &config, &sets[0], console)?;
-    let outcome = train(graph, fake, config, normalization, sets, arguments, console)?;
+    let dims = model::input_dims(&network.graph);
+    let preprocessing = &network.graph.metadata.preprocessing;
+    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, preprocessing, console);
+    let mut sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
+    let network = network.for_classes(&config, &mut sets, console)?;
+    let (graph, fake) = annotated(network.graph, &config, &sets[0], console)?;
+    let outcome = train(graph, fake, config, network.normalization, network.start, sets, arguments, console)?;
     let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
     console.show(format!(
         "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
@@ -108,18 +124,17 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&Output { accuracy, loss, epochs, seconds, peak_bytes })
 }
 
+#[allow(clippy::too_many_arguments, reason = "the parts of a job")]
 fn train(
     mut graph: Graph,
     fake: Option<FakeQuantization>,
     config: Config,
     normalization: Normalization,
+    start: Option<Vec<u8>>,
     [train, test]: [Dataset; 2],
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, Failure> {
-    let classes = graph.value(graph.output()).dims[0];
-    let network = arguments.init.as_deref().unwrap_or_else(|| Path::new(&config.arch));
-    classifier::check(network, model::input_dims(&graph), classes, &train)?;
     graph.metadata.command = Some(command(&config, arguments));
     let job = Job {
         graph,
@@ -128,6 +143,7 @@ fn train(
         train,
         test,
         normalization,
+        start,
         out: arguments.out.clone(),
         resume: arguments.resume,
         threads: arguments.threads.map(usize::from),
@@ -162,8 +178,8 @@ fn annotated(
 
 /// The command that starts this run.
 fn command(config: &Config, arguments: &Arguments) -> String {
-    let network = match &arguments.init {
-        Some(file) => format!("--init {}", file.display()),
+    let network = match &config.init {
+        Some(file) => format!("--init {file}"),
         None => format!("--arch {}", config.arch),
     };
     let mut text = format!(
@@ -173,8 +189,13 @@ fn command(config: &Config, arguments: &Arguments) -> String {
     if let Some(input) = config.input {
         text += &format!(" --input {}", zoo::text(input));
     }
-    if config.qat {
-        text += " --qat";
+    for (option, given) in [("--qat", config.qat), ("--new-head", config.new_head), ("--head-only", config.head_only)] {
+        if given {
+            text += &format!(" {option}");
+        }
+    }
+    for prefix in &config.freeze {
+        text += &format!(" --freeze {prefix}");
     }
     if let Some(recipe) = arguments.recipe {
         text += &format!(" --recipe {recipe}");
@@ -205,8 +226,12 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
         }
         None => Overrides::default(),
     };
-    let for_int8 = (arguments.qat && before.is_none()).then_some(Recipe::Qat);
-    let recipe = arguments.recipe.or(file.recipe).or(for_int8);
+    let usual = match (&before, &arguments.init) {
+        (Some(_), _) => None,
+        _ if arguments.qat => Some(Recipe::Qat),
+        (None, init) => init.as_ref().map(|_| Recipe::FineTune),
+    };
+    let recipe = arguments.recipe.or(file.recipe).or(usual);
     let data = match (&arguments.data, file.data()) {
         (Some(data), _) => Some(data.clone()),
         (None, Some(data)) => Some(data.parse()?),
@@ -242,13 +267,25 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     if let Some(arch) = &arguments.arch {
         config.arch = arch.clone();
     }
-    config.qat |= arguments.qat;
-    if config.qat && arguments.init.is_none() {
-        return Err(Failure::Usage(
-            "training for int8 goes on from trained weights: name a run or an .onnx file with --init".into(),
-        ));
+    if let Some(init) = &arguments.init {
+        config.init = Some(init.display().to_string());
     }
-    if config.arch.is_empty() && arguments.init.is_none() {
+    config.qat |= arguments.qat;
+    config.new_head |= arguments.new_head;
+    config.head_only |= arguments.head_only;
+    if !arguments.freeze.is_empty() {
+        config.freeze = arguments.freeze.clone();
+    }
+    let trained = [
+        ("training for int8 goes on", config.qat),
+        ("--new-head goes on", config.new_head),
+        ("--head-only goes on", config.head_only),
+        ("--freeze goes on", !config.freeze.is_empty()),
+    ];
+    if let Some((what, _)) = trained.into_iter().find(|&(_, given)| given && config.init.is_none()) {
+        return Err(Failure::Usage(format!("{what} from trained weights: name a run or an .onnx file with --init")));
+    }
+    if config.arch.is_empty() && config.init.is_none() {
         return Err(Failure::Usage("no architecture is named: give --arch, or `arch` in the file".into()));
     }
     if let Some(epochs) = arguments.epochs {
@@ -262,37 +299,15 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     Ok(config)
 }
 
-/// The network to begin with, and the normalization of its input.
-fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<(Graph, Normalization), Failure> {
-    if let Some(init) = &arguments.init {
-        return start(init, arguments, config);
+/// The network to begin with.
+fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<Network, Failure> {
+    if let Some(init) = &config.init {
+        return Network::trained(Path::new(init), arguments, config);
     }
     let input = config.input.or(input_of_best(arguments)?).unwrap_or(spec.dims());
     let options = config.options(spec.classes()?, input);
     let graph = zoo::build(&config.arch, &options).map_err(super::zoo::usage)?;
-    Ok((graph, spec.normalization_for(input[0])))
-}
-
-/// The network of --init; settings that would build another one are refused.
-fn start(init: &Path, arguments: &Arguments, config: &Config) -> Result<(Graph, Normalization), Failure> {
-    let (file, mut graph) = model::read_graph(init)?;
-    let dims = model::input_dims(&graph);
-    let chosen = [
-        ("zero_gamma", config.zero_gamma),
-        ("naive_attention", config.naive_attention),
-        ("mask_activation", config.mask_activation != MaskActivation::default()),
-    ];
-    if let Some((field, _)) = chosen.into_iter().find(|&(_, chosen)| chosen) {
-        return Err(Failure::Usage(format!(
-            "`{field}` says how a network is built, and --init gives one that is: leave one of them out"
-        )));
-    }
-    if let Some(input) = config.input.filter(|&input| input != dims) {
-        let (file, dims, input) = (file.display(), zoo::text(dims), zoo::text(input));
-        return Err(Failure::Usage(format!("{file} takes images of {dims}: it cannot be trained with {input}")));
-    }
-    let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    Ok((graph, normalization))
+    Ok(Network::built(graph, spec.normalization_for(input[0]), arguments))
 }
 
 /// The size of the image of the network that the run to continue holds, whose settings may not have it.

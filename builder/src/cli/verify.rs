@@ -67,8 +67,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let (mut graph, channels_last) = (imported.graph, imported.channels_last);
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let dims = model::input_dims(&graph);
-    let data = arguments.images.load(&arguments.data, Split::Test, dims, &graph.metadata.preprocessing, console)?;
-    classifier::check(&file, dims, graph.value(graph.output()).dims[0], &data)?;
+    let mut data = arguments.images.load(&arguments.data, Split::Test, dims, &graph.metadata.preprocessing, console)?;
+    classifier::align(&file, &graph, &mut data, console)?;
     let images = data.spread(arguments.count as usize);
 
     // A file that rounds its activations does not have the float network's scores.

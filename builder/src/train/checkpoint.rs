@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// The key of the counters among the file's metadata.
 const COUNTERS: &str = "skipstone";
+/// The key of the names of the classes, as JSON.
+const CLASSES: &str = "classes";
 /// What stands before a parameter's name in the name of its average.
 const AVERAGE: &str = "average/";
 
@@ -72,9 +74,25 @@ pub(super) fn save(path: &Path, state: &State, counters: &Counters) -> Result<()
     }
     let counters = Counters { steps: state.optimizer.steps, ..counters.clone() };
     let counters = serde_json::to_string(&counters).map_err(|e| damaged(e.to_string()))?;
-    let metadata = HashMap::from([(COUNTERS.to_string(), counters)]);
+    let classes = serde_json::to_string(&state.graph.metadata.class_names).map_err(|e| damaged(e.to_string()))?;
+    let metadata = HashMap::from([(COUNTERS.to_string(), counters), (CLASSES.to_string(), classes)]);
     let file = serialize(views, Some(metadata)).map_err(|e| damaged(e.to_string()))?;
     Ok(files::write(path, &file)?)
+}
+
+/// Whether the classes whose names are in a state are those of the network that it is for; older states have none.
+fn check_classes(path: &Path, names: Option<&String>, state: &State) -> Result<(), TrainError> {
+    let now = &state.graph.metadata.class_names;
+    let was: Vec<String> = match names {
+        Some(names) => serde_json::from_str(names)
+            .map_err(|e| TrainError::Damaged { path: path.to_path_buf(), reason: format!("classes: {e}") })?,
+        None => return Ok(()),
+    };
+    if was == *now {
+        return Ok(());
+    }
+    let [was, is] = [&was, now].map(|names| names.join(", "));
+    Err(TrainError::Classes { path: path.to_path_buf(), was, is })
 }
 
 /// Reads the state back into one of the same graph and settings.
@@ -86,6 +104,7 @@ pub(super) fn load(path: &Path, state: &mut State) -> Result<Counters, TrainErro
     let counters = header.metadata().as_ref().and_then(|metadata| metadata.get(COUNTERS));
     let counters = counters.ok_or_else(|| damaged("it was not written by training".into()))?;
     let counters: Counters = serde_json::from_str(counters).map_err(|e| damaged(format!("counters: {e}")))?;
+    check_classes(path, header.metadata().as_ref().and_then(|metadata| metadata.get(CLASSES)), state)?;
     let read = |name: &str, to: &mut [f32]| {
         let view = tensors.tensor(name).map_err(|_| damaged(format!("`{name}` is missing")))?;
         if view.dtype() != Dtype::F32 || view.data().len() != 4 * to.len() {

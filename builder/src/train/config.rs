@@ -56,6 +56,18 @@ pub struct Config {
     /// Whether the network is trained under fake quantization, for int8.
     #[serde(default)]
     pub qat: bool,
+    /// The file that the network to begin with was read from; its weights are random if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
+    /// Whether the network of `init` has a new head.
+    #[serde(default)]
+    pub new_head: bool,
+    /// Beginnings of the names of layers and parameters that are not trained.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// Whether the head alone is trained.
+    #[serde(default)]
+    pub head_only: bool,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -135,7 +147,7 @@ impl Config {
         range(self.batch > 0, "batch", &self.batch, "at least 1")?;
         range(self.accumulate > 0, "accumulate", &self.accumulate, "at least 1")?;
         range(self.repeats > 0, "repeats", &self.repeats, "at least 1")?;
-        range(self.lr.is_finite() && self.lr > 0.0, "lr", &self.lr, "above 0")?;
+        range(self.lr.is_finite() && self.lr > 0.0, "lr", &self.lr, "a number above 0")?;
         let warmup = self.warmup;
         range((0.0..=self.epochs as f64).contains(&warmup), "warmup", &warmup, "0 up to the number of epochs")?;
         let decay = self.weight_decay;
@@ -237,7 +249,9 @@ mod tests {
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
         table.remove("mask_activation").unwrap();
-        table.remove("qat").unwrap();
+        for later in ["qat", "new_head", "freeze", "head_only"] {
+            table.remove(later).unwrap();
+        }
         let read: Config = table.try_into().unwrap();
         config().check_same(&read).unwrap();
     }

@@ -5,7 +5,10 @@ mod checkpoint;
 mod config;
 mod evaluate;
 mod feed;
+mod frozen;
 mod gradients;
+mod head;
+mod lock;
 mod memory;
 mod optimizer;
 #[cfg(test)]
@@ -19,6 +22,8 @@ mod tests;
 
 pub use config::{Config, ConfigError};
 pub use evaluate::{Evaluation, evaluate, evaluate_quantized};
+pub use head::{head_name, with_new_head};
+pub use lock::check_free;
 pub use memory::peak_bytes;
 pub use optimizer::{Optimizer, State as OptimizerState};
 pub use recipe::{Overrides, Recipe};
@@ -30,6 +35,9 @@ use crate::files::FileError;
 use serde::{Deserialize, Serialize};
 use skipstone_onnx::{Graph, Normalization};
 use std::path::PathBuf;
+
+/// The file of a run directory that holds the network that the run began with, where no architecture's name stands for it.
+pub const START: &str = "start.onnx";
 
 /// Everything that training needs.
 #[derive(Debug)]
@@ -47,6 +55,9 @@ pub struct Job {
     pub test: Dataset,
     /// Normalization of the images, written into the exported network.
     pub normalization: Normalization,
+    /// An ONNX file to keep in the run directory as `start.onnx`: the network to begin with where no architecture's name
+    /// stands for it, from which a resumed run is built again.
+    pub start: Option<Vec<u8>>,
     /// The run directory.
     pub out: PathBuf,
     /// Whether a run in `out` is continued; without one there, training starts.
@@ -77,6 +88,44 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// Another process trains in the run directory.
+    #[error(
+        "{path} is in use by another process, which trains there: wait for it, or choose another folder",
+        path = path.display()
+    )]
+    Busy {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// There is no layer that makes scores out of features.
+    #[error("the network has no head that can be told from the rest: `{node}` ({op}) stands where one would be")]
+    NoHead {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+    },
+    /// A prefix that nothing is called after.
+    #[error("no layer with parameters is called `{prefix}...`: names begin with {names}")]
+    NothingCalled {
+        /// What was to be frozen.
+        prefix: String,
+        /// Beginnings of the names that there are.
+        names: String,
+    },
+    /// All parameters are frozen.
+    #[error("nothing is left to train: every parameter is frozen")]
+    AllFrozen,
+    /// The run to continue tells other classes apart than the data set has.
+    #[error("{path}: the run was started with the classes {was}, the data set has {is}", path = path.display())]
+    Classes {
+        /// The run's state.
+        path: PathBuf,
+        /// Names at the beginning.
+        was: String,
+        /// Names now.
+        is: String,
     },
     /// Network and images do not fit each other.
     #[error(
@@ -200,7 +249,9 @@ pub struct Outcome {
 /// - `last.safetensors`: the latest weights, running statistics, the optimizer's state, averages and counters, from
 ///   which `resume` goes on;
 /// - `history.csv`: one line per epoch;
-/// - `config.toml`: the settings.
+/// - `config.toml`: the settings;
+/// - `start.onnx`: `job.start`, if there is one;
+/// - `.lock`: whose lock keeps other processes out.
 ///
 /// A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not.
 ///

@@ -27,12 +27,14 @@ pub enum Recipe {
     RsbA3,
     /// A trained network trained on for int8: few epochs with a low rate.
     Qat,
+    /// A trained network trained on with other images, of which there are few.
+    FineTune,
 }
 
 impl Recipe {
     /// The names that [`Recipe::from_str`] knows.
-    pub const NAMES: [&'static str; 6] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3", "qat"];
-    const ALL: [Self; 6] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3, Self::Qat];
+    pub const NAMES: [&'static str; 7] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3", "qat", "fine-tune"];
+    const ALL: [Self; 7] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3, Self::Qat, Self::FineTune];
 
     /// The recipe's settings for a network and a data set, with seed 0. Choices that the architecture does not leave are
     /// not made: zero gamma is only where the zoo's architecture `arch` has it.
@@ -63,6 +65,7 @@ impl Recipe {
                 let basic = basic(arch, data);
                 Config { epochs: 10, lr: 0.02 * basic.lr, warmup: 0.0, qat: true, ..basic }
             }
+            Self::FineTune => Config { epochs: 10, batch: 16, lr: 0.01, warmup: 0.5, ..basic(arch, data) },
         }
     }
 }
@@ -91,6 +94,10 @@ fn basic(arch: &str, data: &Spec) -> Config {
         naive_attention: false,
         mask_activation: MaskActivation::Mixed,
         qat: false,
+        init: None,
+        new_head: false,
+        freeze: Vec::new(),
+        head_only: false,
         average: 0.0,
         seed: 0,
         optimizer: Optimizer::SGD,

@@ -4,9 +4,10 @@ use super::average::Average;
 use super::checkpoint::{self, Counters, State};
 use super::feed::{self, Batch};
 use super::gradients::Accumulated;
+use super::lock::{self, Lock};
 use super::{
-    Config, EpochRecord, Job, Outcome, Progress, Status, TrainError, evaluate, evaluate_quantized, memory, optimizer,
-    shared,
+    Config, EpochRecord, Job, Outcome, Progress, START, Status, TrainError, evaluate, evaluate_quantized, frozen,
+    memory, optimizer, shared,
 };
 use crate::autograd::{Noise, Tape};
 use crate::files;
@@ -39,20 +40,28 @@ impl Directory {
         self.0.join("config.toml")
     }
 
-    /// Makes sure that a run with `config` may be written here; true if there is a state to go on from.
-    fn open(&self, config: &Config, resume: bool) -> Result<bool, TrainError> {
-        let holds_run = [self.config(), self.last(), self.model()].iter().any(|path| path.exists());
-        if holds_run && !resume {
-            return Err(TrainError::Exists { path: self.0.clone() });
-        }
+    /// Makes sure that a run with `config` may be written here; true if there is a state to go on from, and the right to
+    /// write.
+    fn open(&self, config: &Config, start: Option<&[u8]>, resume: bool) -> Result<(bool, Lock), TrainError> {
+        let check = || {
+            let holds_run = [self.config(), self.last(), self.model()].iter().any(|path| path.exists());
+            if holds_run && !resume { Err(TrainError::Exists { path: self.0.clone() }) } else { Ok(()) }
+        };
+        lock::check_free(&self.0)?;
+        check()?;
         files::create_dir(&self.0)?;
+        let lock = Lock::take(&self.0)?;
+        check()?;
         if self.config().exists() {
             config.check_same(&read_config(&self.config())?)?;
         }
         let text =
             toml::to_string(config).map_err(|e| TrainError::Damaged { path: self.config(), reason: e.to_string() })?;
+        if let Some(start) = start {
+            files::write(&self.0.join(START), start)?;
+        }
         files::write(&self.config(), text.as_bytes())?;
-        Ok(self.last().exists())
+        Ok((self.last().exists(), lock))
     }
 }
 
@@ -85,8 +94,9 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     job.graph.metadata.quantization = Quantization::default();
     job.graph.metadata.class_names = job.train.class_names.clone();
     let directory = Directory(job.out.clone());
-    let has_state = directory.open(&job.config, job.resume)?;
-    let optimizer = optimizer::State::new(&job.graph, &job.config);
+    let frozen = frozen::frozen(&job.graph, &job.config)?;
+    let (has_state, _lock) = directory.open(&job.config, job.start.as_deref(), job.resume)?;
+    let optimizer = optimizer::State::with_frozen(&job.graph, &job.config, &frozen);
     let average = Average::new(&job.graph, &job.config);
     let mut state = State { graph: job.graph, optimizer, average };
     let counters = if has_state { checkpoint::load(&directory.last(), &mut state)? } else { Counters::default() };
@@ -97,7 +107,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     let mut run = Run {
         state,
         config: &config,
-        tape: fake.clone().map_or_else(Tape::new, Tape::with_fake_quantization),
+        tape: fake.clone().map_or_else(Tape::new, Tape::with_fake_quantization).with_frozen(frozen),
         accumulated: Accumulated::default(),
         counters,
         batches,

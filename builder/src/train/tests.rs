@@ -70,6 +70,7 @@ pub(super) fn job(out: &Path, resume: bool) -> Job {
         train: first(Split::Train, 700),
         test: first(Split::Test, 100),
         normalization: spec().normalization(),
+        start: None,
         out: out.to_path_buf(),
         resume,
         threads: None,
@@ -329,4 +330,41 @@ fn loss_falls_on_cifar10() {
     });
     let last = losses[50..].iter().sum::<f64>() / 10.0;
     assert!(last < 1.95, "{losses:?}");
+}
+
+#[test]
+fn what_is_frozen_stays_as_it_is() {
+    let started = tiny();
+    let frozen = |config: Config| {
+        let folder = tempfile::tempdir().unwrap();
+        let best = train(Job { config, ..job(folder.path(), false) }, &mut ()).unwrap().best;
+        let names = best.parameters().filter(|(id, _, p)| started.parameter(*id) == Some(&p.tensor));
+        names.map(|(_, name, _)| name.to_string()).collect::<Vec<_>>()
+    };
+    let of = |name: &str| ["weight", "gamma", "beta", "mean", "variance"].map(|field| format!("{name}.{field}"));
+    let decaying = Config { decay_vectors: true, weight_decay: 0.1, epochs: 1, ..config() };
+    assert!(frozen(decaying.clone()).is_empty());
+    let all = [of("conv1"), of("conv2")].concat();
+    assert_eq!(frozen(Config { head_only: true, ..decaying.clone() }), all);
+    let freeze = |prefix: &str| Config { freeze: vec![prefix.into()], ..decaying.clone() };
+    assert_eq!(frozen(freeze("conv1")), of("conv1"));
+    assert_eq!(frozen(Config { accumulate: 2, ..freeze("conv2") }), of("conv2"));
+    assert_eq!(frozen(freeze("linear")), ["weight", "bias"]);
+}
+
+#[test]
+fn a_run_keeps_its_classes_and_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let config = Config { epochs: 1, ..config() };
+    let start = Some(b"a network".to_vec());
+    train(Job { config: config.clone(), start, ..job(&out, false) }, &mut ()).unwrap();
+    assert_eq!(std::fs::read(out.join(START)).unwrap(), b"a network");
+    let mut other = Job { config, ..job(&out, true) };
+    other.train.class_names.swap(3, 4);
+    let error = train(other, &mut ()).unwrap_err().to_string();
+    assert!(error.contains("last.safetensors") && error.contains("classes"), "{error}");
+    // Refused while another has the folder, and nothing is written there.
+    let _lock = lock::Lock::take(&out).unwrap();
+    assert!(matches!(train(job(&out, true), &mut ()), Err(TrainError::Busy { .. })));
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(in crate::autograd) const MOMENTUM: f32 = 0.1;
 
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
-/// and under fake quantization: the running statistics, as they are.
+/// under fake quantization, and where they are frozen: the running statistics, as they are.
 ///
 /// Where only a ReLU reads the result ([`Forward::relu_follows`]), the result is rectified, and the gradient that comes
 /// back is that of the rectified result: the ReLU hands both on as they are.
@@ -35,7 +35,7 @@ pub(super) fn forward<'g>(
 
     let channels = gamma.len();
     let count = (x.data().len() / channels) as f64;
-    let is_frozen = cx.fake.is_some();
+    let is_frozen = cx.fake.is_some() || cx.is_frozen(node.inputs[3]);
     let (mean, variance): (Vec<f32>, Vec<f64>) = if is_frozen {
         (running_mean.to_vec(), running_variance.iter().map(|&v| v.into()).collect())
     } else {

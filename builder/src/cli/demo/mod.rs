@@ -120,6 +120,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 fn clear(out: Option<&Path>, config: &Config) -> Result<PathBuf, Failure> {
     let folder = out.unwrap_or(Path::new("runs/demo"));
     outputs::check_folder(folder)?;
+    train::check_free(folder)?;
     if out.is_some() && folder.join(CONFIG).exists() && !holds_demo(folder, config) {
         return Err(Failure::at(folder, "holds another run: choose another folder with --out"));
     }
@@ -161,6 +162,7 @@ fn train(
         train: images.clone(),
         test: test.clone(),
         normalization: spec.normalization(),
+        start: None,
         out: out.to_path_buf(),
         resume: false,
         threads: None,

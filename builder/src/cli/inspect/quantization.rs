@@ -65,8 +65,8 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
     let calibration = load(spec, Split::Train)?;
     let test = Spec { split: Some(Split::Test), ..spec.clone() };
-    let test = load(&test, Split::Test)?;
-    classifier::check(&file, dims, graph.value(graph.output()).dims[0], &test)?;
+    let mut test = load(&test, Split::Test)?;
+    classifier::align(&file, &graph, &mut test, console)?;
     let [calibration, test] = [calibration, test].map(|set| set.spread(arguments.count as usize));
     let quantization = quant::quantize(&graph, &calibration, &arguments.numbers.settings()?)?;
     let bar = console.bar("measuring", quantization.qgraph.nodes.len(), "layers");

@@ -162,8 +162,14 @@ pub struct State {
 impl State {
     /// At rest, for the trainable parameters of a graph; of the settings it takes the optimizer and the weight decay.
     pub fn new(graph: &Graph, config: &Config) -> Self {
+        Self::with_frozen(graph, config, &[])
+    }
+
+    /// As [`State::new`], without the parameters that are `frozen`, by the index of the value (empty: none is).
+    pub fn with_frozen(graph: &Graph, config: &Config, frozen: &[bool]) -> Self {
         let Config { optimizer, weight_decay, decay_vectors, .. } = *config;
-        let slots = graph.parameters().filter(|(_, _, parameter)| parameter.trainable);
+        let is_frozen = |id: ValueId| frozen.get(id.index()).is_some_and(|&frozen| frozen);
+        let slots = graph.parameters().filter(|(id, _, parameter)| parameter.trainable && !is_frozen(*id));
         let slots = slots.map(|(id, name, parameter)| Slot {
             id,
             name: name.into(),
