@@ -24,6 +24,7 @@ mod node;
 mod ops;
 mod qoperator;
 mod quantized;
+mod rounded;
 
 use crate::graph::Graph;
 use crate::proto::{GraphProto, ModelProto};
@@ -40,6 +41,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 pub use external::load;
+pub use rounded::{RoundedTensor, as_pairs};
 
 /// Versions of the standard operator set that are read.
 pub const OPSETS: RangeInclusive<i64> = 7..=25;
@@ -75,6 +77,8 @@ pub struct Imported {
     pub ending: Ending,
     /// The file's tensor that holds the scores, though perhaps under other dimensions.
     pub scores: String,
+    /// Where a quantized file holds the graph's values as it rounds them.
+    pub rounded: Vec<RoundedTensor>,
 }
 
 /// Reads the bytes of an ONNX file that holds its weights itself.
@@ -186,6 +190,7 @@ impl<'a> File<'a> {
         // Of an operator on integers the file has the integers.
         let scores = qoperator::of_file(self.original, self.graph, scores);
         let mut quantization = importer.quantization();
+        let mut rounded = importer.rounded(self.graph);
         let mut metadata = metadata;
         if let Some(image) = &importer.integer_image {
             let integers = image.finish().ok_or_else(|| {
@@ -199,7 +204,8 @@ impl<'a> File<'a> {
         let finished = importer.draft.finish(&self.graph.name, metadata, output);
         let mut graph = finished.map_err(|error| end(error.into(), false))?;
         quantized::annotate(&mut graph, quantization);
-        Ok(Imported { graph, channels_last, ending, scores })
+        rounded::through_flatten(&mut graph, &mut rounded);
+        Ok(Imported { graph, channels_last, ending, scores, rounded })
     }
 
     /// An importer that has read no node.

@@ -7,6 +7,7 @@
 pub mod forms;
 pub mod hostile;
 pub mod preprocessing;
+pub mod qoperator;
 
 use skipstone_builder::data::Dataset;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, Pad, Slice, Tensor, ValueId};

@@ -94,7 +94,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let traces = all.iter().map(|&index| trace(&quantized.stone, images.image(index)));
     let ours = layers.values(&traces.collect::<Result<Vec<Trace>, _>>()?);
     let exact = |difference: Difference| {
-        layers.exact(&ours, batch.batch(), Difference { layer: file.layers[difference.layer].0, ..difference })
+        layers.exact(&ours, batch.batch(), file.layers[difference.layer?].0, difference.image, difference.at)
     };
     let ours_there: Vec<Vec<i8>> = file.tensors.iter().map(|&(index, _)| ours[index].clone()).collect();
     let mut check = file.check(&quantized)?;

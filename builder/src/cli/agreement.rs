@@ -2,28 +2,32 @@
 
 use super::console::Console;
 use super::failure::Failure;
-use super::table::Table;
+use super::table::{Table, grouped};
 use crate::data::Dataset;
 use crate::infer::Plan;
-use crate::quant::QGraph;
+use crate::quant::{QGraph, to_qdq};
 use crate::simulate::{self, Trace};
-use crate::tensor::Tensor;
-use crate::verify::{self, FloatAgreement, Int8Agreement, LayerAgreement, Layers};
+use crate::verify::{
+    self, FileAgreement, FileCheck, FloatAgreement, Int8Agreement, LayerAgreement, Layers, QuantizedFile, VerifyError,
+};
 use rayon::prelude::*;
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Batch, Graph, Normalization};
+use std::path::Path;
 
 /// Images compared at a time.
 const BATCH: usize = 64;
 
 /// Largest difference of two float scores, for scores up to 1; larger scores may differ by as much in proportion.
 pub(super) const FLOAT_LIMIT: f32 = 1e-4;
-/// Least part of the int8 elements that are equal, layer by layer.
-const EXACT_LIMIT: f64 = 0.9999;
+/// Of so many int8 elements one may be on the other side of a tie because float32 is not exact, layer by layer.
+const NEAR_ONE_IN: u64 = 10_000;
 /// Largest difference of two int8 elements, layer by layer.
 const STEPS_LIMIT: u32 = 1;
-/// Of so many images one may have another label, end to end.
-const LABELS_ONE_IN: usize = 200;
+/// Why labels differ where no layer does but at ties.
+const FEEDBACK: &str = "single steps at ties feed on each other";
+/// Part of a layer's elements that are exact ties from which on that is said.
+const TIE_SHARE: f64 = 1.0 / 1024.0;
 
 /// Compares our float scores of `images` with tract's of the exported network. Also gives the largest score.
 pub(super) fn float(
@@ -63,17 +67,20 @@ pub(super) fn float_of_file(
     Ok((agreement, largest))
 }
 
-/// Compares the packed model `stone`, run by the engine, with tract's execution of its QDQ file.
+/// Compares the packed model `stone`, run by the engine, with tract's execution of its QDQ file; and with the quantized
+/// file that the network was read from, if it was.
 pub(super) fn int8(
     qgraph: &QGraph,
-    qdq: &[u8],
     stone: &[u8],
+    file: Option<&QuantizedFile<'_>>,
     normalization: &Normalization,
     images: &Dataset,
     console: &Console,
-) -> Result<Int8Agreement, Failure> {
+) -> Result<(Int8Agreement, Option<FileAgreement>), Failure> {
+    let qdq = to_qdq(qgraph, Batch::Any);
     let layers = Layers::new(qgraph)?;
-    let mut check = layers.check(qdq)?;
+    let mut check = layers.check(&qdq.to_bytes())?;
+    let mut of_file = file.map(|file| FileCheck::new(&layers, &qdq, file)).transpose().map_err(uncompared)?;
     let bar = console.bar("int8", images.len(), "images");
     for indices in batches(images.len()) {
         let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
@@ -86,37 +93,20 @@ pub(super) fn int8(
                 ));
             }
         }
-        layers.compare(&mut check, &images.batch(&indices, normalization), &layers.values(&traces))?;
+        let (batch, values) = (images.batch(&indices, normalization), layers.values(&traces));
+        layers.compare(&mut check, &batch, &values)?;
+        if let Some(of_file) = &mut of_file {
+            of_file.add(&batch, &values).map_err(uncompared)?;
+        }
         bar.inc(indices.len() as u64);
     }
     bar.finish_and_clear();
-    Ok(check.finish())
+    Ok((check.finish(), of_file.map(FileCheck::finish)))
 }
 
-/// Compares the scores of the packed model `stone` with those that tract computes from the quantized file `model` that
-/// the network was read from: the part of the images with the same label, and the largest difference in steps.
-pub(super) fn quantized_file(
-    qgraph: &QGraph,
-    stone: &[u8],
-    model: &ModelProto,
-    channels_last: bool,
-    normalization: &Normalization,
-    images: &Dataset,
-) -> Result<(f64, f32), Failure> {
-    let output = &qgraph.tensors[qgraph.output];
-    let (mut same, mut steps) = (0.0, 0f32);
-    for indices in batches(images.len()) {
-        let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
-        let traces = traces.collect::<Result<Vec<Trace>, _>>()?;
-        let real = |&score: &i8| (f32::from(score) - f32::from(output.zero_point)) * output.scale;
-        let scores: Vec<f32> = traces.iter().flat_map(|trace| trace.scores.iter().map(real)).collect();
-        let scores = Tensor::new([indices.len(), scores.len() / indices.len()], scores);
-        let batch = images.batch(&indices, normalization);
-        let agreement = verify::float_model(model.clone(), channels_last, &batch, &scores)?;
-        same += agreement.float_top1_agreement * indices.len() as f64;
-        steps = steps.max(agreement.float_max_abs_diff / output.scale);
-    }
-    Ok((same / images.len() as f64, steps))
+/// A file whose integers cannot be compared is no file that agrees.
+fn uncompared(error: VerifyError) -> Failure {
+    Failure::Work(format!("its integers cannot be compared with ours: {error}; --skip-file leaves that out"))
 }
 
 /// What has to hold, and what was found.
@@ -142,43 +132,48 @@ impl Checks {
 
     /// Adds the checks of an int8 comparison.
     pub(super) fn add_int8(&mut self, agreement: &Int8Agreement) {
-        let exact = agreement.int8_exact_fraction;
+        let sum = |count: fn(&LayerAgreement) -> u64| agreement.layers.iter().map(count).sum::<u64>();
+        let (elements, float32) = (sum(|layer| layer.elements), sum(LayerAgreement::float32));
         let text = format!(
-            "int8 layers equal tract's in {:.4} % of the elements (at least {:.2} %)",
-            100.0 * exact,
-            100.0 * EXACT_LIMIT
+            "int8 layers equal tract's in {:.4} % of {} elements; {} others are ties, which integers round up and \
+             float32 engines to even, and {} as near to a tie as float32 can be wrong (at most 1 in {NEAR_ONE_IN})",
+            100.0 * agreement.int8_exact_fraction,
+            grouped(elements),
+            grouped(agreement.int8_ties),
+            grouped(float32),
         );
-        self.add(text, exact >= EXACT_LIMIT);
-        let steps = agreement.int8_max_steps;
-        self.add(format!("int8 layers differ by at most {steps} (limit {STEPS_LIMIT})"), steps <= STEPS_LIMIT);
-        let (distance, unexplained) = (agreement.int8_tie_distance, agreement.int8_unexplained);
+        self.add(text, float32 <= near_limit(elements));
+        let (steps, unexplained) = (agreement.int8_max_steps, agreement.int8_unexplained);
         let text = format!(
-            "int8 elements that differ are at most {distance:.1e} steps from a tie; {unexplained} of them (limit 0) \
-             farther than float32 can be wrong"
+            "int8 layers differ by at most {steps} (limit {STEPS_LIMIT}), and nowhere else: {} elements differ \
+             unexplained (limit 0)",
+            grouped(unexplained)
         );
-        self.add(text, unexplained == 0);
-        let labels = agreement.int8_top1_agreement;
-        let different = agreement.count - (labels * agreement.count as f64).round() as usize;
-        // One other label says nothing about a small set.
-        let allowed = (agreement.count / LABELS_ONE_IN).max(1);
-        let text = format!(
-            "int8 labels end to end are tract's on {:.2} % of {} images (at most {allowed} other)",
-            100.0 * labels,
-            agreement.count
+        self.add(text, steps <= STEPS_LIMIT && unexplained == 0);
+        let others = others(agreement.int8_top1_agreement, agreement.count);
+        self.add(
+            labels("int8 labels end to end are tract's", others, agreement.count, unexplained, FEEDBACK),
+            others == 0 || unexplained == 0,
         );
-        self.add(text, different <= allowed);
     }
 
-    /// Adds the check of the integers against the quantized file that they came from.
-    pub(super) fn add_quantized_file(&mut self, labels: f64, steps: f32, count: usize) {
-        let different = count - (labels * count as f64).round() as usize;
-        let allowed = (count / LABELS_ONE_IN).max(1);
+    /// Adds the checks of the layers against the quantized file that they came from.
+    pub(super) fn add_file(&mut self, agreement: &FileAgreement, count: usize) {
+        let unexplained = agreement.file_unexplained;
         let text = format!(
-            "int8 labels are those of the quantized file on {:.2} % of {count} images (at most {allowed} other); scores \
-             differ by at most {steps:.0} steps",
-            100.0 * labels
+            "{} layers of the quantized file make of its own integers what ours come to before they round: {} of {} \
+             elements differ unexplained (limit 0)",
+            agreement.file_layers,
+            grouped(unexplained),
+            grouped(agreement.layers.iter().map(|layer| layer.elements).sum::<u64>()),
         );
-        self.add(text, different <= allowed);
+        self.add(text, unexplained == 0);
+        let others = others(agreement.file_top1_agreement, count);
+        let cause = if agreement.rescaled.is_empty() { FEEDBACK } else { "tensors are rounded by other scales" };
+        self.add(
+            labels("int8 labels are the quantized file's", others, count, unexplained, cause),
+            others == 0 || unexplained == 0,
+        );
     }
 
     /// Shows all checks.
@@ -188,26 +183,44 @@ impl Checks {
             .try_for_each(|(text, holds)| console.show(format!("{} {text}", if *holds { "ok  " } else { "FAIL" })))
     }
 
-    /// Fails if a check does not hold.
-    pub(super) fn verdict(&self) -> Result<(), Failure> {
+    /// Fails if a check of `file` does not hold.
+    pub(super) fn verdict(&self, file: &Path) -> Result<(), Failure> {
         let failed: Vec<&str> = self.0.iter().filter(|(_, holds)| !holds).map(|(text, _)| text.as_str()).collect();
         match failed.as_slice() {
             [] => Ok(()),
-            failed => Err(Failure::Work(format!("a check does not hold: {}", failed.join("; ")))),
+            failed => Err(Failure::at(file, format!("a check does not hold: {}", failed.join("; ")))),
         }
     }
 }
 
+/// How many images have another label, of whose labels `agreement` are the same.
+fn others(agreement: f64, count: usize) -> usize {
+    count - (agreement * count as f64).round() as usize
+}
+
+/// `cause` is why labels may differ where every layer is right.
+fn labels(what: &str, others: usize, count: usize, unexplained: u64, cause: &str) -> String {
+    let why = match (others, unexplained) {
+        (0, _) => String::new(),
+        (_, 0) => format!("; every layer's differences are explained, but {cause}"),
+        _ => "; layers differ unexplained".into(),
+    };
+    format!("{what} on {} of {count} images{why}", count - others)
+}
+
+/// How many of `elements` may be on the other side of a tie because float32 is not exact; one of few.
+fn near_limit(elements: u64) -> u64 {
+    (elements / NEAR_ONE_IN).max(1)
+}
+
 /// Whether an int8 layer is tract's but for values on the other side of a tie.
 pub(super) fn layer_holds(layer: &LayerAgreement) -> bool {
-    // Of few elements one may differ.
-    let allowed = (layer.elements as f64 * (1.0 - EXACT_LIMIT)).max(1.0);
-    layer.max_steps <= STEPS_LIMIT && layer.different as f64 <= allowed
+    layer.max_steps <= STEPS_LIMIT && layer.unexplained == 0 && layer.float32() <= near_limit(layer.elements)
 }
 
 /// The int8 layers for people: `all`, or those that are not equal everywhere, if there are any.
 pub(super) fn layers(agreement: &Int8Agreement, all: bool) -> Option<Table> {
-    let mut table = Table::new(&["layer", "elements", "different", "largest", "from a tie"]);
+    let mut table = Table::new(&["layer", "elements", "different", "ties", "unexplained", "largest", "from a tie"]);
     let mut any = false;
     for layer in agreement.layers.iter().filter(|layer| all || layer.different > 0) {
         any = true;
@@ -215,11 +228,56 @@ pub(super) fn layers(agreement: &Int8Agreement, all: bool) -> Option<Table> {
             layer.name.clone(),
             layer.elements.to_string(),
             layer.different.to_string(),
+            layer.ties.to_string(),
+            layer.unexplained.to_string(),
             layer.max_steps.to_string(),
             format!("{:.1e}", layer.tie_distance),
         ]);
     }
     any.then_some(table)
+}
+
+/// The layers of the quantized file for people: `all`, or those that are wrong, if there are any.
+pub(super) fn file_layers(agreement: &FileAgreement, all: bool) -> Option<Table> {
+    let mut table = Table::new(&["layer of the file", "elements", "unexplained", "farthest (steps)"]);
+    let mut any = false;
+    for layer in agreement.layers.iter().filter(|layer| all || layer.unexplained > 0) {
+        any = true;
+        let distance = format!("{:.4}", layer.distance);
+        table.row([layer.name.clone(), layer.elements.to_string(), layer.unexplained.to_string(), distance]);
+    }
+    any.then_some(table)
+}
+
+/// Which tensors our integers round otherwise than the file, in a line.
+pub(super) fn rescaled(agreement: &FileAgreement) -> Option<String> {
+    let first = agreement.rescaled.first()?;
+    Some(format!(
+        "{} tensors (`{first}`) have another scale or zero point here than in the file, as the maps of a concatenation \
+         share one: labels may differ by that",
+        agreement.rescaled.len()
+    ))
+}
+
+/// What a quantized file rounds otherwise than the integers do, in a line, if that is often.
+pub(super) fn rounding_remark(qgraph: &QGraph) -> Option<String> {
+    if qgraph.metadata.quantization.is_empty() {
+        return None;
+    }
+    let shares: Vec<(&str, f64)> = (qgraph.nodes.iter())
+        .map(|node| (node.name.as_str(), qgraph.tie_share(node)))
+        .filter(|(_, share)| *share >= TIE_SHARE)
+        .collect();
+    let &(name, share) = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(format!(
+        "in {} of {} layers the file's scales are multiples of each other by powers of two, so that up to {:.1} % of \
+         the elements (`{name}`) are exactly in the middle between two integers: integers round these up, engines that \
+         run the file to even; either is half a step off, so both are right, and `verify` counts them apart \
+         (docs/quantization.md, \"Ties\")",
+        shares.len(),
+        qgraph.nodes.len(),
+        100.0 * share
+    ))
 }
 
 fn batches(count: usize) -> impl Iterator<Item = Vec<usize>> {
@@ -230,40 +288,69 @@ fn batches(count: usize) -> impl Iterator<Item = Vec<usize>> {
 mod tests {
     use super::*;
 
-    fn int8(exact: f64, steps: u32, unexplained: u64, labels: f64, count: usize) -> Checks {
+    /// Of 100,000 elements.
+    fn checks(different: u64, ties: u64, unexplained: u64, steps: u32, labels: f64, count: usize) -> Checks {
+        let layer = LayerAgreement {
+            elements: 100_000,
+            different,
+            ties,
+            unexplained,
+            max_steps: steps,
+            ..LayerAgreement::default()
+        };
+        assert_eq!(layer_holds(&layer), steps <= 1 && unexplained == 0 && different <= ties + 10);
         let mut checks = Checks::new();
         checks.add_int8(&Int8Agreement {
-            int8_exact_fraction: exact,
+            int8_exact_fraction: 1.0 - different as f64 / 100_000.0,
             int8_max_steps: steps,
             int8_tie_distance: 1e-6,
+            int8_ties: ties,
             int8_unexplained: unexplained,
             int8_end_to_end_fraction: 1.0,
             int8_top1_agreement: labels,
             count,
-            layers: Vec::new(),
+            image: LayerAgreement::default(),
+            layers: vec![layer],
         });
         checks
     }
 
     #[test]
-    fn limits_are_those_of_the_design() {
-        int8(0.9999, 1, 0, 0.995, 1000).verdict().unwrap();
-        // Of few images one may differ.
-        int8(1.0, 0, 0, 0.9, 10).verdict().unwrap();
+    fn the_verdict_rests_on_what_is_unexplained() {
+        checks(10, 0, 0, 1, 0.995, 1000).verdict(Path::new("a.onnx")).unwrap();
+        // Ties are right, however many they are, and so are labels that differ because of them.
+        checks(25_010, 25_000, 0, 1, 0.9, 1000).verdict(Path::new("a.onnx")).unwrap();
         for checks in [
-            int8(0.99985, 1, 0, 1.0, 100),
-            int8(1.0, 2, 0, 1.0, 100),
-            int8(1.0, 1, 1, 1.0, 100),
-            int8(1.0, 0, 0, 0.994, 1000),
-            int8(1.0, 0, 0, 362.0 / 364.0, 364),
+            checks(11, 0, 0, 1, 1.0, 100),
+            checks(25_011, 25_000, 0, 1, 1.0, 100),
+            checks(1, 0, 1, 1, 1.0, 100),
+            checks(1, 1, 0, 2, 1.0, 100),
+            checks(1, 0, 1, 1, 0.9, 100),
         ] {
-            assert!(matches!(checks.verdict(), Err(Failure::Work(_))));
+            assert!(matches!(checks.verdict(Path::new("a.onnx")), Err(Failure::Work(_))));
         }
+    }
+
+    #[test]
+    fn other_labels_are_explained_in_words() {
+        let text = |labels, unexplained| {
+            let checks = checks(20, 19 - unexplained, unexplained, 1, labels, 100);
+            checks.0.last().unwrap().clone()
+        };
+        assert_eq!(text(1.0, 0), ("int8 labels end to end are tract's on 100 of 100 images".into(), true));
+        let (explained, holds) = text(0.97, 0);
+        assert!(holds && explained.contains("on 97 of 100 images") && explained.contains("ties feed on each other"));
+        let (wrong, holds) = text(0.97, 1);
+        assert!(!holds && wrong.contains("unexplained"));
+    }
+
+    #[test]
+    fn float_scores_have_a_limit() {
         for (difference, holds) in [(1e-4, true), (1.1e-4, false), (f32::NAN, false)] {
             let mut checks = Checks::new();
             checks
                 .add_float(&FloatAgreement { float_max_abs_diff: difference, float_top1_agreement: 1.0 }, FLOAT_LIMIT);
-            assert_eq!(checks.verdict().is_ok(), holds, "{difference}");
+            assert_eq!(checks.verdict(Path::new("a.onnx")).is_ok(), holds, "{difference}");
         }
     }
 }

@@ -47,7 +47,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let mut data =
         arguments.images.load(&arguments.data, Split::Test, classifier.dims(), &classifier.preprocessing(), console)?;
     classifier.align(&arguments.model, &mut data, console)?;
-    let evaluation = evaluate(&classifier, &data, console)?;
+    let evaluation = evaluate(&classifier, &data, "evaluating", console);
+    let evaluation = evaluation.map_err(|failure| failure.of(&arguments.model))?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;
     console.show(format!(
         "accuracy {:.2} %, loss {loss:.4}, {count} images, {images_per_second:.0} a second",
@@ -56,9 +57,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&evaluation)
 }
 
-/// Classifies all of `data`.
-pub(super) fn evaluate(classifier: &Classifier, data: &Dataset, console: &Console) -> Result<Evaluation, Failure> {
-    let bar = console.bar("evaluating", data.len(), "images");
+/// Classifies all of `data`, on all cores; `label` names the work.
+pub(super) fn evaluate(
+    classifier: &Classifier,
+    data: &Dataset,
+    label: &str,
+    console: &Console,
+) -> Result<Evaluation, Failure> {
+    let bar = console.bar(label, data.len(), "images");
     let classifier = classifier.prepare();
     let start = Instant::now();
     let (mut loss, mut correct) = (0.0, 0);

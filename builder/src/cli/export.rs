@@ -47,12 +47,14 @@ pub(super) type Dims = [usize; 3];
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     outputs::check_file(&arguments.output)?;
-    let graph = match (&arguments.arch, &arguments.run) {
-        (Some(name), _) => untrained(name, arguments)?,
-        (None, Some(run)) => model::read_graph(run)?.1,
+    let (origin, mut graph) = match (&arguments.arch, &arguments.run) {
+        (Some(name), _) => (name.into(), untrained(name, arguments)?),
+        (None, Some(run)) => model::read_graph(run)?,
         (None, None) => return Err(Failure::Usage("give a run or --arch".into())),
     };
-    let graph = if arguments.fold_batch_norm { passes::fold_batch_norm(&graph)? } else { graph };
+    if arguments.fold_batch_norm {
+        graph = passes::fold_batch_norm(&graph).map_err(|error| Failure::at(&origin, error))?;
+    }
     let options = Options { opset: arguments.opset, batch: arguments.batch };
     let bytes = skipstone_onnx::export(&graph, options);
     files::write(&arguments.output, &bytes)?;

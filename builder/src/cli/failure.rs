@@ -27,6 +27,14 @@ impl Failure {
         Self::Work(format!("{}: {reason}", path.display()))
     }
 
+    /// The same, of the work on a file that the reason does not name.
+    pub(super) fn of(self, path: &Path) -> Self {
+        match self {
+            Self::Work(reason) => Self::at(path, reason),
+            Self::Usage(_) => self,
+        }
+    }
+
     /// What clap has to say, without the usage that it prints below.
     pub(super) fn from_clap(error: &clap::Error) -> Self {
         let text = error.to_string();

@@ -61,9 +61,13 @@ pub(super) fn read_graph(model: &Path) -> Result<(PathBuf, Graph), Failure> {
     Ok((file, graph))
 }
 
-/// The network without what it does to its input first, and the normalization that stands for both.
-pub(super) fn absorbed(graph: Graph, normalization: Normalization) -> Result<(Graph, Normalization), Failure> {
-    let graph = absorb_preprocessing(graph)?;
+/// The network of `file` without what it does to its input first, and the normalization that stands for both.
+pub(super) fn absorbed(
+    file: &Path,
+    graph: Graph,
+    normalization: Normalization,
+) -> Result<(Graph, Normalization), Failure> {
+    let graph = absorb_preprocessing(graph).map_err(|error| Failure::at(file, error))?;
     let normalization = graph.metadata.normalization.clone().unwrap_or(normalization);
     Ok((graph, normalization))
 }

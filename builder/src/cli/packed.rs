@@ -7,6 +7,7 @@ use crate::simulate::{self, SimulateError};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_runtime::engine::InputError;
+use skipstone_runtime::format::LoadError;
 use skipstone_runtime::{Engine, Model};
 use std::path::Path;
 
@@ -19,8 +20,13 @@ pub(super) struct Packed(AlignedBytes);
 impl Packed {
     /// Reads and checks a file.
     pub(super) fn read(file: &Path) -> Result<Self, Failure> {
-        let bytes = AlignedBytes::copy(&files::read(file)?);
-        Model::from_bytes(bytes.as_slice()).map_err(|reason| Failure::at(file, reason))?;
+        Self::new(&files::read(file)?).map_err(|reason| Failure::at(file, reason))
+    }
+
+    /// Checks the contents of a file.
+    pub(super) fn new(bytes: &[u8]) -> Result<Self, LoadError> {
+        let bytes = AlignedBytes::copy(bytes);
+        Model::from_bytes(bytes.as_slice())?;
         Ok(Self(bytes))
     }
 

@@ -76,7 +76,9 @@ impl Output {
         let first = agreement.layers.iter().find(|layer| !super::agreement::layer_holds(layer));
         self.int8_first_divergence = first.map(|layer| layer.name.clone());
         match &self.int8_first_divergence {
-            Some(name) => console.show(format!("int8 layer `{name}` is the first that differs by more than rounding")),
+            Some(name) => {
+                console.show(format!("int8 layer `{name}` is the first that differs by more than rounding explains"))
+            }
             None => Ok(()),
         }
     }
@@ -93,7 +95,7 @@ mod tests {
         let output = Output::new(vec![node("a", 1e-6), node("b", 1e-3), node("c", 1.0)]);
         let mut checks = Checks::new();
         output.check(&mut checks);
-        let Err(Failure::Work(text)) = checks.verdict() else { panic!("it holds") };
+        let Err(Failure::Work(text)) = checks.verdict(std::path::Path::new("a.onnx")) else { panic!("it holds") };
         assert!(text.contains("`b` is the first that differs"), "{text}");
     }
 }

@@ -1,20 +1,23 @@
 //! `skipstone quantize`
 
+use super::classifier::Classifier;
 use super::console::Console;
+use super::eval::evaluate;
 use super::failure::Failure;
 use super::images::Images;
 use super::inspect::peak;
 use super::model::{self, Pixels, absorbed};
 use super::numbers::Numbers;
+use super::packed::Packed;
 use super::table::grouped;
-use super::{classifier, outputs};
-use crate::data::{Spec, Split};
-use crate::pack::{self, Options, Report};
-use crate::{files, simulate, train};
+use super::{agreement, classifier, outputs};
+use crate::data::{Dataset, Spec, Split};
+use crate::files;
+use crate::pack::{self, Options, Quantized, Report};
 use clap::ValueEnum;
 use serde::Serialize;
-use skipstone_onnx::export;
-use std::path::PathBuf;
+use skipstone_onnx::{Graph, Normalization, export};
+use std::path::{Path, PathBuf};
 
 /// Calibration images, where nobody says how many.
 pub(super) const COUNT: u32 = 1024;
@@ -25,12 +28,17 @@ pub(super) struct Arguments {
     /// A run or an .onnx file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Images to calibrate on, of the train split unless it names another; the accuracies are those on its test split.
+    /// Images to calibrate on, of the train split unless it names another. The accuracies are those on its test split,
+    /// if its classes are the network's.
     #[arg(long, value_name = "SPEC")]
     calib: Spec,
-    /// Number of calibration images, spread over the split.
+    /// Number of calibration images, spread over the split; their labels do not matter.
     #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
+    /// Number of test images, spread over the split, on which the accuracies are measured; 0 measures none [default:
+    /// all, but of large networks no more than take about 2e12 multiply-accumulates, and at least 500].
+    #[arg(long, value_name = "N")]
+    eval_count: Option<usize>,
     /// The packed model to write.
     #[arg(short, long, value_name = "FILE.stone")]
     output: PathBuf,
@@ -103,9 +111,17 @@ impl From<Optimize> for pack::Goal {
 struct Output {
     #[serde(flatten)]
     report: Report,
-    accuracy_float: f64,
-    accuracy_int8: f64,
+    /// `null` where they are not measured.
+    accuracy_float: Option<f64>,
+    accuracy_int8: Option<f64>,
+    /// Images on which they are measured.
+    eval_count: usize,
 }
+
+/// Multiply-accumulates of the images on which accuracies are measured, and the fewest images, where nobody says how
+/// many.
+const EVAL_MACS: u64 = 2_000_000_000_000;
+const EVAL_LEAST: usize = 500;
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     outputs::check_file(&arguments.output)?;
@@ -115,15 +131,16 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let settings = arguments.numbers.settings()?;
     let (file, mut graph) = model::read_graph(&arguments.model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    let (mut graph, normalization) = absorbed(graph, normalization)?;
+    let (mut graph, normalization) = absorbed(&file, graph, normalization)?;
     let dims = model::input_dims(&graph);
-    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
-    let calibration = load(&arguments.calib, Split::Train)?;
-    let test = Spec { split: Some(Split::Test), ..arguments.calib.clone() };
-    let mut test = load(&test, Split::Test)?;
-    classifier::align(&file, &graph, &mut test, console)?;
-    if graph.metadata.class_names.is_empty() {
-        graph.metadata.class_names = test.class_names.clone();
+    let calibration = &arguments.calib;
+    let calibration = arguments.images.load(calibration, Split::Train, dims, &graph.metadata.preprocessing, console)?;
+    classifier::check_dims(&file, dims, &calibration)?;
+    let test = test_images(arguments, &file, &graph, console)?;
+    let classes = graph.value(graph.output()).dims[0];
+    let named = test.as_ref().unwrap_or(&calibration);
+    if graph.metadata.class_names.is_empty() && named.class_names.len() == classes {
+        graph.metadata.class_names = named.class_names.clone();
     }
     let calibration = calibration.spread(arguments.count as usize);
 
@@ -141,14 +158,19 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         console.say("the network keeps the int8 scales that it was trained for");
     }
     let options = Options { target: arguments.target.into(), goal: arguments.optimize.into(), settings };
-    let quantized = pack::quantize(&graph, &calibration, &options)?;
-    console.say(format!("evaluating on {} images", test.len()));
-    // The same integers in the layout that this computer is fastest with.
-    let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;
+    let quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| Failure::at(&file, error))?;
+    if let Some(remark) = agreement::rounding_remark(&quantized.qgraph).filter(|_| !settings.recalibrate) {
+        console.say(remark);
+    }
+    let accuracies = match &test {
+        Some(test) => Some(accuracies(graph, normalization, &quantized, test, console)?),
+        None => None,
+    };
     let output = Output {
         report: quantized.report,
-        accuracy_float: train::evaluate(&graph, &test, &normalization).accuracy,
-        accuracy_int8: simulate::evaluate(&generic.bytes, &test)?.accuracy,
+        accuracy_float: accuracies.map(|[float, _]| float),
+        accuracy_int8: accuracies.map(|[_, int8]| int8),
+        eval_count: test.as_ref().map_or(0, Dataset::len),
     };
     if let Some(qdq) = &arguments.qdq {
         files::write(qdq, &quantized.qdq)?;
@@ -157,6 +179,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         files::write(float, &export::export(&quantized.float, export::Batch::default()))?;
     }
     files::write(&arguments.output, &quantized.stone)?;
+    show(arguments, &quantized, &output, console)?;
+    console.result(&output)
+}
+
+fn show(arguments: &Arguments, quantized: &Quantized, output: &Output, console: &Console) -> Result<(), Failure> {
     let Report { weights_bytes, arena_bytes, input_resident_bytes } = output.report;
     console.show(format!(
         "{}: {} bytes, of which weights {}; arena {} bytes, {} with the image resident",
@@ -166,13 +193,57 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         grouped(arena_bytes as u64),
         grouped(input_resident_bytes as u64)
     ))?;
-    let aligned = pack::AlignedBytes::copy(&quantized.stone);
-    let model = skipstone_runtime::Model::from_bytes(aligned.as_slice()).map_err(pack::PackError::Refused)?;
-    console.show(peak(&model))?;
-    console.show(format!(
-        "accuracy: {:.2} % in float, {:.2} % in int8",
-        100.0 * output.accuracy_float,
-        100.0 * output.accuracy_int8
-    ))?;
-    console.result(&output)
+    let packed = Packed::new(&quantized.stone).map_err(|reason| Failure::at(&arguments.output, reason))?;
+    console.show(peak(&packed.model()))?;
+    if let (Some(float), Some(int8)) = (output.accuracy_float, output.accuracy_int8) {
+        let (float, int8) = (100.0 * float, 100.0 * int8);
+        console
+            .show(format!("accuracy on {} images: {float:.2} % in float, {int8:.2} % in int8", output.eval_count))?;
+    }
+    Ok(())
+}
+
+/// The images to measure accuracies on; none, and a line that says why, where the data set cannot tell them.
+fn test_images(
+    arguments: &Arguments,
+    file: &Path,
+    graph: &Graph,
+    console: &Console,
+) -> Result<Option<Dataset>, Failure> {
+    let unmeasured = |reason: &str| {
+        console.say(format!("accuracies are not measured: {reason}"));
+        Ok(None)
+    };
+    if arguments.eval_count == Some(0) {
+        return unmeasured("--eval-count is 0");
+    }
+    let dims = model::input_dims(graph);
+    let spec = Spec { split: Some(Split::Test), ..arguments.calib.clone() };
+    let mut test = arguments.images.load(&spec, Split::Test, dims, &graph.metadata.preprocessing, console)?;
+    if let Err(Failure::Work(reason) | Failure::Usage(reason)) = classifier::align(file, graph, &mut test, console) {
+        return unmeasured(&reason);
+    }
+    let affordable = || usize::try_from(EVAL_MACS / graph.macs().max(1)).unwrap_or(usize::MAX).max(EVAL_LEAST);
+    let count = arguments.eval_count.unwrap_or_else(affordable);
+    if count < test.len() {
+        console.say(format!("accuracies are those on {count} of {} test images: --eval-count N chooses", test.len()));
+    }
+    Ok(Some(test.spread(count)))
+}
+
+/// Accuracies of the float network and of its integers.
+fn accuracies(
+    graph: Graph,
+    normalization: Normalization,
+    quantized: &Quantized,
+    test: &Dataset,
+    console: &Console,
+) -> Result<[f64; 2], Failure> {
+    console.say(format!("evaluating on {} images", test.len()));
+    // The same integers in the layout that this computer is fastest with.
+    let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;
+    let int8 = Packed::new(&generic.bytes).map_err(pack::PackError::Refused)?;
+    let float = evaluate(&Classifier::Float(Box::new(graph), normalization), test, "float", console)?;
+    let int8 = evaluate(&Classifier::Packed(int8), test, "int8", console)?;
+    Ok([float.accuracy, int8.accuracy])
 }

@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, preprocessing, console);
     let mut sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let network = network.for_classes(&config, &mut sets, console)?;
-    let (graph, fake) = annotated(network.graph, &config, &sets[0], console)?;
+    let (graph, fake) = annotated(network.graph, &config, &sets[0], arguments.init.as_deref(), console)?;
     let outcome = train(graph, fake, config, network.normalization, network.start, sets, arguments, console)?;
     let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
     console.show(format!(
@@ -160,6 +160,7 @@ fn annotated(
     mut graph: Graph,
     config: &Config,
     images: &Dataset,
+    file: Option<&Path>,
     console: &Console,
 ) -> Result<(Graph, Option<FakeQuantization>), Failure> {
     if !config.qat {
@@ -170,7 +171,9 @@ fn annotated(
     if graph.metadata.activation_scales.is_empty() {
         console.say(format!("calibrating on {} images", calibration.len()));
     }
-    let Quantization { mut rounded, qgraph, .. } = quant::quantize(&graph, &calibration, &Settings::default())?;
+    let named = |error| file.map_or_else(|| Failure::Work(format!("{error}")), |file| Failure::at(file, &error));
+    let Quantization { mut rounded, qgraph, .. } =
+        quant::quantize(&graph, &calibration, &Settings::default()).map_err(|error: quant::QuantError| named(error))?;
     let fake = quant::fake_quantization(&rounded, &qgraph);
     rounded.metadata.activation_scales = quant::activation_scales(&qgraph);
     Ok((rounded, Some(fake)))

@@ -10,12 +10,11 @@ use super::{classifier, per_node};
 use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
 use crate::passes::fold_batch_norm;
-use crate::quant::{lower_with_scales, to_qdq};
-use crate::verify::{FloatAgreement, Int8Agreement};
+use crate::quant::lower_with_scales;
+use crate::verify::{FileAgreement, FloatAgreement, Int8Agreement, QuantizedFile};
 use serde::Serialize;
-use skipstone_onnx::proto::ModelProto;
-use skipstone_onnx::{Batch, Graph, Normalization};
-use std::path::PathBuf;
+use skipstone_onnx::{Graph, Imported, Normalization};
+use std::path::{Path, PathBuf};
 
 /// Calibration images where no packed model is given.
 const CALIBRATION: usize = 1024;
@@ -41,6 +40,10 @@ pub(super) struct Arguments {
     /// Compare float scores alone: for networks that cannot be quantized.
     #[arg(long, conflicts_with = "stone")]
     float_only: bool,
+    /// Compare our integers with our own QDQ file alone, and not with those of a quantized MODEL: for files that tract
+    /// cannot run.
+    #[arg(long, conflicts_with = "float_only")]
+    skip_file: bool,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -53,6 +56,8 @@ struct Output {
     float: FloatAgreement,
     #[serde(flatten)]
     int8: Option<Int8Agreement>,
+    #[serde(flatten)]
+    of_file: Option<FileAgreement>,
     /// The number of images, where `int8` does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
@@ -64,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let file = model::locate_graph(&arguments.model)?;
     let (model, imported) = model::load(&file)?;
     let model = imported.in_float(model);
-    let (mut graph, channels_last) = (imported.graph, imported.channels_last);
+    let Imported { mut graph, channels_last, scores, rounded, .. } = imported;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
     let dims = model::input_dims(&graph);
     let mut data = arguments.images.load(&arguments.data, Split::Test, dims, &graph.metadata.preprocessing, console)?;
@@ -73,29 +78,31 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 
     // A file that rounds its activations does not have the float network's scores.
     let quantized = !graph.metadata.quantization.is_empty();
-    let (float, largest) = if quantized {
+    let float = if quantized {
         console.say("the file is quantized: its weights are compared as a float network, its integers with ours");
-        agreement::float(&graph, &normalization, &images, console)?
+        agreement::float(&graph, &normalization, &images, console)
     } else {
-        agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)?
+        agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)
     };
+    let (float, largest) = float.map_err(|failure| failure.of(&file))?;
     let mut checks = Checks::new();
     checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
-    let mut nodes = arguments.per_node.then(|| per_node::compare(&graph, &normalization, &images)).transpose()?;
+    let compare_nodes = || per_node::compare(&graph, &normalization, &images).map_err(|failure| failure.of(&file));
+    let mut nodes = arguments.per_node.then(compare_nodes).transpose()?;
     if let Some(nodes) = &nodes {
         nodes.show(console)?;
         nodes.check(&mut checks);
     }
-    let mut int8 = None;
+    let (mut int8, mut of_file) = (None, None);
     if !arguments.float_only {
-        let file = quantized.then_some((&model, channels_last));
-        let agreement = compare_int8(arguments, graph, normalization, &images, file, &mut checks, console)?;
-        checks.add_int8(&agreement);
-        if let Some(table) = agreement::layers(&agreement, arguments.per_node) {
-            console.show(table)?;
+        let theirs = QuantizedFile { model: &model, channels_last, scores: &scores, rounded: &rounded };
+        let theirs = Some(&theirs).filter(|_| quantized && !arguments.skip_file);
+        if quantized && theirs.is_none() {
+            console.say("--skip-file: our integers are compared with our own QDQ file, not with those of the file");
         }
-        let equal = 100.0 * agreement.int8_end_to_end_fraction;
-        console.show(format!("int8 end to end: {equal:.4} % of the elements are equal"))?;
+        let agreement;
+        (agreement, of_file) = compare_int8(arguments, &file, graph, normalization, &images, theirs, console)?;
+        show_int8(arguments, &agreement, of_file.as_ref(), &mut checks, console)?;
         if let Some(nodes) = &mut nodes {
             nodes.add_int8(&agreement, console)?;
         }
@@ -103,25 +110,50 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     checks.show(console)?;
     let count = int8.is_none().then_some(images.len());
-    console.result(&Output { float, int8, count, nodes })?;
-    checks.verdict()
+    console.result(&Output { float, int8, of_file, count, nodes })?;
+    checks.verdict(&file)
 }
 
-/// Packs the network, or reads the packed model, and compares it with the QDQ file; and with `file`, the network's own,
-/// where that is quantized.
+/// Shows the layers, and adds the checks of them.
+fn show_int8(
+    arguments: &Arguments,
+    agreement: &Int8Agreement,
+    of_file: Option<&FileAgreement>,
+    checks: &mut Checks,
+    console: &Console,
+) -> Result<(), Failure> {
+    checks.add_int8(agreement);
+    if let Some(table) = agreement::layers(agreement, arguments.per_node) {
+        console.show(table)?;
+    }
+    if let Some(of_file) = of_file {
+        checks.add_file(of_file, agreement.count);
+        if let Some(table) = agreement::file_layers(of_file, arguments.per_node) {
+            console.show(table)?;
+        }
+        if let Some(remark) = agreement::rescaled(of_file) {
+            console.show(remark)?;
+        }
+    }
+    let equal = 100.0 * agreement.int8_end_to_end_fraction;
+    console.show(format!("int8 end to end: {equal:.4} % of the elements are equal"))
+}
+
+/// Packs the network, or reads the packed model, and compares it with the QDQ file; and with `theirs`, the network's
+/// own file, where that is quantized.
 fn compare_int8(
     arguments: &Arguments,
+    file: &Path,
     graph: Graph,
     normalization: Normalization,
     images: &Dataset,
-    file: Option<(&ModelProto, bool)>,
-    checks: &mut Checks,
+    theirs: Option<&QuantizedFile<'_>>,
     console: &Console,
-) -> Result<Int8Agreement, Failure> {
-    let (graph, normalization) = absorbed(graph, normalization)?;
+) -> Result<(Int8Agreement, Option<FileAgreement>), Failure> {
+    let (graph, normalization) = absorbed(file, graph, normalization)?;
     let (qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
-        let folded = fold_batch_norm(&graph)?;
+        let folded = fold_batch_norm(&graph).map_err(|error| Failure::at(file, error))?;
         let qgraph = lower_with_scales(&folded, &packed.model()).map_err(|error| Failure::at(path, error))?;
         (qgraph, packed.bytes().to_vec())
     } else {
@@ -130,18 +162,12 @@ fn compare_int8(
         let calibration = arguments.images.load(&train, Split::Train, dims, preprocessing, console)?;
         let calibration = calibration.spread(CALIBRATION);
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
-        let quantized = pack::quantize(&graph, &calibration, &Options::default())?;
+        let quantized = pack::quantize(&graph, &calibration, &Options::default());
+        let quantized = quantized.map_err(|error| Failure::at(file, error))?;
         (quantized.qgraph, quantized.stone)
     };
-    if let Some((model, channels_last)) = file {
-        match agreement::quantized_file(&qgraph, &stone, model, channels_last, &normalization, images) {
-            Ok((labels, steps)) => checks.add_quantized_file(labels, steps, images.len()),
-            // Operators of ONNX Runtime.
-            Err(Failure::Usage(reason) | Failure::Work(reason)) => {
-                console.say(format!("the file itself is not compared: {reason}"));
-            }
-        }
+    if let Some(remark) = agreement::rounding_remark(&qgraph) {
+        console.say(remark);
     }
-    let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
-    agreement::int8(&qgraph, &qdq, &stone, &normalization, images, console)
+    agreement::int8(&qgraph, &stone, theirs, &normalization, images, console).map_err(|failure| failure.of(file))
 }

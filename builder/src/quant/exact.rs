@@ -53,6 +53,20 @@ pub struct Exact {
     pub magnitude: f64,
     /// Number of terms.
     pub terms: usize,
+    /// Whether it is computed without an error, in integers as in float64, so that a tie is one to the bit: all factors
+    /// are whole numbers of small powers of two.
+    pub dyadic: bool,
+}
+
+/// Why two engines round one value to different integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It is in the middle between the two, as far as float32 scales can tell: one rounds up, the other to even.
+    Tie,
+    /// It is as near to the middle as float32 can be wrong.
+    Float32,
+    /// It is not: one of them is wrong.
+    Unexplained,
 }
 
 impl Exact {
@@ -65,18 +79,49 @@ impl Exact {
         (self.steps - self.steps.floor() - 0.5).abs()
     }
 
+    /// Why integers have rounded the value to `ours`, and an engine in float32 to `theirs`. Integers round ties up.
+    pub fn cause(&self, ours: i8, theirs: i8) -> Cause {
+        let low = self.steps.floor();
+        let beside_the_tie = [ours, theirs].iter().all(|&q| [low, low + 1.0].contains(&q.into()));
+        if !beside_the_tie || self.from_tie() > self.float32_error() {
+            return Cause::Unexplained;
+        }
+        // Factors that are quotients of two or three scales, each of which was rounded to float32.
+        if self.from_tie() > 4.0 * UNIT * self.magnitude {
+            return Cause::Float32;
+        }
+        let wrong = self.dyadic && self.from_tie() == 0.0 && ours < theirs;
+        if wrong { Cause::Unexplained } else { Cause::Tie }
+    }
+
     /// How far from the value its computation in float32 can end, in whatever order it adds: as many units of rounding
     /// of the magnitude as a term goes through roundings (Higham, *Accuracy and Stability of Numerical Algorithms*,
     /// section 4.2). In steps.
     pub fn float32_error(&self) -> f64 {
-        let unit = f64::from(f32::EPSILON) / 2.0;
-        (self.terms + Self::ROUNDINGS) as f64 * unit * self.magnitude
+        (self.terms + Self::ROUNDINGS) as f64 * UNIT * self.magnitude
     }
 
     /// The same with another term.
     fn plus(self, term: f64) -> Self {
-        Self { steps: self.steps + term, magnitude: self.magnitude + term.abs(), terms: self.terms + 1 }
+        let (magnitude, dyadic) = (self.magnitude + term.abs(), self.dyadic && is_dyadic(term));
+        Self { steps: self.steps + term, magnitude, terms: self.terms + 1, dyadic }
     }
+}
+
+/// Largest relative error of a rounding to float32.
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+
+/// Whether a factor is a whole number of 2^-24, and so exact in integers whatever their shift is.
+fn is_dyadic(factor: f64) -> bool {
+    (factor * f64::from(1u32 << 24)).fract() == 0.0
+}
+
+/// A normalized pixel of level `level` before it is rounded, `(level / 255 - mean) / std` in steps of `image`.
+pub fn exact_pixel(level: u8, mean: f32, std: f32, image: &QTensor) -> Exact {
+    let (level, mean) = (f64::from(level) / 255.0, f64::from(mean));
+    let steps = f64::from(std) * f64::from(image.scale);
+    let magnitude = (level + mean.abs()) / steps;
+    Exact { steps: (level - mean) / steps + f64::from(image.zero_point), magnitude, terms: 2, dyadic: false }
 }
 
 /// The element of `output` at a row, column and channel as `node` computes it from int8 maps; `None` where it does not
@@ -104,13 +149,14 @@ pub fn exact(
         QOp::Lookup { function, .. } => {
             let real = input.scale() * (input.at(y, x, c) - input.zero()) as f64;
             let steps = function.at(real) / step;
-            Exact { steps, magnitude: steps.abs() + real.abs() / step, terms: 8 }
+            Exact { steps, magnitude: steps.abs() + real.abs() / step, terms: 8, dyadic: false }
         }
         QOp::Gate { one_plus } => {
             let (trunk, one) = (operand?, if *one_plus { 1.0 } else { 0.0 });
+            let dyadic = is_dyadic(ratio * trunk.scale());
             let mask = input.scale() * (input.mask(y, x, c) - input.zero()) as f64;
             let trunk = trunk.scale() * (trunk.at(y, x, c) - trunk.zero()) as f64 / step;
-            Exact { steps: (mask + one) * trunk, magnitude: (mask.abs() + one) * trunk.abs(), terms: 2 }
+            Exact { steps: (mask + one) * trunk, magnitude: (mask.abs() + one) * trunk.abs(), terms: 2, dyadic }
         }
         QOp::Add | QOp::GlobalAveragePool | QOp::AveragePool { .. } | QOp::Resize(_) => {
             let weighted = weighted(&node.op, input, output, at)?;
@@ -120,7 +166,11 @@ pub fn exact(
         }
     };
     let value = match (&node.op, operand) {
-        (QOp::Conv(_) | QOp::Add, Some(map)) => value.plus((map.at(y, x, c) - map.zero()) as f64 * map.scale() / step),
+        (QOp::Conv(_) | QOp::Add, Some(map)) => {
+            let ratio = map.scale() / step;
+            let sum = value.plus((map.at(y, x, c) - map.zero()) as f64 * ratio);
+            Exact { dyadic: value.dyadic && is_dyadic(ratio), ..sum }
+        }
         _ => value,
     };
     Some(Exact { steps: value.steps + f64::from(output.zero_point), ..value })
@@ -134,7 +184,8 @@ pub fn affine(parameters: &QAffine, input: Map<'_>, output: &QTensor, [y, x, c]:
     let step = f64::from(output.scale);
     let real = input.scale() * (input.at(y, x, c) - input.zero()) as f64;
     let product = real * f64::from(parameters.factors[c]) / step;
-    let value = Exact { steps: product, magnitude: product.abs(), terms: 1 };
+    let dyadic = is_dyadic(input.scale() * f64::from(parameters.factors[c]) / step);
+    let value = Exact { steps: product, magnitude: product.abs(), terms: 1, dyadic };
     let value = value.plus(f64::from(parameters.constants[c]) / step);
     Exact { steps: value.steps + f64::from(output.zero_point), ..value }
 }
@@ -147,7 +198,7 @@ fn sum(terms: impl Iterator<Item = i64>, unit: f64) -> Exact {
         magnitude += term.abs();
         count += 1;
     }
-    Exact { steps: sum as f64 * unit, magnitude: magnitude as f64 * unit.abs(), terms: count }
+    Exact { steps: sum as f64 * unit, magnitude: magnitude as f64 * unit.abs(), terms: count, dyadic: is_dyadic(unit) }
 }
 
 /// What a mean or an interpolation adds up.

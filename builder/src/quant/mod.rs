@@ -24,13 +24,14 @@ pub mod requant;
 mod sensitivity;
 #[cfg(test)]
 mod shared_tests;
+mod ties;
 
 pub use annotate::{activation_scales, fake_quantization};
 pub use calibrate::{Quantization, calibrate, quantize};
 pub(crate) use channels::groups;
 pub use channels::{Channels, channels};
 pub use error::QuantError;
-pub use exact::{Exact, Map, affine, exact};
+pub use exact::{Cause, Exact, Map, affine, exact, exact_pixel};
 pub use graph::{Function, QAffine, QConv, QCopy, QGraph, QNode, QOp, QPrologue, QTensor, TensorIndex};
 pub use integers::resize_mode;
 pub use lower::{Known, lower, lower_with_scales};

@@ -2,7 +2,7 @@
 
 use super::runner::{Elements, Runner};
 use super::{VerifyError, argmax, fraction, to_channels_first};
-use crate::quant::Exact;
+use crate::quant::{Cause, Exact};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -33,8 +33,8 @@ pub struct TracedLayer {
 /// An element of a layer's output that is not tract's on the same inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Index of the layer.
-    pub layer: usize,
+    /// Index of the layer; none for the image, which is rounded before the first.
+    pub layer: Option<usize>,
     /// Index of the image in its batch.
     pub image: usize,
     /// Row, column and channel.
@@ -50,7 +50,11 @@ pub struct Int8Agreement {
     pub int8_max_steps: u32,
     /// Largest distance from a tie, in steps, of an element that differs, each layer on the same inputs.
     pub int8_tie_distance: f64,
-    /// Elements that differ, each layer on the same inputs, and are farther from a tie than float32 can be wrong.
+    /// Elements that differ because they are ties, each layer on the same inputs: integers round them up, the file to
+    /// even.
+    pub int8_ties: u64,
+    /// Elements that differ, each layer on the same inputs, and are farther from a tie than float32 can be wrong, or on
+    /// its wrong side. Pixels count as well.
     pub int8_unexplained: u64,
     /// Part of the int8 elements that are equal where each side goes on from its own.
     pub int8_end_to_end_fraction: f64,
@@ -58,6 +62,9 @@ pub struct Int8Agreement {
     pub int8_top1_agreement: f64,
     /// Number of images.
     pub count: usize,
+    /// The rounded image.
+    #[serde(skip)]
+    pub image: LayerAgreement,
     /// Each layer on the same inputs.
     #[serde(skip)]
     pub layers: Vec<LayerAgreement>,
@@ -72,12 +79,24 @@ pub struct LayerAgreement {
     pub elements: u64,
     /// Elements that differ.
     pub different: u64,
+    /// Elements that differ because they are ties.
+    pub ties: u64,
     /// The largest difference.
     pub max_steps: u32,
     /// The largest distance from a tie, in steps, of an element that differs.
     pub tie_distance: f64,
-    /// Elements that differ and are farther from a tie than float32 can be wrong, or were never to be rounded.
+    /// Elements that differ and are farther from a tie than float32 can be wrong, on its wrong side, or were never to
+    /// be rounded.
     pub unexplained: u64,
+}
+
+/// An element that differs, and what both sides made of it.
+struct Unequal {
+    /// Index of the image in its batch.
+    image: usize,
+    /// Row, column and channel.
+    at: [usize; 3],
+    sides: [i8; 2],
 }
 
 impl LayerAgreement {
@@ -91,9 +110,19 @@ impl LayerAgreement {
     }
 
     /// Says what the value of an element that differs is before it is rounded.
-    fn explain(&mut self, exact: Option<Exact>) {
+    fn explain(&mut self, unequal: &Unequal, exact: Option<Exact>) {
+        let [ours, theirs] = unequal.sides;
         self.tie_distance = self.tie_distance.max(exact.map_or(0.5, |exact| exact.from_tie()));
-        self.unexplained += u64::from(exact.is_none_or(|exact| exact.from_tie() > exact.float32_error()));
+        match exact.map_or(Cause::Unexplained, |exact| exact.cause(ours, theirs)) {
+            Cause::Tie => self.ties += 1,
+            Cause::Float32 => {}
+            Cause::Unexplained => self.unexplained += 1,
+        }
+    }
+
+    /// Elements that differ because float32 is not exact.
+    pub fn float32(&self) -> u64 {
+        self.different - self.ties - self.unexplained
     }
 }
 
@@ -102,6 +131,9 @@ pub struct Int8Check {
     tensors: Vec<TracedTensor>,
     layers: Vec<(TracedLayer, Runner, LayerAgreement)>,
     whole: Runner,
+    /// The tensor that no layer makes.
+    input: Option<usize>,
+    image: LayerAgreement,
     end_to_end: LayerAgreement,
     same_label: u64,
     count: usize,
@@ -125,20 +157,24 @@ impl Int8Check {
         let layers = layers
             .into_iter()
             .map(|mut layer| {
-                // A tensor added to itself is one input.
-                let mut seen = HashSet::new();
-                layer.inputs.retain(|&index| seen.insert(index));
-                let inputs: Vec<ValueInfoProto> = layer.inputs.iter().map(|&i| value_info(&tensors[i])).collect();
-                let part = extract(&model, &inputs, value_info(&tensors[layer.output]))
-                    .map_err(|source| VerifyError::Extract { layer: layer.name.clone(), source })?;
-                let dims = layer.inputs.iter().map(|&i| tensors[i].dims.clone()).collect();
-                let runner = Runner::new(format!("layer `{}` of the QDQ file", layer.name), part, dims);
+                let runner = cut(&model, &tensors, &mut layer)?;
                 let agreement = LayerAgreement { name: layer.name.clone(), ..LayerAgreement::default() };
                 Ok((layer, runner, agreement))
             })
-            .collect::<Result<_, VerifyError>>()?;
+            .collect::<Result<Vec<_>, VerifyError>>()?;
+        let input = (0..tensors.len()).find(|&index| layers.iter().all(|(layer, ..)| layer.output != index));
         let whole = Runner::new("the QDQ file", with_outputs(model, &tensors), vec![input_dims.to_vec()]);
-        Ok(Self { tensors, layers, whole, end_to_end: LayerAgreement::default(), same_label: 0, count: 0 })
+        let image = LayerAgreement { name: "image".into(), ..LayerAgreement::default() };
+        Ok(Self {
+            tensors,
+            layers,
+            whole,
+            input,
+            image,
+            end_to_end: LayerAgreement::default(),
+            same_label: 0,
+            count: 0,
+        })
     }
 
     /// Compares a batch of `images` (`[N, H, W, C]`, normalized). `traced` holds what our engine made of them: for each
@@ -166,12 +202,13 @@ impl Int8Check {
             let inputs: Vec<Elements> = layer.inputs.iter().map(|&i| Elements::I8(ours[i].elements.clone())).collect();
             let output = &self.tensors[layer.output];
             let theirs = int8(runner.run(count, &inputs)?.swap_remove(0), output)?;
-            for (image, at) in compare(agreement, output, &ours[layer.output], &theirs)? {
-                agreement.explain(exact(Difference { layer: index, image, at }));
+            for unequal in compare(agreement, output, &ours[layer.output], &theirs)? {
+                let (image, at) = (unequal.image, unequal.at);
+                agreement.explain(&unequal, exact(Difference { layer: Some(index), image, at }));
             }
             Ok::<(), VerifyError>(())
         })?;
-        self.add_end_to_end(images, &ours)
+        self.add_end_to_end(images, &ours, exact)
     }
 
     /// The figures over all batches.
@@ -183,18 +220,25 @@ impl Int8Check {
             int8_exact_fraction: fraction(elements - different, elements),
             int8_max_steps: layers.iter().map(|layer| layer.max_steps).max().unwrap_or_default(),
             int8_tie_distance: layers.iter().map(|layer| layer.tie_distance).fold(0.0, f64::max),
-            int8_unexplained: layers.iter().map(|layer| layer.unexplained).sum(),
+            int8_ties: layers.iter().map(|layer| layer.ties).sum(),
+            int8_unexplained: layers.iter().chain([&self.image]).map(|layer| layer.unexplained).sum(),
             int8_end_to_end_fraction: fraction(
                 self.end_to_end.elements - self.end_to_end.different,
                 self.end_to_end.elements,
             ),
             int8_top1_agreement: fraction(self.same_label, self.count as u64),
             count: self.count,
+            image: self.image,
             layers,
         }
     }
 
-    fn add_end_to_end(&mut self, images: &Tensor, ours: &[Made]) -> Result<(), VerifyError> {
+    fn add_end_to_end(
+        &mut self,
+        images: &Tensor,
+        ours: &[Made],
+        exact: &(dyn Fn(Difference) -> Option<Exact> + Sync),
+    ) -> Result<(), VerifyError> {
         let count = images.batch();
         let &[_, height, width, channels] = images.dims() else {
             let dims = images.dims();
@@ -206,6 +250,12 @@ impl Int8Check {
         for (index, (theirs, tensor)) in theirs.into_iter().zip(&self.tensors).enumerate() {
             let theirs = int8(theirs, tensor)?;
             compare(&mut self.end_to_end, tensor, &ours[index], &theirs)?;
+            if Some(index) == self.input {
+                for unequal in compare(&mut self.image, tensor, &ours[index], &theirs)? {
+                    let (image, at) = (unequal.image, unequal.at);
+                    self.image.explain(&unequal, exact(Difference { layer: None, image, at }));
+                }
+            }
             if Some(index) == scores {
                 let classes = tensor.dims.iter().product();
                 let labels = |data: &[i8]| data.chunks_exact(classes).map(argmax).collect::<Vec<usize>>();
@@ -219,6 +269,18 @@ impl Int8Check {
     }
 }
 
+/// Cuts a layer out of the QDQ file `model`.
+fn cut(model: &ModelProto, tensors: &[TracedTensor], layer: &mut TracedLayer) -> Result<Runner, VerifyError> {
+    // A tensor added to itself is one input.
+    let mut seen = HashSet::new();
+    layer.inputs.retain(|&index| seen.insert(index));
+    let inputs: Vec<ValueInfoProto> = layer.inputs.iter().map(|&i| value_info(&tensors[i])).collect();
+    let part = extract(model, &inputs, value_info(&tensors[layer.output]))
+        .map_err(|source| VerifyError::Extract { layer: layer.name.clone(), source })?;
+    let dims = layer.inputs.iter().map(|&i| tensors[i].dims.clone()).collect();
+    Ok(Runner::new(format!("layer `{}` of the QDQ file", layer.name), part, dims))
+}
+
 /// A tensor of a batch as our engine made it, channels first.
 struct Made {
     elements: Vec<i8>,
@@ -227,6 +289,7 @@ struct Made {
 }
 
 impl Made {
+    /// `data` are the elements of `count` images, channels last.
     fn new(tensor: &TracedTensor, count: usize, data: &[i8]) -> Result<Self, VerifyError> {
         let expected = count * tensor.dims.iter().product::<usize>();
         let (channels, height, width) = match *tensor.dims {
@@ -248,13 +311,13 @@ impl Made {
     }
 }
 
-/// Adds all elements that were made; image, row, column and channel of those that differ.
+/// Adds all elements that were made, and gives those that differ.
 fn compare(
     agreement: &mut LayerAgreement,
     tensor: &TracedTensor,
     ours: &Made,
     theirs: &[i8],
-) -> Result<Vec<(usize, [usize; 3])>, VerifyError> {
+) -> Result<Vec<Unequal>, VerifyError> {
     if ours.elements.len() != theirs.len() {
         let (name, ours, theirs) = (&tensor.name, ours.elements.len(), theirs.len());
         return Err(VerifyError::Mismatch(format!("`{name}` has {ours} elements, tract computes {theirs}")));
@@ -269,7 +332,8 @@ fn compare(
     for (plane, (ours, theirs)) in planes.enumerate() {
         for (index, (&ours, &theirs)) in ours[..made].iter().zip(&theirs[..made]).enumerate() {
             if !agreement.add(ours, theirs) {
-                different.push((plane / channels, [index / width, index % width, plane % channels]));
+                let at = [index / width, index % width, plane % channels];
+                different.push(Unequal { image: plane / channels, at, sides: [ours, theirs] });
             }
         }
     }

@@ -4,14 +4,16 @@
 use super::int8::Difference;
 use super::{Int8Check, TracedLayer, TracedTensor, VerifyError};
 use crate::pack::{Channels, PackError, channels};
-use crate::quant::{Exact, Map, QGraph, QNode, QPrologue, QTensor, affine, exact, quantized_name};
+use crate::quant::{Exact, Map, QGraph, QNode, QPrologue, QTensor, affine, exact, exact_pixel, quantized_name};
 use crate::simulate::Trace;
 use crate::tensor::Tensor;
 
 /// The tensors and layers of a quantized network.
 pub struct Layers<'q> {
-    qgraph: &'q QGraph,
+    pub(super) qgraph: &'q QGraph,
     channels: Vec<Channels>,
+    /// The tensors, of which the network's own are first.
+    pub(super) maps: Vec<&'q QTensor>,
     tensors: Vec<TracedTensor>,
     layers: Vec<TracedLayer>,
     /// What each layer does.
@@ -33,6 +35,7 @@ impl<'q> Layers<'q> {
     /// [`PackError::Channels`] if it cannot be packed.
     pub fn new(qgraph: &'q QGraph) -> Result<Self, PackError> {
         let traced = |tensor: &QTensor| TracedTensor { name: quantized_name(tensor), dims: tensor.dims.to_vec() };
+        let mut maps: Vec<&QTensor> = qgraph.tensors.iter().collect();
         let mut tensors: Vec<TracedTensor> = qgraph.tensors.iter().map(traced).collect();
         let (mut layers, mut works, mut all_behind) = (Vec::new(), Vec::new(), Vec::new());
         for node in &qgraph.nodes {
@@ -44,13 +47,14 @@ impl<'q> Layers<'q> {
                 input = tensors.len();
                 behind = Some(input);
                 tensors.push(traced(&prologue.tensor));
+                maps.push(&prologue.tensor);
             }
             let inputs = [Some(input), node.operand].into_iter().flatten().collect();
             layers.push(TracedLayer { name: node.name.clone(), inputs, output: node.output });
             works.push(Work::Node(node));
             all_behind.push(behind);
         }
-        Ok(Self { qgraph, channels: channels(qgraph)?, tensors, layers, works, behind: all_behind })
+        Ok(Self { qgraph, channels: channels(qgraph)?, maps, tensors, layers, works, behind: all_behind })
     }
 
     /// A comparison with the QDQ file of the network.
@@ -78,7 +82,10 @@ impl<'q> Layers<'q> {
     /// # Errors
     /// As [`Int8Check::add`].
     pub fn compare(&self, check: &mut Int8Check, images: &Tensor, values: &[Vec<i8>]) -> Result<(), VerifyError> {
-        check.add(images, values, &|difference| self.exact(values, images.batch(), difference))
+        check.add(images, values, &|difference| match difference.layer {
+            Some(layer) => self.exact(values, images.batch(), layer, difference.image, difference.at),
+            None => self.exact_pixel(images, difference),
+        })
     }
 
     /// What our engine made: for each tensor the elements of all images, channels last and without padding.
@@ -99,13 +106,25 @@ impl<'q> Layers<'q> {
         values
     }
 
-    /// The value, before it is rounded, of an element that differs in a comparison of `count` images; nothing where the
-    /// layer does not round.
+    /// The value of an element of the normalized `images` before it is rounded; nothing if the network does not say how
+    /// pixels become its input.
+    fn exact_pixel(&self, images: &Tensor, difference: Difference) -> Option<Exact> {
+        let Difference { image, at: [y, x, c], .. } = difference;
+        let normalization = self.qgraph.metadata.normalization.as_ref()?;
+        let (mean, std) = (*normalization.mean.get(c)?, *normalization.std.get(c)?);
+        let input = &self.qgraph.tensors[self.qgraph.input];
+        let [channels, _, width] = input.dims;
+        let normalized = images.image(image)[(y * width + x) * channels + c];
+        let level = ((normalized * std + mean) * 255.0).round() as u8;
+        Some(exact_pixel(level, mean, std, input))
+    }
+
+    /// The value, before it is rounded, that `layer` makes at row, column and channel of an image of `count`; nothing
+    /// where the layer does not round.
     ///
     /// # Panics
     /// If the element is none of this network.
-    pub fn exact(&self, values: &[Vec<i8>], count: usize, difference: Difference) -> Option<Exact> {
-        let Difference { layer, image, at } = difference;
+    pub fn exact(&self, values: &[Vec<i8>], count: usize, layer: usize, image: usize, at: [usize; 3]) -> Option<Exact> {
         let of_image = |index: usize| {
             let len = values[index].len() / count;
             &values[index][image * len..][..len]

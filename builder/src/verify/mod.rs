@@ -1,8 +1,11 @@
 //! Checks of our execution against tract, an ONNX engine by others.
 //!
 //! Float: the scores of whole networks, and every node on the same operands. Int8: every layer of the QDQ file on the
-//! very int8 inputs that our engine gave its own layer, and the file as a whole. Without the feature `tract` all of it is [`VerifyError::WithoutTract`].
+//! very int8 inputs that our engine gave its own layer, and the file as a whole; and every layer on the values of the
+//! quantized file that the network comes from. An element that differs is explained by what its value is before it is
+//! rounded. Without the feature `tract` all of it is [`VerifyError::WithoutTract`].
 
+mod file;
 mod float;
 mod int8;
 mod layers;
@@ -14,6 +17,7 @@ mod reference;
 mod reference;
 mod runner;
 
+pub use file::{FileAgreement, FileCheck, FileLayer, QuantizedFile};
 pub use float::{FloatAgreement, float, float_model, float_scores};
 pub use int8::{Difference, Int8Agreement, Int8Check, LayerAgreement, TracedLayer, TracedTensor};
 pub use layers::Layers;

@@ -46,6 +46,10 @@ impl Reference {
                 let view = output.try_as_plain_ram()?;
                 Ok(match output.datum_type() {
                     DatumType::I8 => Elements::I8(view.as_slice::<i8>()?.to_vec()),
+                    // As int8 of the same real values, whose zero point is 128 less.
+                    DatumType::U8 => {
+                        Elements::I8(view.as_slice::<u8>()?.iter().map(|&q| q.wrapping_sub(128) as i8).collect())
+                    }
                     _ => Elements::F32(view.as_slice::<f32>()?.to_vec()),
                 })
             })

@@ -256,7 +256,8 @@ fn the_last_softmax_is_told_and_left_out() {
             graph.output[0].name = "output".into();
         });
         let imported = read(&model).unwrap();
-        let expected = Imported { graph: residual(), channels_last: false, ending, scores: "scores".into() };
+        let expected =
+            Imported { graph: residual(), channels_last: false, ending, scores: "scores".into(), rounded: Vec::new() };
         assert_eq!(imported, expected);
     }
 }

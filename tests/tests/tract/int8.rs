@@ -2,7 +2,7 @@
 
 use skipstone_builder::quant::Exact;
 use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{Difference, Int8Check, TracedLayer, TracedTensor};
+use skipstone_builder::verify::{Difference, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -104,6 +104,7 @@ fn equal_execution_is_equal_everywhere() {
         "int8_exact_fraction",
         "int8_max_steps",
         "int8_tie_distance",
+        "int8_ties",
         "int8_top1_agreement",
         "int8_unexplained",
     ];
@@ -139,10 +140,10 @@ fn a_difference_counts_in_its_own_layer_only() {
     traced[1][at] += 3;
     traced[2][at] += 3;
     // The element is asked for: image, row, column, channel. It is no tie.
-    let place = Difference { layer: 0, image: at / 12, at: [at % 12 / 6, at % 6 / 2, at % 2] };
+    let place = Difference { layer: Some(0), image: at / 12, at: [at % 12 / 6, at % 6 / 2, at % 2] };
     let exact = |difference: Difference| {
         assert_eq!(difference, place);
-        Some(Exact { steps: 3.25, magnitude: 10.0, terms: 3 })
+        Some(Exact { steps: 3.25, magnitude: 10.0, terms: 3, dyadic: true })
     };
     let mut check = check();
     check.add(&images, &traced, &exact).unwrap();
@@ -156,15 +157,53 @@ fn a_difference_counts_in_its_own_layer_only() {
 
 #[test]
 fn a_tie_explains_a_difference() {
-    let (images, mut traced) = traced(1);
+    let (images, traced) = traced(1);
     let at = (0..12).find(|&i| traced[2][i] > -100 && traced[2][i] < 100).unwrap();
-    traced[2][at] += 1;
-    for (steps, unexplained) in [(3.500_001, 0), (3.5002, 1)] {
+    let theirs = f64::from(traced[2][at]);
+    // Of 3 terms of 10 steps in all float32 can be wrong by 6.6e-6, and the scales by 2.4e-6.
+    for (ours, steps, dyadic, ties, unexplained) in [
+        (1, theirs + 0.5, true, 1, 0),
+        (1, theirs + 0.500_001, true, 1, 0),
+        (1, theirs + 0.500_005, true, 0, 0),
+        (1, theirs + 0.500_2, true, 0, 1),
+        // The tie is not between the two.
+        (1, theirs - 0.5, true, 0, 1),
+        (2, theirs + 0.5, true, 0, 1),
+        // Where integers are exact, they round it up.
+        (-1, theirs - 0.5, true, 0, 1),
+        (-1, theirs - 0.5, false, 1, 0),
+    ] {
+        let mut wrong = traced.clone();
+        wrong[2][at] += ours;
         let mut check = check();
-        // 3 terms of 10 steps in all: float32 can be wrong by 6.6e-6.
-        check.add(&images, &traced, &|_| Some(Exact { steps, magnitude: 10.0, terms: 3 })).unwrap();
-        assert_eq!(check.finish().int8_unexplained, unexplained, "{steps}");
+        check.add(&images, &wrong, &|_| Some(Exact { steps, magnitude: 10.0, terms: 3, dyadic })).unwrap();
+        let found = check.finish();
+        assert_eq!((found.int8_ties, found.int8_unexplained), (ties, unexplained), "{ours} {steps} {dyadic}");
     }
+}
+
+#[test]
+fn a_wrong_pixel_is_unexplained() {
+    let (images, mut traced) = traced(1);
+    let before = check_of(&images, &traced, &|_| None);
+    assert_eq!((before.image.elements, before.int8_unexplained), (12, 0));
+    traced[0][5] = traced[0][5].wrapping_add(9);
+    let asked = |difference: Difference| {
+        (difference.layer.is_none()).then(|| Exact { steps: 3.25, magnitude: 10.0, terms: 2, dyadic: false })
+    };
+    let found = check_of(&images, &traced, &asked);
+    assert_eq!((found.image.different, found.image.unexplained), (1, 1));
+    assert!(found.int8_unexplained > 0);
+}
+
+fn check_of(
+    images: &Tensor,
+    traced: &[Vec<i8>],
+    exact: &(dyn Fn(Difference) -> Option<Exact> + Sync),
+) -> Int8Agreement {
+    let mut check = check();
+    check.add(images, traced, exact).unwrap();
+    check.finish()
 }
 
 #[test]

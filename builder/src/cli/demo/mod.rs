@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let normalization = spec.normalization();
     let (float, _) = agreement::float(&graph, &normalization, &test, console)?;
     checks.add_float(&float, FLOAT_LIMIT);
-    let int8 = agreement::int8(&quantized.qgraph, &quantized.qdq, &quantized.stone, &normalization, &test, console)?;
+    let (int8, _) = agreement::int8(&quantized.qgraph, &quantized.stone, None, &normalization, &test, console)?;
     checks.add_int8(&int8);
 
     let mut rows = vec![
@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     checks.show(console)?;
     show(&rows, &out, console)?;
     console.result(&rows)?;
-    checks.verdict()
+    checks.verdict(&out)
 }
 
 /// The folder to write to, without a demo's files in it; refuses one that holds another run.

@@ -60,15 +60,17 @@ impl Arguments {
 pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let (file, mut graph) = model::read_graph(model)?;
     let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    let (graph, _) = absorbed(graph, normalization)?;
+    let (graph, _) = absorbed(&file, graph, normalization)?;
     let dims = model::input_dims(&graph);
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
     let calibration = load(spec, Split::Train)?;
     let test = Spec { split: Some(Split::Test), ..spec.clone() };
+    classifier::check_dims(&file, dims, &calibration)?;
     let mut test = load(&test, Split::Test)?;
     classifier::align(&file, &graph, &mut test, console)?;
     let [calibration, test] = [calibration, test].map(|set| set.spread(arguments.count as usize));
-    let quantization = quant::quantize(&graph, &calibration, &arguments.numbers.settings()?)?;
+    let settings = arguments.numbers.settings()?;
+    let quantization = quant::quantize(&graph, &calibration, &settings).map_err(|error| Failure::at(&file, error))?;
     let bar = console.bar("measuring", quantization.qgraph.nodes.len(), "layers");
     let sensitivity = quant::sensitivity(&quantization, &test, &mut || bar.inc(1));
     bar.finish_and_clear();

@@ -176,3 +176,100 @@ fn what_cannot_be_kept_is_refused_in_one_line() {
         assert!(error.starts_with("node `") && error.contains(part) && !error.contains('\n'), "{error}: {part}");
     }
 }
+
+#[test]
+fn rounded_values_are_found_in_the_file() {
+    let mut initializers = constants();
+    initializers.extend([unsigned("z.in", &[128]), unsigned("z.out", &[0])]);
+    let dims = [1, 4, 4, 2].map(Dim::Fixed);
+    let last =
+        |node: NodeProto, order: &[i64]| NodeProto { attribute: vec![AttributeProto::ints("perm", order)], ..node };
+    let mean = vec![AttributeProto::ints("axes", &[1, 2]), AttributeProto::int("keepdims", 0)];
+    let nodes = vec![
+        last(node("Transpose", &["image"], "image.first"), &[0, 3, 1, 2]),
+        node("QuantizeLinear", &["image.first", "s.in", "z.in"], "image.q"),
+        node("QLinearConv", &["image.q", "s.in", "z.in", "w", "s.w", "z.w", "s.out", "z.out", "b"], "conv.q"),
+        NodeProto::new("MaxPool", "max", &["conv.q"], &["max.q"], vec![AttributeProto::ints("kernel_shape", &[2, 2])]),
+        last(node("Transpose", &["max.q"], "max.last"), &[0, 2, 3, 1]),
+        node("DequantizeLinear", &["max.last", "s.out", "z.out"], "max.dq"),
+        NodeProto::new("ReduceMean", "mean.node", &["max.dq"], &["mean"], mean),
+    ];
+    let model = ModelProto::new(
+        GraphProto {
+            node: nodes,
+            initializer: initializers,
+            input: vec![ValueInfoProto::tensor("image", DataType::Float, &dims)],
+            output: vec![ValueInfoProto::tensor("mean", DataType::Float, &[])],
+            ..GraphProto::default()
+        },
+        17,
+    );
+    let imported = read(&model).unwrap();
+    let found = |index: usize| {
+        let RoundedTensor { value, tensor, places } = &imported.rounded[index];
+        (value.as_str(), tensor.as_str(), places.as_ref().map(|places| places[..3].to_vec()))
+    };
+    let [relu, max] = [0, 1].map(|index| imported.graph.value(imported.graph.nodes()[index + 1].output).name.as_str());
+    // The convolution's own dequantization is the importer's; its result goes on as integers.
+    let pairs = as_pairs(model.clone());
+    let made = |name: &str| pairs.graph.as_ref().unwrap().node.iter().any(|node| node.output[0] == name);
+    assert_eq!(imported.rounded.len(), 3);
+    assert!(imported.rounded.iter().all(|tensor| made(&tensor.tensor)), "{:?}", imported.rounded);
+    assert_eq!(found(0).0, "image");
+    // Of 3x3 pixels with 2 channels, the channels of a pixel come first.
+    assert_eq!(found(1), (max, "max.dq", Some(vec![0, 9, 1])));
+    assert_eq!(found(2), (relu, "conv.q", None));
+    // No zero point is left out, that of a bias neither; files of pairs stay as they are.
+    let of_pair = |node: &&NodeProto| ["QuantizeLinear", "DequantizeLinear"].contains(&node.op_type.as_str());
+    assert!(pairs.graph.as_ref().unwrap().node.iter().filter(of_pair).all(|node| node.input.len() == 3));
+    let mut names: Vec<&str> = pairs.graph.as_ref().unwrap().node.iter().map(|node| node.name.as_str()).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    let kinds: Vec<i32> =
+        pairs.graph.as_ref().unwrap().initializer.iter().rev().map(|tensor| tensor.data_type).collect();
+    assert_eq!(kinds[0], i32::from(DataType::Int32));
+    assert_eq!(as_pairs(pairs.clone()), pairs);
+}
+
+#[test]
+fn a_map_that_is_rounded_as_a_vector_is_rounded() {
+    let mut initializers = constants();
+    initializers.push(zero("z", 3));
+    let model = |twice: bool| {
+        let mut nodes = vec![
+            node("GlobalAveragePool", &["image"], "pool"),
+            node("Flatten", &["pool"], "flat"),
+            node("QuantizeLinear", &["flat", "s.in", "z"], "flat.q"),
+            node("DequantizeLinear", &["flat.q", "s.in", "z"], "flat.dq"),
+        ];
+        let scores = if twice {
+            nodes.push(node("Sigmoid", &["pool"], "gate"));
+            nodes.push(node("Flatten", &["gate"], "gate.flat"));
+            node("Add", &["flat.dq", "gate.flat"], "scores")
+        } else {
+            node("Relu", &["flat.dq"], "scores")
+        };
+        nodes.push(scores);
+        let dims = [1, 2, 4, 4].map(Dim::Fixed);
+        let graph = GraphProto {
+            node: nodes,
+            initializer: initializers.clone(),
+            input: vec![ValueInfoProto::tensor("image", DataType::Float, &dims)],
+            output: vec![ValueInfoProto::tensor("scores", DataType::Float, &[])],
+            ..GraphProto::default()
+        };
+        read(&ModelProto::new(graph, 17)).unwrap()
+    };
+    let names = |imported: &Imported| -> Vec<String> {
+        imported.graph.metadata.quantization.activations.keys().cloned().collect()
+    };
+    let alone = model(false);
+    let pool = alone.graph.value(alone.graph.nodes()[0].output).name.clone();
+    assert!(names(&alone).contains(&pool), "{:?}", names(&alone));
+    assert!(
+        alone.rounded.iter().any(|tensor| tensor.value == pool && tensor.tensor == "flat.dq"),
+        "{:?}",
+        alone.rounded
+    );
+    assert!(!names(&model(true)).contains(&pool));
+}

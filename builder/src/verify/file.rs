@@ -1,0 +1,300 @@
+//! Our layers against those of the quantized file of others that they come from, on the values that the file itself
+//! makes.
+//!
+//! tract runs the file once and shows every tensor that it rounds. Each of our layers, as its part of our QDQ file up to
+//! the rounding, then gets the real values that the file's layer got, and has to come to a value that rounds to what the
+//! file's layer made. So weights, biases, and what is computed are compared, whatever scales we round by; how the engine
+//! rounds is the matter of [`Int8Check`](super::Int8Check).
+
+use super::layers::Layers;
+use super::runner::{Elements, Runner};
+use super::{VerifyError, argmax, fraction, to_channels_first};
+use crate::quant::{QTensor, quantized_name};
+use crate::tensor::Tensor;
+use rayon::prelude::*;
+use serde::Serialize;
+use skipstone_onnx::Rounding;
+use skipstone_onnx::extract::extract;
+use skipstone_onnx::import::{RoundedTensor, as_pairs};
+use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
+use std::collections::HashSet;
+
+/// How far beyond half a step of the file a value may be from the integer that the file makes of it, in steps: float32,
+/// and biases in other units.
+const SLACK: f64 = 1.0 / 64.0;
+
+/// A quantized file, and what its import found in it.
+pub struct QuantizedFile<'f> {
+    /// The file.
+    pub model: &'f ModelProto,
+    /// Whether its input is `[N, H, W, C]`.
+    pub channels_last: bool,
+    /// The tensor that holds the scores.
+    pub scores: &'f str,
+    /// Where it holds the values that it rounds.
+    pub rounded: &'f [RoundedTensor],
+}
+
+/// How our layers compare to those of the file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileAgreement {
+    /// Layers that are compared; the rounding of the image is one.
+    pub file_layers: usize,
+    /// Elements that the file rounds to another integer than our value is nearest to, by more than float32 can be wrong.
+    pub file_unexplained: u64,
+    /// Part of the images with the same label, end to end.
+    pub file_top1_agreement: f64,
+    /// Each layer that is compared.
+    #[serde(skip)]
+    pub layers: Vec<FileLayer>,
+    /// Tensors that our integers round by another scale or zero point than the file.
+    #[serde(skip)]
+    pub rescaled: Vec<String>,
+}
+
+/// How one layer compares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct FileLayer {
+    /// The layer.
+    pub name: String,
+    /// Elements compared.
+    pub elements: u64,
+    /// Elements that the file rounds otherwise.
+    pub unexplained: u64,
+    /// The farthest that a value is from the integer that the file makes of it, in steps of the file; of the integers at
+    /// the ends none.
+    pub distance: f64,
+}
+
+/// Compares batch after batch of images.
+pub struct FileCheck<'q> {
+    layers: &'q Layers<'q>,
+    /// Our layers up to the rounding, and what they read.
+    runners: Vec<(Vec<usize>, Runner)>,
+    agreements: Vec<FileLayer>,
+    image: FileLayer,
+    file: Runner,
+    channels_last: bool,
+    /// For each tensor where the file has it: which of its outputs, and the places of the elements.
+    found: Vec<Option<(usize, Option<Vec<usize>>)>>,
+    same_label: u64,
+    count: usize,
+}
+
+impl<'q> FileCheck<'q> {
+    /// Of our network, whose QDQ file is `qdq`, with `file`.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if the QDQ file does not hold the layers, or values that the file rounds are not found in it.
+    pub fn new(layers: &'q Layers<'q>, qdq: &ModelProto, file: &QuantizedFile<'_>) -> Result<Self, VerifyError> {
+        let mut outputs: Vec<&str> = Vec::new();
+        let mut found = Vec::new();
+        let qgraph = layers.qgraph;
+        for (index, map) in layers.maps.iter().enumerate() {
+            let rounded = file.rounded.iter().find(|tensor| tensor.value == map.name);
+            let (name, places) = match rounded {
+                Some(tensor) => (tensor.tensor.as_str(), tensor.places.clone()),
+                None if rounding(layers, map).is_some() => {
+                    let reason = format!("`{}` is not found again in the file, which rounds it", map.name);
+                    return Err(VerifyError::Mismatch(reason));
+                }
+                None if index == qgraph.output => (file.scores, None),
+                None => {
+                    found.push(None);
+                    continue;
+                }
+            };
+            let output = outputs.iter().position(|known| *known == name).unwrap_or(outputs.len());
+            if output == outputs.len() {
+                outputs.push(name);
+            }
+            found.push(Some((output, places)));
+        }
+        let mut model = as_pairs(file.model.clone());
+        if let Some(graph) = &mut model.graph {
+            graph.output = outputs.iter().map(|name| ValueInfoProto::tensor(*name, DataType::Float, &[])).collect();
+        }
+        let [channels, height, width] = qgraph.tensors[qgraph.input].dims;
+        let dims = if file.channels_last { vec![height, width, channels] } else { vec![channels, height, width] };
+        let agreement = |name: &str| FileLayer { name: name.into(), ..FileLayer::default() };
+        Ok(Self {
+            layers,
+            runners: (0..layers.layers().len())
+                .map(|layer| real_layer(layers, qdq, layer))
+                .collect::<Result<_, _>>()?,
+            agreements: layers.layers().iter().map(|layer| agreement(&layer.name)).collect(),
+            image: agreement("image"),
+            file: Runner::new("the quantized file", model, vec![dims]),
+            channels_last: file.channels_last,
+            found,
+            same_label: 0,
+            count: 0,
+        })
+    }
+
+    /// Compares a batch of `images` (`[N, H, W, C]`, normalized), of which our engine made `traced`, as
+    /// [`Layers::values`] has it: the scores are looked at.
+    ///
+    /// # Errors
+    /// [`VerifyError`] if tract cannot run the file or a layer.
+    pub fn add(&mut self, images: &Tensor, traced: &[Vec<i8>]) -> Result<(), VerifyError> {
+        let (count, qgraph) = (images.batch(), self.layers.qgraph);
+        let &[_, height, width, channels] = images.dims() else {
+            let dims = images.dims();
+            return Err(VerifyError::Mismatch(format!("images have dimensions {dims:?}, must be [N, H, W, C]")));
+        };
+        let image = to_channels_first(images.data(), &[channels, height, width]);
+        let input = if self.channels_last { images.data().to_vec() } else { image.clone() };
+        let outputs = self.file.run(count, &[Elements::F32(input)])?;
+        // Of each tensor what the file makes, channels first.
+        let mut values: Vec<Option<Vec<f32>>> = Vec::with_capacity(self.found.len());
+        for (map, found) in self.layers.maps.iter().zip(&self.found) {
+            let reals = found.as_ref().map(|(output, places)| {
+                reals(map, rounding(self.layers, map), &outputs[*output], places.as_deref(), count)
+            });
+            values.push(reals.transpose()?);
+        }
+        match &values[qgraph.input] {
+            Some(theirs) => {
+                let map = &qgraph.tensors[qgraph.input];
+                self.image.add(map, rounding(self.layers, map), &image, theirs);
+            }
+            None => values[qgraph.input] = Some(image),
+        }
+        // What the file does not round follows from what it does.
+        let layers = self.layers;
+        for (layer, (inputs, runner)) in layers.layers().iter().zip(&mut self.runners) {
+            if values[layer.output].is_none() {
+                values[layer.output] = Some(run(runner, inputs, &values, count)?);
+            }
+        }
+        let work = layers.layers().par_iter().zip(&mut self.runners).zip(&mut self.agreements);
+        work.filter(|((layer, _), _)| self.found[layer.output].is_some()).try_for_each(
+            |((layer, (inputs, runner)), agreement)| {
+                let ours = run(runner, inputs, &values, count)?;
+                let map = layers.maps[layer.output];
+                agreement.add(map, rounding(layers, map), &ours, values[layer.output].as_deref().unwrap_or_default());
+                Ok::<(), VerifyError>(())
+            },
+        )?;
+        if let Some(theirs) = &values[qgraph.output] {
+            let classes = theirs.len() / count;
+            let pairs = traced[qgraph.output].chunks_exact(classes).zip(theirs.chunks_exact(classes));
+            self.same_label += pairs.filter(|(ours, theirs)| argmax(ours) == argmax(theirs)).count() as u64;
+        }
+        self.count += count;
+        Ok(())
+    }
+
+    /// The figures over all batches.
+    pub fn finish(self) -> FileAgreement {
+        let layers: Vec<FileLayer> =
+            [self.image].into_iter().chain(self.agreements).filter(|layer| layer.elements > 0).collect();
+        let other = |map: &&&QTensor| {
+            rounding(self.layers, map)
+                .is_some_and(|own| own != Rounding { scale: map.scale, zero_point: map.zero_point })
+        };
+        FileAgreement {
+            file_layers: layers.len(),
+            file_unexplained: layers.iter().map(|layer| layer.unexplained).sum(),
+            file_top1_agreement: fraction(self.same_label, self.count as u64),
+            rescaled: self.layers.maps.iter().filter(other).map(|map| map.name.clone()).collect(),
+            layers,
+        }
+    }
+}
+
+impl FileLayer {
+    /// Adds our values before they are rounded, and those that the file has rounded.
+    fn add(&mut self, map: &QTensor, rounding: Option<Rounding>, ours: &[f32], theirs: &[f32]) {
+        // Scores may be no integers.
+        let scale = f64::from(rounding.map_or(map.scale, |rounding| rounding.scale));
+        let half = if rounding.is_some() { 0.5 } else { 0.0 };
+        for (&ours, &theirs) in ours.iter().zip(theirs) {
+            let apart = (f64::from(ours) - f64::from(theirs)) / scale;
+            let q = rounding.map(|r| (f64::from(theirs) / scale).round() + f64::from(r.zero_point));
+            let beyond = (q == Some(-128.0) && apart < 0.0) || (q == Some(127.0) && apart > 0.0);
+            self.elements += 1;
+            // A NaN is far away.
+            let near = apart.abs() <= half + SLACK;
+            self.unexplained += u64::from(!(near || beyond));
+            if !beyond {
+                self.distance = self.distance.max(apart.abs());
+            }
+        }
+    }
+}
+
+/// How the file rounds a tensor.
+fn rounding(layers: &Layers<'_>, map: &QTensor) -> Option<Rounding> {
+    layers.qgraph.metadata.quantization.activations.get(&map.name).copied()
+}
+
+/// A tensor of the file as real numbers, channels first.
+fn reals(
+    map: &QTensor,
+    rounding: Option<Rounding>,
+    elements: &Elements,
+    places: Option<&[usize]>,
+    count: usize,
+) -> Result<Vec<f32>, VerifyError> {
+    let values = match (elements, rounding) {
+        (Elements::F32(reals), _) => reals.clone(),
+        (Elements::I8(ints), Some(Rounding { scale, zero_point })) => {
+            ints.iter().map(|&q| (f32::from(q) - f32::from(zero_point)) * scale).collect()
+        }
+        (Elements::I8(_), None) => {
+            return Err(VerifyError::Mismatch(format!("the file has integers of `{}` without a scale", map.name)));
+        }
+    };
+    let len: usize = map.dims.iter().product();
+    if values.len() != count * len {
+        let (has, name) = (values.len(), &map.name);
+        return Err(VerifyError::Mismatch(format!("the file has {has} elements of `{name}`, not {}", count * len)));
+    }
+    let Some(places) = places else { return Ok(values) };
+    let mut sorted = vec![0.0; values.len()];
+    for (image, sorted) in values.chunks_exact(len).zip(sorted.chunks_exact_mut(len)) {
+        places.iter().zip(image).for_each(|(&place, &value)| sorted[place] = value);
+    }
+    Ok(sorted)
+}
+
+/// A layer of the QDQ file between the real values of what it reads and of what it makes, before that is rounded.
+fn real_layer(layers: &Layers<'_>, qdq: &ModelProto, layer: usize) -> Result<(Vec<usize>, Runner), VerifyError> {
+    let layer = &layers.layers()[layer];
+    let nodes = qdq.graph.as_ref().map_or(&[][..], |graph| &graph.node);
+    let of = |op: &str, index: usize, at: fn(&skipstone_onnx::proto::NodeProto) -> [&String; 2]| {
+        let name = quantized_name(layers.maps[index]);
+        let found = nodes.iter().filter(|node| node.op_type == op).map(at).find(|[integers, _]| **integers == name);
+        let [_, real] = found.ok_or_else(|| VerifyError::Mismatch(format!("the QDQ file does not round `{name}`")))?;
+        let dims: Vec<Dim<'_>> =
+            [Dim::Symbol("N")].into_iter().chain(layers.maps[index].dims.map(Dim::Fixed)).collect();
+        Ok(ValueInfoProto::tensor(real, DataType::Float, &dims))
+    };
+    // A tensor added to itself is one input.
+    let mut seen = HashSet::new();
+    let inputs: Vec<usize> = layer.inputs.iter().copied().filter(|&index| seen.insert(index)).collect();
+    let infos = (inputs.iter())
+        .map(|&index| of("DequantizeLinear", index, |node| [&node.input[0], &node.output[0]]))
+        .collect::<Result<Vec<_>, VerifyError>>()?;
+    let output = of("QuantizeLinear", layer.output, |node| [&node.output[0], &node.input[0]])?;
+    let part =
+        extract(qdq, &infos, output).map_err(|source| VerifyError::Extract { layer: layer.name.clone(), source })?;
+    let dims = inputs.iter().map(|&index| layers.maps[index].dims.to_vec()).collect();
+    Ok((inputs, Runner::new(format!("layer `{}` of the QDQ file", layer.name), part, dims)))
+}
+
+/// What a layer makes, channels first.
+fn run(
+    runner: &mut Runner,
+    inputs: &[usize],
+    values: &[Option<Vec<f32>>],
+    count: usize,
+) -> Result<Vec<f32>, VerifyError> {
+    let inputs = inputs.iter().map(|&index| Elements::F32(values[index].clone().unwrap_or_default()));
+    match runner.run(count, &inputs.collect::<Vec<_>>())?.swap_remove(0) {
+        Elements::F32(reals) => Ok(reals),
+        Elements::I8(_) => Err(VerifyError::Mismatch("a layer's result is rounded already".into())),
+    }
+}
