@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             train: data::load(&spec, Split::Train)?,
             test: data::load(&spec, Split::Test)?,
             normalization: spec.normalization(),
+            start: None,
             out: out.path().join("run"),
             resume: false,
             threads: None,

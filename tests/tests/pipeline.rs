@@ -53,6 +53,7 @@ fn chain() -> &'static Chain {
                 train: load(Split::Train),
                 test: load(Split::Test),
                 normalization: spec.normalization(),
+                start: None,
                 out: out.clone(),
                 resume: false,
                 threads: None,

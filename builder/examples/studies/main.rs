@@ -148,6 +148,7 @@ fn row(run: &Run, arguments: &Arguments, train: &Dataset, test: &Dataset) -> Res
         train: train.clone(),
         test: test.clone(),
         normalization: arguments.data.normalization_for(train.dims[0]),
+        start: None,
         out: arguments.out.join(run.name),
         resume: true,
         threads: arguments.threads.map(usize::from),
