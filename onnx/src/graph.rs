@@ -1,6 +1,6 @@
 //! The graph itself and its builder.
 
-use crate::{GraphError, Op, Preprocessing, Quantization, Tensor, shape};
+use crate::{GraphError, Op, Preprocessing, Quantization, Source, Tensor, shape};
 use std::collections::HashMap;
 
 /// Index of a value in its graph.
@@ -85,6 +85,9 @@ pub struct Metadata {
     pub normalization: Option<Normalization>,
     /// How an image becomes the pixels that are normalized; the default where a file does not say it.
     pub preprocessing: Preprocessing,
+    /// How the file that the network was read from takes its image, if that is known. Not written into ONNX files, whose
+    /// input is the graph's.
+    pub source: Option<Source>,
     /// Names of the classes in the order of the scores; empty if unknown.
     pub class_names: Vec<String>,
     /// The command that made the weights.

@@ -20,6 +20,7 @@ pub mod proto;
 pub mod quantization;
 pub mod rewrite;
 pub mod shape;
+pub mod source;
 pub mod tensor;
 pub mod unary;
 
@@ -31,5 +32,6 @@ pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use preprocessing::{ChannelOrder, Filter, Fit, Preprocessing};
 pub use quantization::{InputIntegers, Integers, Quantization, Rounding};
 pub use rewrite::Rewrite;
+pub use source::Source;
 pub use tensor::Tensor;
 pub use unary::Unary;

@@ -73,6 +73,7 @@ impl Metadata {
         Ok(Self {
             normalization,
             preprocessing: preprocessing.transpose()?.unwrap_or_default(),
+            source: None,
             class_names,
             command: get(COMMAND).map(Into::into),
             activation_scales: activation_scales.collect::<Result<_, _>>()?,
@@ -149,8 +150,15 @@ mod tests {
             let quantization = Quantization::default();
             let fit = side.map_or(Fit::Crop, Fit::Resize);
             let preprocessing = Preprocessing { fit, ..Preprocessing::default() };
-            let metadata =
-                Metadata { normalization, preprocessing, class_names, command, activation_scales, quantization };
+            let metadata = Metadata {
+                normalization,
+                preprocessing,
+                source: None,
+                class_names,
+                command,
+                activation_scales,
+                quantization,
+            };
             prop_assert_eq!(Metadata::from_props(&metadata.to_props()).unwrap(), metadata);
         }
     }

@@ -1,7 +1,7 @@
 //! A checked packed model, read where it lies.
 
 use crate::arith::Requant;
-use crate::format::records::{Header, Node, Run, Segment, TABLE_LEN, Tensor, WeightKind};
+use crate::format::records::{Header, Node, Run, Segment, Source, TABLE_LEN, Tensor, WeightKind};
 use crate::format::{LoadError, check, strings};
 use crate::geometry;
 use crate::image::Preprocessing;
@@ -100,8 +100,28 @@ impl<'m> Model<'m> {
 
     /// Mean and standard deviation of pixels scaled to 0..1, for each channel of the image; empty if unknown.
     pub fn normalization(&self) -> impl ExactSizeIterator<Item = (f32, f32)> + use<'m> {
-        let channels = if self.header.normalization == 0 { 0 } else { usize::from(self.input().channels) };
-        let values = self.section(self.header.normalization, 8 * channels);
+        self.means_and_deviations(self.header.normalization)
+    }
+
+    /// How the file that the model was made from takes its image and gives its scores; nothing if it takes the normalized
+    /// image as float32 `[N, C, H, W]` and gives the scores as they are.
+    pub fn source(&self) -> Option<Source> {
+        (self.header.source != 0).then(|| self.record(self.header.source, 0).map(Source::parse)).flatten()
+    }
+
+    /// Mean and standard deviation, for each channel of the image, by which pixels scaled to 0..1 become what the
+    /// [`source`](Self::source)'s input holds; empty if there is no source.
+    pub fn source_normalization(&self) -> impl ExactSizeIterator<Item = (f32, f32)> + use<'m> {
+        self.means_and_deviations(match self.header.source {
+            0 => 0,
+            offset => offset.saturating_add(Source::LEN as u32),
+        })
+    }
+
+    /// Means and then standard deviations of the image's channels at a file offset; none at 0.
+    fn means_and_deviations(&self, offset: u32) -> impl ExactSizeIterator<Item = (f32, f32)> + use<'m> {
+        let channels = if offset == 0 { 0 } else { usize::from(self.input().channels) };
+        let values = self.section(offset, 8 * channels);
         let (means, deviations) = values.split_at_checked(4 * channels).unwrap_or((&[], &[]));
         let read = |raw: &[u8]| raw.first_chunk().map_or(0.0, |raw| f32::from_le_bytes(*raw));
         means

@@ -6,6 +6,7 @@
 
 pub mod forms;
 pub mod hostile;
+pub mod pictures;
 pub mod preprocessing;
 pub mod qoperator;
 

@@ -7,6 +7,7 @@ use skipstone_builder::data::{self, Dataset, Spec, Split};
 use skipstone_builder::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
 use skipstone_builder::pack::{Options, Target, quantize};
 use skipstone_builder::{simulate, zoo};
+use skipstone_onnx::{ChannelOrder, Fit, Normalization, Preprocessing};
 use std::path::Path;
 
 /// A ResNet-8 for the digits, untrained, packed for `target`; its bytes and the digits.
@@ -125,6 +126,32 @@ fn aarch64_equals_the_host() {
     for arch in ["resnet8", "resnet20"] {
         let run = assert_equals_host(Device::CortexA72, arch, Target::Neon, 5);
         assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("neon", &["conv_4x4_neon".to_owned()][..]));
+    }
+}
+
+/// PNG and JPEG files of all kinds, which the device decodes and makes the model's size itself.
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn aarch64_sees_the_hosts_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = skipstone_tests::pictures::write_all(&folder.path().join("pictures"));
+    let dims = [3, 20, 24];
+    let options = zoo::Options { input: Some(dims), classes: Some(10), seed: 7, ..Default::default() };
+    let mut graph = zoo::with_nontrivial_statistics(zoo::build("resnet8", &options).unwrap(), 7);
+    graph.metadata.normalization = Some(Normalization { mean: vec![0.5; 3], std: vec![0.25; 3] });
+    graph.metadata.preprocessing =
+        Preprocessing { fit: Fit::Resize(26), channels: ChannelOrder::Bgr, ..Preprocessing::default() };
+    let options = Options { target: Target::Neon, ..Options::default() };
+    let stone = quantize(&graph, &waves(dims, 8), &options).unwrap().stone;
+    let path = folder.path().join("model.stone");
+    std::fs::write(&path, &stone).unwrap();
+    let run = emulate::run_files(&path, &pictures).unwrap();
+    assert_eq!(run.layer_checksums.len(), pictures.len());
+    for (index, picture) in pictures.iter().enumerate() {
+        let pixels = data::read_image(picture, dims, &graph.metadata.preprocessing).unwrap();
+        let trace = simulate::trace(&stone, &pixels).unwrap();
+        let layers: Vec<u32> = trace.nodes.iter().map(|node| node.checksum).collect();
+        assert_eq!(run.layer_checksums[index], layers, "{}", picture.display());
     }
 }
 

@@ -3,19 +3,20 @@
 use super::classes;
 use super::console::Console;
 use super::failure::Failure;
-use super::model::{self, Kind, Pixels};
+use super::model::{self, Kind, LEAVE_OUT, Pixels};
 use super::packed::Packed;
+use super::tensors;
 use crate::data::{self, Dataset};
 use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::zoo;
-use skipstone_onnx::{Graph, Normalization, Preprocessing};
+use skipstone_onnx::{Ending, Graph, Imported, Normalization, Preprocessing};
 use std::path::Path;
 
 /// A network that gives scores for images.
 pub(super) enum Classifier {
-    /// In float32.
-    Float(Box<Graph>, Normalization),
+    /// In float32; and what its file gives of the scores.
+    Float(Box<Graph>, Normalization, Ending),
     /// In int8, by the engine.
     Packed(Packed),
 }
@@ -25,14 +26,13 @@ impl Classifier {
     pub(super) fn open(model: &Path, pixels: &Pixels) -> Result<Self, Failure> {
         match model::locate(model)? {
             (file, Kind::Onnx) => {
-                let mut graph = model::import(&file)?;
+                let (_, Imported { mut graph, ending, .. }) = model::load(&file)?;
                 let normalization = pixels.complete(&mut graph, &file)?;
-                Ok(Self::Float(Box::new(graph), normalization))
+                Ok(Self::Float(Box::new(graph), normalization, ending))
             }
-            (file, Kind::Stone) if pixels.given() => Err(Failure::Usage(format!(
-                "{} carries the normalization of its input: leave out --raw, --mean and --std",
-                file.display()
-            ))),
+            (file, Kind::Stone) if pixels.given() => {
+                Err(Failure::Usage(format!("{} carries the normalization of its input: {LEAVE_OUT}", file.display())))
+            }
             (file, Kind::Stone) => Ok(Self::Packed(Packed::read(&file)?)),
         }
     }
@@ -40,7 +40,7 @@ impl Classifier {
     /// Channels, height, width of an image.
     pub(super) fn dims(&self) -> [usize; 3] {
         match self {
-            Self::Float(graph, _) => model::input_dims(graph),
+            Self::Float(graph, ..) => model::input_dims(graph),
             Self::Packed(packed) => {
                 let input = packed.model().input();
                 [input.channels, input.height, input.width].map(usize::from)
@@ -51,15 +51,23 @@ impl Classifier {
     /// How images become its pixels.
     pub(super) fn preprocessing(&self) -> Preprocessing {
         match self {
-            Self::Float(graph, _) => graph.metadata.preprocessing,
+            Self::Float(graph, ..) => graph.metadata.preprocessing,
             Self::Packed(packed) => data::preprocessing::of_graph(&packed.model().preprocessing()),
+        }
+    }
+
+    /// What the network's file gives of the scores.
+    pub(super) fn ending(&self) -> Ending {
+        match self {
+            Self::Float(_, _, ending) => *ending,
+            Self::Packed(packed) => tensors::ending(&packed.model()),
         }
     }
 
     /// Names of the classes, in the order of the scores; numbers where the file has no names.
     pub(super) fn class_names(&self) -> Vec<String> {
         let (names, count): (Vec<String>, usize) = match self {
-            Self::Float(graph, _) => (graph.metadata.class_names.clone(), graph.value(graph.output()).dims[0]),
+            Self::Float(graph, ..) => (graph.metadata.class_names.clone(), graph.value(graph.output()).dims[0]),
             Self::Packed(packed) => {
                 let model = packed.model();
                 (model.class_names().map(str::to_owned).collect(), model.class_count())
@@ -72,7 +80,7 @@ impl Classifier {
     /// The network made ready to run.
     pub(super) fn prepare(&self) -> Prepared<'_> {
         match self {
-            Self::Float(graph, normalization) => Prepared::Float(Plan::new(graph), normalization),
+            Self::Float(graph, normalization, _) => Prepared::Float(Plan::new(graph), normalization),
             Self::Packed(packed) => Prepared::Packed(packed),
         }
     }

@@ -2,10 +2,11 @@
 
 use super::console::remark;
 use super::failure::Failure;
+use super::framing::{Framing, check_scale};
 use crate::files;
 use crate::passes::absorb_preprocessing;
 use skipstone_onnx::proto::ModelProto;
-use skipstone_onnx::{Graph, ImportError, Imported, Normalization, import as onnx};
+use skipstone_onnx::{Graph, ImportError, Imported, Normalization, Source, import as onnx};
 use std::path::{Path, PathBuf};
 
 /// The file that a run keeps its best network in.
@@ -91,10 +92,23 @@ pub(super) fn load(file: &Path) -> Result<(ModelProto, Imported), Failure> {
     })
 }
 
+/// How the file that was read takes its image, whose pixels `normalization` makes the graph's input.
+pub(super) fn source(imported: &Imported, normalization: &Normalization) -> Source {
+    Source {
+        channels_last: imported.channels_last,
+        integers: imported.graph.metadata.quantization.input,
+        ending: imported.ending,
+        normalization: normalization.clone(),
+    }
+}
+
 /// Channels, height, width of an image that a network takes.
 pub(super) fn input_dims(graph: &Graph) -> [usize; 3] {
     graph.value(graph.input()).dims.as_slice().try_into().expect("a graph's input is an image")
 }
+
+/// What to do where a file says how pixels become its input.
+pub(super) const LEAVE_OUT: &str = "leave out --raw, --mean and --std, --channels, --fit, --resize and --filter";
 
 /// How pixels become the input of a network whose file does not say it.
 #[derive(Debug, Default, clap::Args)]
@@ -108,15 +122,17 @@ pub(super) struct Pixels {
     /// Standard deviation of each channel, on pixels scaled to 0..1.
     #[arg(long, value_name = "S,S,S", value_delimiter = ',', requires = "mean")]
     std: Option<Vec<f32>>,
+    #[command(flatten)]
+    framing: Framing,
 }
 
 impl Pixels {
     /// Whether the command says how.
     pub(super) fn given(&self) -> bool {
-        self.raw || self.mean.is_some()
+        self.raw || self.mean.is_some() || self.framing.given()
     }
 
-    /// Sets and gives the normalization of a network that was read from `file`; refuses to guess one, or to override
+    /// Sets the preprocessing, and sets and gives the normalization of a network that was read from `file`; refuses to guess one, or to override
     /// the file's own.
     pub(super) fn complete(&self, graph: &mut Graph, file: &Path) -> Result<Normalization, Failure> {
         let shown = file.display();
@@ -129,11 +145,12 @@ impl Pixels {
         }
         let normalization = match (&graph.metadata.normalization, &self.mean, &self.std) {
             (Some(_), ..) if self.given() && integers.is_none() => {
-                return Err(Failure::Usage(format!(
-                    "{shown} carries the normalization of its input: leave out --raw, --mean and --std"
-                )));
+                return Err(Failure::Usage(format!("{shown} carries the normalization of its input: {LEAVE_OUT}")));
             }
-            (_, Some(mean), Some(std)) => Normalization { mean: mean.clone(), std: std.clone() },
+            (_, Some(mean), Some(std)) => {
+                check_scale(mean, std)?;
+                Normalization { mean: mean.clone(), std: std.clone() }
+            }
             (Some(own), ..) => own.clone(),
             (None, ..) if self.raw => Normalization { mean: vec![0.0; channels], std: vec![1.0 / 255.0; channels] },
             (None, ..) => {
@@ -157,6 +174,8 @@ impl Pixels {
         if normalization.std.iter().any(|&std| std <= 0.0) {
             return Err(Failure::Usage("--std must be positive".into()));
         }
+        let preprocessing = self.framing.apply(graph.metadata.preprocessing, input_dims(graph))?;
+        graph.metadata.preprocessing = preprocessing;
         graph.metadata.normalization = Some(normalization.clone());
         Ok(normalization)
     }

@@ -129,9 +129,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         outputs::check_file(file)?;
     }
     let settings = arguments.numbers.settings()?;
-    let (file, mut graph) = model::read_graph(&arguments.model)?;
-    let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    let (mut graph, normalization) = absorbed(&file, graph, normalization)?;
+    let file = model::locate_graph(&arguments.model)?;
+    let (_, mut imported) = model::load(&file)?;
+    let normalization = arguments.pixels.complete(&mut imported.graph, &file)?;
+    let source = model::source(&imported, &normalization);
+    let (mut graph, normalization) = absorbed(&file, imported.graph, normalization)?;
+    graph.metadata.source = Some(source);
     let dims = model::input_dims(&graph);
     let calibration = &arguments.calib;
     let calibration = arguments.images.load(calibration, Split::Train, dims, &graph.metadata.preprocessing, console)?;

@@ -100,7 +100,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let config = settings(arguments, before)?;
     if arguments.pixels.given() && config.init.is_none() {
         return Err(Failure::Usage(
-            "--raw, --mean and --std say how a network of --init takes pixels: there is none".into(),
+            "--raw, --mean, --std, --channels, --fit, --resize and --filter say how a network of --init takes pixels: \
+             there is none"
+                .into(),
         ));
     }
     let spec: Spec = config.data.parse()?;

@@ -1,9 +1,7 @@
-//! Images as files that devices read.
+//! Images as a file that devices read.
 
 use super::EmulateError;
 use crate::data::Dataset;
-use crate::files::{self, FileError};
-use std::path::{Path, PathBuf};
 
 /// First bytes of a file of test images.
 const MAGIC: [u8; 8] = *b"SKIPIMGS";
@@ -60,7 +58,7 @@ impl TestImages {
         Ok(())
     }
 
-    /// The file that programs for microcontrollers are built with, little endian: `SKIPIMGS`, count (u32), height,
+    /// The file that programs for microcontrollers are built with and others read, little endian: `SKIPIMGS`, count (u32), height,
     /// width, channels and 0 (u16 each), all pixels, all labels (u16 each).
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, EmulateError> {
         self.check()?;
@@ -71,26 +69,6 @@ impl TestImages {
         bytes.extend(&self.pixels);
         bytes.extend(self.labels.iter().flat_map(|label| label.to_le_bytes()));
         Ok(bytes)
-    }
-
-    /// Writes each image as a PNG file into `folder`; their paths.
-    pub(super) fn write_png(&self, folder: &Path) -> Result<Vec<PathBuf>, EmulateError> {
-        self.check()?;
-        let color = match self.channels {
-            1 => image::ExtendedColorType::L8,
-            3 => image::ExtendedColorType::Rgb8,
-            _ => return Err(EmulateError::Images("PNG files hold 1 or 3 channels")),
-        };
-        let (width, height) = (self.width.into(), self.height.into());
-        let write = |(index, pixels): (usize, &[u8])| {
-            let path = folder.join(format!("{index}.png"));
-            let mut file = std::io::Cursor::new(Vec::new());
-            image::write_buffer_with_format(&mut file, pixels, width, height, color, image::ImageFormat::Png)
-                .map_err(|e| FileError::new("write", &path, std::io::Error::other(e)))?;
-            files::write(&path, file.get_ref())?;
-            Ok(path)
-        };
-        self.pixels.chunks_exact(self.image_len()).enumerate().map(write).collect()
     }
 }
 
@@ -118,13 +96,5 @@ mod tests {
         );
         let none = TestImages { pixels: vec![], labels: vec![], ..images() };
         assert_eq!(none.to_bytes().unwrap_err().to_string(), "test images: there are none");
-    }
-
-    #[test]
-    fn png_files_hold_the_pixels() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = images().write_png(folder.path()).unwrap();
-        let read = image::open(&paths[1]).unwrap().to_rgb8();
-        assert_eq!((read.width(), read.height(), read.as_raw().as_slice()), (1, 2, &[6, 7, 8, 9, 10, 11][..]));
     }
 }

@@ -183,47 +183,57 @@ pub fn available(device: Device) -> Result<(), Missing> {
 /// # Errors
 /// [`EmulateError`]: what is missing, or what failed, in one line.
 pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, EmulateError> {
+    let images_file = images.to_bytes()?;
+    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
+    let file = folder.path().join("images.bin");
+    files::write(&file, &images_file)?;
+    if device == Device::CortexA72 {
+        return run_linux(device, model, &[file], images.count());
+    }
     let toolchain = tools::toolchain(device)?;
-    let emulator = tools::emulator(device)?;
+    let mut command = tools::emulator(device)?;
     let firmware = firmware_folder()?;
     let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
-    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
-
     let program = folder.path().join("program");
-    let mut command = match device {
-        Device::CortexM4 | Device::CortexM3 | Device::MicroBit => {
-            let file = folder.path().join("images.bin");
-            files::write(&file, &images.to_bytes()?)?;
-            let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
-            build(device, &toolchain, &firmware, &inputs, &program)?;
-            let mut command = emulator;
-            command.arg("-kernel").arg(&program);
-            command
-        }
-        Device::CortexA72 => {
-            build(device, &toolchain, &firmware, &[], &program)?;
-            let mut command = emulator;
-            if command.get_program().is_empty() {
-                command = Command::new(&program);
-            } else {
-                command.arg(&program);
-            }
-            command.arg(&model).args(images.write_png(folder.path())?);
-            command
-        }
-    };
+    let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
+    build(device, &toolchain, &firmware, &inputs, &program)?;
+    command.arg("-kernel").arg(&program);
     let output = process::output(&mut command, RUN_LIMIT)?;
     let told = lines::parse(device, &output, images.count())?;
-    if device == Device::CortexA72 {
-        return Ok(told.run);
-    }
     let sizes = elf::sizes(&program)?;
-    let images_bytes = images.to_bytes()?.len() as u64;
+    let images_bytes = images_file.len() as u64;
     Ok(DeviceRun {
         flash_bytes: Some(sizes.flash.saturating_sub(images_bytes)),
         ram_bytes: Some(sizes.ram + told.stack_bytes),
         ..told.run
     })
+}
+
+/// Classifies PNG and JPEG files by the packed model in the file `model` on a device that reads files: a Raspberry Pi.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, EmulateError> {
+    run_linux(Device::CortexA72, model, pictures, pictures.len())
+}
+
+/// Classifies the `count` images in `pictures` by the program for Linux.
+fn run_linux(device: Device, model: &Path, pictures: &[PathBuf], count: usize) -> Result<DeviceRun, EmulateError> {
+    let toolchain = tools::toolchain(device)?;
+    let mut command = tools::emulator(device)?;
+    let firmware = firmware_folder()?;
+    let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
+    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
+    let program = folder.path().join("program");
+    build(device, &toolchain, &firmware, &[], &program)?;
+    if command.get_program().is_empty() {
+        command = Command::new(&program);
+    } else {
+        command.arg(&program);
+    }
+    command.arg(&model).args(pictures);
+    let output = process::output(&mut command, RUN_LIMIT)?;
+    lines::parse(device, &output, count).map(|told| told.run)
 }
 
 /// Compiles the device's program and copies it to `to`. Only one process at a time builds, because the next one

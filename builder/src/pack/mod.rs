@@ -19,6 +19,7 @@ use crate::plan::plan;
 use crate::quant::requant::{Requants, constant};
 use crate::quant::{QGraph, QNode, QOp};
 use records::narrow;
+use skipstone_onnx::{Metadata, Source};
 use skipstone_runtime::Model;
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::checksum;
@@ -94,6 +95,7 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
         let values = normalization.mean.iter().chain(&normalization.std);
         file.section(&values.flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
     });
+    let source = source(&qgraph.metadata).map_or(0, |source| file.section(&source));
     let mut weights_bytes = 0;
     for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
         let [input, output] = [node.input, node.output].map(|index| &channels[index]);
@@ -160,6 +162,7 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
         filter,
         channel_order,
         resize,
+        source,
         macs: qgraph.macs,
         ..Header::default()
     };
@@ -173,6 +176,17 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
 fn padding(qgraph: &QGraph, node: &QNode, requants: &Requants) -> Requant {
     let operand = node.operand.map(|index| qgraph.tensors[index].zero_point);
     requants.padding(qgraph.tensors[node.output].zero_point, operand)
+}
+
+/// The record of the network's file and its normalization, if the file's input and output are not the packed model's.
+fn source(metadata: &Metadata) -> Option<Vec<u8>> {
+    let Source { channels_last, element, ending, normalization } = metadata.source.as_ref()?;
+    let record = records::source(*channels_last, *element, *ending);
+    if record == Default::default() && Some(normalization) == metadata.normalization.as_ref() {
+        return None;
+    }
+    let values = normalization.mean.iter().chain(&normalization.std);
+    Some(record.emit().into_iter().chain(values.flat_map(|value| value.to_le_bytes())).collect())
 }
 
 fn provenance(qgraph: &QGraph) -> String {

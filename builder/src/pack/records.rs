@@ -2,7 +2,8 @@
 
 use super::{PackError, Target};
 use crate::quant::{self, Channels, QGraph, QNode, QOp, TensorIndex, resize_mode};
-use skipstone_onnx::Window;
+use skipstone_onnx::{Element, Ending, Window};
+use skipstone_runtime::format::records;
 use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor, WeightKind};
 
 /// A number in a smaller field.
@@ -86,6 +87,22 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
         QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
     }
     Ok(record)
+}
+
+pub(super) fn source(channels_last: bool, element: Element, ending: Ending) -> records::Source {
+    records::Source {
+        channels_last: channels_last.into(),
+        element: match element {
+            Element::Float32 => records::Element::Float32,
+            Element::Uint8 => records::Element::Uint8,
+            Element::Int8 => records::Element::Int8,
+        } as u8,
+        ending: match ending {
+            Ending::Scores => records::Ending::Scores,
+            Ending::Softmax => records::Ending::Softmax,
+            Ending::LogSoftmax => records::Ending::LogSoftmax,
+        } as u8,
+    }
 }
 
 fn op_code(op: &QOp) -> OpCode {

@@ -38,15 +38,18 @@ fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
     print!("{line}");
     println!("memory arena {} stack 0", parsed.arena_len());
     let mut layers = vec![Crc32::new(); parsed.nodes().len()];
-    for (index, path) in images.iter().enumerate() {
+    let mut count = 0;
+    for path in images {
         let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        let pixels = image::read(path, &parsed).map_err(|e| named(&e))?;
-        line.clear();
-        let written = lines::image(&mut engine, index, &pixels, &mut layers, &mut line).map_err(|e| named(&e))?;
-        written.map_err(|e| named(&e))?;
-        print!("{line}");
+        for pixels in image::read(path, &parsed).map_err(|e| named(&e))? {
+            line.clear();
+            let written = lines::image(&mut engine, count, &pixels, &mut layers, &mut line).map_err(|e| named(&e))?;
+            written.map_err(|e| named(&e))?;
+            print!("{line}");
+            count += 1;
+        }
     }
-    println!("done {}", images.len());
+    println!("done {count}");
     Ok(())
 }
 

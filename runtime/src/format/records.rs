@@ -109,6 +109,9 @@ record! {
         macs: u64 = 88,
         /// The shorter side of the scaled image where `fit` is 2, otherwise 0.
         resize: u16 = 96,
+        /// File offset of a [`Source`], and behind it means and standard deviations as of `normalization`; 0 where the
+        /// network's file takes the normalized image as float32 `[N, C, H, W]` and gives the scores as they are.
+        source: u32 = 100,
     }
 }
 
@@ -221,6 +224,60 @@ record! {
         end: u16 = 2,
         /// 1 if the second operand is asked for rows before the first, 0 if after it.
         operand_first: u16 = 4,
+    }
+}
+
+record! {
+    /// How the file that the network was made from takes its image and gives its scores.
+    Source, 16 {
+        /// 0 if its input is `[N, C, H, W]`, 1 if `[N, H, W, C]`.
+        channels_last: u8 = 0,
+        /// Its elements: [`Element`].
+        element: u8 = 1,
+        /// What its output is of the scores: [`Ending`].
+        ending: u8 = 2,
+        /// Of integers `q`, which stand for `scale * (q - zero_point)`; 0 of float32.
+        scale: f32 = 4,
+        /// Of integers; 0 of float32.
+        zero_point: i32 = 8,
+    }
+}
+
+/// The type of an input's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Element {
+    /// float32.
+    Float32 = 0,
+    /// uint8.
+    Uint8 = 1,
+    /// int8.
+    Int8 = 2,
+}
+
+impl Element {
+    /// The type of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Float32, Self::Uint8, Self::Int8].get(usize::from(code)).copied()
+    }
+}
+
+/// What an output is of the scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ending {
+    /// They themselves.
+    Scores = 0,
+    /// Their softmax.
+    Softmax = 1,
+    /// The logarithm of their softmax.
+    LogSoftmax = 2,
+}
+
+impl Ending {
+    /// The ending of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Scores, Self::Softmax, Self::LogSoftmax].get(usize::from(code)).copied()
     }
 }
 

@@ -55,9 +55,10 @@ pub(super) fn inspect(file: &Path, console: &Console) -> Result<(), Failure> {
         report.classes
     ))?;
     console.show(match &graph.metadata.normalization {
-        Some(normalization) => {
-            format!("pixels: (x / 255 - {:?}) / {:?}", normalization.mean, normalization.std)
-        }
+        Some(normalization) => format!(
+            "pixels: (x / 255 - {:?}) / {:?}; {}",
+            normalization.mean, normalization.std, graph.metadata.preprocessing
+        ),
         None => "pixels: the file does not say how they become the input".into(),
     })?;
     if !graph.metadata.class_names.is_empty() {

@@ -12,7 +12,7 @@ mod sums;
 mod tests;
 mod weights;
 
-use super::records::{Header, MAGIC, NONE, Node, Segment, Tensor, VERSION};
+use super::records::{Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
 use super::{LoadError, Place, checksum, strings};
 use crate::model::Model;
 use crate::schedule::Network;
@@ -89,6 +89,7 @@ fn sections(model: &Model<'_>) -> Outcome {
     let channels = model.input().channels;
     ensure!(is_section(model, header.pixels, counted(channels, 16)), place, "pixel conversion outside the file");
     ensure!(is_section(model, header.normalization, counted(channels, 8)), place, "normalization outside the file");
+    source(model)?;
     ensure!(model.stated_preprocessing().is_some(), place, "its preprocessing is not one of its images");
     ensure!(strings::read(model.strings(), header.provenance as usize).is_some(), place, "provenance is not a string");
     let mut at = header.class_names as usize;
@@ -98,6 +99,25 @@ fn sections(model: &Model<'_>) -> Outcome {
         };
         at = end;
     }
+    Ok(())
+}
+
+fn source(model: &Model<'_>) -> Outcome {
+    let (offset, place) = (model.header().source, Place::Header);
+    if offset == 0 {
+        return Ok(());
+    }
+    let len = Source::LEN as u64 + 8 * u64::from(model.input().channels);
+    ensure!(is_section(model, offset, len), place, "what the network's file takes lies outside the file");
+    let source = model.source().unwrap_or_default();
+    ensure!(model.record(offset, 0) == Some(&source.emit()), place, "unnamed bytes are not zero");
+    let meaning = match Element::from_code(source.element) {
+        Some(Element::Float32) => (source.scale, source.zero_point) == (0.0, 0),
+        Some(Element::Uint8 | Element::Int8) => source.scale.is_finite() && source.scale > 0.0,
+        None => false,
+    };
+    let known = source.channels_last <= 1 && Ending::from_code(source.ending).is_some();
+    ensure!(known && meaning, place, "what the network's file takes or gives is not known");
     Ok(())
 }
 

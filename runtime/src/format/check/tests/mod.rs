@@ -2,8 +2,9 @@ mod operators;
 
 use super::check;
 use crate::engine::{Engine, EngineError};
-use crate::format::records::{Header, Node, Tensor, WeightKind};
+use crate::format::records::{Header, Node, Source, Tensor, WeightKind};
 use crate::format::{LoadError, Place};
+use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
 use crate::kernels::BACKENDS;
 use crate::model::Model;
 use crate::testing::{Aligned, every_operator, random_network, small_resnet};
@@ -83,6 +84,32 @@ fn damage_is_told_apart_from_another_version() {
 }
 
 #[test]
+fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
+    let mut file = with_header(|h| (h.fit, h.filter, h.channel_order, h.resize) = (2, 1, 1, 9));
+    let source = Source { channels_last: 1, element: 2, ending: 1 };
+    let at = file.len();
+    let mut longer = Aligned::zeroed(at + 48);
+    longer[..at].copy_from_slice(&file);
+    longer[at..at + Source::LEN].copy_from_slice(&source.emit());
+    for (index, value) in [0.5f32, 1.5, 2.5, 3.5, 4.5, 5.5].into_iter().enumerate() {
+        longer[at + 16 + 4 * index..][..4].copy_from_slice(&value.to_le_bytes());
+    }
+    let header = Header { source: at as u32, file_len: longer.len() as u32, ..header(&file) };
+    longer[..Header::LEN].copy_from_slice(&header.emit());
+    longer.seal();
+    file = longer;
+    let model = check(&file).unwrap();
+    let Preprocessing { fit, filter, channels } = model.preprocessing();
+    assert_eq!((fit, filter, channels), (Fit::Resize(9), Filter::Bilinear, ChannelOrder::Bgr));
+    assert_eq!(model.source(), Some(source));
+    assert_eq!(model.source_normalization().collect::<Vec<_>>(), [(0.5, 3.5), (1.5, 4.5), (2.5, 5.5)]);
+    let plain = self::file();
+    let plain = check(&plain).unwrap();
+    assert_eq!((plain.preprocessing(), plain.source()), (Preprocessing::default(), None));
+    assert_eq!(plain.source_normalization().len(), 0);
+}
+
+#[test]
 fn every_flipped_bit_is_noticed() {
     let mut file = file();
     for at in (0..file.len()).step_by(7).chain(0..Header::LEN) {
@@ -113,6 +140,16 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_header(|h| h.provenance = 100_000), head, "provenance"),
         (with_header(|h| h.pixels = 1 << 20), head, "pixel conversion outside"),
         (with_header(|h| h.normalization = 1 << 20), head, "normalization outside"),
+        (with_header(|h| h.source = 1 << 20), head, "takes lies outside"),
+        (with_header(|h| h.source = h.file_len - 16), head, "takes lies outside"),
+        (with_header(|h| h.source = h.tensors), head, "takes or gives is not known"),
+        (with_header(|h| h.source = h.pixels), head, "unnamed bytes are not zero"),
+        (with_header(|h| h.fit = 3), head, "its preprocessing"),
+        (with_header(|h| h.fit = 2), head, "its preprocessing"),
+        (with_header(|h| (h.fit, h.resize) = (2, 5)), head, "its preprocessing"),
+        (with_header(|h| h.resize = 5), head, "its preprocessing"),
+        (with_header(|h| h.filter = 2), head, "its preprocessing"),
+        (with_header(|h| h.channel_order = 2), head, "its preprocessing"),
         (with_header(|h| h.scratch_len = 16), node(0), "scratch is too small"),
         (with_header(|h| h.scratch = h.arena_len & !15), head, "scratch lies outside"),
         (with_header(|h| h.scratch = 0), tensor(0), "it overlaps scratch"),

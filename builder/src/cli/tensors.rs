@@ -1,0 +1,161 @@
+//! Scores of a tensor that is given to a network as its file takes it.
+
+use super::classifier;
+use super::failure::Failure;
+use super::model::{self, Kind};
+use super::npy::{self, Array};
+use super::packed::Packed;
+use crate::infer::Plan;
+use crate::tensor::Tensor;
+use crate::{files, zoo::text};
+use skipstone_onnx::{Element, Ending, Imported};
+use skipstone_runtime::Model;
+use skipstone_runtime::format::records;
+use std::path::Path;
+
+/// What `model` makes of the tensor in the file `input`. A packed network takes the tensor that the file takes which it was
+/// made from, and gives what that gives.
+pub(super) fn scores(model: &Path, input: &Path) -> Result<Tensor, Failure> {
+    let array = Array::from_bytes(&files::read(input)?).map_err(|reason| Failure::at(input, reason))?;
+    if let Some(odd) = array.data.iter().position(|value| !value.is_finite()) {
+        let reason = format!("element {:?} is {}, which no network takes", place(odd, &array.dims), array.data[odd]);
+        return Err(Failure::at(input, reason));
+    }
+    let (file, kind) = model::locate(model)?;
+    let (scores, ending) = match kind {
+        Kind::Onnx => {
+            let (_, Imported { graph, channels_last, ending, .. }) = model::load(&file)?;
+            let batch = images(&array, input, model::input_dims(&graph), channels_last, Element::Float32)?;
+            (Plan::new(&graph).run(&batch), ending)
+        }
+        Kind::Stone => of_packed(&Packed::read(&file)?, &array, input)?,
+    };
+    classifier::check_finite(&scores)?;
+    Ok(finished(scores, ending))
+}
+
+fn of_packed(packed: &Packed, array: &Array, input: &Path) -> Result<(Tensor, Ending), Failure> {
+    let model = packed.model();
+    let image = model.input();
+    let source = model.source().unwrap_or_default();
+    let element = match records::Element::from_code(source.element) {
+        Some(records::Element::Uint8) => Element::Uint8,
+        Some(records::Element::Int8) => Element::Int8,
+        _ => Element::Float32,
+    };
+    let dims = [image.channels, image.height, image.width].map(usize::from);
+    let mut images = images(array, input, dims, source.channels_last == 1, element)?;
+    normalize(&model, &mut images);
+    let scores = packed.scores(images.batch(), |engine, index| {
+        let quantized: Vec<i8> = images.image(index).iter().map(|&x| quantize(&image, x)).collect();
+        engine.run_int8(&quantized).map(drop)
+    })?;
+    Ok((scores, ending(&model)))
+}
+
+/// What the file that a packed network was made from gives of its scores.
+pub(super) fn ending(model: &Model) -> Ending {
+    match records::Ending::from_code(model.source().unwrap_or_default().ending) {
+        Some(records::Ending::Softmax) => Ending::Softmax,
+        Some(records::Ending::LogSoftmax) => Ending::LogSoftmax,
+        _ => Ending::Scores,
+    }
+}
+
+/// Brings images from the normalization of the network's file to that of the packed network.
+fn normalize(model: &Model, images: &mut Tensor) {
+    let channels: Vec<_> = model.source_normalization().zip(model.normalization()).collect();
+    if channels.iter().all(|(file, own)| file == own) {
+        return;
+    }
+    for pixel in images.data_mut().chunks_exact_mut(channels.len()) {
+        for (value, ((file_mean, file_std), (mean, std))) in pixel.iter_mut().zip(&channels) {
+            let scaled = f64::from(*value) * f64::from(*file_std) + f64::from(*file_mean);
+            *value = ((scaled - f64::from(*mean)) / f64::from(*std)) as f32;
+        }
+    }
+}
+
+/// The indices of an element.
+fn place(mut at: usize, dims: &[usize]) -> Vec<usize> {
+    let mut indices: Vec<usize> = dims
+        .iter()
+        .rev()
+        .map(|dim| {
+            let index = at % dim;
+            at /= dim;
+            index
+        })
+        .collect();
+    indices.reverse();
+    indices
+}
+
+/// What the file that a network was read from makes of its scores.
+pub(super) fn finished(mut scores: Tensor, ending: Ending) -> Tensor {
+    if ending == Ending::Scores {
+        return scores;
+    }
+    let classes = scores.dims()[1];
+    for scores in scores.data_mut().chunks_exact_mut(classes) {
+        let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = scores.iter().map(|score| f64::from(score - largest).exp()).sum();
+        for score in scores {
+            let log = f64::from(*score - largest) - sum.ln();
+            *score = if ending == Ending::Softmax { log.exp() as f32 } else { log as f32 };
+        }
+    }
+    scores
+}
+
+/// The array `[N, C, H, W]`, or `[N, H, W, C]` if `channels_last`, as a batch `[N, H, W, C]` of images of `dims`.
+fn images(
+    array: &Array,
+    file: &Path,
+    dims: [usize; 3],
+    channels_last: bool,
+    element: Element,
+) -> Result<Tensor, Failure> {
+    if array.element != element {
+        let [has, takes] = [array.element, element].map(npy::name);
+        return Err(Failure::at(file, format!("holds {has}, the network takes {takes}: save it as that")));
+    }
+    let order = if channels_last { "[N, H, W, C]" } else { "[N, C, H, W]" };
+    let &[count, a, b, c] = array.dims.as_slice() else {
+        return Err(Failure::at(file, format!("has dimensions {:?}, must be {order}", array.dims)));
+    };
+    let [c, h, w] = if channels_last { [c, a, b] } else { [a, b, c] };
+    let [channels, height, width] = dims;
+    if [c, h, w] != dims || count == 0 {
+        let (has, takes) = (text([c, h, w]), text(dims));
+        return Err(Failure::at(file, format!("holds {count} images of {has}, the network takes {takes} as {order}")));
+    }
+    if channels_last {
+        return Ok(Tensor::new([count, height, width, channels], array.data.clone()));
+    }
+    let area = height * width;
+    let mut data = Vec::with_capacity(array.data.len());
+    for image in array.data.chunks_exact(channels * area) {
+        for pixel in 0..area {
+            data.extend((0..channels).map(|channel| image[channel * area + pixel]));
+        }
+    }
+    Ok(Tensor::new([count, height, width, channels], data))
+}
+
+/// As ONNX's QuantizeLinear: ties go to the even number.
+fn quantize(input: &records::Tensor, value: f32) -> i8 {
+    ((value / input.scale).round_ties_even() + f32::from(input.zero_point)).clamp(-128.0, 127.0) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_is_found_by_its_indices() {
+        assert_eq!(place(0, &[2, 3]), [0, 0]);
+        assert_eq!(place(5, &[2, 3]), [1, 2]);
+        assert_eq!(place(23 + 60, &[2, 3, 4, 5]), [1, 1, 0, 3]);
+    }
+}
