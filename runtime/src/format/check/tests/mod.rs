@@ -83,10 +83,9 @@ fn damage_is_told_apart_from_another_version() {
     assert_eq!(check(&moved[4..]).unwrap_err(), LoadError::Misaligned);
 }
 
-#[test]
-fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
-    let mut file = with_header(|h| (h.fit, h.filter, h.channel_order, h.resize) = (2, 1, 1, 9));
-    let source = Source { channels_last: 1, element: 2, ending: 1 };
+/// A file that says how images are made and what its network's file takes.
+fn with_source(source: Source) -> Aligned {
+    let file = with_header(|h| (h.fit, h.filter, h.channel_order, h.resize) = (2, 1, 1, 9));
     let at = file.len();
     let mut longer = Aligned::zeroed(at + 48);
     longer[..at].copy_from_slice(&file);
@@ -97,7 +96,18 @@ fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
     let header = Header { source: at as u32, file_len: longer.len() as u32, ..header(&file) };
     longer[..Header::LEN].copy_from_slice(&header.emit());
     longer.seal();
-    file = longer;
+    longer
+}
+
+#[test]
+fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
+    let source = Source { channels_last: 1, element: 2, ending: 1 };
+    for unknown in
+        [Source { channels_last: 2, ..source }, Source { element: 3, ..source }, Source { ending: 3, ..source }]
+    {
+        all_refused(&[(with_source(unknown), Place::Header, "takes or gives is not known")]);
+    }
+    let file = with_source(source);
     let model = check(&file).unwrap();
     let Preprocessing { fit, filter, channels } = model.preprocessing();
     assert_eq!((fit, filter, channels), (Fit::Resize(9), Filter::Bilinear, ChannelOrder::Bgr));
@@ -142,7 +152,6 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_header(|h| h.normalization = 1 << 20), head, "normalization outside"),
         (with_header(|h| h.source = 1 << 20), head, "takes lies outside"),
         (with_header(|h| h.source = h.file_len - 16), head, "takes lies outside"),
-        (with_header(|h| h.source = h.tensors), head, "takes or gives is not known"),
         (with_header(|h| h.source = h.pixels), head, "unnamed bytes are not zero"),
         (with_header(|h| h.fit = 3), head, "its preprocessing"),
         (with_header(|h| h.fit = 2), head, "its preprocessing"),
