@@ -28,7 +28,7 @@ pub fn write_all(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<(String, Vec<u8>)> =
         vec![("palette.png".into(), PALETTE.into()), ("black_and_white.png".into(), BLACK_AND_WHITE.into())];
     for (width, height) in [(37, 23), (16, 16), (9, 31)] {
-        let sample = |index: u32| (index * index / 7 + index * 11) % 65536;
+        let sample = |index: u32| (index.wrapping_mul(index) / 7 + index * 11) % 65536;
         let eight: Vec<u8> = (0..width * height * 4).map(|index| (sample(index) >> 8) as u8 ^ index as u8).collect();
         let sixteen: Vec<u8> =
             (0..width * height * 4).flat_map(|index| (sample(index * 29) as u16).to_ne_bytes()).collect();

@@ -11,7 +11,7 @@ const HEADER: usize = 20;
 
 /// The pixels of the images in a file, `[height][width][channels]`: of a PNG or JPEG file one image, decoded and made the
 /// model's size as its preprocessing says; of a file of test images (`docs/targets.md`) all, as they are.
-pub fn read(path: &Path, model: &Model<'_>) -> Result<Vec<Vec<u8>>, String> {
+pub(crate) fn read(path: &Path, model: &Model<'_>) -> Result<Vec<Vec<u8>>, String> {
     let input = model.input();
     let dims = [input.channels, input.height, input.width].map(usize::from);
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;

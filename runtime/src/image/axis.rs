@@ -40,8 +40,8 @@ impl Axis {
         let (len, scaled) = (i64::from(self.len), i64::from(self.scaled).max(1));
         // In units of half an output.
         let (centre, reach) = (self.centre(out), 2 * self.filter.support() * len.max(scaled));
-        let first = (centre - reach + scaled).div_euclid(2 * scaled).clamp(0, len - 1);
-        let end = (centre + reach + scaled).div_euclid(2 * scaled).clamp(first + 1, len);
+        let first = (centre - reach + scaled).div_euclid(2 * scaled).min(len - 1).max(0);
+        let end = (centre + reach + scaled).div_euclid(2 * scaled).min(len).max(first + 1);
         (first as u16, (end - first) as u16)
     }
 
@@ -60,7 +60,7 @@ impl Axis {
         let sum = (0..count).map(|index| i128::from(weight(index))).sum::<i128>().max(1);
         (0..count).map(move |index| {
             let doubled = i128::from(weight(index)) << (WEIGHT_BITS + 1);
-            let rounded = (doubled.abs() + sum) / (2 * sum);
+            let rounded = (doubled.abs() + sum).checked_div(2 * sum).unwrap_or(0);
             (if doubled < 0 { -rounded } else { rounded }) as i32
         })
     }

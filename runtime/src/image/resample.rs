@@ -90,7 +90,7 @@ fn window([width, height]: [u16; 2], [out_width, out_height]: [u16; 2]) -> [u16;
     let side = |whole: u16, across: u16, along: u16, most: u16| {
         let across = u32::from(across).max(1);
         let rounded = (u64::from(whole) * u64::from(along) + u64::from(across / 2)) / u64::from(across);
-        rounded.clamp(1, u64::from(most)) as u16
+        rounded.min(most.into()).max(1) as u16
     };
     if u32::from(width) * u32::from(out_height) > u32::from(height) * u32::from(out_width) {
         [side(height, out_height, out_width, width), height]
