@@ -71,6 +71,17 @@ fn network(reversed: bool, gain: f32) -> Vec<u8> {
     ModelProto::new(graph, 17).to_bytes()
 }
 
+/// [`network`] with an input of uint8.
+fn network_of_bytes() -> Vec<u8> {
+    let mut model = ModelProto::from_bytes(&network(false, 1.0)).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let image = [Dim::Symbol("N"), Dim::Fixed(SIDE), Dim::Fixed(SIDE), Dim::Fixed(3)];
+    graph.input = vec![ValueInfoProto::tensor("bytes", DataType::Uint8, &image)];
+    let to_float = AttributeProto::int("to", DataType::Float as i64);
+    graph.node.insert(0, NodeProto::new("Cast", "image", &["bytes"], &["image"], vec![to_float]));
+    model.to_bytes()
+}
+
 /// A folder with a data set of three classes, and files that tests write.
 struct Folder(tempfile::TempDir);
 
@@ -196,6 +207,12 @@ fn a_packed_network_takes_and_gives_what_its_file_does() {
         let error = fails(&["run", model, "--input", &bytes, "--output", &y], 1);
         assert!(error.contains("holds uint8, the network takes float32"), "{error}");
     }
+
+    let model = folder.write("bytes.onnx", &network_of_bytes());
+    let stone = folder.quantize(&model, &[]);
+    assert_near(&folder.scores_of(&model, &bytes), &of_images, 1e-5);
+    assert_eq!(folder.scores_of(&stone, &bytes), packed);
+    assert_eq!(folder.scores_of(&stone, &tensor), packed);
 }
 
 #[test]

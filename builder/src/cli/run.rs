@@ -130,18 +130,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_are_what_they_stand_for() {
-        let array = |kind, x: f32| Array { dims: vec![1], data: vec![x], kind };
-        let integers = Some(InputIntegers { signed: true, scale: 0.5, zero_point: -128 });
-        let file = Path::new("x.npy");
-        let numbers = |kind, integers| given(array(kind, 100.0), file, integers).map(|array| array.data[0]);
-        assert_eq!(numbers(npy::Kind::I8, integers).unwrap(), 114.0);
-        assert_eq!(numbers(npy::Kind::F32, integers).unwrap(), 100.0);
-        assert_eq!(numbers(npy::Kind::U8, None).unwrap(), 100.0);
-        assert!(numbers(npy::Kind::U8, integers).is_err());
-    }
-
-    #[test]
     fn softmax_sums_to_one_and_the_first_of_equal_scores_leads() {
         let classes = top(&[1000.0, 1001.0, -1000.0, 1001.0]);
         assert_eq!(classes.iter().map(|c| c.0).collect::<Vec<_>>(), [1, 3, 0, 2]);

@@ -8,7 +8,7 @@ use super::packed::Packed;
 use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::{files, zoo::text};
-use skipstone_onnx::{Element, Ending, Imported};
+use skipstone_onnx::{Ending, Imported, InputIntegers};
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records;
 use std::path::Path;
@@ -25,32 +25,53 @@ pub(super) fn scores(model: &Path, input: &Path) -> Result<Tensor, Failure> {
     let (scores, ending) = match kind {
         Kind::Onnx => {
             let (_, Imported { graph, channels_last, ending, .. }) = model::load(&file)?;
-            let batch = images(&array, input, model::input_dims(&graph), channels_last, Element::Float32)?;
+            let array = given(array, input, graph.metadata.quantization.input)?;
+            let batch = images(&array, input, model::input_dims(&graph), channels_last)?;
             (Plan::new(&graph).run(&batch), ending)
         }
-        Kind::Stone => of_packed(&Packed::read(&file)?, &array, input)?,
+        Kind::Stone => of_packed(&Packed::read(&file)?, array, input)?,
     };
     classifier::check_finite(&scores)?;
     Ok(finished(scores, ending))
 }
 
-fn of_packed(packed: &Packed, array: &Array, input: &Path) -> Result<(Tensor, Ending), Failure> {
+fn of_packed(packed: &Packed, array: Array, input: &Path) -> Result<(Tensor, Ending), Failure> {
     let model = packed.model();
     let image = model.input();
     let source = model.source().unwrap_or_default();
-    let element = match records::Element::from_code(source.element) {
-        Some(records::Element::Uint8) => Element::Uint8,
-        Some(records::Element::Int8) => Element::Int8,
-        _ => Element::Float32,
+    let signed = match records::Element::from_code(source.element) {
+        Some(records::Element::Uint8) => Some(false),
+        Some(records::Element::Int8) => Some(true),
+        _ => None,
     };
+    let integers = signed.map(|signed| InputIntegers { signed, scale: source.scale, zero_point: source.zero_point });
+    let array = given(array, input, integers)?;
     let dims = [image.channels, image.height, image.width].map(usize::from);
-    let mut images = images(array, input, dims, source.channels_last == 1, element)?;
+    let mut images = images(&array, input, dims, source.channels_last == 1)?;
     normalize(&model, &mut images);
     let scores = packed.scores(images.batch(), |engine, index| {
         let quantized: Vec<i8> = images.image(index).iter().map(|&x| quantize(&image, x)).collect();
         engine.run_int8(&quantized).map(drop)
     })?;
     Ok((scores, ending(&model)))
+}
+
+/// What an array gives to a network: its numbers, or where the network's file takes `integers` and the array holds some,
+/// what these stand for.
+fn given(mut array: Array, file: &Path, integers: Option<InputIntegers>) -> Result<Array, Failure> {
+    let takes = match integers {
+        Some(InputIntegers { signed: true, .. }) => npy::Kind::I8,
+        Some(InputIntegers { signed: false, .. }) => npy::Kind::U8,
+        None => npy::Kind::F32,
+    };
+    if array.kind != npy::Kind::F32 && array.kind != takes {
+        let (has, takes) = (array.kind.name(), takes.name());
+        return Err(Failure::at(file, format!("holds {has}, the network takes {takes}: save it as that")));
+    }
+    if let Some(InputIntegers { scale, zero_point, .. }) = integers.filter(|_| array.kind == takes) {
+        array.data.iter_mut().for_each(|x| *x = scale * (*x - zero_point as f32));
+    }
+    Ok(array)
 }
 
 /// What the file that a packed network was made from gives of its scores.
@@ -109,17 +130,7 @@ pub(super) fn finished(mut scores: Tensor, ending: Ending) -> Tensor {
 }
 
 /// The array `[N, C, H, W]`, or `[N, H, W, C]` if `channels_last`, as a batch `[N, H, W, C]` of images of `dims`.
-fn images(
-    array: &Array,
-    file: &Path,
-    dims: [usize; 3],
-    channels_last: bool,
-    element: Element,
-) -> Result<Tensor, Failure> {
-    if array.element != element {
-        let [has, takes] = [array.element, element].map(npy::name);
-        return Err(Failure::at(file, format!("holds {has}, the network takes {takes}: save it as that")));
-    }
+fn images(array: &Array, file: &Path, dims: [usize; 3], channels_last: bool) -> Result<Tensor, Failure> {
     let order = if channels_last { "[N, H, W, C]" } else { "[N, C, H, W]" };
     let &[count, a, b, c] = array.dims.as_slice() else {
         return Err(Failure::at(file, format!("has dimensions {:?}, must be {order}", array.dims)));
@@ -151,6 +162,19 @@ fn quantize(input: &records::Tensor, value: f32) -> i8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_are_what_they_stand_for() {
+        let array = |kind, x: f32| Array { dims: vec![1], data: vec![x], kind };
+        let integers = Some(InputIntegers { signed: true, scale: 0.5, zero_point: -128 });
+        let file = Path::new("x.npy");
+        let numbers = |kind, integers| given(array(kind, 100.0), file, integers).map(|array| array.data[0]);
+        assert_eq!(numbers(npy::Kind::I8, integers).unwrap(), 114.0);
+        assert_eq!(numbers(npy::Kind::F32, integers).unwrap(), 100.0);
+        assert!(numbers(npy::Kind::U8, integers).is_err());
+        // Bytes are not normalized.
+        assert!(numbers(npy::Kind::U8, None).is_err());
+    }
 
     #[test]
     fn an_element_is_found_by_its_indices() {

@@ -180,8 +180,8 @@ fn padding(qgraph: &QGraph, node: &QNode, requants: &Requants) -> Requant {
 
 /// The record of the network's file and its normalization, if the file's input and output are not the packed model's.
 fn source(metadata: &Metadata) -> Option<Vec<u8>> {
-    let Source { channels_last, element, ending, normalization } = metadata.source.as_ref()?;
-    let record = records::source(*channels_last, *element, *ending);
+    let Source { channels_last, integers, ending, normalization } = metadata.source.as_ref()?;
+    let record = records::source(*channels_last, *integers, *ending);
     if record == Default::default() && Some(normalization) == metadata.normalization.as_ref() {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use super::{PackError, Target};
 use crate::quant::{self, Channels, QGraph, QNode, QOp, TensorIndex, resize_mode};
-use skipstone_onnx::{Element, Ending, Window};
+use skipstone_onnx::{Ending, InputIntegers, Window};
 use skipstone_runtime::format::records;
 use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor, WeightKind};
 
@@ -89,19 +89,23 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
     Ok(record)
 }
 
-pub(super) fn source(channels_last: bool, element: Element, ending: Ending) -> records::Source {
+pub(super) fn source(channels_last: bool, integers: Option<InputIntegers>, ending: Ending) -> records::Source {
+    let element = match integers {
+        None => records::Element::Float32,
+        Some(InputIntegers { signed: false, .. }) => records::Element::Uint8,
+        Some(InputIntegers { signed: true, .. }) => records::Element::Int8,
+    };
+    let ending = match ending {
+        Ending::Scores => records::Ending::Scores,
+        Ending::Softmax => records::Ending::Softmax,
+        Ending::LogSoftmax => records::Ending::LogSoftmax,
+    };
     records::Source {
         channels_last: channels_last.into(),
-        element: match element {
-            Element::Float32 => records::Element::Float32,
-            Element::Uint8 => records::Element::Uint8,
-            Element::Int8 => records::Element::Int8,
-        } as u8,
-        ending: match ending {
-            Ending::Scores => records::Ending::Scores,
-            Ending::Softmax => records::Ending::Softmax,
-            Ending::LogSoftmax => records::Ending::LogSoftmax,
-        } as u8,
+        element: element as u8,
+        ending: ending as u8,
+        scale: integers.map_or(0.0, |integers| integers.scale),
+        zero_point: integers.map_or(0, |integers| integers.zero_point),
     }
 }
 

@@ -101,10 +101,15 @@ fn with_source(source: Source) -> Aligned {
 
 #[test]
 fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
-    let source = Source { channels_last: 1, element: 2, ending: 1 };
-    for unknown in
-        [Source { channels_last: 2, ..source }, Source { element: 3, ..source }, Source { ending: 3, ..source }]
-    {
+    let source = Source { channels_last: 1, element: 2, ending: 1, scale: 0.5, zero_point: -3 };
+    for unknown in [
+        Source { channels_last: 2, ..source },
+        Source { element: 3, ..source },
+        Source { element: 0, ..source },
+        Source { scale: 0.0, ..source },
+        Source { scale: f32::NAN, ..source },
+        Source { ending: 3, ..source },
+    ] {
         all_refused(&[(with_source(unknown), Place::Header, "takes or gives is not known")]);
     }
     let file = with_source(source);
