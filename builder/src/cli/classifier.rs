@@ -89,7 +89,7 @@ impl Classifier {
     pub(super) fn align(&self, model: &Path, data: &mut Dataset, console: &Console) -> Result<(), Failure> {
         check_dims(model, self.dims(), data)?;
         match self {
-            Self::Float(graph, _) => align(model, graph, data, console),
+            Self::Float(graph, ..) => align(model, graph, data, console),
             Self::Packed(packed) => {
                 let packed = packed.model();
                 let names: Vec<String> = packed.class_names().map(str::to_owned).collect();
