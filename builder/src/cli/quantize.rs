@@ -16,7 +16,7 @@ use crate::files;
 use crate::pack::{self, Options, Quantized, Report};
 use clap::ValueEnum;
 use serde::Serialize;
-use skipstone_onnx::{Graph, Normalization, export};
+use skipstone_onnx::{Ending, Graph, Normalization, export};
 use std::path::{Path, PathBuf};
 
 /// Calibration images, where nobody says how many.
@@ -246,7 +246,7 @@ fn accuracies(
     // The same integers in the layout that this computer is fastest with.
     let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;
     let int8 = Packed::new(&generic.bytes).map_err(pack::PackError::Refused)?;
-    let float = evaluate(&Classifier::Float(Box::new(graph), normalization), test, "float", console)?;
+    let float = evaluate(&Classifier::Float(Box::new(graph), normalization, Ending::Scores), test, "float", console)?;
     let int8 = evaluate(&Classifier::Packed(int8), test, "int8", console)?;
     Ok([float.accuracy, int8.accuracy])
 }
