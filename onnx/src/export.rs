@@ -6,11 +6,12 @@
 //! Stochastic depth has no operator in ONNX. It is written as `Dropout`, which is what it is in evaluation: the
 //! identity. The node's `doc_string` is [`STOCHASTIC_DEPTH`], by which [`import`](crate::import()) tells it from dropout.
 
-mod gelu;
+pub mod functions;
+mod group_norm;
 
 use crate::graph::{Graph, Node, Value};
 use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::{Coordinates, Op, Pad, Resize, Slice, Unary, Window};
+use crate::{Border, BorderPad, Coordinates, Op, Pad, Resize, Slice, Unary, Window};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -134,7 +135,10 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn nodes(&mut self, node: &Node) -> Vec<NodeProto> {
-        if node.op == Op::Unary(Unary::Gelu) { self.gelu(node).into() } else { vec![self.node(node)] }
+        match node.op {
+            Op::GroupNorm { groups, epsilon } => self.group_norm(node, groups, epsilon).into(),
+            _ => self.function(node).unwrap_or_else(|| vec![self.node(node)]),
+        }
     }
 
     fn node(&mut self, node: &Node) -> NodeProto {
@@ -160,6 +164,14 @@ impl Writer<'_> {
                 inputs.push(self.constant(&node.name, "pads", &[0, *c, *h, *w, 0, *c_end, *h_end, *w_end]));
                 vec![AttributeProto::string("mode", "constant")]
             }
+            Op::BorderPad(BorderPad { pads: [top, left, bottom, right], border }) => {
+                inputs.push(self.constant(&node.name, "pads", &[0, 0, *top, *left, 0, 0, *bottom, *right]));
+                let mode = match border {
+                    Border::Reflect => "reflect",
+                    Border::Edge => "edge",
+                };
+                vec![AttributeProto::string("mode", mode)]
+            }
             Op::Clip { min, max } => {
                 for (suffix, limit) in [("min", *min), ("max", *max)] {
                     inputs.push(if limit.is_finite() { self.scalar(&node.name, suffix, limit) } else { String::new() });
@@ -174,6 +186,7 @@ impl Writer<'_> {
                 }
                 vec![AttributeProto::float("epsilon", *epsilon)]
             }
+            Op::GroupNorm { .. } => unreachable!("has nodes of its own"),
             Op::Softmax | Op::Concat => vec![AttributeProto::int("axis", 1)],
             Op::MaxPool(window) => window_attributes(window),
             Op::AveragePool { window, count_include_pad } => {
@@ -192,10 +205,7 @@ impl Writer<'_> {
                 inputs.push(self.scalar(&node.name, "ratio", *rate));
                 Vec::new()
             }
-            Op::Unary(Unary::LeakyRelu { alpha } | Unary::Elu { alpha }) => {
-                vec![AttributeProto::float("alpha", *alpha)]
-            }
-            Op::Unary(Unary::Gelu | Unary::Erf | Unary::Softplus) => Vec::new(),
+            Op::Unary(unary) => function_attributes(*unary),
             Op::Relu | Op::Sigmoid | Op::Add | Op::Mul | Op::GlobalAveragePool | Op::GlobalMaxPool => Vec::new(),
         };
         inputs.truncate(inputs.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1));
@@ -236,6 +246,16 @@ impl Writer<'_> {
             name.push('_');
         }
         name
+    }
+}
+
+/// The attributes of a function of one element that has an operator of its own.
+pub fn function_attributes(unary: Unary) -> Vec<AttributeProto> {
+    match unary {
+        Unary::LeakyRelu { alpha } | Unary::Elu { alpha } | Unary::ThresholdedRelu { alpha } => {
+            vec![AttributeProto::float("alpha", alpha)]
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Graphs for tests.
 
 use crate::{
-    Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, Slice, Tensor, Unary, ValueId, Window,
+    Border, BorderPad, Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, Slice, Tensor, Unary,
+    ValueId, Window,
 };
 
 /// Parameters that differ from each other and from element to element.
@@ -74,8 +75,16 @@ pub(crate) fn branches() -> Graph {
     let masked = b.push("gelu", Op::Unary(Unary::Gelu), &[masked]).unwrap();
     let masked = b.push("erf", Op::Unary(Unary::Erf), &[masked]).unwrap();
     let masked = b.push("softplus", Op::Unary(Unary::Softplus), &[masked]).unwrap();
+    let masked = b.push("mish", Op::Unary(Unary::Mish), &[masked]).unwrap();
+    let masked = b.push("nearly", Op::Unary(Unary::GeluTanh), &[masked]).unwrap();
+    let masked = b.push("softsign", Op::Unary(Unary::Softsign), &[masked]).unwrap();
+    let masked = b.push("thresholded", Op::Unary(Unary::ThresholdedRelu { alpha: 0.25 }), &[masked]).unwrap();
     let unit = b.push("unit", Op::L2Norm, &[masked]).unwrap();
     let standard = b.push("standard", Op::InstanceNorm { epsilon: 1e-4 }, &[unit]).unwrap();
+    let standard = b.push("groups", Op::GroupNorm { groups: 3, epsilon: 1e-3 }, &[standard]).unwrap();
+    let border = |pads, border| Op::BorderPad(BorderPad { pads, border });
+    let standard = b.push("reflected", border([1, 2, 3, 0], Border::Reflect), &[standard]).unwrap();
+    let standard = b.push("edged", border([0, 1, 2, 3], Border::Edge), &[standard]).unwrap();
     let gate = b.push("gate", Op::GlobalMaxPool, &[standard]).unwrap();
     let gated = b.push("gated", Op::Mul, &[gate, standard]).unwrap();
     let pool = b.push("pool", Op::GlobalAveragePool, &[gated]).unwrap();

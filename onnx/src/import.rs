@@ -34,7 +34,7 @@ use constants::Constants;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
 use integers::IntegerImage;
-use layout::Layout;
+use layout::{Branches, Layout};
 use quantized::Dequantized;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -49,7 +49,7 @@ pub const OPSETS: RangeInclusive<i64> = 7..=25;
 /// Versions of the file format that are read.
 pub const IR_VERSIONS: RangeInclusive<i64> = 3..=13;
 
-/// Elements that constant nodes may make of nothing, beside as many as the file has bytes.
+/// Elements that constant nodes may make of nothing, beside twice as many as the file has bytes.
 const CONSTANT_ELEMENTS: usize = 1 << 22;
 
 /// Elements of weights that are one number everywhere, as test files write them to be small.
@@ -130,7 +130,7 @@ pub fn read(model: &ModelProto) -> Result<Imported, ImportError> {
     };
     let live = live_nodes(graph, &output.name);
     let uses = uses(graph, &live, &output.name);
-    let input = header::input(graph, &constants, &uses)?;
+    let input = header::input(graph, &constants)?;
     let file = File { model, original, graph, output: &output.name, live, uses, input, opset };
     let first = match file.read(false) {
         Ok(imported) => return Ok(imported),
@@ -228,15 +228,16 @@ impl<'a> File<'a> {
             uses: self.uses.clone(),
             parameters: HashMap::new(),
             parameter_names: HashSet::new(),
-            erfs: HashMap::new(),
+            parts: HashMap::new(),
             roundings: HashMap::new(),
             dequantized: HashMap::new(),
             integers: HashMap::new(),
             maps: HashMap::new(),
+            branches: HashMap::new(),
             reordered: HashMap::new(),
             batch: input.batch,
             opset: self.opset,
-            budget: CONSTANT_ELEMENTS + bytes,
+            budget: CONSTANT_ELEMENTS + 2 * bytes,
             fill_budget: FILLED_ELEMENTS,
             integer_image: IntegerImage::of_input(input.name, input.kind),
             index: 0,
@@ -256,8 +257,8 @@ struct Importer<'a> {
     /// Constants that are parameters of the graph by now, apart for those that training changes and others.
     parameters: HashMap<(String, bool), Id>,
     parameter_names: HashSet<String>,
-    /// Results of the error function: the value, and the factor by which that is multiplied before.
-    erfs: HashMap<Id, (Id, f64)>,
+    /// Values that are parts of functions of others.
+    parts: HashMap<Id, ops::Part>,
     /// How the file rounds values.
     roundings: HashMap<Id, Rounding>,
     /// Constants that the file holds as integers.
@@ -268,6 +269,8 @@ struct Importer<'a> {
     maps: HashMap<Id, Id>,
     /// Maps whose channels are those of another map in another order.
     reordered: HashMap<Id, Reordered>,
+    /// Maps of which values are the stacks.
+    branches: HashMap<(Id, Branches), Vec<Id>>,
     /// Images in a batch of the file; 1 where it leaves that open.
     batch: usize,
     opset: i64,

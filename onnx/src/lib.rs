@@ -28,7 +28,7 @@ pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
 pub use graph::{ActivationScale, Graph, GraphBuilder, Metadata, Node, NodeId, Normalization, Value, ValueId};
 pub use import::{Ending, Imported, import, import_file};
-pub use op::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
+pub use op::{Border, BorderPad, Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 pub use preprocessing::{ChannelOrder, Filter, Fit, Preprocessing};
 pub use quantization::{InputIntegers, Integers, Quantization, Rounding};
 pub use rewrite::Rewrite;

@@ -37,6 +37,13 @@ pub enum Op {
         /// Added to the variance under the root, above 0.
         epsilon: f32,
     },
+    /// As [`Op::InstanceNorm`], over the maps of all channels of a group together.
+    GroupNorm {
+        /// Number of groups into which the channels are split.
+        groups: usize,
+        /// Added to the variance under the root, above 0.
+        epsilon: f32,
+    },
     /// Softmax over the features of a vector. A network never ends in it: its output are the scores.
     Softmax,
     /// Sum of two tensors of one shape.
@@ -70,6 +77,8 @@ pub enum Op {
     Slice(Slice),
     /// Zero padding.
     Pad(Pad),
+    /// Padding of rows and columns with copies of the map's own.
+    BorderPad(BorderPad),
     /// In training, zeroes each element with a probability and scales the others by `1 / (1 - rate)`; in evaluation
     /// the identity.
     Dropout {
@@ -96,6 +105,7 @@ impl Op {
             Op::Unary(unary) => unary.name(),
             Op::L2Norm => "LpNormalization",
             Op::InstanceNorm { .. } => "InstanceNormalization",
+            Op::GroupNorm { .. } => "GroupNormalization",
             Op::Softmax => "Softmax",
             Op::Add => "Add",
             Op::Mul => "Mul",
@@ -108,7 +118,7 @@ impl Op {
             Op::Flatten => "Flatten",
             Op::Gemm => "Gemm",
             Op::Slice(_) => "Slice",
-            Op::Pad(_) => "Pad",
+            Op::Pad(_) | Op::BorderPad(_) => "Pad",
             Op::Dropout { .. } | Op::StochasticDepth { .. } => "Dropout",
         }
     }
@@ -219,4 +229,35 @@ pub struct Pad {
     pub before: [usize; 3],
     /// Zeros after the last element of each axis.
     pub after: [usize; 3],
+}
+
+/// Attributes of a padding with copies of a map's rows and columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BorderPad {
+    /// Rows and columns added at top, left, bottom, right.
+    pub pads: [usize; 4],
+    /// Which ones are copied.
+    pub border: Border,
+}
+
+/// What continues an axis beyond its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Border {
+    /// The elements before the last one, in reverse: `c b | a b c | b a`.
+    Reflect,
+    /// The last element: `a a | a b c | c c`.
+    Edge,
+}
+
+impl Border {
+    /// Of an axis of `size` elements and `before` elements of padding the element that stands at `index`.
+    pub fn source(self, index: usize, before: usize, size: usize) -> usize {
+        let last = size - 1;
+        let inside = index.saturating_sub(before).min(last);
+        match self {
+            Border::Edge => inside,
+            Border::Reflect if index < before => before - index,
+            Border::Reflect => inside - (index - before - inside),
+        }
+    }
 }

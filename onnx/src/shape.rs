@@ -1,7 +1,7 @@
 //! Shape inference and cost, operator by operator.
 
 use crate::graph::{Graph, Node, Value};
-use crate::{Conv, Op, Pad, Resize, Slice, Window};
+use crate::{Border, BorderPad, Conv, Op, Pad, Resize, Slice, Window};
 
 /// Most elements of one activation. Larger ones are mistakes, and below it no product of sizes overflows.
 pub const MAX_ELEMENTS: usize = 1 << 30;
@@ -70,6 +70,17 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
                 Err(format!("its epsilon is {epsilon}, must be above 0"))
             }
         }
+        Op::GroupNorm { groups, epsilon } => {
+            let dims = map_dims(operands[0])?;
+            if *groups == 0 || !dims[0].is_multiple_of(*groups) {
+                return Err(format!("{} channels in {groups} groups", dims[0]));
+            }
+            if *epsilon > 0.0 && *epsilon < f32::INFINITY {
+                Ok(dims.into())
+            } else {
+                Err(format!("its epsilon is {epsilon}, must be above 0"))
+            }
+        }
         Op::Softmax => match operands[0].dims.as_slice() {
             [features] => Ok(vec![*features]),
             dims => Err(format!("input has dimensions {dims:?}, must be a vector")),
@@ -118,7 +129,16 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
             let dims = map_dims(operands[0])?;
             (0..3).map(|axis| padded(dims[axis], before[axis], after[axis])).collect()
         }
+        Op::BorderPad(pad) => infer_border_pad(pad, map_dims(operands[0])?),
     }
+}
+
+fn infer_border_pad(pad: &BorderPad, [channels, height, width]: [usize; 3]) -> Result<Vec<usize>, String> {
+    let [top, left, bottom, right] = pad.pads;
+    if pad.border == Border::Reflect && (top.max(bottom) >= height || left.max(right) >= width) {
+        return Err(format!("reflects {:?} rows and columns of a map of {height}x{width}", pad.pads));
+    }
+    Ok(vec![channels, padded(height, top, bottom)?, padded(width, left, right)?])
 }
 
 /// Multiply-accumulates of one node for one image: convolutions and linear layers only.

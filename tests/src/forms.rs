@@ -1,5 +1,7 @@
 //! Networks as exporters other than ours write them: the same few layers, said in many ways.
 
+mod branches;
+
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -18,7 +20,7 @@ pub struct Form {
 
 /// All forms.
 pub fn forms() -> Vec<Form> {
-    vec![
+    let mut forms = vec![
         option_a_by_shape_arithmetic(),
         option_a_by_zero_times_a_pool(),
         old_operator_set(),
@@ -30,7 +32,9 @@ pub fn forms() -> Vec<Form> {
         parts_of_maps(),
         odds_and_ends(),
         activations(),
-    ]
+    ];
+    forms.extend(branches::forms());
+    forms
 }
 
 /// A file that grows node by node.
@@ -94,6 +98,13 @@ impl File {
         let weight = self.weight(&format!("{output}.weight"), &[to, from, 3, 3]);
         let attributes = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4]), ints("strides", &[stride; 2])];
         self.node("Conv", &[x, &weight], output, attributes)
+    }
+
+    /// A 1x1 convolution with a bias.
+    pub(crate) fn point(&mut self, x: &str, output: &str, [to, from]: [usize; 2]) -> String {
+        let weight = self.weight(&format!("{output}.weight"), &[to, from, 1, 1]);
+        let bias = self.weight(&format!("{output}.bias"), &[to]);
+        self.node("Conv", &[x, &weight, &bias], output, vec![])
     }
 
     pub(crate) fn norm(&mut self, x: &str, output: &str, channels: usize, attributes: Vec<AttributeProto>) -> String {

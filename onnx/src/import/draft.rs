@@ -55,6 +55,11 @@ impl Draft {
         self.producers[id.0].map(|index| &mut self.nodes[index])
     }
 
+    /// Gives a value another name, which nobody else has.
+    pub(super) fn rename(&mut self, id: Id, name: String) {
+        self.values[id.0].name = name;
+    }
+
     /// A parameter's contents.
     pub(super) fn tensor(&self, id: Id) -> Option<&Tensor> {
         self.values[id.0].parameter.as_ref().map(|parameter| &parameter.tensor)

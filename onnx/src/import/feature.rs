@@ -55,7 +55,13 @@ impl Affine {
 
     /// Whether it is the same for all channels or features.
     fn is_uniform(&self) -> bool {
-        [&self.scale, &self.shift].iter().all(|list| list.iter().all(|x| *x == list[0]))
+        self.uniform().is_some()
+    }
+
+    /// Factor and summand, if they are the same for all channels or features.
+    pub(super) fn uniform(&self) -> Option<(f64, f64)> {
+        let same = [&self.scale, &self.shift].iter().all(|list| list.iter().all(|x| *x == list[0]));
+        same.then(|| self.at(0))
     }
 
     /// Whether the result is zero, whatever `x` is.
@@ -266,14 +272,36 @@ impl Importer<'_> {
             return Err(format!("takes a map [N, C, H, W], has {dims:?}").into());
         }
         let (value, layout) = match self.draft.dims(feature.value).len() {
-            3 => (feature.value, feature.layout),
+            3 => (feature.value, feature.layout.clone()),
             _ => self.unflatten(&feature)?,
         };
+        let Feature { value, layout, .. } = self.in_order(Feature { value, layout, ..feature }, name)?;
         if layout != Layout::plain(self.batch, self.draft.dims(value)) {
             self.wrong_order = true;
             return Err("its operand's axes are not batch, channels, height, width in this order".into());
         }
         Ok(value)
+    }
+
+    /// The feature with the channels of its map in the file's order, if the file shuffled them.
+    pub(super) fn in_order(&mut self, feature: Feature, name: &str) -> Result<Feature, Failure> {
+        let dims = self.draft.dims(feature.value).to_vec();
+        let Some((order, layout)) = feature.layout.shuffled(&dims).filter(|_| dims.len() == 3) else {
+            return Ok(feature);
+        };
+        let feature = self.settle(feature, name)?;
+        self.claim_weights(order.len() * order.len())?;
+        let value = self.reorder(feature.value, order, feature.sole, name)?;
+        Ok(Feature { value, layout, ..feature })
+    }
+
+    /// Takes so many weights from those that may still be made of nothing.
+    pub(super) fn claim_weights(&mut self, count: usize) -> Result<(), Failure> {
+        self.budget = self
+            .budget
+            .checked_sub(count)
+            .ok_or_else(|| format!("takes {count} weights: absurdly many for this file"))?;
+        Ok(())
     }
 
     /// A feature as a vector; and, where its elements are in another order than the graph's, each element's place.

@@ -4,7 +4,6 @@ use super::constants::Constants;
 use super::{IR_VERSIONS, OPSETS, standard};
 use crate::proto::{DataType, DimensionValue, GraphProto, ModelProto, TypeProto, ValueInfoProto};
 use crate::{ChannelOrder, ImportError, Metadata};
-use std::collections::HashMap;
 
 /// The graph's one input.
 pub(super) struct Input<'a> {
@@ -57,19 +56,13 @@ pub(super) fn metadata(model: &ModelProto, channels: usize) -> Result<Metadata, 
     }
 }
 
-/// The one input that is no initializer. Of several, the one that is read.
-pub(super) fn input<'a>(
-    proto: &'a GraphProto,
-    constants: &Constants,
-    uses: &HashMap<String, usize>,
-) -> Result<Input<'a>, ImportError> {
-    let mut inputs: Vec<&ValueInfoProto> = proto.input.iter().filter(|info| !constants.contains(&info.name)).collect();
-    if inputs.len() > 1 && inputs.iter().any(|info| uses.contains_key(&info.name)) {
-        inputs.retain(|info| uses.contains_key(&info.name));
-    }
+/// The one input that is no initializer. A second one has to be given to other engines even where no node reads it.
+pub(super) fn input<'a>(proto: &'a GraphProto, constants: &Constants) -> Result<Input<'a>, ImportError> {
+    let inputs: Vec<&ValueInfoProto> = proto.input.iter().filter(|info| !constants.contains(&info.name)).collect();
     let [info] = inputs.as_slice() else {
-        let names: Vec<&str> = inputs.iter().map(|info| info.name.as_str()).collect();
-        return Err(ImportError::Model(format!("it has {} inputs {names:?}, a classifier has one", names.len())));
+        let names: Vec<String> = inputs.iter().map(|info| format!("`{}`", info.name)).collect();
+        let (count, names) = (names.len(), names.join(", "));
+        return Err(ImportError::Model(format!("it has {count} inputs ({names}), a classifier has one: its image")));
     };
     let fail = |reason: &str| ImportError::Model(format!("input `{}`: {reason}", info.name));
     let Some(TypeProto { tensor_type: Some(tensor) }) = &info.r#type else {
@@ -87,8 +80,9 @@ pub(super) fn input<'a>(
         return Err(fail(&format!("has {} dimensions, must be [N, C, H, W]", shape.dim.len())));
     }
     let batch = match &batch.value {
-        // Some exporters write 0 or -1 where they leave it open.
-        Some(DimensionValue::Value(size)) => usize::try_from(*size).unwrap_or(1).max(1),
+        Some(DimensionValue::Value(0)) => return Err(fail("its batch is 0: it holds no image")),
+        // Some exporters write -1 where they leave it open.
+        Some(DimensionValue::Value(size)) => usize::try_from(*size).unwrap_or(1),
         _ => 1,
     };
     let mut dims = [0; 3];

@@ -19,6 +19,23 @@ struct Atom {
     size: usize,
 }
 
+/// Of a value's channels those parts that an axis of the file runs over: `count` times `channels` of them, the same in
+/// each block of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Branches {
+    /// Number of parts.
+    pub(super) count: usize,
+    /// Channels that stand together.
+    pub(super) channels: usize,
+}
+
+impl Branches {
+    /// Of two branches the channel of the other one that meets `channel`.
+    pub(super) fn other(self, channel: usize) -> usize {
+        if channel / self.channels % 2 == 0 { channel + self.channels } else { channel - self.channels }
+    }
+}
+
 /// For each axis of the file's tensor the parts of the value's axes that it runs over, outermost first. An axis of one
 /// element has no parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,6 +232,67 @@ impl Layout {
         Some(Self { groups: self.groups.iter().map(group).collect::<Option<_>>()? })
     }
 
+    /// Whether the file's axis `axis` has one element.
+    pub(super) fn is_single(&self, axis: usize) -> bool {
+        self.groups[axis].is_empty()
+    }
+
+    /// The layout of `count` values side by side along their `channels`, of which the file's axis `axis` counts the
+    /// values; in each it has one element.
+    pub(super) fn stacked(&self, axis: usize, channels: usize, count: usize) -> Self {
+        let mut groups = self.groups.clone();
+        if count > 1 {
+            groups[axis] = vec![Atom { axis: CHANNELS, stride: channels, size: count }];
+        }
+        Self { groups }
+    }
+
+    /// The branches that the file's axis `axis` counts, if it is a part of the channels.
+    pub(super) fn branches(&self, axis: usize, dims: &[usize]) -> Option<Branches> {
+        match self.groups[axis].as_slice() {
+            &[Atom { axis: CHANNELS, stride, size }] if size < dims[0] => {
+                Some(Branches { count: size, channels: stride })
+            }
+            _ => None,
+        }
+    }
+
+    /// The layout of one of the branches that the file's axis `axis` counts; there it has one element.
+    pub(super) fn unstacked(&self, axis: usize, branches: Branches) -> Self {
+        let mut groups = self.groups.clone();
+        groups[axis].clear();
+        for atom in groups.iter_mut().flatten() {
+            if atom.axis == CHANNELS && atom.stride > branches.channels {
+                atom.stride /= branches.count;
+            }
+        }
+        // What was apart may be neighbours now.
+        let join = |group: Vec<Atom>| {
+            let mut joined = Vec::new();
+            group.into_iter().for_each(|atom| push(&mut joined, atom));
+            joined
+        };
+        Self { groups: groups.into_iter().map(join).collect() }
+    }
+
+    /// For each place on the file's axis of channels the value's channel that stands there, where that axis has all of
+    /// them in another order than the value's; and the layout in which they are in order.
+    pub(super) fn shuffled(&self, dims: &[usize]) -> Option<(Vec<usize>, Self)> {
+        let axis = self.groups.iter().position(|group| group.iter().any(|atom| atom.axis == CHANNELS))?;
+        let group = &self.groups[axis];
+        let count: usize = group.iter().map(|atom| atom.size).product();
+        if group.len() < 2 || count != dims[0] || group.iter().any(|atom| atom.axis != CHANNELS) {
+            return None;
+        }
+        let mut order = vec![0];
+        for atom in group {
+            order = order.iter().flat_map(|at| (0..atom.size).map(move |digit| at + digit * atom.stride)).collect();
+        }
+        let mut groups = self.groups.clone();
+        groups[axis] = vec![Atom { axis: CHANNELS, stride: 1, size: count }];
+        Some((order, Self { groups }))
+    }
+
     /// Whether the file's axis `axis` is the value's whole axis of channels.
     pub(super) fn is_channels(&self, axis: usize, dims: &[usize]) -> bool {
         self.groups[axis] == [Atom { axis: CHANNELS, stride: 1, size: dims[0] }]
@@ -257,6 +335,36 @@ mod tests {
         assert!(plain.reshaped(&[4, 4, 9]).is_err());
         assert!(plain.reshaped(&[4, 0]).is_err());
         assert!(plain.reshaped(&[4, 6, 2]).is_err());
+    }
+
+    #[test]
+    fn shuffled_channels_know_where_they_come_from() {
+        let plain = Layout::plain(1, &DIMS);
+        let split = plain.reshaped(&[1, 2, 3, 2, 3]).unwrap();
+        let shuffled = split.transposed(&[0, 2, 1, 3, 4]).reshaped(&[1, 6, 2, 3]).unwrap();
+        assert_eq!(shuffled.shuffled(&DIMS), Some((vec![0, 3, 1, 4, 2, 5], plain.clone())));
+        assert_eq!(plain.shuffled(&DIMS), None);
+        // A part of the rows among them is no order of channels.
+        let mixed =
+            plain.reshaped(&[1, 2, 3, 2, 3]).unwrap().transposed(&[0, 3, 1, 2, 4]).reshaped(&[1, 12, 3]).unwrap();
+        assert_eq!(mixed.shuffled(&DIMS), None);
+    }
+
+    #[test]
+    fn branches_are_parts_of_the_channels() {
+        let part = Layout::plain(1, &[3, 2, 3]).reshaped(&[1, 1, 3, 2, 3]).unwrap();
+        let stack = part.stacked(1, 3, 2);
+        assert_eq!(stack, Layout::plain(1, &DIMS).reshaped(&[1, 2, 3, 2, 3]).unwrap());
+        let branches = stack.branches(1, &DIMS).unwrap();
+        assert_eq!((branches, stack.unstacked(1, branches)), (Branches { count: 2, channels: 3 }, part));
+        assert_eq!([0, 2, 3, 5].map(|channel| branches.other(channel)), [3, 5, 0, 2]);
+        // Two of three branches in each of two blocks: the blocks move together when a branch is taken out.
+        let inner = Layout::plain(1, &[12, 1, 1]).reshaped(&[1, 2, 3, 2]).unwrap();
+        let branches = inner.branches(2, &[12, 1, 1]).unwrap();
+        assert_eq!(branches, Branches { count: 3, channels: 2 });
+        assert_eq!(inner.unstacked(2, branches), Layout::plain(1, &[4, 1, 1]).reshaped(&[1, 2, 1, 2]).unwrap());
+        assert_eq!(stack.branches(2, &DIMS), Some(Branches { count: 3, channels: 1 }));
+        assert_eq!(Layout::plain(1, &DIMS).branches(1, &DIMS), None);
     }
 
     #[test]

@@ -412,7 +412,8 @@ impl NodeReader<'_, '_> {
         }
     }
 
-    fn output(&self, index: usize) -> Result<&str, Failure> {
+    /// Name of result `index`.
+    pub(super) fn output(&self, index: usize) -> Result<&str, Failure> {
         match self.proto.output.get(index) {
             Some(name) if !name.is_empty() => Ok(name),
             _ => Err("it has no result".into()),

@@ -9,6 +9,7 @@ use crate::fixtures::{branches, residual, tensor};
 use crate::proto::{AttributeProto, DataType, Dim, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use crate::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
 use proptest::prelude::*;
+use std::ops::Range;
 
 /// The model of every operator after `change`.
 fn changed(change: impl FnOnce(&mut ModelProto, &mut GraphProto)) -> ModelProto {
@@ -122,12 +123,29 @@ fn slices_and_pads_as_exporters_write_them() {
         let lists = vec![ints("starts", starts), ints("ends", ends), ints("axes", axes), ints("steps", steps)];
         one_node([3, 8, 8], node.clone(), lists).map(|graph| graph.nodes()[0].op.clone()).map_err(|e| e.to_string())
     };
+    let rows = |rows: Range<usize>| Op::Slice(Slice { start: [0, rows.start, 0], end: [3, rows.end, 8], step: [1; 3] });
     assert_eq!(
         slice(&[0, -7, 0], &[i64::MAX, i64::MAX, -1], &[0, -1, 2], &[1, 2, 3]).unwrap(),
         Op::Slice(Slice { start: [0, 0, 1], end: [3, 7, 8], step: [1, 3, 2] })
     );
     assert!(slice(&[0], &[4], &[1], &[-1]).unwrap_err().contains("step -1"));
-    assert!(slice(&[0], &[1], &[0], &[1]).unwrap_err().contains("batch"));
+    // All of the batch, which is one image, said in many ways; and none of it.
+    for (start, end, step) in [
+        (0, 1, 1),
+        (0, 1_000_000_000, 1),
+        (0, i32::MAX.into(), 1),
+        (i64::MIN, i64::MAX, 1),
+        (-1, i64::MAX, 1),
+        (0, 1_000_000_000, 2),
+        (-1, i64::MIN, -1),
+        (0, -1_000_000_000, -1),
+    ] {
+        assert_eq!(slice(&[start, 1], &[end, 8], &[0, 2], &[step, 1]).unwrap(), rows(1..8), "{start}..{end} by {step}");
+    }
+    for (start, end, step) in [(0, 0, 1), (1, i64::MAX, 1), (0, -1, 1), (0, -1, -1), (-2, -5, -1), (0, 1, 0)] {
+        let error = slice(&[start], &[end], &[0], &[step]).unwrap_err();
+        assert!(error.contains("cuts the batch"), "{start}..{end} by {step}: {error}");
+    }
     assert_eq!(slice(&[0], &[8], &[2], &[1]).unwrap(), Op::Flatten);
     assert!(slice(&[0, 0], &[1, 1], &[1, 1], &[1, 1]).unwrap_err().contains("axes [1, 1]"));
     assert!(slice(&[5], &[5], &[1], &[1]).unwrap_err().contains("3..3"));
@@ -203,9 +221,30 @@ fn interpolation_as_exporters_write_it() {
     ] {
         assert_eq!(read_node("Resize", constants, attributes).unwrap(), expected);
     }
+    let text = AttributeProto::string;
+    let nearest = |place, rounding| {
+        vec![text("coordinate_transformation_mode", place), text("nearest_mode", rounding), text("mode", "nearest")]
+    };
+    let doubled = resize(14, 12, Coordinates::Nearest);
+    for attributes in [vec![], nearest("asymmetric", "floor"), nearest("half_pixel", "round_prefer_ceil")] {
+        assert_eq!(read_node("Resize", sizes(&[1, 3, 14, 12]), attributes).unwrap(), doubled);
+    }
+    // Of the middle of two pixels the first or the second.
+    let every = |start, end, step| Op::Slice(Slice { start: [0, 0, start], end: [3, 7, end], step: [1, 1, step] });
+    for (columns, attributes, expected) in [
+        (3, nearest("half_pixel", "round_prefer_floor"), resize(7, 3, Coordinates::Nearest)),
+        (3, nearest("pytorch_half_pixel", "round_prefer_ceil"), every(1, 6, 2)),
+        (3, nearest("tf_half_pixel_for_nn", "floor"), every(1, 6, 2)),
+        (2, nearest("half_pixel", "round_prefer_floor"), every(1, 5, 3)),
+        (2, nearest("align_corners", "floor"), every(0, 6, 5)),
+        (1, nearest("half_pixel", "ceil"), every(3, 4, 1)),
+    ] {
+        assert_eq!(read_node("Resize", sizes(&[1, 3, 7, columns]), attributes).unwrap(), expected);
+    }
     for (constants, attributes, part) in [
+        (sizes(&[1, 3, 14, 12]), nearest("half_pixel", "nearest"), "`nearest`"),
         (scales(&[1.0, 1.0, 2.0, 2.0]), vec![AttributeProto::string("mode", "cubic")], "`mode` is `cubic`"),
-        (sizes(&[1, 3, 9, 9]), vec![], "whole factors only, not 7x6 to 9x9"),
+        (sizes(&[1, 3, 9, 9]), vec![], "every n-th one"),
         (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear()], "no whole number"),
         (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear(), align()], "no whole number"),
         (scales(&[1.0, 2.0, 1.0, 1.0]), vec![linear()], "the channels"),
@@ -265,10 +304,7 @@ fn the_last_softmax_is_told_and_left_out() {
 #[test]
 fn errors_say_what_and_where() {
     let cases: Vec<(ModelProto, &[&str])> = vec![
-        (
-            changed_graph(|g| node(g, "relu").op_type = "Mish".into()),
-            &["`relu` (Mish)", "not supported", "docs/onnx.md"],
-        ),
+        (changed_graph(|g| node(g, "relu").op_type = "LRN".into()), &["`relu` (LRN)", "not supported", "docs/onnx.md"]),
         (changed_graph(|g| node(g, "relu").op_type = "Softmax".into()), &["`relu` (Softmax)", "all features"]),
         (changed_graph(|g| node(g, "add").op_type = "Concat".into()), &["`add` (Concat)", "`axis` is missing"]),
         (
@@ -345,6 +381,21 @@ fn errors_say_what_and_where() {
             &["`fc.weight`", "`w.data`"],
         ),
         (changed_graph(|g| g.input.push(g.output[0].clone())), &["2 inputs", "image"]),
+        // Nobody reads it, but other engines want it.
+        (
+            changed_graph(|g| {
+                let second = ValueInfoProto { name: "second".into(), ..g.input[0].clone() };
+                g.input.push(second);
+            }),
+            &["2 inputs", "`image`, `second`"],
+        ),
+        (
+            changed_graph(|g| {
+                let dims = [0, 4, 9, 8].map(Dim::Fixed);
+                g.input[0] = ValueInfoProto::tensor("image", DataType::Float, &dims);
+            }),
+            &["`image`", "batch is 0"],
+        ),
         (changed_graph(|g| g.input[0] = g.output[0].clone()), &["`scores`", "2 dimensions", "[N, C, H, W]"]),
         (changed_graph(|g| g.output.clear()), &["0 outputs"]),
         (changed_graph(|g| g.output[0].name = "x".into()), &["output `x`"]),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use skipstone_builder::autograd;
 use skipstone_builder::tensor::Tensor as Batch;
 use skipstone_builder::verify;
-use skipstone_onnx::{Coordinates, Graph, GraphBuilder, Op, Resize, Unary, ValueId, Window, export};
+use skipstone_onnx::{Border, BorderPad, Coordinates, Graph, GraphBuilder, Op, Resize, Unary, ValueId, Window, export};
 
 #[derive(Clone, Debug)]
 struct Shape {
@@ -60,13 +60,21 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
     let gate = push("gate", Op::GlobalMaxPool, &[sum]);
     let gated = push("gated", Op::Mul, &[gate, sum]);
     let last = push("last", resize([2, 3]), &[gated]);
+    let grouped = push("grouped", Op::GroupNorm { groups: 3, epsilon: 0.01 }, &[last]);
+    let border = |pads, border| Op::BorderPad(BorderPad { pads, border });
+    let last = push("reflected", border([1, 0, 1, 2], Border::Reflect), &[grouped]);
+    let last = push("edged", border([0, 2, 1, 1], Border::Edge), &[last]);
     let positive = push("positive", Op::Clip { min: 0.0, max: f32::INFINITY }, &[last]);
     let flat = push("flat", Op::Flatten, &[positive]);
     let leaky = push("leaky", Op::Unary(Unary::LeakyRelu { alpha: 0.1 }), &[flat]);
     let elu = push("elu", Op::Unary(Unary::Elu { alpha: 0.75 }), &[leaky]);
     let gelu = push("gelu", Op::Unary(Unary::Gelu), &[elu]);
     let erf = push("erf", Op::Unary(Unary::Erf), &[gelu]);
-    let flat = push("softplus", Op::Unary(Unary::Softplus), &[erf]);
+    let softplus = push("softplus", Op::Unary(Unary::Softplus), &[erf]);
+    let mish = push("mish", Op::Unary(Unary::Mish), &[softplus]);
+    let nearly = push("nearly", Op::Unary(Unary::GeluTanh), &[mish]);
+    let softsign = push("softsign", Op::Unary(Unary::Softsign), &[nearly]);
+    let flat = push("above", Op::Unary(Unary::ThresholdedRelu { alpha: -0.5 }), &[softsign]);
     let shares = push("shares", Op::Softmax, &[flat]);
     let all = push("all", Op::Concat, &[shares, flat]);
     let features = b.dims(all)[0];

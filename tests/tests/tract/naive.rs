@@ -1,6 +1,6 @@
 //! The operators' definitions in float64, for one image in ONNX's order of axes.
 
-use skipstone_onnx::{Conv, Coordinates, Graph, Op, Resize, Unary, ValueId, Window};
+use skipstone_onnx::{Border, Conv, Coordinates, Graph, Op, Resize, Unary, ValueId, Window};
 
 /// The scores of one image, `[C, H, W]`.
 pub(crate) fn scores(graph: &Graph, image: &[f32]) -> Vec<f64> {
@@ -46,15 +46,8 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
             let norm = |i: usize| x[i % area..].iter().step_by(area).map(|x| x * x).sum::<f64>().sqrt();
             x.iter().enumerate().map(|(i, x)| if *x == 0.0 { 0.0 } else { x / norm(i) }).collect()
         }
-        Op::InstanceNorm { epsilon } => x
-            .chunks_exact(dims[1] * dims[2])
-            .flat_map(|map| {
-                let mean = map.iter().sum::<f64>() / map.len() as f64;
-                let variance = map.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / map.len() as f64;
-                let deviation = (variance + f64::from(*epsilon)).sqrt();
-                map.iter().map(move |x| (x - mean) / deviation)
-            })
-            .collect(),
+        Op::InstanceNorm { epsilon } => standardize(x, dims[1] * dims[2], *epsilon),
+        Op::GroupNorm { groups, epsilon } => standardize(x, x.len() / groups, *epsilon),
         Op::Softmax => {
             let sum: f64 = x.iter().map(|x| x.exp()).sum();
             x.iter().map(|x| x.exp() / sum).collect()
@@ -99,6 +92,21 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
         Op::Slice(slice) => positions(out)
             .map(|at| x[index(dims, [0, 1, 2].map(|axis| slice.start[axis] + at[axis] * slice.step[axis]))])
             .collect(),
+        Op::BorderPad(pad) => {
+            let [top, left, ..] = pad.pads;
+            let source = |at: usize, before: usize, size: usize| {
+                let (at, last) = (at as i64 - before as i64, size as i64 - 1);
+                let inside = match pad.border {
+                    Border::Reflect if at < 0 => -at,
+                    Border::Reflect if at > last => 2 * last - at,
+                    _ => at.clamp(0, last),
+                };
+                inside as usize
+            };
+            positions(out)
+                .map(|[c, y, z]| x[index(dims, [c, source(y, top, dims[1]), source(z, left, dims[2])])])
+                .collect()
+        }
         Op::Pad(pad) => positions(out)
             .map(|at| {
                 let inside = (0..3).all(|i| at[i] >= pad.before[i] && at[i] < pad.before[i] + dims[i]);
@@ -108,6 +116,18 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
     }
 }
 
+/// Each part of so many elements, brought to mean 0 and variance 1.
+fn standardize(x: &[f64], together: usize, epsilon: f32) -> Vec<f64> {
+    x.chunks_exact(together)
+        .flat_map(|map| {
+            let mean = map.iter().sum::<f64>() / map.len() as f64;
+            let variance = map.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / map.len() as f64;
+            let deviation = (variance + f64::from(epsilon)).sqrt();
+            map.iter().map(move |x| (x - mean) / deviation)
+        })
+        .collect()
+}
+
 fn function(unary: Unary, x: f64) -> f64 {
     let below = |limited: f64| if x > 0.0 { x } else { limited };
     match unary {
@@ -115,7 +135,20 @@ fn function(unary: Unary, x: f64) -> f64 {
         Unary::Elu { alpha } => below((x.exp() - 1.0) * f64::from(alpha)),
         Unary::Gelu => x * (1.0 + erf(x / 2f64.sqrt())) / 2.0,
         Unary::Erf => erf(x),
+        Unary::GeluTanh => {
+            let argument = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            x * (1.0 + argument.tanh()) / 2.0
+        }
         Unary::Softplus => (1.0 + x.exp()).ln(),
+        Unary::Mish => x * (1.0 + x.exp()).ln().tanh(),
+        Unary::Softsign => x / (1.0 + x.abs()),
+        Unary::ThresholdedRelu { alpha } => {
+            if x > f64::from(alpha) {
+                x
+            } else {
+                0.0
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Each channel's map of each image, brought to mean 0 and variance 1.
+//! The map of each channel, or of each group of channels, of each image, brought to mean 0 and variance 1.
 
 use super::map_dims;
 use crate::autograd::Shared;
@@ -8,22 +8,26 @@ use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
+/// Of a map whose channels are split into `groups`; `None` if each is one.
 pub(super) fn forward<'g>(
     cx: &mut Forward<'g, '_>,
     node: &'g Node,
+    groups: Option<usize>,
     epsilon: f32,
     x: Shared,
 ) -> (Shared, Option<Backward<'g>>) {
     let mut y = cx.pool.own(x);
     let [height, width, channels] = map_dims(&y);
     let count = (height * width) as f64;
+    let together = groups.map_or(1, |groups| channels / groups);
     let image = height * width * channels;
     let mut inverse = vec![0.0f32; y.batch() * channels];
     y.data_mut().par_chunks_mut(image).zip(inverse.par_chunks_mut(channels)).for_each(|(y, inverse)| {
         // Squares are summed around the mean: the difference of two large sums would have no digits left.
-        let means = channels::moments(y, channels).into_iter().map(|[sum, _]| -(sum / count) as f32);
+        let means =
+            group_means(channels::moments(y, channels), together).into_iter().map(|[sum, _]| -(sum / count) as f32);
         channels::affine_in_place(y, &repeat(std::iter::repeat_n(1.0, channels)), &repeat(means));
-        let centred = channels::moments(y, channels);
+        let centred = group_means(channels::moments(y, channels), together);
         for (inverse, [sum, squares]) in inverse.iter_mut().zip(&centred) {
             let variance = (squares / count - (sum / count).powi(2)).max(0.0);
             *inverse = (1.0 / (variance + f64::from(epsilon)).sqrt()) as f32;
@@ -38,7 +42,7 @@ pub(super) fn forward<'g>(
         let mut grad = gradients.pool.own(grad);
         let images = grad.data_mut().par_chunks_mut(image).zip(kept.data().par_chunks(image));
         images.zip(inverse.par_chunks(channels)).for_each(|((grad, y), inverse)| {
-            let sums = channels::products(grad, y, channels, None);
+            let sums = group_means(channels::products(grad, y, channels, None), together);
             let coefficient = |part: usize| {
                 let values = sums.iter().zip(inverse);
                 repeat(values.map(|(sums, inverse)| -inverse * (sums[part] / count) as f32))
@@ -52,6 +56,16 @@ pub(super) fn forward<'g>(
     (y, backward)
 }
 
+/// Sums of each channel as the means of those of so many channels together.
+fn group_means(mut sums: Vec<[f64; 2]>, together: usize) -> Vec<[f64; 2]> {
+    for group in sums.chunks_mut(together) {
+        let count = group.len() as f64;
+        let mean = [0, 1].map(|part| group.iter().map(|sums| sums[part]).sum::<f64>() / count);
+        group.fill(mean);
+    }
+    sums
+}
+
 #[cfg(test)]
 mod tests {
     use crate::autograd::ops::testing::{Check, one_operator};
@@ -63,6 +77,22 @@ mod tests {
     #[test]
     fn gradient_matches_differences() {
         Check::new([3, 4, 5], 2).run(|b, x| b.push("norm", OP, &[x]));
+        for groups in [1, 2, 6] {
+            let op = Op::GroupNorm { groups, epsilon: 1e-5 };
+            Check::new([6, 3, 2], 2).run(|b, x| b.push("norm", op.clone(), &[x]));
+        }
+    }
+
+    #[test]
+    fn groups_are_standardized_together() {
+        // Channels 0 and 1 are one group, 2 and 3 another.
+        let x = Tensor::new([1, 1, 2, 4], vec![0.0, 2.0, 10.0, 10.0, 4.0, 6.0, 30.0, 30.0]);
+        let y = one_operator(Op::GroupNorm { groups: 2, epsilon: 1e-9 }, &x);
+        let root = 5f32.sqrt();
+        let expected = [-3.0 / root, -1.0 / root, -1.0, -1.0, 1.0 / root, 3.0 / root, 1.0, 1.0];
+        for (y, expected) in y.data().iter().zip(expected) {
+            assert!((y - expected).abs() < 1e-5, "{y}, not {expected}");
+        }
     }
 
     #[test]

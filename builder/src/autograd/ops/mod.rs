@@ -3,6 +3,7 @@
 mod add;
 mod average_pool;
 pub(super) mod batch_norm;
+mod border_pad;
 mod clip;
 pub(super) mod concat;
 mod conv;
@@ -53,7 +54,8 @@ pub(super) fn forward<'g>(
         Op::Sigmoid => sigmoid::forward(cx, node, x),
         Op::Unary(unary) => unary::forward(cx, node, *unary, x),
         Op::L2Norm => l2_norm::forward(cx, node, x),
-        Op::InstanceNorm { epsilon } => instance_norm::forward(cx, node, *epsilon, x),
+        Op::InstanceNorm { epsilon } => instance_norm::forward(cx, node, None, *epsilon, x),
+        Op::GroupNorm { groups, epsilon } => instance_norm::forward(cx, node, Some(*groups), *epsilon, x),
         Op::Softmax => softmax::forward(cx, node, x),
         Op::Mul => mul::forward(cx, node, x, next()),
         Op::Concat => unreachable!("was dealt with"),
@@ -69,6 +71,7 @@ pub(super) fn forward<'g>(
         Op::Gemm => gemm::forward(cx, node, x),
         Op::Slice(slice) => slice::forward(cx, node, slice, x),
         Op::Pad(pad) => pad::forward(cx, node, pad, x),
+        Op::BorderPad(pad) => border_pad::forward(cx, node, pad, x),
         Op::Dropout { rate } => dropout::forward(cx, node, dropout::Unit::Element, *rate, x),
         Op::StochasticDepth { rate } => dropout::forward(cx, node, dropout::Unit::Image, *rate, x),
     }

@@ -40,9 +40,17 @@ mod tests {
     #[test]
     fn gradients_match_differences() {
         // Random numbers stay away from 0, where two of the functions have no derivative.
-        for unary in
-            [Unary::LeakyRelu { alpha: 0.2 }, Unary::Elu { alpha: 0.5 }, Unary::Gelu, Unary::Erf, Unary::Softplus]
-        {
+        for unary in [
+            Unary::LeakyRelu { alpha: 0.2 },
+            Unary::Elu { alpha: 0.5 },
+            Unary::Gelu,
+            Unary::GeluTanh,
+            Unary::Erf,
+            Unary::Softplus,
+            Unary::Mish,
+            Unary::Softsign,
+            Unary::ThresholdedRelu { alpha: 0.0 },
+        ] {
             Check::new([3, 4, 5], 2).run(|b, x| b.push("unary", Op::Unary(unary), &[x]));
         }
     }

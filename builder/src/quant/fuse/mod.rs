@@ -142,7 +142,9 @@ impl<'g> Fusion<'g> {
             Op::Slice(slice) => self.slice(node, slice, dims),
             Op::Pad(pad) => self.pad(node, pad, dims),
             Op::Flatten | Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Concat => {}
-            Op::L2Norm | Op::InstanceNorm { .. } | Op::Softmax => return Err(no_integer_form(node)),
+            Op::L2Norm | Op::InstanceNorm { .. } | Op::GroupNorm { .. } | Op::Softmax | Op::BorderPad(_) => {
+                return Err(no_integer_form(node));
+            }
         }
         Ok(())
     }
@@ -362,7 +364,8 @@ fn no_integer_form(node: &Node) -> QuantError {
         Op::L2Norm => {
             "it has no integer form: its divisor, a root, is another one at each position of each image; use a sigmoid mask"
         }
-        Op::InstanceNorm { .. } => {
+        Op::BorderPad(_) => "only a padding with zeros has an integer form",
+        Op::InstanceNorm { .. } | Op::GroupNorm { .. } => {
             "it has no integer form: its mean and variance are those of each image; use batch normalization or a mask without it"
         }
         _ => "it has no integer form inside a network; only the scores before a last softmax are computed",

@@ -2,10 +2,10 @@
 
 use super::Writer;
 use crate::quant::graph::{Function, QAffine, QCopy, QNode, QOp};
-use skipstone_onnx::export::{resize_parts, window_attributes};
+use skipstone_onnx::export::functions::{self, Operand};
+use skipstone_onnx::export::{function_attributes, resize_parts, window_attributes};
 use skipstone_onnx::proto::{AttributeProto, TensorProto};
 use skipstone_onnx::{Resize, Unary};
-use std::f32::consts::FRAC_1_SQRT_2;
 
 impl Writer<'_> {
     /// The result of an operator other than convolution and sum, before it is clamped and rounded.
@@ -69,21 +69,24 @@ impl Writer<'_> {
     }
 
     fn unary(&mut self, name: &str, unary: Unary, input: String) -> String {
-        let attributes = match unary {
-            Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => vec![AttributeProto::float("alpha", alpha)],
-            Unary::Erf | Unary::Softplus => Vec::new(),
-            Unary::Gelu => {
-                // An operator of its own only from opset 20 on: (x / 2) * (1 + erf(x / sqrt(2))).
-                let [root, one, half] = [("root", FRAC_1_SQRT_2), ("one", 1.0), ("half", 0.5)]
-                    .map(|(suffix, number)| self.floats(&format!("{name}_{suffix}"), &[], &[number]));
-                let scaled = self.computed("Mul", &format!("{name}_scaled"), &[input.clone(), root], Vec::new());
-                let erf = self.computed("Erf", &format!("{name}_erf"), &[scaled], Vec::new());
-                let sum = self.computed("Add", &format!("{name}_sum"), &[erf, one], Vec::new());
-                let halved = self.computed("Mul", &format!("{name}_halved"), &[input, half], Vec::new());
-                return self.computed("Mul", name, &[halved, sum], Vec::new());
-            }
+        let Some(parts) = functions::parts(unary) else {
+            return self.computed(unary.name(), name, &[input], function_attributes(unary));
         };
-        self.computed(unary.name(), name, &[input], attributes)
+        let mut results: Vec<String> = Vec::with_capacity(parts.len());
+        for (index, part) in parts.iter().enumerate() {
+            let operands: Vec<String> = part
+                .operands
+                .iter()
+                .map(|operand| match *operand {
+                    Operand::Argument => input.clone(),
+                    Operand::Number(suffix, number) => self.floats(&format!("{name}_{suffix}"), &[], &[number]),
+                    Operand::Part(index) => results[index].clone(),
+                })
+                .collect();
+            let own = if index + 1 == parts.len() { name.into() } else { format!("{name}_{}", part.suffix) };
+            results.push(self.computed(part.op, &own, &operands, Vec::new()));
+        }
+        results.pop().unwrap_or(input)
     }
 
     /// `min(max(value, lo), hi)`; a side without a limit has an infinite one.

@@ -43,6 +43,14 @@ pub(super) fn binary(
     Ok(vec![result])
 }
 
+/// Between limits, which are operands from opset 11 on.
+pub(super) fn clip(node: &mut NodeReader<'_, '_>) -> Results {
+    let (low, high) = (node.attributes.float("min")?, node.attributes.float("max")?);
+    let low = node.scalar(1)?.or(low).map_or(f64::NEG_INFINITY, f64::from);
+    let high = node.scalar(2)?.or(high).map_or(f64::INFINITY, f64::from);
+    unary(node, |x| x.max(low).min(high))
+}
+
 /// Powers; the exponent may be of another type.
 pub(super) fn pow(node: &mut NodeReader<'_, '_>) -> Results {
     pairwise(node, f64::powf, |dims, x, ints| {

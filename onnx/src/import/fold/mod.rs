@@ -3,28 +3,33 @@
 //! This is the arithmetic of shapes that exporters write down, and of weights that some networks normalize first.
 
 mod elementwise;
+mod norms;
 mod shapes;
 
 pub(super) use shapes::constant_of_shape;
 
-use super::constants::Array;
+use super::constants::{Array, Elements};
 use super::node::{Failure, NodeReader};
 
 /// Computes the results of a node.
 pub(super) type Fold = fn(&mut NodeReader<'_, '_>) -> Result<Vec<Array>, Failure>;
 
-const FOLDS: [(&str, Fold); 50] = [
+const FOLDS: [(&str, Fold); 68] = [
     ("Abs", |node| elementwise::unary(node, f64::abs)),
     ("Add", |node| elementwise::binary(node, |a, b| a + b, i64::wrapping_add)),
     ("And", |node| elementwise::compare(node, |a, b| a != 0.0 && b != 0.0)),
+    ("BatchNormalization", norms::batch_normalization),
     ("Cast", elementwise::cast),
     ("CastLike", elementwise::cast_like),
     ("Ceil", |node| elementwise::unary(node, f64::ceil)),
+    ("Clip", elementwise::clip),
     ("Concat", shapes::concat),
     ("Constant", shapes::constant),
+    ("Cos", |node| elementwise::unary(node, f64::cos)),
     ("DequantizeLinear", elementwise::dequantize),
     ("Div", |node| elementwise::binary(node, |a, b| a / b, |a, b| a.checked_div(b).unwrap_or_default())),
     ("Equal", |node| elementwise::compare(node, |a, b| a == b)),
+    ("Erf", |node| elementwise::unary(node, libm::erf)),
     ("Exp", |node| elementwise::unary(node, f64::exp)),
     ("Expand", shapes::expand),
     ("Flatten", shapes::flatten),
@@ -36,6 +41,7 @@ const FOLDS: [(&str, Fold); 50] = [
     ("Less", |node| elementwise::compare(node, |a, b| a < b)),
     ("LessOrEqual", |node| elementwise::compare(node, |a, b| a <= b)),
     ("Log", |node| elementwise::unary(node, f64::ln)),
+    ("MatMul", shapes::mat_mul),
     ("Max", |node| elementwise::binary(node, f64::max, i64::max)),
     ("Min", |node| elementwise::binary(node, f64::min, i64::min)),
     ("Mod", |node| {
@@ -48,27 +54,40 @@ const FOLDS: [(&str, Fold); 50] = [
     ("Neg", |node| elementwise::unary(node, |x| -x)),
     ("Not", |node| elementwise::unary(node, |x| if x == 0.0 { 1.0 } else { 0.0 })),
     ("Or", |node| elementwise::compare(node, |a, b| a != 0.0 || b != 0.0)),
+    ("Pad", shapes::pad),
     ("Pow", elementwise::pow),
     ("QuantizeLinear", elementwise::quantize),
     ("Range", shapes::range),
     ("Reciprocal", |node| elementwise::unary(node, f64::recip)),
+    ("ReduceL1", |node| shapes::reduce(node, shapes::Reduction::Norm1)),
+    ("ReduceL2", |node| shapes::reduce(node, shapes::Reduction::Norm2)),
     ("ReduceMax", |node| shapes::reduce(node, shapes::Reduction::Max)),
     ("ReduceMean", |node| shapes::reduce(node, shapes::Reduction::Mean)),
+    ("ReduceMin", |node| shapes::reduce(node, shapes::Reduction::Min)),
     ("ReduceProd", |node| shapes::reduce(node, shapes::Reduction::Product)),
     ("ReduceSum", |node| shapes::reduce(node, shapes::Reduction::Sum)),
+    ("ReduceSumSquare", |node| shapes::reduce(node, shapes::Reduction::SumSquare)),
+    ("Relu", |node| elementwise::unary(node, |x| x.max(0.0))),
     ("Reshape", shapes::reshape),
     ("Round", |node| elementwise::unary(node, f64::round_ties_even)),
     ("Shape", shapes::shape),
+    ("Sigmoid", |node| elementwise::unary(node, |x| 1.0 / (1.0 + (-x).exp()))),
+    ("Sign", |node| elementwise::unary(node, |x| if x == 0.0 { 0.0 } else { x.signum() })),
+    ("Sin", |node| elementwise::unary(node, f64::sin)),
     ("Size", shapes::size),
     ("Slice", shapes::slice),
+    ("Softplus", |node| elementwise::unary(node, |x| x.max(0.0) + (-x.abs()).exp().ln_1p())),
     ("Split", shapes::split),
     ("Sqrt", |node| elementwise::unary(node, f64::sqrt)),
     ("Squeeze", shapes::squeeze),
     ("Sub", |node| elementwise::binary(node, |a, b| a - b, i64::wrapping_sub)),
+    ("Sum", |node| elementwise::binary(node, |a, b| a + b, i64::wrapping_add)),
+    ("Tanh", |node| elementwise::unary(node, f64::tanh)),
     ("Tile", shapes::tile),
     ("Transpose", shapes::transpose),
     ("Unsqueeze", shapes::unsqueeze),
     ("Where", elementwise::select),
+    ("Xor", |node| elementwise::compare(node, |a, b| (a != 0.0) != (b != 0.0))),
 ];
 
 /// The function that computes an operator over constants.

@@ -137,6 +137,67 @@ pub(super) fn tile(node: &mut NodeReader<'_, '_>) -> Results {
     Ok(pick(&x, dims, walk(&pairs, steps, 0)))
 }
 
+/// Around a constant, with one number; a negative padding cuts.
+pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Results {
+    let mode = node.attributes.string("mode")?.unwrap_or("constant");
+    if mode != "constant" {
+        return Err(format!("pads constants by mode `{mode}`, only `constant` is supported").into());
+    }
+    let given = node.attributes.float("value")?;
+    let value = node.scalar(2)?.or(given).unwrap_or(0.0);
+    let pads = node.ints_or_attribute(1, "pads")?.ok_or("operand 1 is missing")?;
+    let x = node.constant(0)?;
+    let named = if node.has_input(3) { axes(&node.ints(3)?, x.dims.len())? } else { (0..x.dims.len()).collect() };
+    if pads.len() != 2 * named.len() {
+        return Err(format!("has {} pads for {} axes", pads.len(), named.len()).into());
+    }
+    let (mut before, mut dims) = (vec![0; x.dims.len()], x.dims.clone());
+    for (index, &axis) in named.iter().enumerate() {
+        let (front, back) = (pads[index], pads[named.len() + index]);
+        let size = (x.dims[axis] as i64).checked_add(front).and_then(|size| size.checked_add(back));
+        dims[axis] = size.and_then(|size| usize::try_from(size).ok()).ok_or_else(|| format!("padding is {pads:?}"))?;
+        before[axis] = front;
+    }
+    let count = claim(node, &dims)?;
+    let own = strides(&x.dims);
+    let theirs = strides(&dims);
+    let source = |place: usize| {
+        (0..dims.len()).try_fold(0, |sum, axis| {
+            let at = (place / theirs[axis] % dims[axis]) as i64 - before[axis];
+            usize::try_from(at).ok().filter(|&at| at < x.dims[axis]).map(|at| sum + at * own[axis])
+        })
+    };
+    let elements = match &x.elements {
+        Elements::Float(data) => {
+            Elements::Float((0..count).map(|place| source(place).map_or(value, |at| data[at])).collect())
+        }
+        Elements::Int(data) => {
+            Elements::Int((0..count).map(|place| source(place).map_or(value as i64, |at| data[at])).collect())
+        }
+    };
+    Ok(vec![Array { dims, elements }])
+}
+
+/// The product of two matrices.
+pub(super) fn mat_mul(node: &mut NodeReader<'_, '_>) -> Results {
+    let (a, b) = (node.constant(0)?, node.constant(1)?);
+    let (&[rows, inner], &[other, columns]) = (a.dims.as_slice(), b.dims.as_slice()) else {
+        return Err(format!("multiplies constants of dimensions {:?} and {:?}", a.dims, b.dims).into());
+    };
+    let (Elements::Float(left), Elements::Float(right)) = (&a.elements, &b.elements) else {
+        return Err("multiplies integers".into());
+    };
+    if inner != other {
+        return Err(format!("multiplies constants of dimensions {:?} and {:?}", a.dims, b.dims).into());
+    }
+    claim(node, &[rows, columns, inner.max(1)])?;
+    let cell = |row: usize, column: usize| {
+        (0..inner).map(|i| f64::from(left[row * inner + i]) * f64::from(right[i * columns + column])).sum::<f64>()
+    };
+    let cells = (0..rows).flat_map(|row| (0..columns).map(move |column| cell(row, column) as f32));
+    Ok(vec![Array { dims: vec![rows, columns], elements: Elements::Float(cells.collect()) }])
+}
+
 pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Results {
     let named = node.attributes.int("axis")?.ok_or("attribute `axis` is missing")?;
     let parts = (0..node.input_count()).map(|index| node.constant(index)).collect::<Result<Vec<_>, _>>()?;
@@ -299,6 +360,12 @@ pub(super) enum Reduction {
     Sum,
     Product,
     Max,
+    Min,
+    /// The sum of the magnitudes.
+    Norm1,
+    /// The root of the sum of the squares.
+    Norm2,
+    SumSquare,
 }
 
 pub(super) fn reduce(node: &mut NodeReader<'_, '_>, reduction: Reduction) -> Results {
@@ -319,6 +386,10 @@ pub(super) fn reduce(node: &mut NodeReader<'_, '_>, reduction: Reduction) -> Res
         Reduction::Sum => values.sum(),
         Reduction::Product => values.product(),
         Reduction::Max => values.fold(f64::NEG_INFINITY, f64::max),
+        Reduction::Min => values.fold(f64::INFINITY, f64::min),
+        Reduction::Norm1 => values.map(f64::abs).sum(),
+        Reduction::Norm2 => values.map(|x| x * x).sum::<f64>().sqrt(),
+        Reduction::SumSquare => values.map(|x| x * x).sum(),
     };
     let at = |place: usize| match &x.elements {
         Elements::Float(data) => f64::from(data[place]),

@@ -1,10 +1,10 @@
 //! Functions of single elements that are activations.
 
+use super::functions::Part;
 use super::unary;
 use crate::import::feature::{Affine, Feature};
 use crate::import::node::{Failure, NodeReader};
 use crate::{Conv, Op, Tensor, Unary};
-use std::f64::consts::FRAC_1_SQRT_2;
 
 pub(super) fn leaky_relu(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let alpha = node.attributes.float("alpha")?.unwrap_or(0.01);
@@ -42,17 +42,28 @@ fn scaled(node: &mut NodeReader<'_, '_>, before: f64, function: Unary, after: f6
     node.bind(Feature { value, affine: Affine::new(vec![after], vec![0.0]), sole: true, ..x })
 }
 
-pub(super) fn softplus(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    unary(node, Op::Unary(Unary::Softplus))
-}
-
 pub(super) fn gelu(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     match node.attributes.string("approximate")? {
         None | Some("none") => unary(node, Op::Unary(Unary::Gelu)),
-        Some(other) => {
-            Err(format!("attribute `approximate` is `{other}`, only the exact function is supported").into())
-        }
+        Some("tanh") => unary(node, Op::Unary(Unary::GeluTanh)),
+        Some(other) => Err(format!("attribute `approximate` is `{other}`, must be `none` or `tanh`").into()),
     }
+}
+
+pub(super) fn thresholded_relu(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let alpha = node.attributes.float("alpha")?.unwrap_or(1.0);
+    unary(node, Op::Unary(Unary::ThresholdedRelu { alpha }))
+}
+
+/// `x * sigmoid(alpha * x)`.
+pub(super) fn swish(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let alpha = f64::from(node.attributes.float("alpha")?.unwrap_or(1.0));
+    let x = node.settled(0)?;
+    let name = node.name.clone();
+    let scaled = Feature { affine: Affine::new(vec![alpha], vec![0.0]), sole: false, ..x.clone() };
+    let scaled = node.importer.settle(scaled, &name)?;
+    let gate = node.push_part(&format!("{name}.gate"), Op::Sigmoid, &[scaled.value])?;
+    node.push_like(Op::Mul, &[x.value, gate], &x)
 }
 
 /// The error function, kept in mind with its argument: most often it is a part of a `Gelu`.
@@ -62,23 +73,10 @@ pub(super) fn erf(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let argument = node.importer.settle(x.clone(), &name)?;
     let value = node.push(Op::Unary(Unary::Erf), &[argument.value])?;
     if let Some(factor) = x.affine.factor() {
-        node.importer.erfs.insert(value, (x.value, factor));
+        node.importer.parts.insert(value, Part::Erf(x.value, factor));
     }
     let plain = node.importer.plain(value);
     node.bind(Feature { layout: argument.layout, ..plain })
-}
-
-/// `x * (1 + erf(x / sqrt(2)))` where `sum` is the second factor, as twice a `Gelu`; `None` where it is not.
-pub(super) fn gelu_of(node: &mut NodeReader<'_, '_>, sum: &Feature, x: &Feature) -> Result<Option<Feature>, Failure> {
-    let (Some(&(argument, root)), Some(factor)) = (node.importer.erfs.get(&sum.value), x.affine.factor()) else {
-        return Ok(None);
-    };
-    if argument != x.value || sum.layout != x.layout || (root - FRAC_1_SQRT_2).abs() > 1e-6 {
-        return Ok(None);
-    }
-    let value = node.push(Op::Unary(Unary::Gelu), &[x.value])?;
-    let affine = Affine::new(vec![2.0 * factor], vec![0.0]);
-    Ok(Some(Feature { value, affine, sole: true, log: false, layout: x.layout.clone() }))
 }
 
 /// A slope below 0, or one for each channel: then `relu(x) + slope * min(x, 0)`, of which one summand is always 0.

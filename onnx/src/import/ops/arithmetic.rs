@@ -3,8 +3,7 @@
 //! What a constant adds or multiplies is kept as the feature's affine until a node of the graph has to compute it: most
 //! often the layer before it can, or what follows undoes it.
 
-use super::activations::gelu_of;
-use super::unary;
+use super::{functions, unary};
 use crate::Op;
 use crate::import::constants::Array;
 use crate::import::draft::Id;
@@ -65,12 +64,12 @@ pub(super) fn mul(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         }
     }
     let (a, b) = (node.feature(0)?, node.feature(1)?);
+    if let Some(function) = functions::of_product(node, &a, &b)? {
+        return node.bind(function);
+    }
     // `(1 + mask) * trunk` is `mask * trunk + trunk`.
     let (a, b) = if b.affine.is_one_more() { (b, a) } else { (a, b) };
     if a.affine.is_one_more() {
-        if let Some(gelu) = gelu_of(node, &a, &b)? {
-            return node.bind(gelu);
-        }
         let mask = Feature { affine: Affine::identity(), ..a };
         let trunk = node.importer.settle(b, &node.name)?;
         if let Some((values, layout)) = operands(node, &mask, &trunk, false)? {
@@ -168,8 +167,10 @@ pub(super) fn tanh(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let x = node.feature(0)?;
     let affine = x.affine.then(&Affine::new(vec![2.0], vec![0.0]));
     let name = node.name.clone();
+    let argument = x.clone();
     let x = node.importer.settle(Feature { affine, ..x }, &name)?;
     let value = node.push(Op::Sigmoid, &[x.value])?;
+    functions::note_tanh(node, &argument, value);
     node.bind(Feature { value, affine: Affine::new(vec![2.0], vec![-1.0]), sole: true, ..x })
 }
 
@@ -225,14 +226,19 @@ fn multiply(node: &mut NodeReader<'_, '_>, a: Feature, b: Feature) -> Result<Fea
     let name = node.name.clone();
     let a = node.importer.settle(a, &name)?;
     let b = node.importer.settle(b, &name)?;
-    combine(node, Op::Mul, &a, &b)
+    let product = combine(node, Op::Mul, &a, &b)?;
+    functions::note_product(node, &a, &b, product.value);
+    Ok(product)
 }
 
 fn add_features(node: &mut NodeReader<'_, '_>, a: Feature, b: Feature) -> Result<Feature, Failure> {
     let name = node.name.clone();
+    let summands = [a.clone(), b.clone()];
     let a = node.importer.settle(a, &name)?;
     let b = node.importer.settle(b, &name)?;
-    combine(node, Op::Add, &a, &b)
+    let sum = combine(node, Op::Add, &a, &b)?;
+    functions::note_sum(node, &summands[0], &summands[1], sum.value);
+    Ok(sum)
 }
 
 /// `op` of two computed tensors.
@@ -270,6 +276,12 @@ fn operands(
             side = Feature { value, layout, ..side };
         }
         sides.push(side);
+    }
+    if sides[0].layout != sides[1].layout {
+        for side in &mut sides {
+            let name = node.name.clone();
+            *side = node.importer.in_order(side.clone(), &name)?;
+        }
     }
     let [a, b] = sides.as_slice() else { return Ok(None) };
     let values = [a.value, b.value];

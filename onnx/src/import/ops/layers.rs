@@ -1,6 +1,6 @@
 //! Layers with weights, and what stands around them: batch norm, linear layers, dropout, softmax.
 
-use super::{axis, unary};
+use super::{axis, stack, unary};
 use crate::export::STOCHASTIC_DEPTH;
 use crate::import::draft::Id;
 use crate::import::feature::{Affine, Feature, finite};
@@ -182,6 +182,12 @@ pub(super) fn softmax(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let dims = x.layout.dims();
     let axis = axis(named, dims.len())?;
     let features: usize = if together { dims[axis..].iter().product() } else { dims[axis] };
+    if features == dims[axis]
+        && !log
+        && let Some((x, branches)) = stack::with_branches(node, x.clone(), axis)
+    {
+        return stack::softmax(node, x, axis, branches);
+    }
     let name = node.name.clone();
     let all: usize = node.dims(x.value).iter().product();
     let (vector, places) =

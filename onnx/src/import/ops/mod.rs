@@ -2,24 +2,29 @@
 
 mod activations;
 mod arithmetic;
+mod functions;
 mod layers;
 mod norms;
+mod pixel_conv;
 mod reduce;
 mod regions;
+mod resize;
+mod stack;
 mod views;
 mod windows;
 
+pub(super) use functions::Part;
 pub(super) use reduce::reduced_axes;
 pub(super) use views::{permutation, resolve, shape_of, unsqueezed};
 
 use super::fold::constant_of_shape;
 use super::node::{Failure, NodeReader};
 use super::quantized;
-use crate::Op;
+use crate::{Op, Unary};
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 60] = [
+const OPS: [(&str, Import); 66] = [
     ("Add", arithmetic::add),
     ("AveragePool", windows::average_pool),
     ("BatchNormalization", layers::batch_norm),
@@ -42,6 +47,7 @@ const OPS: [(&str, Import); 60] = [
     ("Gemm", layers::gemm),
     ("GlobalAveragePool", |node| global(node, Op::GlobalAveragePool)),
     ("GlobalMaxPool", |node| global(node, Op::GlobalMaxPool)),
+    ("GroupNormalization", norms::group_normalization),
     ("HardSigmoid", arithmetic::hard_sigmoid),
     ("HardSwish", arithmetic::hard_swish),
     ("Identity", |node| node.pass_through()),
@@ -53,32 +59,37 @@ const OPS: [(&str, Import); 60] = [
     ("Max", arithmetic::max),
     ("MaxPool", windows::max_pool),
     ("Min", arithmetic::min),
+    ("Mish", |node| unary(node, Op::Unary(Unary::Mish))),
     ("Mul", arithmetic::mul),
     ("Neg", arithmetic::neg),
     ("PRelu", activations::p_relu),
     ("Pad", regions::pad),
+    ("Pow", functions::pow),
     ("QuantizeLinear", quantized::quantize_linear),
     ("ReduceMax", reduce::max),
     ("ReduceMean", reduce::mean),
     ("ReduceSum", reduce::sum),
     ("Relu", |node| unary(node, Op::Relu)),
     ("Reshape", views::reshape),
-    ("Resize", windows::resize),
+    ("Resize", resize::resize),
     ("Selu", activations::selu),
     ("Shape", views::shape),
     ("Sigmoid", |node| unary(node, Op::Sigmoid)),
     ("Size", views::size),
     ("Slice", regions::slice),
     ("Softmax", layers::softmax),
-    ("Softplus", activations::softplus),
+    ("Softplus", |node| unary(node, Op::Unary(Unary::Softplus))),
+    ("Softsign", |node| unary(node, Op::Unary(Unary::Softsign))),
     ("Split", regions::split),
     ("Squeeze", views::squeeze),
     ("Sub", arithmetic::sub),
     ("Sum", arithmetic::add),
+    ("Swish", activations::swish),
     ("Tanh", arithmetic::tanh),
+    ("ThresholdedRelu", activations::thresholded_relu),
     ("Transpose", views::transpose),
     ("Unsqueeze", views::unsqueeze),
-    ("Upsample", windows::resize),
+    ("Upsample", resize::resize),
     ("Gather", regions::gather),
 ];
 

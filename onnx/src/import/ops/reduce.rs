@@ -1,6 +1,6 @@
 //! Means, sums and maxima over the positions of maps.
 
-use super::{axes, views};
+use super::{axes, stack, views};
 use crate::import::feature::{Affine, Feature};
 use crate::import::node::{Failure, NodeReader};
 use crate::{Op, Window};
@@ -37,6 +37,11 @@ fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<()
         return Err("nothing may follow a LogSoftmax but the output".into());
     }
     let (reduced, keep) = reduced_axes(node, x.layout.dims().len())?;
+    if let (&[axis], false) = (reduced.as_slice(), largest)
+        && let Some((x, branches)) = stack::with_branches(node, x.clone(), axis)
+    {
+        return stack::reduce(node, x, axis, branches, [keep, !sums]);
+    }
     if node.dims(x.value).len() == 1
         && let Ok((value, layout)) = node.importer.unflatten(&x)
     {

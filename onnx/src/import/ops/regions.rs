@@ -1,16 +1,16 @@
 //! Parts of maps, maps side by side, and zeros around them.
 
 use super::views::show;
-use super::{axes, axis, clamp};
+use super::{axes, axis, clamp, stack};
 use crate::import::channels::{choosing, is_permutation};
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{BATCH, CHANNELS, Layout};
 use crate::import::node::{Failure, NodeReader};
-use crate::{Conv, Op, Pad, Slice};
+use crate::{Border, BorderPad, Conv, Op, Pad, Slice};
 
-/// Most channels that are reordered, which takes a weight for each pair.
+/// Most channels that are put in another order one by one before they are concatenated.
 const SELECTED: usize = 16;
 
 /// The value's axis for each of the file's.
@@ -23,6 +23,12 @@ fn order(node: &NodeReader<'_, '_>, x: &Feature) -> Result<&'static [usize], Fai
 /// Operand `index` as a value whose whole axes the file shows, in an order that is also given.
 pub(super) fn whole(node: &mut NodeReader<'_, '_>, index: usize) -> Result<(Feature, &'static [usize]), Failure> {
     let x = node.settled(index)?;
+    whole_of(node, x)
+}
+
+fn whole_of(node: &mut NodeReader<'_, '_>, x: Feature) -> Result<(Feature, &'static [usize]), Failure> {
+    let name = node.name.clone();
+    let x = node.importer.in_order(x, &name)?;
     if node.dims(x.value).len() == 1
         && x.layout.dims().len() == 4
         && let Ok((value, layout)) = node.importer.unflatten(&x)
@@ -79,7 +85,7 @@ pub(super) fn slice(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     for (index, axis) in axes.into_iter().enumerate() {
         let (start, end, step) = (starts[index], ends[index], steps[index]);
         let Some(axis) = order[axis].checked_sub(1) else {
-            if start == 0 && step == 1 && end >= i32::MAX.into() {
+            if takes_all(start, end, step, node.importer.batch) {
                 continue;
             }
             return Err("cuts the batch".into());
@@ -126,6 +132,15 @@ fn reverses_channels(
     Ok(reversed)
 }
 
+/// Whether a slice takes every element of an axis in its order.
+fn takes_all(start: i64, end: i64, step: i64, size: usize) -> bool {
+    match step {
+        1.. => clamp(start, size) == 0 && clamp(end, size) == size && (step == 1 || size == 1),
+        // Backwards, an end of -1 is the last element, and one before the first takes that too.
+        _ => size == 1 && step < 0 && (start >= 0 || start == -1) && end < -1,
+    }
+}
+
 /// Channels chosen by constant indices.
 pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let x = node.feature(0)?;
@@ -139,6 +154,11 @@ pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         let layout = x.layout.reshaped(&[&dims[..at], shape, &dims[at + 1..]].concat())?;
         return show(node, x, layout);
     }
+    if stack::gather(node, at)? {
+        return Ok(());
+    }
+    let name = node.name.clone();
+    let x = node.importer.in_order(x, &name)?;
     let order = order(node, &x)?;
     if order[at] != CHANNELS || x.log {
         return Err("is supported for channels only".into());
@@ -172,9 +192,10 @@ fn one_channel(node: &mut NodeReader<'_, '_>, at: usize, channel: usize) -> Resu
 /// The chosen channels of a map that the file shows in `order`.
 fn select(node: &mut NodeReader<'_, '_>, x: Feature, order: &[usize], chosen: Vec<usize>) -> Result<(), Failure> {
     let &[channels, _, _] = node.dims(x.value) else { return Err("takes maps [N, C, H, W]".into()) };
-    if chosen.is_empty() || chosen.len().max(channels) > SELECTED {
-        return Err(format!("reorders {channels} channels, at most {SELECTED} are supported").into());
+    if chosen.is_empty() {
+        return Err("takes none of the channels".into());
     }
+    node.importer.claim_weights(channels * chosen.len())?;
     let (scale, shift) = chosen.iter().map(|&channel| x.affine.at(channel)).unzip();
     let value = if is_permutation(&chosen, channels) {
         let name = node.name.clone();
@@ -189,28 +210,14 @@ fn select(node: &mut NodeReader<'_, '_>, x: Feature, order: &[usize], chosen: Ve
 }
 
 pub(super) fn split(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let shown = node.feature(0)?.layout.dims();
+    let at = axis(node.attributes.int("axis")?.unwrap_or(0), shown.len())?;
+    let sizes = split_sizes(node, shown[at])?;
+    if stack::split(node, at, &sizes)? {
+        return Ok(());
+    }
     let (x, order) = whole(node, 0)?;
-    let at = axis(node.attributes.int("axis")?.unwrap_or(0), order.len())?;
-    let count = node.output_count();
-    let parts = node.attributes.int("num_outputs")?;
-    if parts.is_some_and(|parts| parts != count as i64) {
-        return Err("attribute `num_outputs` is not the number of its results".into());
-    }
     let Some(axis) = order[at].checked_sub(1) else { return Err("cuts the batch".into()) };
-    let size = node.dims(x.value)[axis];
-    let sizes = match node.ints_or_attribute(1, "split")? {
-        Some(sizes) => sizes,
-        None => {
-            let part = size.div_ceil(count);
-            (0..count).map(|index| part.min(size.saturating_sub(index * part)) as i64).collect()
-        }
-    };
-    let sizes = sizes.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();
-    let sizes = sizes.map_err(|_| "operand 1 holds negative sizes")?;
-    let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
-    if sizes.len() != count || total != Some(size) {
-        return Err(format!("splits {size} into {sizes:?} for {count} results").into());
-    }
     let &[channels, height, width] = node.dims(x.value) else {
         return Err(format!("takes maps [N, C, H, W], has {:?}", x.layout.dims()).into());
     };
@@ -225,6 +232,29 @@ pub(super) fn split(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The sizes of the parts into which an axis of `size` is split.
+fn split_sizes(node: &mut NodeReader<'_, '_>, size: usize) -> Result<Vec<usize>, Failure> {
+    let count = node.output_count();
+    let parts = node.attributes.int("num_outputs")?;
+    if parts.is_some_and(|parts| parts != count as i64) {
+        return Err("attribute `num_outputs` is not the number of its results".into());
+    }
+    let sizes = match node.ints_or_attribute(1, "split")? {
+        Some(sizes) => sizes,
+        None => {
+            let part = size.div_ceil(count);
+            (0..count).map(|index| part.min(size.saturating_sub(index * part)) as i64).collect()
+        }
+    };
+    let sizes = sizes.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();
+    let sizes = sizes.map_err(|_| "operand 1 holds negative sizes")?;
+    let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+    if sizes.len() != count || total != Some(size) {
+        return Err(format!("splits {size} into {sizes:?} for {count} results").into());
+    }
+    Ok(sizes)
 }
 
 /// Result `output` is a part of `x`; `all` is the slice that takes all of it. A part of a part is cut at once.
@@ -279,26 +309,32 @@ fn compose(outer: &Slice, inner: &Slice, all: &Slice) -> Slice {
 pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let mode = node.attributes.string("mode")?.unwrap_or("constant").to_owned();
     let value = node.attributes.float("value")?;
-    let zero = match node.has_input(2) {
-        true => node.constant(2)?.uniform() == Some(0.0),
-        false => value.unwrap_or(0.0) == 0.0,
-    };
+    let value = node.scalar(2)?.or(value).unwrap_or(0.0);
     let pads = node.ints_or_attribute(1, "pads")?.ok_or("operand 1 is missing")?;
     if pads.iter().all(|&pad| pad == 0) {
         node.feature(0)?;
         return node.pass_through();
     }
-    if mode != "constant" {
-        return Err(format!("mode `{mode}` is not supported, only `constant`").into());
-    }
-    if !zero {
-        return Err("only padding with zeros is supported".into());
-    }
-    let (x, order) = whole(node, 0)?;
-    let axes = if node.has_input(3) { axes(&node.ints(3)?, order.len())? } else { (0..order.len()).collect() };
+    let x = node.feature(0)?;
+    let rank = x.layout.dims().len();
+    let axes = if node.has_input(3) { axes(&node.ints(3)?, rank)? } else { (0..rank).collect() };
     if pads.len() != 2 * axes.len() {
         return Err(format!("has {} pads for {} axes", pads.len(), axes.len()).into());
     }
+    // Around another number, zeros are padded to what is above it.
+    let shift = if mode == "constant" { f64::from(value) } else { 0.0 };
+    if !shift.is_finite() {
+        return Err(format!("pads with {value}").into());
+    }
+    let name = node.name.clone();
+    let x = if shift == 0.0 {
+        whole(node, 0)?
+    } else {
+        let affine = x.affine.then(&Affine::new(vec![1.0], vec![-shift]));
+        let x = node.importer.settle(Feature { affine, ..x }, &name)?;
+        whole_of(node, x)?
+    };
+    let (x, order) = x;
     let mut sides = [[0; 4], [0; 4]];
     for (index, &axis) in axes.iter().enumerate() {
         for (side, &size) in sides.iter_mut().zip([&pads[index], &pads[axes.len() + index]]) {
@@ -306,9 +342,21 @@ pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         }
     }
     let ([0, c, h, w], [0, c_end, h_end, w_end]) = sides.into() else { return Err("pads the batch".into()) };
-    let pad = Pad { before: [c, h, w], after: [c_end, h_end, w_end] };
-    let value = node.push(Op::Pad(pad), &[x.value])?;
-    bind_ordered(node, 0, value, order)
+    let border = match mode.as_str() {
+        "constant" => None,
+        "reflect" => Some(Border::Reflect),
+        "edge" => Some(Border::Edge),
+        other => return Err(format!("mode `{other}` is not supported").into()),
+    };
+    let op = match border {
+        None => Op::Pad(Pad { before: [c, h, w], after: [c_end, h_end, w_end] }),
+        Some(border) if c == 0 && c_end == 0 => Op::BorderPad(BorderPad { pads: [h, w, h_end, w_end], border }),
+        Some(_) => return Err(format!("mode `{mode}` of channels is not supported").into()),
+    };
+    let value = node.push(op, &[x.value])?;
+    let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
+    let affine = Affine::new(vec![1.0], vec![shift]);
+    node.bind(Feature { value, layout, affine, sole: true, log: false })
 }
 
 /// An operand of a concatenation.
@@ -324,7 +372,7 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let first = (0..node.input_count()).find(|&index| !node.is_constant(index)).ok_or("operand 0 is missing")?;
     let shape = node.feature(first)?.layout.dims();
     let axis = axis(named, shape.len())?;
-    if reorders_channels(node, axis)? {
+    if reorders_channels(node, axis)? || stack::concat(node, axis)? {
         return Ok(());
     }
     let mut known: Option<&'static [usize]> = None;

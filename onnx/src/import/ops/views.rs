@@ -29,6 +29,12 @@ pub(super) fn show(node: &mut NodeReader<'_, '_>, x: Feature, layout: Layout) ->
 fn reshaped(node: &mut NodeReader<'_, '_>, dims: &[usize]) -> Result<(), Failure> {
     let x = node.feature(0)?;
     let layout = x.layout.reshaped(dims)?;
+    // Groups that are normalized have the name of what shows them as channels again.
+    let groups = node.importer.draft.producer(x.value).is_some_and(|node| matches!(node.op, Op::GroupNorm { .. }));
+    if groups && x.sole && layout == Layout::plain(node.importer.batch, node.dims(x.value)) {
+        let name = node.output(0)?.to_owned();
+        node.importer.draft.rename(x.value, name);
+    }
     show(node, x, layout)
 }
 

@@ -1,11 +1,10 @@
-//! Operators that look at windows of a map: convolution, pools, interpolation.
+//! Operators that look at windows of a map: convolution and pools.
 
-use super::{axes, regions};
+use super::pixel_conv;
 use crate::import::channels;
-use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
 use crate::import::node::{Failure, NodeReader};
-use crate::{Conv, Coordinates, Op, Pad, Resize, Tensor, Window};
+use crate::{Conv, Op, Pad, Tensor, Window};
 
 /// How many times larger a dilated kernel may be.
 const DILATION_LIMIT: usize = 1024;
@@ -13,6 +12,9 @@ const DILATION_LIMIT: usize = 1024;
 /// Convolution. A dilated kernel is written out with zeros between its elements; a padding before the convolution
 /// becomes its own.
 pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    if pixel_conv::conv(node)? {
+        return Ok(());
+    }
     let groups = match node.attributes.int("group")? {
         None => 1,
         Some(groups) => usize::try_from(groups).map_err(|_| format!("attribute `group` is {groups}"))?,
@@ -160,171 +162,6 @@ fn window(node: &mut NodeReader<'_, '_>, kernel: [usize; 2], size: [usize; 2]) -
 }
 
 /// Rows or columns to add so that the result has `ceil(size / stride)`.
-fn same_padding(size: usize, kernel: usize, stride: usize) -> usize {
+pub(super) fn same_padding(size: usize, kernel: usize, stride: usize) -> usize {
     ((size.div_ceil(stride) - 1) * stride).saturating_add(kernel).saturating_sub(size)
-}
-
-/// Interpolation, in the form of every operator set: `Upsample` up to 9, `Resize` with scales alone in 10.
-pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let (x, order) = regions::whole(node, 0)?;
-    let &[channels, height, width] = node.dims(x.value) else {
-        return Err(format!("takes maps [N, C, H, W] or [N, H, W, C], has {:?}", x.layout.dims()).into());
-    };
-    let own = [1, channels, height, width];
-    let old = node.op_type() == "Upsample" || node.opset() < 11;
-    let from = std::array::from_fn(|axis| own[order[axis]]);
-    let (coordinates, to) = if old { old_target(node, from)? } else { target(node, from)? };
-    let mut target = own;
-    order.iter().zip(to).for_each(|(&axis, size)| target[axis] = size);
-    let [1, to_channels, out_height, out_width] = target else { return Err("resizes the batch".into()) };
-    if to_channels != channels {
-        return Err("resizes the channels".into());
-    }
-    if [out_height, out_width] == [height, width] {
-        return node.pass_through();
-    }
-    let coordinates = match coordinates {
-        Interpolation::LinearToMany if out_height == 1 || out_width == 1 => {
-            return Err("`pytorch_half_pixel` to one pixel is not supported".into());
-        }
-        Interpolation::LinearToMany => Coordinates::HalfPixel,
-        Interpolation::Linear(coordinates) => coordinates,
-        Interpolation::NearestAsymmetric => Coordinates::Nearest,
-        Interpolation::NearestCentre => {
-            if out_height % height != 0 || out_width % width != 0 {
-                return Err(format!(
-                    "nearest pixels by `half_pixel` are supported for whole factors only, not {height}x{width} to \
-                     {out_height}x{out_width}"
-                )
-                .into());
-            }
-            Coordinates::Nearest
-        }
-    };
-    let value = node.push(Op::Resize(Resize { size: [out_height, out_width], coordinates }), &[x.value])?;
-    regions::bind_ordered(node, 0, value, order)
-}
-
-enum Interpolation {
-    Linear(Coordinates),
-    /// By `half_pixel`, but for axes of one pixel.
-    LinearToMany,
-    /// The pixel at `floor(i * size / out)`.
-    NearestAsymmetric,
-    /// The pixel around the centre of the result's.
-    NearestCentre,
-}
-
-fn old_target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolation, [usize; 4]), Failure> {
-    let scales = match node.attributes.floats("scales")? {
-        Some(scales) => scales.to_vec(),
-        None => factors(node, 1)?.ok_or("must have scales")?,
-    };
-    let interpolation = match node.attributes.string("mode")?.unwrap_or("nearest") {
-        "nearest" => Interpolation::NearestAsymmetric,
-        "linear" | "bilinear" => Interpolation::Linear(Coordinates::Asymmetric),
-        other => return Err(format!("attribute `mode` is `{other}`, only `linear` and `nearest` are supported").into()),
-    };
-    Ok((interpolation, scaled(from, &scales, &[0, 1, 2, 3])?))
-}
-
-fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolation, [usize; 4]), Failure> {
-    let attributes = &mut node.attributes;
-    let policy = attributes.string("keep_aspect_ratio_policy")?.unwrap_or("stretch");
-    if policy != "stretch" {
-        return Err(format!("attribute `keep_aspect_ratio_policy` is `{policy}`, only `stretch` is supported").into());
-    }
-    attributes.only("antialias", 0)?;
-    attributes.only("exclude_outside", 0)?;
-    for name in ["cubic_coeff_a", "extrapolation_value"] {
-        attributes.ignore(name);
-    }
-    let mode = attributes.string("mode")?.unwrap_or("nearest");
-    let place = attributes.string("coordinate_transformation_mode")?.unwrap_or("half_pixel");
-    let rounding = attributes.string("nearest_mode")?.unwrap_or("round_prefer_floor");
-    let interpolation = match (mode, place) {
-        ("linear", "align_corners") => Interpolation::Linear(Coordinates::AlignCorners),
-        ("linear", "half_pixel") => Interpolation::Linear(Coordinates::HalfPixel),
-        ("linear", "pytorch_half_pixel") => Interpolation::LinearToMany,
-        ("linear", "asymmetric") => Interpolation::Linear(Coordinates::Asymmetric),
-        ("nearest", "asymmetric") if rounding == "floor" => Interpolation::NearestAsymmetric,
-        ("nearest", "half_pixel" | "pytorch_half_pixel") if rounding.starts_with("round") => {
-            Interpolation::NearestCentre
-        }
-        ("linear", _) => return Err(format!("attribute `coordinate_transformation_mode` is `{place}`").into()),
-        ("nearest", _) => {
-            return Err(format!("nearest pixels by `{place}` and `nearest_mode` `{rounding}` are not supported").into());
-        }
-        _ => return Err(format!("attribute `mode` is `{mode}`, only `linear` and `nearest` are supported").into()),
-    };
-    let axes = match attributes.ints("axes")? {
-        Some(named) => axes(named, 4)?,
-        None => vec![0, 1, 2, 3],
-    };
-    let (scales, sizes) = (factors(node, 2)?, sizes_of(node, 3)?);
-    let count = match (&scales, &sizes) {
-        (Some(scales), None) => scales.len(),
-        (None, Some(sizes)) => sizes.len(),
-        _ => return Err("must have either scales or sizes".into()),
-    };
-    if count != axes.len() {
-        return Err(format!("has {count} scales or sizes for {} axes", axes.len()).into());
-    }
-    let to = match (&scales, &sizes) {
-        (Some(scales), _) => scaled(from, scales, &axes)?,
-        (_, sizes) => {
-            let mut to = from;
-            for (&axis, &size) in axes.iter().zip(sizes.iter().flatten()) {
-                // A size of the batch is that of the file's input.
-                to[axis] = if axis == 0 { 1 } else { size };
-            }
-            to
-        }
-    };
-    Ok((interpolation, to))
-}
-
-/// Dimensions after scaling. They must come out whole: factors place the pixels, and the graph knows the sizes only.
-fn scaled(from: [usize; 4], scales: &[f32], axes: &[usize]) -> Result<[usize; 4], Failure> {
-    if scales.len() != axes.len() {
-        return Err(format!("has {} scales or sizes for {} axes", scales.len(), axes.len()).into());
-    }
-    if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
-        return Err("must have positive scales".into());
-    }
-    let mut to = from;
-    for (&axis, &scale) in axes.iter().zip(scales) {
-        // Readers multiply in single precision.
-        to[axis] = (from[axis] as f32 * scale) as usize;
-        let (size, target) = (from[axis] as f64, from[axis] as f64 * f64::from(scale));
-        if (target - to[axis] as f64).abs() > 1e-3 {
-            return Err(format!("scales {size} pixels to {target:.3}, which is no whole number").into());
-        }
-    }
-    Ok(to)
-}
-
-/// Operand `index` as numbers, unless it is left out or empty.
-fn factors(node: &NodeReader<'_, '_>, index: usize) -> Result<Option<Vec<f32>>, Failure> {
-    if !node.has_input(index) {
-        return Ok(None);
-    }
-    match &*node.constant(index)? {
-        Array { elements: Elements::Float(values), .. } if values.is_empty() => Ok(None),
-        Array { elements: Elements::Float(values), .. } if values.iter().all(|x| x.is_finite() && *x > 0.0) => {
-            Ok(Some(values.clone()))
-        }
-        _ => Err(format!("operand {index} must be a list of positive scales").into()),
-    }
-}
-
-/// Operand `index` as sizes, unless it is left out or empty.
-fn sizes_of(node: &NodeReader<'_, '_>, index: usize) -> Result<Option<Vec<usize>>, Failure> {
-    if !node.has_input(index) {
-        return Ok(None);
-    }
-    let ints = node.ints(index)?;
-    let sizes = ints.iter().map(|&int| usize::try_from(int)).collect::<Result<Vec<_>, _>>();
-    let sizes = sizes.map_err(|_| format!("operand {index} is {ints:?}, must be sizes"))?;
-    Ok((!sizes.is_empty()).then_some(sizes))
 }

@@ -1,0 +1,129 @@
+//! Activations that files write as several operators, recognized as one function of each element.
+//!
+//! A product of `x` with a part of such a function of the same `x` is the function. What is a part of one is kept in
+//! mind as the operators are read; those that are not needed then leave no node.
+
+use crate::import::draft::Id;
+use crate::import::feature::{Affine, Feature};
+use crate::import::node::{Failure, NodeReader};
+use crate::{Op, Unary};
+use std::f64::consts::FRAC_1_SQRT_2;
+
+/// What a value is of another one, `x`.
+#[derive(Clone, Copy)]
+pub(in crate::import) enum Part {
+    /// `erf(factor * x)`.
+    Erf(Id, f64),
+    /// `x^2`.
+    Square(Id),
+    /// `x^3`.
+    Cube(Id),
+    /// `x + 0.044715 * x^3`.
+    GeluSum(Id),
+    /// `(1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2`.
+    GeluTanh(Id),
+    /// `(1 + tanh(ln(1 + exp(x)))) / 2`.
+    MishTanh(Id),
+}
+
+/// How far constants may be from those that a function has: files hold them with six digits or more.
+const TOLERANCE: f64 = 1e-6;
+
+fn is(number: f64, constant: f64) -> bool {
+    (number - constant).abs() <= TOLERANCE
+}
+
+/// The product of two tensors, if it is a function of one of them.
+pub(super) fn of_product(node: &mut NodeReader<'_, '_>, a: &Feature, b: &Feature) -> Result<Option<Feature>, Failure> {
+    for (part, x) in [(a, b), (b, a)] {
+        if let Some((unary, factor)) = function(node, part, x) {
+            let value = node.push(Op::Unary(unary), &[x.value])?;
+            let affine = Affine::new(vec![factor], vec![0.0]);
+            return Ok(Some(Feature { value, affine, sole: true, log: false, layout: x.layout.clone() }));
+        }
+    }
+    Ok(None)
+}
+
+/// The function of `x.value`, and a factor, that the product of `part` and `x` is.
+fn function(node: &NodeReader<'_, '_>, part: &Feature, x: &Feature) -> Option<(Unary, f64)> {
+    let known = node.importer.parts.get(&part.value)?;
+    let ((scale, shift), by) = (part.affine.uniform()?, x.affine.factor()?);
+    if part.layout != x.layout {
+        return None;
+    }
+    match *known {
+        Part::Erf(of, root) if of == x.value && is(root, FRAC_1_SQRT_2) && scale == shift => {
+            Some((Unary::Gelu, 2.0 * scale * by))
+        }
+        Part::GeluTanh(of) if of == x.value && shift == 0.0 => Some((Unary::GeluTanh, scale * by)),
+        Part::MishTanh(of) if of == x.value && shift == -0.5 * scale => Some((Unary::Mish, 0.5 * scale * by)),
+        _ => None,
+    }
+}
+
+/// Keeps in mind that `product` is a power of `a` or `b`.
+pub(super) fn note_product(node: &mut NodeReader<'_, '_>, a: &Feature, b: &Feature, product: Id) {
+    if !(a.affine.is_identity() && b.affine.is_identity() && a.layout == b.layout) {
+        return;
+    }
+    let parts = &mut node.importer.parts;
+    let part = match (parts.get(&a.value), parts.get(&b.value)) {
+        _ if a.value == b.value => Part::Square(a.value),
+        (Some(&Part::Square(of)), _) if of == b.value => Part::Cube(of),
+        (_, Some(&Part::Square(of))) if of == a.value => Part::Cube(of),
+        _ => return,
+    };
+    parts.insert(product, part);
+}
+
+/// Keeps in mind that `sum` may be the argument of a hyperbolic tangent.
+pub(super) fn note_sum(node: &mut NodeReader<'_, '_>, a: &Feature, b: &Feature, sum: Id) {
+    for (x, cube) in [(a, b), (b, a)] {
+        let factor = cube.affine.factor();
+        if let Some(&Part::Cube(of)) = node.importer.parts.get(&cube.value)
+            && of == x.value
+            && x.affine.is_identity()
+            && x.layout == cube.layout
+            && factor.is_some_and(|factor| is(factor, Unary::GELU_CUBE.into()))
+        {
+            node.importer.parts.insert(sum, Part::GeluSum(of));
+        }
+    }
+}
+
+/// Keeps in mind of which argument `half` is `(1 + tanh(argument)) / 2`.
+pub(super) fn note_tanh(node: &mut NodeReader<'_, '_>, argument: &Feature, half: Id) {
+    let Some(factor) = argument.affine.factor() else { return };
+    let softplus = node.importer.draft.producer(argument.value).filter(|node| node.op == Op::Unary(Unary::Softplus));
+    let part = match (node.importer.parts.get(&argument.value), softplus) {
+        (Some(&Part::GeluSum(of)), _) if is(factor, Unary::SQRT_2_OVER_PI.into()) => Part::GeluTanh(of),
+        (_, Some(softplus)) if factor == 1.0 => Part::MishTanh(softplus.inputs[0]),
+        _ => return,
+    };
+    node.importer.parts.insert(half, part);
+}
+
+/// `x^2` and `x^3`, as products.
+pub(super) fn pow(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let exponent = node.scalar(1)?.unwrap_or(f32::NAN);
+    let times = match exponent {
+        1.0 => return node.pass_through(),
+        2.0 => 1,
+        3.0 => 2,
+        _ => return Err(format!("its exponent is {exponent}, only 1, 2 and 3 are supported").into()),
+    };
+    let x = Feature { sole: false, ..node.settled(0)? };
+    let mut power = x.clone();
+    for factor in 1..=times {
+        let value = if factor == times {
+            node.push(Op::Mul, &[power.value, x.value])?
+        } else {
+            let name = format!("{}.square", node.name);
+            node.push_part(&name, Op::Mul, &[power.value, x.value])?
+        };
+        note_product(node, &power, &x, value);
+        power = Feature { value, sole: true, ..x.clone() };
+    }
+    node.bind(power)
+}

@@ -1,0 +1,221 @@
+//! Interpolation.
+
+use super::{axes, regions};
+use crate::import::constants::{Array, Elements};
+use crate::import::draft::Id;
+use crate::import::node::{Failure, NodeReader};
+use crate::{Coordinates, Op, Resize, Slice};
+
+/// Interpolation, in the form of every operator set: `Upsample` up to 9, `Resize` with scales alone in 10.
+pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let (x, order) = regions::whole(node, 0)?;
+    let &[channels, height, width] = node.dims(x.value) else {
+        return Err(format!("takes maps [N, C, H, W] or [N, H, W, C], has {:?}", x.layout.dims()).into());
+    };
+    let own = [1, channels, height, width];
+    let old = node.op_type() == "Upsample" || node.opset() < 11;
+    let from = std::array::from_fn(|axis| own[order[axis]]);
+    let (interpolation, to) = if old { old_target(node, from)? } else { target(node, from)? };
+    let mut target = own;
+    order.iter().zip(to).for_each(|(&axis, size)| target[axis] = size);
+    let [1, to_channels, out_height, out_width] = target else { return Err("resizes the batch".into()) };
+    if to_channels != channels {
+        return Err("resizes the channels".into());
+    }
+    if [out_height, out_width] == [height, width] {
+        return node.pass_through();
+    }
+    let coordinates = match interpolation {
+        Interpolation::LinearToMany if out_height == 1 || out_width == 1 => {
+            return Err("`pytorch_half_pixel` to one pixel is not supported".into());
+        }
+        Interpolation::LinearToMany => Coordinates::HalfPixel,
+        Interpolation::Linear(coordinates) => coordinates,
+        Interpolation::Nearest { place, rounding } => {
+            let rows = nearest(&place, &rounding, height, out_height)?;
+            let columns = nearest(&place, &rounding, width, out_width)?;
+            let floor = |size, out| (0..out).map(|index| index * size / out).collect::<Vec<_>>();
+            if rows != floor(height, out_height) || columns != floor(width, out_width) {
+                return every_nth(node, x.value, [&rows, &columns], order);
+            }
+            Coordinates::Nearest
+        }
+    };
+    let value = node.push(Op::Resize(Resize { size: [out_height, out_width], coordinates }), &[x.value])?;
+    regions::bind_ordered(node, 0, value, order)
+}
+
+enum Interpolation {
+    Linear(Coordinates),
+    /// By `half_pixel`, but for axes of one pixel.
+    LinearToMany,
+    /// By attributes `coordinate_transformation_mode` and `nearest_mode`.
+    Nearest {
+        place: String,
+        rounding: String,
+    },
+}
+
+/// For each of `out` pixels on an axis that of `size` which is nearest.
+fn nearest(place: &str, rounding: &str, size: usize, out: usize) -> Result<Vec<usize>, Failure> {
+    // Engines compute in single precision.
+    let scale = out as f32 / size as f32;
+    let last = (size - 1) as f32;
+    let at = |index: usize| {
+        let index = index as f32;
+        match place {
+            "half_pixel" | "half_pixel_symmetric" => Some((index + 0.5) / scale - 0.5),
+            "pytorch_half_pixel" if out == 1 => Some(0.0),
+            "pytorch_half_pixel" => Some((index + 0.5) / scale - 0.5),
+            "asymmetric" => Some(index / scale),
+            "tf_half_pixel_for_nn" => Some((index + 0.5) / scale),
+            "align_corners" if out == 1 => Some(0.0),
+            "align_corners" => Some(index * last / (out - 1) as f32),
+            _ => None,
+        }
+    };
+    let round = |at: f32| match rounding {
+        "round_prefer_floor" => Some((at - 0.5).ceil()),
+        "round_prefer_ceil" => Some((at + 0.5).floor()),
+        "floor" => Some(at.floor()),
+        "ceil" => Some(at.ceil()),
+        _ => None,
+    };
+    let pixels = (0..out).map(|index| at(index).and_then(round).map(|at| at.clamp(0.0, last) as usize));
+    pixels
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("nearest pixels by `{place}` and `nearest_mode` `{rounding}` are not supported").into())
+}
+
+/// Nearest pixels that are every n-th one.
+fn every_nth(
+    node: &mut NodeReader<'_, '_>,
+    input: Id,
+    pixels: [&[usize]; 2],
+    order: &[usize],
+) -> Result<(), Failure> {
+    let channels = node.dims(input)[0];
+    let mut slice = Slice { start: [0; 3], end: [channels, 1, 1], step: [1; 3] };
+    for (axis, pixels) in pixels.into_iter().enumerate() {
+        let step = if pixels.len() > 1 { pixels[1].saturating_sub(pixels[0]) } else { 1 };
+        let even = pixels.windows(2).all(|pair| pair[0] + step == pair[1]);
+        if step == 0 || !even {
+            return Err(
+                "takes nearest pixels that are neither every n-th one nor those at `floor(i * size / out)`".into()
+            );
+        }
+        slice.start[axis + 1] = pixels[0];
+        slice.end[axis + 1] = pixels[pixels.len() - 1] + 1;
+        slice.step[axis + 1] = step;
+    }
+    let value = node.push(Op::Slice(slice), &[input])?;
+    regions::bind_ordered(node, 0, value, order)
+}
+
+fn old_target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolation, [usize; 4]), Failure> {
+    let scales = match node.attributes.floats("scales")? {
+        Some(scales) => scales.to_vec(),
+        None => factors(node, 1)?.ok_or("must have scales")?,
+    };
+    let interpolation = match node.attributes.string("mode")?.unwrap_or("nearest") {
+        "nearest" => Interpolation::Nearest { place: "asymmetric".into(), rounding: "floor".into() },
+        "linear" | "bilinear" => Interpolation::Linear(Coordinates::Asymmetric),
+        other => return Err(format!("attribute `mode` is `{other}`, only `linear` and `nearest` are supported").into()),
+    };
+    Ok((interpolation, scaled(from, &scales, &[0, 1, 2, 3])?))
+}
+
+fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolation, [usize; 4]), Failure> {
+    let attributes = &mut node.attributes;
+    let policy = attributes.string("keep_aspect_ratio_policy")?.unwrap_or("stretch");
+    if policy != "stretch" {
+        return Err(format!("attribute `keep_aspect_ratio_policy` is `{policy}`, only `stretch` is supported").into());
+    }
+    attributes.only("antialias", 0)?;
+    attributes.only("exclude_outside", 0)?;
+    for name in ["cubic_coeff_a", "extrapolation_value"] {
+        attributes.ignore(name);
+    }
+    let mode = attributes.string("mode")?.unwrap_or("nearest");
+    let place = attributes.string("coordinate_transformation_mode")?.unwrap_or("half_pixel");
+    let rounding = attributes.string("nearest_mode")?.unwrap_or("round_prefer_floor");
+    let interpolation = match (mode, place) {
+        ("linear", "align_corners") => Interpolation::Linear(Coordinates::AlignCorners),
+        ("linear", "half_pixel") => Interpolation::Linear(Coordinates::HalfPixel),
+        ("linear", "pytorch_half_pixel") => Interpolation::LinearToMany,
+        ("linear", "asymmetric") => Interpolation::Linear(Coordinates::Asymmetric),
+        ("nearest", _) => Interpolation::Nearest { place: place.into(), rounding: rounding.into() },
+        ("linear", _) => return Err(format!("attribute `coordinate_transformation_mode` is `{place}`").into()),
+        _ => return Err(format!("attribute `mode` is `{mode}`, only `linear` and `nearest` are supported").into()),
+    };
+    let axes = match attributes.ints("axes")? {
+        Some(named) => axes(named, 4)?,
+        None => vec![0, 1, 2, 3],
+    };
+    let (scales, sizes) = (factors(node, 2)?, sizes_of(node, 3)?);
+    let count = match (&scales, &sizes) {
+        (Some(scales), None) => scales.len(),
+        (None, Some(sizes)) => sizes.len(),
+        _ => return Err("must have either scales or sizes".into()),
+    };
+    if count != axes.len() {
+        return Err(format!("has {count} scales or sizes for {} axes", axes.len()).into());
+    }
+    let to = match (&scales, &sizes) {
+        (Some(scales), _) => scaled(from, scales, &axes)?,
+        (_, sizes) => {
+            let mut to = from;
+            for (&axis, &size) in axes.iter().zip(sizes.iter().flatten()) {
+                // A size of the batch is that of the file's input.
+                to[axis] = if axis == 0 { 1 } else { size };
+            }
+            to
+        }
+    };
+    Ok((interpolation, to))
+}
+
+/// Dimensions after scaling. They must come out whole: factors place the pixels, and the graph knows the sizes only.
+fn scaled(from: [usize; 4], scales: &[f32], axes: &[usize]) -> Result<[usize; 4], Failure> {
+    if scales.len() != axes.len() {
+        return Err(format!("has {} scales or sizes for {} axes", scales.len(), axes.len()).into());
+    }
+    if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
+        return Err("must have positive scales".into());
+    }
+    let mut to = from;
+    for (&axis, &scale) in axes.iter().zip(scales) {
+        // Readers multiply in single precision.
+        to[axis] = (from[axis] as f32 * scale) as usize;
+        let (size, target) = (from[axis] as f64, from[axis] as f64 * f64::from(scale));
+        if (target - to[axis] as f64).abs() > 1e-3 {
+            return Err(format!("scales {size} pixels to {target:.3}, which is no whole number").into());
+        }
+    }
+    Ok(to)
+}
+
+/// Operand `index` as numbers, unless it is left out or empty.
+fn factors(node: &NodeReader<'_, '_>, index: usize) -> Result<Option<Vec<f32>>, Failure> {
+    if !node.has_input(index) {
+        return Ok(None);
+    }
+    match &*node.constant(index)? {
+        Array { elements: Elements::Float(values), .. } if values.is_empty() => Ok(None),
+        Array { elements: Elements::Float(values), .. } if values.iter().all(|x| x.is_finite() && *x > 0.0) => {
+            Ok(Some(values.clone()))
+        }
+        _ => Err(format!("operand {index} must be a list of positive scales").into()),
+    }
+}
+
+/// Operand `index` as sizes, unless it is left out or empty.
+fn sizes_of(node: &NodeReader<'_, '_>, index: usize) -> Result<Option<Vec<usize>>, Failure> {
+    if !node.has_input(index) {
+        return Ok(None);
+    }
+    let ints = node.ints(index)?;
+    let sizes = ints.iter().map(|&int| usize::try_from(int)).collect::<Result<Vec<_>, _>>();
+    let sizes = sizes.map_err(|_| format!("operand {index} is {ints:?}, must be sizes"))?;
+    Ok((!sizes.is_empty()).then_some(sizes))
+}
