@@ -175,7 +175,8 @@ fn split_attention() -> Form {
     f.finish("split attention", parts)
 }
 
-/// Groups of channels that are mixed: before a depthwise convolution, and before one that reads all channels.
+/// Groups of channels that are mixed before a depthwise convolution, and again before one that reads all channels: its
+/// weights take both orders in.
 fn channel_shuffles() -> Form {
     let mut f = File::new(13, [4, 6, 6]);
     let mut x = f.conv("image", "conv", [24, 4], 1);
@@ -193,7 +194,7 @@ fn channel_shuffles() -> Form {
     }
     let x = f.conv(&x, "dense", [8, 24], 1);
     f.head(&x, 8);
-    f.finish("channel shuffles", &["Conv", "Conv", "Conv", "Relu", "Conv", "GlobalAveragePool", "Flatten", "Gemm"])
+    f.finish("channel shuffles", &["Conv", "Conv", "Relu", "Conv", "GlobalAveragePool", "Flatten", "Gemm"])
 }
 
 /// Anti-aliased pools: rows and columns reflected, then a constant filter for each channel. Others repeat the edge, or

@@ -88,12 +88,7 @@ fn nearest(place: &str, rounding: &str, size: usize, out: usize) -> Result<Vec<u
 }
 
 /// Nearest pixels that are every n-th one.
-fn every_nth(
-    node: &mut NodeReader<'_, '_>,
-    input: Id,
-    pixels: [&[usize]; 2],
-    order: &[usize],
-) -> Result<(), Failure> {
+fn every_nth(node: &mut NodeReader<'_, '_>, input: Id, pixels: [&[usize]; 2], order: &[usize]) -> Result<(), Failure> {
     let channels = node.dims(input)[0];
     let mut slice = Slice { start: [0; 3], end: [channels, 1, 1], step: [1; 3] };
     for (axis, pixels) in pixels.into_iter().enumerate() {
