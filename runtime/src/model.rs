@@ -168,6 +168,12 @@ impl<'m> Model<'m> {
         bytemuck::try_cast_slice(self.section(node.weights, node.weights_len as usize)).unwrap_or(&[])
     }
 
+    /// Of an L2 norm: 1 for each channel, or 0 where one only pads.
+    pub fn channel_mask(&self, node: &Node) -> &'m [i8] {
+        let channels = usize::from(self.tensor(node.output.into()).channels);
+        bytemuck::try_cast_slice(self.section(node.weights, channels)).unwrap_or(&[])
+    }
+
     /// Weights of a convolution in the layout `kind`; empty if the model does not hold them in it.
     pub fn weights(&self, node: &Node, kind: WeightKind) -> &'m [i8] {
         let length = || {

@@ -119,6 +119,11 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
                 record.weights_len = narrow(&node.name, "bytes of runs", runs.len())?;
                 record.weights = file.section(&runs);
             }
+            QOp::L2Norm => {
+                let mask = input.spread(vec![1u8; input.positions.len()], 0);
+                record.weights_len = narrow(&node.name, "number of channels", mask.len())?;
+                record.weights = file.section(&mask);
+            }
             QOp::Lookup { table, .. } => {
                 record.weights_len = TABLE_LEN as u32;
                 record.weights = file.section(bytemuck::cast_slice(table));

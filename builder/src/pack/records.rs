@@ -85,6 +85,7 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
         }
         QOp::Resize(coordinates) => record.flags = resize_mode(*coordinates) as u8,
         QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
+        QOp::L2Norm | QOp::InstanceNorm { .. } => {}
     }
     Ok(record)
 }
@@ -122,6 +123,8 @@ fn op_code(op: &QOp) -> OpCode {
         QOp::Gate { .. } => OpCode::Gate,
         QOp::Resize(_) => OpCode::Resize,
         QOp::Concat => OpCode::Concat,
+        QOp::L2Norm => OpCode::L2Norm,
+        QOp::InstanceNorm { .. } => OpCode::InstanceNorm,
     }
 }
 

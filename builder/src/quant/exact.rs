@@ -158,6 +158,14 @@ pub fn exact(
             let trunk = trunk.scale() * (trunk.at(y, x, c) - trunk.zero()) as f64 / step;
             Exact { steps: (mask + one) * trunk, magnitude: (mask.abs() + one) * trunk.abs(), terms: 2, dyadic }
         }
+        QOp::L2Norm => {
+            let channels = output.dims[0];
+            let distance = |c: usize| (input.at(y, x, c) - input.zero()) as f64;
+            let norm = (0..channels).map(|c| distance(c).powi(2)).sum::<f64>().sqrt();
+            let steps = if norm == 0.0 { 0.0 } else { distance(c) / norm / step };
+            Exact { steps, magnitude: steps.abs(), terms: channels, dyadic: false }
+        }
+        QOp::InstanceNorm { epsilon } => instance_norm(f64::from(*epsilon), input, step, at),
         QOp::Add | QOp::GlobalAveragePool | QOp::AveragePool { .. } | QOp::Resize(_) => {
             let weighted = weighted(&node.op, input, output, at)?;
             let unit = ratio / weighted.divisor as f64;
@@ -188,6 +196,22 @@ pub fn affine(parameters: &QAffine, input: Map<'_>, output: &QTensor, [y, x, c]:
     let value = Exact { steps: product, magnitude: product.abs(), terms: 1, dyadic };
     let value = value.plus(f64::from(parameters.constants[c]) / step);
     Exact { steps: value.steps + f64::from(output.zero_point), ..value }
+}
+
+/// An element less the mean of its channel's map, over the deviation. In float32 the mean is off by roundings of what is
+/// added up, and with it each distance from the mean and their squares.
+fn instance_norm(epsilon: f64, input: Map<'_>, step: f64, [y, x, c]: [usize; 3]) -> Exact {
+    let [_, height, width] = input.tensor.dims;
+    let real = |y: usize, x: usize| (input.at(y, x, c) - input.zero()) as f64;
+    let values = || positions(height, width, 1).map(|(y, x, _)| real(y, x));
+    let count = (height * width) as f64;
+    let (mean, magnitude) = (values().sum::<f64>() / count, values().map(f64::abs).sum::<f64>() / count);
+    let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    let deviation = (variance + epsilon / input.scale().powi(2)).sqrt();
+    let steps = (real(y, x) - mean) / deviation / step;
+    let terms = (real(y, x).abs() + magnitude) / deviation / step;
+    let of_deviation = steps.abs() * (1.0 + 2.0 * magnitude / deviation);
+    Exact { steps, magnitude: terms + of_deviation, terms: height * width, dyadic: false }
 }
 
 /// The sum of whole terms, times `unit`.

@@ -159,6 +159,13 @@ pub enum QOp {
     Resize(Coordinates),
     /// Channels of the input, then those of the operand. All three have one scale and zero point.
     Concat,
+    /// Each pixel's channels, divided by their Euclidean norm; 0 where they are all 0.
+    L2Norm,
+    /// Each channel's map, less its mean, over its deviation.
+    InstanceNorm {
+        /// Added to the variance.
+        epsilon: f32,
+    },
 }
 
 impl QOp {
@@ -184,6 +191,8 @@ impl QOp {
             QOp::Gate { .. } => "Gate",
             QOp::Resize(_) => "Resize",
             QOp::Concat => "Concat",
+            QOp::L2Norm => "L2Norm",
+            QOp::InstanceNorm { .. } => "InstanceNorm",
         }
     }
 }

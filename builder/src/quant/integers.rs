@@ -2,6 +2,7 @@
 
 use super::graph::{QAffine, QConv, QGraph, QNode, QOp, QTensor};
 use super::requant::{Channel, Operand, RequantError, Requants, affine, requants};
+use super::root::Root;
 use super::{QuantError, TensorIndex};
 use skipstone_onnx::Coordinates;
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
@@ -9,7 +10,7 @@ use skipstone_runtime::format::records::ResizeMode;
 use skipstone_runtime::geometry::Axis;
 
 /// Elements that may be added up (exclusive): their raised sum fits 32 bits.
-const SUM_LIMIT: usize = 1 << 15;
+pub(super) const SUM_LIMIT: usize = 1 << 15;
 
 /// Sum of the weights of a position of a resize (exclusive), for the same reason.
 const WEIGHT_LIMIT: u64 = 1 << 16;
@@ -17,7 +18,7 @@ const WEIGHT_LIMIT: u64 = 1 << 16;
 impl QGraph {
     /// The integer parameters of a node: one conversion for each logical output channel of a convolution or an affine,
     /// one for each number of elements that a window of an average pool may count, one in all for a sum, a global pool,
-    /// a gate or a resize, none for what only moves values.
+    /// a gate, a resize or a norm, none for what only moves values.
     ///
     /// # Errors
     /// [`QuantError::Overflow`] naming node and channel, where 32 or 64 bits could overflow, and
@@ -74,6 +75,17 @@ impl QGraph {
                 let channel = Channel { multiplier, offset: 0, bound };
                 let made = requants(&[channel], None, output.zero_point).map_err(overflow)?;
                 return Ok(Requants { operand_multiplier: offset as i32, ..made });
+            }
+            QOp::L2Norm | QOp::InstanceNorm { .. } => {
+                let root = match node.op {
+                    QOp::InstanceNorm { epsilon } => {
+                        Root::instance(input.dims[1] * input.dims[2], epsilon, input.scale).map_err(unsupported)?
+                    }
+                    _ => Root::l2(input.dims[0]),
+                };
+                let requant = root.requant(output.scale);
+                let requant = requant.map_err(|reason| overflow(RequantError { channel: 0, reason: reason.into() }))?;
+                return Ok(Requants { channels: vec![requant], operand_multiplier: root.fraction as i32 });
             }
             QOp::Copy(_) | QOp::MaxPool { .. } | QOp::Lookup { .. } | QOp::Concat => Vec::new(),
         };

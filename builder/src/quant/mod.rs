@@ -21,6 +21,7 @@ mod method;
 mod qdq;
 mod ranges;
 pub mod requant;
+mod root;
 mod sensitivity;
 #[cfg(test)]
 mod shared_tests;

@@ -39,7 +39,8 @@ pub struct Operand {
 
 /// The integer parameters of a node.
 ///
-/// [`operand_multiplier`](Self::operand_multiplier) is what is added to the mask of a gate.
+/// [`operand_multiplier`](Self::operand_multiplier) is what is added to the mask of a gate, and the bits by which an
+/// instance norm raises squares. The conversion of a norm is the numerator of its division by a root.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requants {
     /// One for each channel. With an operand all have the same shift.
@@ -133,7 +134,7 @@ pub fn pixel(mean: f32, std: f32, scale: f32, zero_point: i8) -> Option<Requant>
     affine(multiplier, 0, constant, 255 << OPERAND_SHIFT).ok()
 }
 
-const MULTIPLIER: &str = "its multiplier does not fit 31 bits at a shift of 32";
+pub(super) const MULTIPLIER: &str = "its multiplier does not fit 31 bits at a shift of 32";
 const SUM: &str = "its 64-bit sum can overflow";
 
 /// The parameters at the largest shift that has any.

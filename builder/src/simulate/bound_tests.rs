@@ -4,7 +4,7 @@ use super::trace;
 use crate::autograd;
 use crate::data::Dataset;
 use crate::pack::{Options, Quantized, channels, quantize};
-use crate::quant::fixtures::{error_bound, random_graph, random_images};
+use crate::quant::fixtures::{error_bound, random_graph, random_images, random_norms};
 use crate::quant::{Function, QNode, QOp, QTensor};
 use crate::tensor::Tensor;
 use skipstone_onnx::Graph;
@@ -45,6 +45,8 @@ fn label(node: &QNode) -> &'static str {
         (QOp::Gate { one_plus: true }, _) => "gate of one plus the mask",
         (QOp::Resize(_), _) => "resize",
         (QOp::Concat, _) => "concatenation",
+        (QOp::L2Norm, _) => "L2 norm",
+        (QOp::InstanceNorm { .. }, _) => "instance norm",
     }
 }
 
@@ -99,6 +101,11 @@ fn no_operator_is_farther_from_float_than_its_scales_say() {
     let mut seen = BTreeMap::new();
     for seed in 0..NETWORKS {
         let graph = random_graph(seed);
+        let images = random_images(&graph, IMAGES, seed);
+        measure(&graph, &images, &quantize(&graph, &images, &Options::default()).unwrap(), &mut seen);
+    }
+    for seed in 0..NETWORKS / 10 {
+        let graph = random_norms(seed);
         let images = random_images(&graph, IMAGES, seed);
         measure(&graph, &images, &quantize(&graph, &images, &Options::default()).unwrap(), &mut seen);
     }

@@ -1,11 +1,12 @@
 //! The QDQ file means to tract what the engine computes.
 
-use super::tests::quantized_zoo;
+use super::tests::{assert_engine_is_exact, quantized_zoo, quantized_zoo_by};
 use super::{Trace, trace};
 use crate::data::Dataset;
 use crate::pack::{Options, Quantized, quantize};
-use crate::quant::fixtures::{random_graph, random_images};
+use crate::quant::fixtures::{random_graph, random_images, random_norms};
 use crate::verify::{Int8Agreement, Layers, float_scores};
+use crate::zoo::{self, blocks::MaskActivation};
 use skipstone_onnx::proto::ModelProto;
 
 pub(super) fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
@@ -33,9 +34,9 @@ pub(super) fn assert_agrees(agreements: &[Int8Agreement]) {
 
 #[test]
 fn random_networks_mean_the_same_to_tract() {
-    let agreements: Vec<Int8Agreement> = (0..24)
+    let agreements: Vec<Int8Agreement> = (0..48)
         .map(|seed| {
-            let graph = random_graph(seed);
+            let graph = if seed < 24 { random_graph(seed) } else { random_norms(seed) };
             let images = random_images(&graph, 3, seed);
             compare(&quantize(&graph, &images, &Options::default()).unwrap(), &images)
         })
@@ -50,6 +51,16 @@ fn networks_of_the_zoo_mean_the_same_to_tract() {
         let agreement = compare(&quantized, &images);
         assert!(agreement.int8_end_to_end_fraction > 0.99, "{agreement:?}");
         assert_agrees(&[agreement]);
+    }
+}
+
+#[test]
+fn attention_under_every_mask_is_exact_and_means_the_same_to_tract() {
+    for mask_activation in [MaskActivation::Mixed, MaskActivation::Channel, MaskActivation::Spatial] {
+        let options = zoo::Options { mask_activation, ..zoo::Options::default() };
+        let (_, images, quantized) = quantized_zoo_by("attention-mini", [3, 18, 19], options);
+        assert_engine_is_exact(&quantized, images.image(0));
+        assert_agrees(&[compare(&quantized, &images)]);
     }
 }
 

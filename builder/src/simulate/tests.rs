@@ -4,7 +4,7 @@ use super::*;
 use crate::autograd;
 use crate::data::Dataset;
 use crate::pack::{Goal, Options, Quantized, Target, pack_for, quantize};
-use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images};
+use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images, random_norms};
 use crate::quant::{QGraph, QNode};
 use crate::zoo;
 use proptest::prelude::*;
@@ -58,6 +58,15 @@ proptest! {
     }
 
     #[test]
+    fn the_engine_computes_norms_of_images(seed in any::<u64>()) {
+        let graph = random_norms(seed);
+        let images = random_images(&graph, 3, seed);
+        let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+        assert_engine_is_exact(&quantized, images.image(0));
+        assert_engine_is_exact(&quantized, random_images(&graph, 1, !seed).image(0));
+    }
+
+    #[test]
     fn scores_are_as_close_to_the_float_networks_as_the_scales_say(seed in any::<u64>()) {
         let graph = random_graph(seed);
         let images = random_images(&graph, 8, seed);
@@ -82,7 +91,12 @@ proptest! {
 }
 
 pub(super) fn quantized_zoo(arch: &str, input: [usize; 3]) -> (Graph, Dataset, Quantized) {
-    let options = zoo::Options { input: Some(input), seed: 7, ..zoo::Options::default() };
+    quantized_zoo_by(arch, input, zoo::Options::default())
+}
+
+/// As [`quantized_zoo`], with further options.
+pub(super) fn quantized_zoo_by(arch: &str, input: [usize; 3], options: zoo::Options) -> (Graph, Dataset, Quantized) {
+    let options = zoo::Options { input: Some(input), seed: 7, ..options };
     let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &options).unwrap(), 7);
     let (mean, std) = (vec![0.4914, 0.4822, 0.4465], vec![0.2023, 0.1994, 0.201]);
     graph.metadata.normalization = Some(skipstone_onnx::Normalization { mean, std });

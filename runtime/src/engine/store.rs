@@ -125,6 +125,37 @@ impl Maps<'_> {
         (bytemuck::try_cast_slice(state).unwrap_or(&[]), bytes)
     }
 
+    /// Some channels of a pixel to read, and the same of another one to write; each as its tensor and its row's offset.
+    pub(super) fn pixel_pair(
+        &mut self,
+        (read, read_row): (&Tensor, usize),
+        (write, write_row): (&Tensor, usize),
+        x: usize,
+        channels: &Range<usize>,
+    ) -> (&[i8], &mut [i8]) {
+        let from = read_row + x * usize::from(read.pixel_stride) + channels.start;
+        let to = write_row + x * usize::from(write.pixel_stride) + channels.start;
+        self.read_and_write(from..from + channels.len(), to..to + channels.len())
+    }
+
+    /// State of `words` numbers at `state`.
+    pub(super) fn state_mut(&mut self, state: usize, words: usize) -> &mut [i32] {
+        bytemuck::try_cast_slice_mut(self.bytes_mut(state, 4 * words)).unwrap_or(&mut [])
+    }
+
+    /// State of `words` numbers at `state`, and some channels of a pixel to write.
+    pub(super) fn state_and_pixel_mut(
+        &mut self,
+        (state, words): (usize, usize),
+        (tensor, row): (&Tensor, usize),
+        x: usize,
+        channels: &Range<usize>,
+    ) -> (&[i32], &mut [i8]) {
+        let to = row + x * usize::from(tensor.pixel_stride) + channels.start;
+        let (state, pixel) = self.read_and_write(state..state + 4 * words, to..to + channels.len());
+        (bytemuck::try_cast_slice(state).unwrap_or(&[]), pixel)
+    }
+
     /// No node has taken a step.
     pub(super) fn reset_counters(&mut self, nodes: usize) {
         self.bytes_mut(self.counters, 2 * nodes).fill(0);

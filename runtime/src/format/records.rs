@@ -185,7 +185,8 @@ record! {
         hi: i8 = 21,
         /// Of a copy: the first row that it takes.
         first_row: u16 = 22,
-        /// File offset of the weights, of a lookup's table, or of the [`Run`]s of a copy.
+        /// File offset of the weights, of a lookup's table, of the [`Run`]s of a copy, or of an L2 norm's channels: 1, or
+        /// 0 for one that only pads.
         weights: u32 = 24,
         /// Bytes of it; [`TABLE_LEN`] for a table.
         weights_len: u32 = 28,
@@ -193,7 +194,7 @@ record! {
         /// [`requant_count`](crate::geometry::requant_count).
         requant: u32 = 32,
         /// Multiplier of the raised second operand; the shift is then the same for all channels. Of a gate: what is added
-        /// to the mask, -255..=32767.
+        /// to the mask, -255..=32767. Of an instance norm: bits by which the sum of squares is raised.
         operand_multiplier: i32 = 36,
         /// Arena offset of what the node keeps between steps, such as the sums of a global pool.
         state: u32 = 40,
@@ -309,10 +310,14 @@ pub enum OpCode {
     Resize = 9,
     /// The channels of two maps, one behind the other.
     Concat = 10,
+    /// Each pixel's channels, divided by their Euclidean norm.
+    L2Norm = 11,
+    /// Each channel's map, brought to mean 0 and variance 1.
+    InstanceNorm = 12,
 }
 
 impl OpCode {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Conv,
         Self::Add,
         Self::GlobalAveragePool,
@@ -324,6 +329,8 @@ impl OpCode {
         Self::Gate,
         Self::Resize,
         Self::Concat,
+        Self::L2Norm,
+        Self::InstanceNorm,
     ];
 
     /// The operator of a code, if there is one.

@@ -34,7 +34,9 @@ pub fn input_rows(node: &Node, input: &Tensor, output: &Tensor, step: usize) -> 
     let last = made.end.saturating_sub(1);
     match OpCode::from_code(node.op) {
         Some(OpCode::GlobalAveragePool) => step..(step + 1).min(height),
-        Some(OpCode::Add | OpCode::Affine | OpCode::Lookup | OpCode::Concat) => made,
+        Some(OpCode::Add | OpCode::Affine | OpCode::Lookup | OpCode::Concat | OpCode::L2Norm) => made,
+        // The whole map is there before the first row is made.
+        Some(OpCode::InstanceNorm) => made.start.min(height)..height,
         // A mask of one pixel is read by every step.
         Some(OpCode::Gate) => made.start.min(height.saturating_sub(1))..made.end.min(height),
         Some(OpCode::Copy) => copied_rows(node, output).read(made),
@@ -116,12 +118,13 @@ pub fn step_span(node: &Node) -> usize {
 
 /// Number of [`Requant`](crate::arith::Requant)s of a node: one for each output channel of a convolution or an affine, one
 /// for each number of elements that a window of an average pool may count, the smallest first; one in all for a sum, a
-/// global pool, a gate or a resize; none for what only moves values.
+/// global pool, a gate, a resize or a norm; none for what only moves values.
 pub fn requant_count(node: &Node, output: &Tensor) -> usize {
     match OpCode::from_code(node.op) {
         Some(OpCode::Conv | OpCode::Affine) => output.channels.into(),
         Some(OpCode::AveragePool) => usize::from(node.kernel_h) * usize::from(node.kernel_w),
         Some(OpCode::Add | OpCode::GlobalAveragePool | OpCode::Gate | OpCode::Resize) => 1,
+        Some(OpCode::L2Norm | OpCode::InstanceNorm) => 1,
         Some(OpCode::Copy | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => 0,
     }
 }
@@ -172,6 +175,7 @@ pub fn dense_row_bytes(node: &Node, output: &Tensor) -> usize {
     let by_pixels = matches!(
         OpCode::from_code(node.op),
         Some(OpCode::GlobalAveragePool | OpCode::MaxPool | OpCode::AveragePool | OpCode::Resize | OpCode::Concat)
+            | Some(OpCode::L2Norm | OpCode::InstanceNorm)
     );
     if by_pixels || output.pixel_stride == output.channels {
         return 0;
@@ -179,10 +183,12 @@ pub fn dense_row_bytes(node: &Node, output: &Tensor) -> usize {
     (usize::from(output.width) * usize::from(output.channels)).next_multiple_of(16)
 }
 
-/// Bytes that a node keeps between its steps: a global pool's sums, one i32 for each channel.
+/// Bytes that a node keeps between its steps, for each channel: a global pool's sum, an i32; an instance norm's sum,
+/// multiplier and shift, each 32 bits.
 pub fn state_len(node: &Node, output: &Tensor) -> usize {
     match OpCode::from_code(node.op) {
         Some(OpCode::GlobalAveragePool) => 4 * usize::from(output.channels),
+        Some(OpCode::InstanceNorm) => 12 * usize::from(output.channels),
         _ => 0,
     }
 }

@@ -88,6 +88,66 @@ pub fn average(sums: &[i32], requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) 
     }
 }
 
+/// The sum of the squares of a pixel's channels, those left out whose `mask` is 0.
+pub fn squares(pixel: &[i8], mask: &[i8], zero_point: i8) -> u32 {
+    let counted = pixel.iter().zip(mask).filter(|(_, mask)| **mask != 0);
+    counted.fold(0, |sum, (value, _)| arith::add_square(sum, *value, zero_point))
+}
+
+/// A pixel divided by its norm; `requant` is [`arith::over_root`] of the sum of squares.
+pub fn l2_norm(pixel: &[i8], zero_point: i8, requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) {
+    for (value, out) in pixel.iter().zip(out) {
+        *out = requant.apply(arith::l2_distance(*value, zero_point), lo, hi);
+    }
+}
+
+/// Adds the pixels of a row to the sums of each channel, and their squares to the sums of squares after those.
+pub fn moments(input: MapRow<'_>, moments: &mut [i32]) {
+    let (sums, squares) = moments.split_at_mut_checked(moments.len() / 2).unwrap_or_default();
+    for pixel in input.pixels() {
+        for ((value, sum), square) in pixel.iter().zip(sums.iter_mut()).zip(squares.iter_mut()) {
+            *sum = sum.wrapping_add(i32::from(*value));
+            *square = arith::add_square(*square as u32, *value, 0) as i32;
+        }
+    }
+}
+
+/// Sums, sums of squares, and room for as many numbers, of each channel's map of `count` values: becomes sums,
+/// multipliers and shifts of the conversions that divide by the deviation.
+pub fn deviations(state: &mut [i32], count: u32, fraction: u32, numerator: &Requant) {
+    let (sums, rest) = state.split_at_mut_checked(state.len() / 3).unwrap_or_default();
+    let (squares, shifts) = rest.split_at_mut_checked(rest.len() / 2).unwrap_or_default();
+    for ((sum, square), shift) in sums.iter().zip(squares).zip(shifts) {
+        let squared = arith::instance_square(count, *sum, *square as u32, fraction, numerator.c.unsigned_abs());
+        let requant = arith::over_root(squared, numerator, 0);
+        (*square, *shift) = (requant.m, requant.s as i32);
+    }
+}
+
+/// What [`deviations`] made of a map, for the channels from `first` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Deviations<'a> {
+    /// Sums, multipliers and shifts of all channels.
+    pub state: &'a [i32],
+    /// The first channel.
+    pub first: usize,
+    /// Values of a channel.
+    pub count: u32,
+    /// Of the result.
+    pub zero_point: i8,
+}
+
+/// Some channels of a pixel, each less its mean and divided by its deviation.
+pub fn instance_norm(values: &[i8], deviations: Deviations<'_>, lo: i8, hi: i8, out: &mut [i8]) {
+    let Deviations { state, first, count, zero_point } = deviations;
+    let channels = state.len() / 3;
+    let part = |index: usize| state.get(index * channels + first..).unwrap_or(&[]).iter();
+    for ((((value, sum), m), s), out) in values.iter().zip(part(0)).zip(part(1)).zip(part(2)).zip(out) {
+        let requant = arith::to_zero_point(*m, *s as u32, zero_point);
+        *out = requant.apply(arith::instance_distance(*value, count, *sum), lo, hi);
+    }
+}
+
 /// Runs of the channels of a pixel, of which `input` has those behind the first `before`.
 pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
     for run in runs {

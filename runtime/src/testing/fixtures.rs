@@ -25,7 +25,7 @@ pub(crate) fn small_resnet(height: usize, width: usize, kind: WeightKind) -> Net
 }
 
 /// Every operator that [`small_resnet`] lacks: a pooled stem, an affine of its own and one before a convolution, a
-/// concatenation, a mask that is interpolated, a gate of one pixel.
+/// concatenation, a mask that is interpolated, a gate of one pixel, norms.
 pub(crate) fn every_operator(height: usize, width: usize, kind: WeightKind) -> Network {
     let mut random = Random::new(11);
     let mut net = Network::new(height, width, 3);
@@ -45,7 +45,9 @@ pub(crate) fn every_operator(height: usize, width: usize, kind: WeightKind) -> N
     let squeezed = net.pool(gated);
     let excited = net.conv(Conv { kind, ..Conv::new(squeezed, 16, 1) }, &mut random);
     let scaled = net.gate(excited, gated, 9, &mut random);
-    let pooled = net.pool(scaled);
+    let unit = net.l2_norm(scaled);
+    let standard = net.instance_norm(unit, &mut random);
+    let pooled = net.pool(standard);
     net.conv(Conv { kind, ..Conv::new(pooled, 12, 1) }, &mut random);
     net.classes = 10;
     net.place();
@@ -83,7 +85,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         (1..net.tensors.len()).filter(|&other| fits(&net.tensors[other])).collect()
     };
     let alike = maps(net, &|other| shape(other) == shape(&t));
-    match random.below(12) {
+    match random.below(14) {
         0 | 1 => {
             let groups = random.of(&[1, 1, 4]);
             let kind = if groups == 1 {
@@ -120,12 +122,14 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
             let modes = [ResizeMode::AlignCorners, ResizeMode::HalfPixel, ResizeMode::Asymmetric, ResizeMode::Nearest];
             Some(net.resize(input, size, random.of(&modes)))
         }
-        9 => {
+        9 => Some(net.l2_norm(input)),
+        10 => Some(net.instance_norm(input, random)),
+        11 => {
             let (before, behind) = (random.below(5), random.below(2) * 4);
             let channels = usize::from(t.channels) + before + behind;
             Some(net.shortcut(input, 1 + random.below(2), before, channels.next_multiple_of(4)))
         }
-        10 => Some(draw_copy(net, input, random)),
+        12 => Some(draw_copy(net, input, random)),
         _ => {
             let same_size = maps(net, &|other| (other.height, other.width) == (t.height, t.width));
             let other = random.of(&same_size);

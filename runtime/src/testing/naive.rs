@@ -1,7 +1,7 @@
 //! The execution of a network by the operators' definitions, element by element, on whole maps.
 
 use super::Network;
-use crate::arith::raise;
+use crate::arith::{self, raise};
 use crate::format::records::{NONE, OpCode, Run, Tensor};
 
 impl Network {
@@ -120,6 +120,28 @@ impl Network {
                     }
                 }
                 self.requants[index][0].apply(raise(sum), node.lo, node.hi)
+            }
+            Some(OpCode::L2Norm) => {
+                let counts = |&channel: &usize| self.weights[index][channel] == 1;
+                let distance = |channel: usize| i64::from(at(y, x, channel)) - i64::from(input.zero_point);
+                let square: i64 = (0..channels).filter(counts).map(|channel| distance(channel).pow(2)).sum();
+                let zero_point = self.tensors[usize::from(node.output)].zero_point;
+                let requant = arith::over_root(square as u64, &self.requants[index][0], zero_point);
+                requant.apply((distance(channel) << 16) as i32, node.lo, node.hi)
+            }
+            Some(OpCode::InstanceNorm) => {
+                let values = || (0..height * width).map(|i| i64::from(at(i / width, i % width, channel)));
+                let (count, sum): (i64, i64) = ((height * width) as i64, values().sum());
+                let variance = count * values().map(|q| q * q).sum::<i64>() - sum * sum;
+                let zero_point = self.tensors[usize::from(node.output)].zero_point;
+                let numerator = &self.requants[index][0];
+                let square = (variance << node.operand_multiplier) + numerator.c;
+                let square = if variance == 0 { 0 } else { square as u64 };
+                let requant = arith::over_root(square, numerator, zero_point);
+                let distance = count * i64::from(at(y, x, channel)) - sum;
+                // As far as 255 * count stays below 2^29.
+                let raised = (0..).find(|bits| 255 * count << (bits + 1) >= 1 << 29).unwrap();
+                requant.apply((distance << raised) as i32, node.lo, node.hi)
             }
             Some(OpCode::Concat) => match channel.checked_sub(channels) {
                 None => at(y, x, channel),

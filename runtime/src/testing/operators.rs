@@ -173,6 +173,29 @@ impl Network {
         output
     }
 
+    /// Each pixel over its norm, which leaves out the last channel.
+    pub(crate) fn l2_norm(&mut self, input: usize) -> usize {
+        let shape = self.shape(input);
+        let mut mask = vec![1; shape.2];
+        mask[shape.2 - 1] = 0;
+        // Steps of 1/100.
+        let numerator = Requant { c: 0, m: 100 << 21, s: 68 };
+        let node = Node { lo: -110, hi: 120, ..self.plain(OpCode::L2Norm, input) };
+        self.node(node, shape, mask, vec![numerator])
+    }
+
+    /// Each channel's map less its mean, over its deviation.
+    pub(crate) fn instance_norm(&mut self, input: usize, random: &mut Random) -> usize {
+        let shape = self.shape(input);
+        let count = (shape.0 * shape.1) as u32;
+        let zeros = (255 * count).leading_zeros();
+        let epsilon = random.of(&[0, 1, 1 << 20]);
+        // Steps of 1/30.
+        let numerator = Requant { c: epsilon, m: 120 << 23, s: 54 };
+        let node = Node { operand_multiplier: 2 * zeros as i32 - 2, ..self.plain(OpCode::InstanceNorm, input) };
+        self.node(node, shape, Vec::new(), vec![numerator])
+    }
+
     /// Both must have one scale and zero point.
     pub(crate) fn concat(&mut self, first: usize, second: usize) -> usize {
         let (height, width, channels) = self.shape(first);

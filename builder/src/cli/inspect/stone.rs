@@ -189,6 +189,8 @@ fn describe(node: &Node) -> String {
         Some(OpCode::Gate) => "gate".into(),
         Some(OpCode::Resize) => "resize".into(),
         Some(OpCode::Concat) => "concat".into(),
+        Some(OpCode::L2Norm) => "L2 norm".into(),
+        Some(OpCode::InstanceNorm) => "instance norm".into(),
         None => format!("operator {}", node.op),
     }
 }

@@ -142,9 +142,10 @@ impl<'g> Fusion<'g> {
             Op::Slice(slice) => self.slice(node, slice, dims),
             Op::Pad(pad) => self.pad(node, pad, dims),
             Op::Flatten | Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Concat => {}
-            Op::L2Norm | Op::InstanceNorm { .. } | Op::GroupNorm { .. } | Op::Softmax | Op::BorderPad(_) => {
-                return Err(no_integer_form(node));
-            }
+            Op::L2Norm if dims != from => return Err(unsupported(node, FLATTENED)),
+            Op::L2Norm => self.push(StepOp::L2Norm, node, &[input], dims),
+            &Op::InstanceNorm { epsilon } => self.push(StepOp::InstanceNorm { epsilon }, node, &[input], from),
+            Op::GroupNorm { .. } | Op::Softmax | Op::BorderPad(_) => return Err(no_integer_form(node)),
         }
         Ok(())
     }
@@ -359,14 +360,13 @@ pub(crate) fn map_dims(graph: &Graph, value: ValueId) -> [usize; 3] {
 
 const DIFFERENT: &str = "its operands are flattened from maps of different shapes";
 
+const FLATTENED: &str = "its operand is flattened from a map of more than one pixel; normalize each pixel instead";
+
 fn no_integer_form(node: &Node) -> QuantError {
     let reason = match node.op {
-        Op::L2Norm => {
-            "it has no integer form: its divisor, a root, is another one at each position of each image; use a sigmoid mask"
-        }
         Op::BorderPad(_) => "only a padding with zeros has an integer form",
-        Op::InstanceNorm { .. } | Op::GroupNorm { .. } => {
-            "it has no integer form: its mean and variance are those of each image; use batch normalization or a mask without it"
+        Op::GroupNorm { .. } => {
+            "it has no integer form: its mean and variance are those of each image; use batch or instance normalization"
         }
         _ => "it has no integer form inside a network; only the scores before a last softmax are computed",
     };

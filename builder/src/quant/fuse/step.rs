@@ -41,6 +41,13 @@ pub(crate) enum StepOp {
     Resize(Coordinates),
     /// Maps side by side.
     Concat,
+    /// Each pixel's channels over their norm.
+    L2Norm,
+    /// Each channel's map, standardized.
+    InstanceNorm {
+        /// Added to the variance.
+        epsilon: f32,
+    },
 }
 
 impl StepOp {

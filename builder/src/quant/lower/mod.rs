@@ -179,6 +179,8 @@ impl Lowering<'_> {
             &StepOp::Gate { one_plus } => QOp::Gate { one_plus },
             StepOp::Resize(coordinates) => QOp::Resize(*coordinates),
             StepOp::Concat => QOp::Concat,
+            StepOp::L2Norm => QOp::L2Norm,
+            &StepOp::InstanceNorm { epsilon } => QOp::InstanceNorm { epsilon },
         };
         // All but the last map of a concatenation first.
         for (part, next) in (1..).zip(&step.rest) {

@@ -3,6 +3,7 @@
 use super::{Known, Scales, affine, conv};
 use crate::quant::fuse::{Fused, Prologue, Step, StepOp};
 use crate::quant::requant::{MULTIPLIER_LIMIT, OPERAND_LIMIT};
+use crate::quant::root::Root;
 use crate::quant::{QuantError, given};
 use skipstone_onnx::{Graph, ValueId};
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
@@ -28,6 +29,9 @@ const CANDIDATE_STEP: f64 = 1.0 / 4096.0;
 /// How much larger the scale of means is made where it is their input's, or twice or half of it: many means would be
 /// exactly halves of a step, which engines that round ties to even take to the other side.
 const MEAN_RATIO: f64 = 1.0 + 1.0 / 2048.0;
+
+/// How far from a half the steps of an L2 norm's 1 are kept, in steps.
+const L2_MARGIN: f64 = 1.0 / 64.0;
 
 /// Where scales come from.
 pub(super) enum Source<'s> {
@@ -120,6 +124,10 @@ impl TensorScales {
                 let trunk = step.operand.map_or(input, |id| self.scale(id));
                 input * trunk / MULTIPLIER_LIMIT
             }
+            StepOp::L2Norm => Root::l2(step.dims[0]).smallest_scale(),
+            // What does not fit whatever the scale is, is said when the integers are made.
+            StepOp::InstanceNorm { epsilon } => Root::instance(step.dims[1] * step.dims[2], *epsilon, input as f32)
+                .map_or(0.0, |root| root.smallest_scale()),
             // Factors that are too large are cut; tables and copies have none.
             StepOp::Affine | StepOp::Copy(_) | StepOp::MaxPool { .. } | StepOp::Lookup(_) | StepOp::Concat => 0.0,
         };
@@ -193,6 +201,10 @@ fn propose(
             return Ok(SIGMOID);
         }
         let chosen = scales(&[value], smallest)?;
+        // Where one channel has all of a pixel's length, 1 and -1 are common.
+        if step.op == StepOp::L2Norm && ((1.0 / f64::from(chosen.0)).fract() - 0.5).abs() < L2_MARGIN {
+            return scales(&[value], f64::from(chosen.0) * MEAN_RATIO);
+        }
         return match neighbours {
             Neighbours { is_sigmoid_input: true, .. } => away_from_ties(scales, value, chosen),
             Neighbours { averaged: Some(input), .. } if makes_halves(input / f64::from(chosen.0)) => {

@@ -268,3 +268,19 @@ fn a_resize_of_too_many_weights_is_refused() {
     let error = lowered(&net.head(x, 2), 0.0, 1.0).unwrap_err().to_string();
     assert!(error.contains("(Resize): the weights of its positions add up to"), "{error}");
 }
+
+#[test]
+fn norms_that_do_not_fit_are_refused() {
+    let standardized = |dims: [usize; 3], epsilon: f32| {
+        let mut net = Net::new(1, dims);
+        let x = net.conv(net.input(), 2, Conv::square(1, 1, 0), true);
+        let x = net.push(Op::InstanceNorm { epsilon }, &[x]);
+        let x = net.push(Op::GlobalMaxPool, &[x]);
+        lowered(&net.head(x, 2), -1.0, 1.0).map_err(|error| error.to_string())
+    };
+    assert!(standardized([2, 128, 255], 1e-5).is_ok());
+    let error = standardized([2, 128, 256], 1e-5).unwrap_err();
+    assert!(error.contains("(InstanceNorm): it averages 32768 pixels"), "{error}");
+    let error = standardized([2, 128, 255], 1e9).unwrap_err();
+    assert!(error.contains("(InstanceNorm): its epsilon") && error.contains("too large"), "{error}");
+}

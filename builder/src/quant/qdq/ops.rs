@@ -52,6 +52,18 @@ impl Writer<'_> {
                 let scales = self.floats(&format!("{name}_scales"), &[4], &scales);
                 self.computed("Resize", name, &[input, String::new(), scales], attributes)
             }
+            QOp::L2Norm => {
+                let attributes = vec![AttributeProto::int("axis", 1), AttributeProto::int("p", 2)];
+                self.computed("LpNormalization", name, &[input], attributes)
+            }
+            QOp::InstanceNorm { epsilon } => {
+                let channels = self.qgraph.tensors[node.output].dims[0];
+                let [scale, bias] = [("scale", 1.0), ("bias", 0.0)].map(|(suffix, number)| {
+                    self.floats(&format!("{name}_{suffix}"), &[channels], &vec![number; channels])
+                });
+                let attributes = vec![AttributeProto::float("epsilon", *epsilon)];
+                self.computed("InstanceNormalization", name, &[input, scale, bias], attributes)
+            }
             QOp::Concat => {
                 let operands = [Some(input), operand].into_iter().flatten().collect::<Vec<String>>();
                 self.computed("Concat", name, &operands, vec![AttributeProto::int("axis", 1)])

@@ -9,7 +9,7 @@ use crate::kernels::elementwise;
 use core::ops::Range;
 
 /// Channels that are summed at a time.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 impl Step<'_, '_> {
     pub(super) fn max_pool(&self, row: usize, maps: &mut Maps<'_>) {
@@ -109,7 +109,7 @@ impl Step<'_, '_> {
     }
 
     /// The output's channels, [`BLOCK`] at a time.
-    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let channels = usize::from(self.output.channels);
         (0..channels).step_by(BLOCK).map(move |first| first..channels.min(first + BLOCK))
     }

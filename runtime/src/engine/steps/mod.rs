@@ -1,11 +1,12 @@
 //! What one step of each operator does to the arena.
 //!
 //! Convolutions (`conv`) and operators on whole rows (`rows`) make a dense row, in place or in scratch; the others write
-//! some channels of a pixel at a time (`blocks`) or move pixels (`concat`).
+//! some channels of a pixel at a time (`blocks`, `norms`) or move pixels (`concat`).
 
 mod blocks;
 mod concat;
 mod conv;
+mod norms;
 mod rows;
 
 use super::Made;
@@ -49,6 +50,13 @@ impl<'s, 'm> Step<'s, 'm> {
             Some(OpCode::AveragePool) => output_rows.clone().for_each(|row| self.average_pool(row, maps)),
             Some(OpCode::Resize) => output_rows.clone().for_each(|row| self.resize(row, maps)),
             Some(OpCode::Concat) => output_rows.clone().for_each(|row| self.concat(row, maps)),
+            Some(OpCode::L2Norm) => output_rows.clone().for_each(|row| self.l2_norm(row, maps)),
+            Some(OpCode::InstanceNorm) => {
+                if self.step == 0 {
+                    self.instance_moments(maps);
+                }
+                output_rows.clone().for_each(|row| self.instance_norm(row, maps));
+            }
             Some(_) => output_rows.clone().for_each(|row| self.whole_row(row, maps, dense)),
             None => {}
         }

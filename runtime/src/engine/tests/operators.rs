@@ -156,7 +156,7 @@ fn maps_are_resized_to_any_size() {
 
 #[test]
 fn random_networks_run_every_operator() {
-    let mut runs = [0; 11];
+    let mut runs = [0; 13];
     for seed in 0..100 {
         let net = random_network(seed);
         let file = net.pack();

@@ -82,6 +82,18 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             let sum = u64::from(down.weight()) * u64::from(across.weight());
             ensure!(sum < RESIZE_LIMIT, place, "the weights of its pixels add up to 65536 or more");
         }
+        OpCode::L2Norm => {
+            ensure!(shape(&input) == shape(&output), place, "a norm cannot change the shape");
+            let mask = node.weights_len == output.channels.into()
+                && is_section(model, node.weights, output.channels.into())
+                && model.channel_mask(node).iter().all(|counts| (0..=1).contains(counts));
+            ensure!(mask, place, "its channels are not as many numbers 0 or 1 inside the file");
+        }
+        OpCode::InstanceNorm => {
+            ensure!(shape(&input) == shape(&output), place, "a norm cannot change the shape");
+            let fraction = (0..=46).contains(&node.operand_multiplier) && node.operand_multiplier % 2 == 0;
+            ensure!(fraction, place, "the bits by which it raises squares are not an even number in 0..=46");
+        }
         OpCode::Concat => {
             let parts = [Some(input), operand];
             let parts = || parts.iter().flatten();

@@ -75,6 +75,21 @@ fn node_sums(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             let sum = (VALUE * pixels) << OPERAND_SHIFT;
             ensure!(requant.iter().all(|requant| is_safe(requant, sum, None)), place, overflow);
         }
+        Some(OpCode::L2Norm) => {
+            // What it adds up, and every conversion that it makes, fits whatever its numerator is.
+            ensure!(requant.iter().all(|requant| requant.m >= 0 && requant.c == 0), place, overflow);
+        }
+        Some(OpCode::InstanceNorm) => {
+            let input = model.tensor(node.input.into());
+            let pixels = u64::from(input.height) * u64::from(input.width);
+            ensure!(pixels < 1 << 15, place, "it averages 32768 pixels or more");
+            let reach = u128::from(255 * pixels);
+            let holds = |requant: &Requant| {
+                let square = ((reach * reach / 4) << node.operand_multiplier) + u128::from(requant.c.unsigned_abs());
+                requant.m >= 0 && requant.c >= 0 && square < 1 << 63
+            };
+            ensure!(requant.iter().all(holds), place, overflow);
+        }
         Some(OpCode::Copy | OpCode::MaxPool | OpCode::Lookup | OpCode::Concat) | None => {}
     }
     Ok(())

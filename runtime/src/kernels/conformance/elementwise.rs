@@ -2,9 +2,9 @@
 //! code for every processor, but each compiler makes its own 64-bit products and shifts of it.
 
 use super::Buffers;
-use crate::arith::Requant;
+use crate::arith::{L2_SHIFT, Requant, over_root};
 use crate::format::records::TABLE_LEN;
-use crate::kernels::elementwise::{affine, average, gate, lookup, weigh};
+use crate::kernels::elementwise::{Deviations, affine, average, gate, instance_norm, l2_norm, lookup, weigh};
 use crate::kernels::pad::MapRow;
 
 const CHANNELS: usize = 13;
@@ -26,6 +26,9 @@ impl Buffers {
             let offset = (self.next() % 33023) as i32 - 255;
             compare_gate(&values, &others, offset, a, &requant[0], lo, hi);
             compare_sums(&values, &others, &requant[0], lo, hi);
+            let square = (u64::from(self.next()) << 32 | u64::from(self.next())) >> (self.next() % 64) | 1;
+            let numerator = Requant { c: 0, m: (1 << 30) + (self.next() >> 2) as i32, s: 60 + self.next() % 20 };
+            compare_norms(&values, square, &numerator, b, lo, hi);
             let mut table = [0; TABLE_LEN];
             table.fill_with(|| self.next() as i8);
             let mut found = [0; LEN];
@@ -45,6 +48,30 @@ impl Buffers {
         let m = (self.next() >> 1) as i32 >> 39u32.saturating_sub(s);
         let c = (i64::from(self.next() as i8) << s) + (1 << (s - 1));
         Requant { c, m: if self.next() & 1 == 0 { m } else { -m }, s }
+    }
+}
+
+fn compare_norms(values: &[i8; LEN], square: u64, numerator: &Requant, zero_point: i8, lo: i8, hi: i8) {
+    let requant = over_root(square, numerator, zero_point);
+    let shifted = u128::from(square) << (square.leading_zeros() / 2 * 2);
+    let (made, real) = (u128::from(requant.m.unsigned_abs()), u128::from(numerator.m.unsigned_abs()) << 31);
+    assert!((made * made * shifted).abs_diff(real * real) <= (real * real) >> 27, "root of {square}");
+    let mut found = [0; LEN];
+    l2_norm(values, zero_point, &requant, lo, hi, &mut found);
+    for (found, q) in found.iter().zip(values) {
+        let distance = (i32::from(*q) - i32::from(zero_point)) << L2_SHIFT;
+        assert_eq!(*found, rounded(&requant, distance, lo, hi), "L2 norm");
+    }
+    let mut state = [1000; 3 * CHANNELS];
+    state[CHANNELS..2 * CHANNELS].fill(requant.m);
+    state[2 * CHANNELS..].fill(requant.s as i32);
+    let deviations = Deviations { state: &state, first: 0, count: 40, zero_point };
+    let mut found = [0; CHANNELS];
+    instance_norm(values.first_chunk::<CHANNELS>().unwrap(), deviations, lo, hi, &mut found);
+    for (found, q) in found.iter().zip(values) {
+        // 255 * 40 has 14 bits.
+        let distance = (40 * i32::from(*q) - 1000) << 15;
+        assert_eq!(*found, rounded(&requant, distance, lo, hi), "instance norm");
     }
 }
 

@@ -187,7 +187,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_tensor(2, |t| t.offset -= 6 * 48), node(1), "it overwrites a row that it reads"),
         (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites what a later step reads"),
         (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
-        (with_node(0, |n| n.op = 11), node(0), "does not know its operator"),
+        (with_node(0, |n| n.op = 13), node(0), "does not know its operator"),
         (with_node(0, |n| n.weight_kind = 9), node(0), "does not know the layout"),
         (with_node(0, |n| n.rows_per_step = 3), node(0), "one nor two rows"),
         (with_node(0, |n| n.stride_w = 0), node(0), "a stride is 0"),

@@ -16,6 +16,8 @@ const RESIZE: usize = 8;
 const LOOKUP: usize = 9;
 const GATE: usize = 10;
 const GLOBAL_POOL: usize = 11;
+const L2_NORM: usize = 14;
+const INSTANCE_NORM: usize = 15;
 
 fn network() -> Network {
     every_operator(9, 7, WeightKind::Canonical)
@@ -37,6 +39,7 @@ fn what_an_operator_does_not_allow_is_refused() {
     assert_eq!([MAX_POOL, AFFINE, PROLOGUE].map(op), [OpCode::MaxPool, OpCode::Affine, OpCode::Conv]);
     assert_eq!([CONCAT, AVERAGE_POOL, RESIZE].map(op), [OpCode::Concat, OpCode::AveragePool, OpCode::Resize]);
     assert_eq!([LOOKUP, GATE, GLOBAL_POOL].map(op), [OpCode::Lookup, OpCode::Gate, OpCode::GlobalAveragePool]);
+    assert_eq!([L2_NORM, INSTANCE_NORM].map(op), [OpCode::L2Norm, OpCode::InstanceNorm]);
     let at = Place::Node;
     let outside = u32::MAX - 15;
     let trunk = net.nodes[GATE].operand;
@@ -69,6 +72,15 @@ fn what_an_operator_does_not_allow_is_refused() {
         (with_node(LOOKUP, |n| n.weights_len = 255), at(LOOKUP), "its table"),
         (with_node(LOOKUP, |n| n.weights = outside), at(LOOKUP), "its table"),
         (with_node(LOOKUP, |n| n.input = 1), at(LOOKUP), "a lookup cannot change the shape"),
+        (with_node(L2_NORM, |n| n.input = 1), at(L2_NORM), "a norm cannot change the shape"),
+        (with_node(L2_NORM, |n| n.operand = 1), at(L2_NORM), "takes no second operand"),
+        (with_node(L2_NORM, |n| n.weights_len -= 1), at(L2_NORM), "its channels are not as many numbers"),
+        (with_node(L2_NORM, |n| n.weights = outside), at(L2_NORM), "its channels are not as many numbers"),
+        (with_node(L2_NORM, |n| n.weights = n.requant), at(L2_NORM), "its channels are not as many numbers"),
+        (with_node(INSTANCE_NORM, |n| n.input = 1), at(INSTANCE_NORM), "a norm cannot change the shape"),
+        (with_node(INSTANCE_NORM, |n| n.operand_multiplier = 47), at(INSTANCE_NORM), "not an even number in 0..=46"),
+        (with_node(INSTANCE_NORM, |n| n.operand_multiplier = 48), at(INSTANCE_NORM), "not an even number in 0..=46"),
+        (with_node(INSTANCE_NORM, |n| n.operand_multiplier = -2), at(INSTANCE_NORM), "not an even number in 0..=46"),
         (with_node(GATE, |n| n.operand = 1), at(GATE), "the trunk has another shape"),
         (with_node(GATE, |n| n.input = 1), at(GATE), "the mask is neither"),
         (with_node(GATE, |n| n.operand_multiplier = -256), at(GATE), "not in -255..=32767"),
@@ -103,6 +115,13 @@ fn sums_of_every_operator_are_bounded() {
         assert_eq!(change(node, |n| n.requant, 8, &i32::MIN.to_le_bytes()), Some(overflow(node)));
         assert_eq!(change(node, |n| n.requant, 8, &(-5i32).to_le_bytes()), None);
         assert_eq!(change(node, |n| n.requant, 12, &31u32.to_le_bytes()), Some(overflow(node)));
+    }
+    // A numerator is positive; of an L2 norm it has no constant, of an instance norm the epsilon.
+    for node in [L2_NORM, INSTANCE_NORM] {
+        assert_eq!(change(node, |n| n.requant, 8, &(-5i32).to_le_bytes()), Some(overflow(node)));
+        assert_eq!(change(node, |n| n.requant, 0, &i64::MAX.to_le_bytes()), Some(overflow(node)));
+        assert_eq!(change(node, |n| n.requant, 0, &(-1i64).to_le_bytes()), Some(overflow(node)));
+        assert_eq!(change(node, |n| n.requant, 12, &u32::MAX.to_le_bytes()), None);
     }
     // The last of the conversions of an average pool, for 9 elements.
     assert_eq!(change(AVERAGE_POOL, |n| n.requant, 8 * 16, &i64::MAX.to_le_bytes()), Some(overflow(AVERAGE_POOL)));
