@@ -3,6 +3,7 @@
 mod rules;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use super::Config;
 use rayon::prelude::*;
@@ -146,6 +147,8 @@ struct Slot {
     id: ValueId,
     name: String,
     decays: bool,
+    /// The parameter is stepped multiplied by it: [`unit::units`].
+    unit: f32,
     /// As many as [`Optimizer::state`] names, each as long as the parameter.
     vectors: Vec<Vec<f32>>,
 }
@@ -169,11 +172,13 @@ impl State {
     pub fn with_frozen(graph: &Graph, config: &Config, frozen: &[bool]) -> Self {
         let Config { optimizer, weight_decay, decay_vectors, .. } = *config;
         let is_frozen = |id: ValueId| frozen.get(id.index()).is_some_and(|&frozen| frozen);
+        let units = unit::units(graph);
         let slots = graph.parameters().filter(|(id, _, parameter)| parameter.trainable && !is_frozen(*id));
         let slots = slots.map(|(id, name, parameter)| Slot {
             id,
             name: name.into(),
             decays: weight_decay > 0.0 && (decay_vectors || parameter.tensor.dims().len() > 1),
+            unit: units.iter().find(|(known, _)| *known == id).map_or(1.0, |&(_, unit)| unit),
             vectors: vec![vec![0.0; parameter.tensor.data().len()]; optimizer.state().len()],
         });
         Self { optimizer, decay: weight_decay, slots: slots.collect(), steps: 0 }
@@ -204,7 +209,8 @@ impl State {
         let (optimizer, steps) = (self.optimizer, self.steps);
         let scale = match optimizer {
             Optimizer::Lamb { max_gradient_norm, .. } if max_gradient_norm > 0.0 => {
-                let sum: f64 = self.slots.iter().filter_map(|slot| gradient(slot.id)).map(square_sum).sum();
+                let squares = |slot: &Slot| Some(square_sum(gradient(slot.id)?) / f64::from(slot.unit).powi(2));
+                let sum: f64 = self.slots.iter().filter_map(squares).sum();
                 1.0 / (sum.sqrt() / max_gradient_norm).max(1.0)
             }
             _ => 1.0,
@@ -212,6 +218,14 @@ impl State {
         for slot in &mut self.slots {
             let (Some(weight), Some(gradient)) = (graph.parameter_mut(slot.id), gradient(slot.id)) else { continue };
             let (weight, decay) = (weight.data_mut(), if slot.decays { self.decay } else { 0.0 });
+            let scaled: Vec<f32>;
+            let gradient = if slot.unit == 1.0 {
+                gradient
+            } else {
+                weight.iter_mut().for_each(|weight| *weight *= slot.unit);
+                scaled = gradient.iter().map(|gradient| gradient / slot.unit).collect();
+                &scaled
+            };
             match (optimizer, slot.vectors.as_mut_slice()) {
                 (Optimizer::Sgd { momentum, nesterov }, [velocity]) => {
                     let chunks = weight.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK));
@@ -238,6 +252,9 @@ impl State {
                     rule.lamb(weight, first, second, gradient, scale, lr, decay);
                 }
                 _ => unreachable!("a slot has the vectors that its optimizer names"),
+            }
+            if slot.unit != 1.0 {
+                weight.iter_mut().for_each(|weight| *weight /= slot.unit);
             }
         }
     }

@@ -192,3 +192,44 @@ fn large_parameters_are_cut_without_a_trace() {
         assert!(one.iter().zip(&values).filter(|(after, before)| after != before).count() > count - 10);
     }
 }
+
+/// A convolution that reads the image, and another; weights of the first are multiplied by `factor`.
+fn convolutions(factor: f32, std: f32) -> (Graph, [ValueId; 2]) {
+    let mut b = GraphBuilder::new("convolutions", "image", [1, 2, 2]).unwrap();
+    let mut ids = Vec::new();
+    let mut x = b.input();
+    for (name, factor) in [("first", factor), ("second", 1.0)] {
+        let values = vec![0.01 * factor, -0.02 * factor];
+        let dims = if ids.is_empty() { [2, 1, 1, 1] } else { [1, 2, 1, 1] };
+        let weight = b.parameter(format!("{name}.weight"), Tensor::new(dims, values).unwrap(), true).unwrap();
+        x = b.push(name, Op::Conv(skipstone_onnx::Conv::square(1, 1, 0)), &[x, weight]).unwrap();
+        ids.push(weight);
+    }
+    let x = b.push("flat", Op::Flatten, &[x]).unwrap();
+    let mut graph = b.finish(x).unwrap();
+    graph.metadata.normalization = Some(skipstone_onnx::Normalization { mean: vec![0.0], std: vec![std] });
+    (graph, [ids[0], ids[1]])
+}
+
+#[test]
+fn weights_of_raw_pixels_are_stepped_as_those_of_small_ones() {
+    for optimizer in ALL {
+        // 147, the size of pixels of 0 to 255, is nearest to 128.
+        let after = |unit: f32, std: f32| {
+            let (mut graph, ids) = convolutions(unit, std);
+            let mut state = State::new(&graph, &config(optimizer, 0.1));
+            for gradients in [[[3.0 / unit, -1.0 / unit], [0.5, 0.25]], [[1.0 / unit, 0.5 / unit], [-0.5, 0.5]]] {
+                state.step(
+                    &mut graph,
+                    |id| ids.iter().position(|&known| known == id).map(|at| &gradients[at][..]),
+                    0.1,
+                );
+            }
+            ids.map(|id| graph.parameter(id).unwrap().data().to_vec())
+        };
+        let [raw, small] = [after(1.0, 1.0 / 255.0), after(128.0, 1.0)];
+        assert_eq!(raw[1], small[1], "{optimizer:?}");
+        assert_eq!(raw[0].iter().map(|weight| weight * 128.0).collect::<Vec<_>>(), small[0], "{optimizer:?}");
+    }
+    assert!(unit::units(&convolutions(1.0, 0.25).0).is_empty());
+}
