@@ -79,6 +79,8 @@ fn a_network_of_others_learns_three_classes() {
     }
     fails(&[&train[..], &["--raw", "--lr", "x"]].concat(), 2, &["--lr", "x"]);
     fails(&[&train[..6], &["-1", "--out", &out]].concat(), 2, &["--epochs", "-1"]);
+    fails(&[&train[..], &["--mean", "0,0,0", "--std", "-1,1,1"]].concat(), 2, &["--std", "positive"]);
+    fails(&["quantize", &theirs, "--calib", &data, "-o", &path("x.stone"), "--count", "-1"], 2, &["--count", "-1"]);
     assert!(!Path::new(&out).exists());
 
     let pixels = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];

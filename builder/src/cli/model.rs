@@ -120,7 +120,7 @@ pub(super) struct Pixels {
     #[arg(long, value_name = "M,M,M", value_delimiter = ',', requires = "std", allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, on pixels scaled to 0..1.
-    #[arg(long, value_name = "S,S,S", value_delimiter = ',', requires = "mean")]
+    #[arg(long, value_name = "S,S,S", value_delimiter = ',', requires = "mean", allow_hyphen_values = true)]
     std: Option<Vec<f32>>,
     #[command(flatten)]
     framing: Framing,

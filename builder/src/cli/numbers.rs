@@ -11,7 +11,7 @@ pub(super) struct Numbers {
     #[arg(long, value_enum)]
     method: Option<Method>,
     /// Percentage of the values that --method percentile keeps, at most 100 [default: 99.99].
-    #[arg(long, value_name = "P", value_parser = percentage)]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = percentage)]
     percentile: Option<f64>,
     /// Scale the channels between two convolutions so that the weights on both sides are equally large.
     #[arg(long)]

@@ -33,11 +33,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SPEC")]
     calib: Spec,
     /// Number of calibration images, spread over the split; their labels do not matter.
-    #[arg(long, value_name = "N", default_value_t = COUNT, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = COUNT,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     count: u32,
     /// Number of test images, spread over the split, on which the accuracies are measured; 0 measures none [default:
     /// all, but of large networks no more than take about 2e12 multiply-accumulates, and at least 500].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     eval_count: Option<usize>,
     /// The packed model to write.
     #[arg(short, long, value_name = "FILE.stone")]

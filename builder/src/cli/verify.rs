@@ -32,7 +32,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SPEC")]
     data: Spec,
     /// Number of images.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     count: u32,
     /// Also compare every float node on the same operands, list every node and layer, and name the first that differs.
     #[arg(long)]

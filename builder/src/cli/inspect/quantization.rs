@@ -22,7 +22,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SPEC", requires = "quantization")]
     calib: Option<Spec>,
     /// Number of images, spread over the split, to calibrate on and to measure with.
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 500,
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     count: u32,
     #[command(flatten)]
     numbers: Numbers,
