@@ -68,6 +68,9 @@ pub struct Config {
     /// Whether the head alone is trained.
     #[serde(default)]
     pub head_only: bool,
+    /// The learning rate of all layers but the head, as a share of the rate.
+    #[serde(default = "one")]
+    pub backbone_lr: f64,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -83,6 +86,11 @@ pub struct Config {
     pub augmentation: Augmentation,
     /// How images are mixed with each other, batch by batch.
     pub mixing: Mixing,
+}
+
+/// What [`Config::backbone_lr`] is in older settings.
+fn one() -> f64 {
+    1.0
 }
 
 /// A setting that makes no sense, or another one than that of the run to continue.
@@ -148,6 +156,8 @@ impl Config {
         range(self.accumulate > 0, "accumulate", &self.accumulate, "at least 1")?;
         range(self.repeats > 0, "repeats", &self.repeats, "at least 1")?;
         range(self.lr.is_finite() && self.lr > 0.0, "lr", &self.lr, "a number above 0")?;
+        let share = self.backbone_lr;
+        range(share > 0.0 && share <= 1.0, "backbone_lr", &share, "above 0 and at most 1")?;
         let warmup = self.warmup;
         range((0.0..=self.epochs as f64).contains(&warmup), "warmup", &warmup, "0 up to the number of epochs")?;
         let decay = self.weight_decay;
@@ -249,7 +259,7 @@ mod tests {
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
         table.remove("mask_activation").unwrap();
-        for later in ["qat", "new_head", "freeze", "head_only"] {
+        for later in ["qat", "new_head", "freeze", "head_only", "backbone_lr"] {
             table.remove(later).unwrap();
         }
         let read: Config = table.try_into().unwrap();
@@ -290,6 +300,7 @@ mod tests {
             ("repeats", Config { repeats: 0, ..config() }),
             ("lr", Config { lr: f64::NAN, ..config() }),
             ("lr", Config { lr: -0.1, ..config() }),
+            ("backbone_lr", Config { backbone_lr: 0.0, ..config() }),
             ("warmup", Config { warmup: 21.0, ..config() }),
             ("weight_decay", Config { weight_decay: -1e-4, ..config() }),
             ("label_smoothing", Config { label_smoothing: 1.0, ..config() }),

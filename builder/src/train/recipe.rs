@@ -65,7 +65,9 @@ impl Recipe {
                 let basic = basic(arch, data);
                 Config { epochs: 10, lr: 0.02 * basic.lr, warmup: 0.0, qat: true, ..basic }
             }
-            Self::FineTune => Config { epochs: 10, batch: 16, lr: 0.01, warmup: 0.5, ..basic(arch, data) },
+            Self::FineTune => {
+                Config { epochs: 10, batch: 16, lr: 0.01, backbone_lr: 0.1, warmup: 0.5, ..basic(arch, data) }
+            }
         }
     }
 }
@@ -98,6 +100,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
         new_head: false,
         freeze: Vec::new(),
         head_only: false,
+        backbone_lr: 1.0,
         average: 0.0,
         seed: 0,
         optimizer: Optimizer::SGD,

@@ -5,7 +5,7 @@ mod rules;
 mod tests;
 mod unit;
 
-use super::Config;
+use super::{Config, head};
 use rayon::prelude::*;
 use rules::{Moments, decoupled_decay, square_sum};
 use serde::{Deserialize, Serialize};
@@ -147,6 +147,8 @@ struct Slot {
     id: ValueId,
     name: String,
     decays: bool,
+    /// Its share of the learning rate.
+    share: f64,
     /// The parameter is stepped multiplied by it: [`unit::units`].
     unit: f32,
     /// As many as [`Optimizer::state`] names, each as long as the parameter.
@@ -173,11 +175,14 @@ impl State {
         let Config { optimizer, weight_decay, decay_vectors, .. } = *config;
         let is_frozen = |id: ValueId| frozen.get(id.index()).is_some_and(|&frozen| frozen);
         let units = unit::units(graph);
+        // Where no head can be told from the rest, all is the rest.
+        let head = head::parameters(graph).unwrap_or_default();
         let slots = graph.parameters().filter(|(id, _, parameter)| parameter.trainable && !is_frozen(*id));
         let slots = slots.map(|(id, name, parameter)| Slot {
             id,
             name: name.into(),
             decays: weight_decay > 0.0 && (decay_vectors || parameter.tensor.dims().len() > 1),
+            share: if head.contains(&id) { 1.0 } else { config.backbone_lr },
             unit: units.iter().find(|(known, _)| *known == id).map_or(1.0, |&(_, unit)| unit),
             vectors: vec![vec![0.0; parameter.tensor.data().len()]; optimizer.state().len()],
         });
@@ -217,6 +222,7 @@ impl State {
         };
         for slot in &mut self.slots {
             let (Some(weight), Some(gradient)) = (graph.parameter_mut(slot.id), gradient(slot.id)) else { continue };
+            let lr = lr * slot.share;
             let (weight, decay) = (weight.data_mut(), if slot.decays { self.decay } else { 0.0 });
             let scaled: Vec<f32>;
             let gradient = if slot.unit == 1.0 {

@@ -193,6 +193,20 @@ fn large_parameters_are_cut_without_a_trace() {
     }
 }
 
+#[test]
+fn all_but_the_head_takes_its_share_of_the_rate() {
+    let moved = |backbone_lr| {
+        let (mut graph, ids) = convolutions(1.0, 1.0);
+        let settings = Config { backbone_lr, ..config(Optimizer::SGD, 0.0) };
+        let before = ids.map(|id| graph.parameter(id).unwrap().data()[0]);
+        State::new(&graph, &settings).step(&mut graph, |_| Some(&[1.0, 1.0]), 0.1);
+        [0, 1].map(|layer| before[layer] - graph.parameter(ids[layer]).unwrap().data()[0])
+    };
+    let [whole, tenth] = [moved(1.0), moved(0.1)];
+    assert!((tenth[0] - 0.1 * whole[0]).abs() < 1e-6, "{tenth:?} {whole:?}");
+    assert_eq!(tenth[1], whole[1]);
+}
+
 /// A convolution that reads the image, and another; weights of the first are multiplied by `factor`.
 fn convolutions(factor: f32, std: f32) -> (Graph, [ValueId; 2]) {
     let mut b = GraphBuilder::new("convolutions", "image", [1, 2, 2]).unwrap();
@@ -205,6 +219,7 @@ fn convolutions(factor: f32, std: f32) -> (Graph, [ValueId; 2]) {
         x = b.push(name, Op::Conv(skipstone_onnx::Conv::square(1, 1, 0)), &[x, weight]).unwrap();
         ids.push(weight);
     }
+    let x = b.push("pool", Op::GlobalAveragePool, &[x]).unwrap();
     let x = b.push("flat", Op::Flatten, &[x]).unwrap();
     let mut graph = b.finish(x).unwrap();
     graph.metadata.normalization = Some(skipstone_onnx::Normalization { mean: vec![0.0], std: vec![std] });
