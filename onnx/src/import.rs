@@ -27,15 +27,15 @@ mod quantized;
 mod rounded;
 
 use crate::graph::Graph;
-use crate::proto::{GraphProto, ModelProto};
-use crate::{GraphError, ImportError, Integers, Op, Rounding};
+use crate::proto::{DataType, GraphProto, ModelProto};
+use crate::{GraphError, ImportError, Integers, Op};
 use channels::Reordered;
 use constants::Constants;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
 use integers::IntegerImage;
 use layout::{Branches, Layout};
-use quantized::Dequantized;
+use quantized::{Dequantized, Roundings};
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -229,7 +229,8 @@ impl<'a> File<'a> {
             parameters: HashMap::new(),
             parameter_names: HashSet::new(),
             parts: HashMap::new(),
-            roundings: HashMap::new(),
+            roundings: Roundings::default(),
+            integer_kinds: HashMap::new(),
             dequantized: HashMap::new(),
             integers: HashMap::new(),
             maps: HashMap::new(),
@@ -260,7 +261,9 @@ struct Importer<'a> {
     /// Values that are parts of functions of others.
     parts: HashMap<Id, ops::Part>,
     /// How the file rounds values.
-    roundings: HashMap<Id, Rounding>,
+    roundings: Roundings,
+    /// Types of computed tensors of the file that hold integers.
+    integer_kinds: HashMap<String, DataType>,
     /// Constants that the file holds as integers.
     dequantized: HashMap<String, Dequantized>,
     /// Parameters that are such constants.

@@ -241,8 +241,32 @@ pub enum DataType {
     Uint32 = 12,
     /// uint64.
     Uint64 = 13,
+    /// Two float32.
+    Complex64 = 14,
+    /// Two float64.
+    Complex128 = 15,
     /// bfloat16.
     Bfloat16 = 16,
+    /// 8 bits: 4 of exponent, 3 of fraction, no infinity.
+    Float8e4m3fn = 17,
+    /// The same without a negative zero.
+    Float8e4m3fnuz = 18,
+    /// 8 bits: 5 of exponent, 2 of fraction.
+    Float8e5m2 = 19,
+    /// The same without infinity and a negative zero.
+    Float8e5m2fnuz = 20,
+    /// 4 bits.
+    Uint4 = 21,
+    /// 4 bits.
+    Int4 = 22,
+    /// 4 bits: 2 of exponent, 1 of fraction.
+    Float4e2m1 = 23,
+    /// 8 bits of exponent.
+    Float8e8m0 = 24,
+    /// 2 bits.
+    Uint2 = 25,
+    /// 2 bits.
+    Int2 = 26,
 }
 
 /// A tensor's name and type.

@@ -51,6 +51,20 @@ impl Quantization {
 }
 
 impl Integers {
+    /// The same integers under scales that are multiplied by a factor for each output channel.
+    pub fn scaled(&self, factor: impl Fn(usize) -> f64) -> Self {
+        let scales = self.scales.iter().enumerate();
+        let scales = scales.map(|(channel, &scale)| (f64::from(scale) * factor(channel)) as f32).collect();
+        Self { scales, values: self.values.clone() }
+    }
+
+    /// What the integers stand for.
+    pub fn real(&self) -> Vec<f32> {
+        let per_channel = (self.values.len() / self.scales.len().max(1)).max(1);
+        let scales = self.scales.iter().flat_map(|scale| std::iter::repeat_n(scale, per_channel));
+        self.values.iter().zip(scales).map(|(&value, scale)| value as f32 * scale).collect()
+    }
+
     /// Whether these are the elements `data` of a parameter, none of which has changed since it was read.
     pub fn are(&self, data: &[f32]) -> bool {
         let per_channel = (data.len() / self.scales.len().max(1)).max(1);

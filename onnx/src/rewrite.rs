@@ -2,7 +2,7 @@
 //! keeps it as it was.
 
 use crate::graph::{Graph, GraphBuilder, Node, NodeId, Parameter, Value, ValueId};
-use crate::{GraphError, Op, Tensor};
+use crate::{GraphError, Integers, Op, Tensor};
 use std::collections::HashSet;
 
 impl Graph {
@@ -106,11 +106,33 @@ impl Rewrite<'_> {
     /// # Errors
     /// As [`GraphBuilder::parameter`].
     pub fn parameter(&mut self, node: &Node, index: usize, role: &str, tensor: Tensor) -> Result<ValueId, GraphError> {
-        let name = match node.inputs.get(index) {
+        let name = self.parameter_name(node, index, role);
+        self.builder.parameter(name, tensor, true)
+    }
+
+    /// As [`Rewrite::parameter`], of integers, which the metadata then have as those of the file.
+    ///
+    /// # Errors
+    /// As [`Rewrite::parameter`].
+    pub fn integers(
+        &mut self,
+        node: &Node,
+        index: usize,
+        role: &str,
+        dims: &[usize],
+        integers: Integers,
+    ) -> Result<ValueId, GraphError> {
+        let name = self.parameter_name(node, index, role);
+        let tensor = Tensor::new(dims, integers.real())?;
+        self.builder.metadata_mut().quantization.parameters.insert(name.clone(), integers);
+        self.builder.parameter(name, tensor, true)
+    }
+
+    fn parameter_name(&mut self, node: &Node, index: usize, role: &str) -> String {
+        match node.inputs.get(index) {
             Some(id) if self.readers[id.index()] == 1 => self.graph.value(*id).name.clone(),
             _ => fresh(&mut self.names, format!("{}.{role}", node.name)),
-        };
-        self.builder.parameter(name, tensor, true)
+        }
     }
 
     /// Adds a node of this name and operator with operands of the new graph. Its result stands for `result`, whose name

@@ -14,6 +14,7 @@ use super::{agreement, classifier, outputs};
 use crate::data::{Dataset, Spec, Split};
 use crate::files;
 use crate::pack::{self, Options, Quantized, Report};
+use crate::quant::{self, Rerounded};
 use clap::ValueEnum;
 use serde::Serialize;
 use skipstone_onnx::{Ending, Graph, Normalization, export};
@@ -129,6 +130,23 @@ struct Output {
 const EVAL_MACS: u64 = 2_000_000_000_000;
 const EVAL_LEAST: usize = 500;
 
+/// Says of which layers the weights are not the file's.
+fn rerounded(layers: &[Rerounded]) -> Option<String> {
+    /// Layers that are named.
+    const NAMED: usize = 12;
+    let name = |Rerounded { layer, channels, of }: &Rerounded| format!("{layer} ({channels} of {of} channels)");
+    let mut named: Vec<String> = layers.iter().take(NAMED).map(name).collect();
+    if layers.len() > NAMED {
+        named.push(format!("{} more", layers.len() - NAMED));
+    }
+    (!layers.is_empty()).then(|| {
+        format!(
+            "weights that are no multiples of a scale for each output channel from -127 to 127 are rounded to one: {}",
+            named.join(", ")
+        )
+    })
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     outputs::check_file(&arguments.output)?;
     for file in [&arguments.qdq, &arguments.float].into_iter().flatten() {
@@ -170,6 +188,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| Failure::at(&file, error))?;
     if let Some(remark) = agreement::rounding_remark(&quantized.qgraph).filter(|_| !settings.recalibrate) {
         console.say(remark);
+    }
+    if let Some(line) = rerounded(&quant::rerounded(&quantized.float, &quantized.qgraph)) {
+        console.say(line);
     }
     let accuracies = match &test {
         Some(test) => Some(accuracies(graph, normalization, &quantized, test, console)?),

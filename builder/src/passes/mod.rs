@@ -11,7 +11,7 @@ pub use borders::spell_out_borders;
 pub use equalize::equalize;
 pub use preprocessing::absorb_preprocessing;
 
-use skipstone_onnx::{Graph, GraphError, Node, Op, Tensor, ValueId};
+use skipstone_onnx::{Graph, GraphError, Integers, Node, Op, Tensor, ValueId};
 use std::collections::HashMap;
 
 /// The same network with batch normalizations folded into the weights and the bias of the convolution before them.
@@ -34,7 +34,10 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
         let Some(norm) = folds.get(&node.output) else { return new.keep(node) };
         let (weight, bias) = fold(graph, node, norm);
         let input = new.value(node.inputs[0])?;
-        let weight = new.parameter(node, 1, "weight", weight)?;
+        let weight = match folded_integers(graph, node, norm) {
+            Some(integers) => new.integers(node, 1, "weight", weight.dims(), integers)?,
+            None => new.parameter(node, 1, "weight", weight)?,
+        };
         let bias = new.parameter(node, 2, "bias", bias)?;
         new.push(node, &[input, weight, bias], norm.output)
     })
@@ -83,6 +86,15 @@ fn fold(graph: &Graph, conv: &Node, norm: &Node) -> (Tensor, Tensor) {
         folded.push(((bias - f64::from(mean[channel])) * factor + f64::from(beta[channel])) as f32);
     }
     (weight, Tensor::new([channels], folded).expect("one bias for each channel"))
+}
+
+/// The integers of the weights of `conv`, if its file has such, under scales that `norm` is multiplied into.
+fn folded_integers(graph: &Graph, conv: &Node, norm: &Node) -> Option<Integers> {
+    let Op::BatchNorm { epsilon } = norm.op else { return None };
+    let known = graph.metadata.quantization.parameters.get(&graph.value(conv.inputs[1]).name)?;
+    let known = known.are(graph.parameter(conv.inputs[1])?.data()).then_some(known)?;
+    let (gamma, variance) = (graph.parameter(norm.inputs[1])?.data(), graph.parameter(norm.inputs[4])?.data());
+    Some(known.scaled(|channel| f64::from(gamma[channel]) / (f64::from(variance[channel]) + f64::from(epsilon)).sqrt()))
 }
 
 #[cfg(test)]

@@ -169,14 +169,17 @@ impl<'a> Network<'a> {
         usize::from(self.tensors[tensor].height) * self.row_bytes(tensor)
     }
 
-    /// The operand whose rows a node may overwrite with its own, if nobody needs them afterwards.
+    /// The operand whose rows a node may overwrite with its own, if nobody needs them afterwards; not one that the node
+    /// reads as its input, too, or as a part of that.
     pub(super) fn in_place_operand(&self, node: usize) -> Option<usize> {
         let record = &self.nodes[node];
         let operand = usize::from(record.operand);
+        let mut reads = 0;
+        self.for_each_read(node, &mut |tensor| reads += usize::from(tensor == operand));
         let shape = |tensor: &Tensor| (tensor.height, tensor.width, tensor.channels);
         let candidate = record.operand != NONE
             && record.op != OpCode::Concat as u8
-            && record.operand != record.input
+            && reads == 1
             && operand != self.image
             && shape(&self.tensors[operand]) == shape(&self.tensors[usize::from(record.output)]);
         candidate.then_some(operand)

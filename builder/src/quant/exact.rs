@@ -144,7 +144,10 @@ pub fn exact(
         QOp::Conv(conv) => {
             let unit = ratio * f64::from(conv.weight_scales[c]);
             let products = taps(conv, input, output.dims[0], at).map(|(value, weight)| (value - input.zero()) * weight);
-            sum(products.chain([conv.bias[c].into()]), unit)
+            match conv.bias_scales[c] {
+                None => sum(products.chain([conv.bias[c].into()]), unit),
+                Some(_) => sum(products, unit).plus(conv.real_bias(c, input.tensor.scale) / step),
+            }
         }
         QOp::Lookup { function, .. } => {
             let real = input.scale() * (input.at(y, x, c) - input.zero()) as f64;

@@ -34,10 +34,26 @@ pub struct QConv {
     pub weights: Vec<i8>,
     /// Real value of one step of the weights of each output channel.
     pub weight_scales: Vec<f32>,
-    /// Bias of each output channel, in units of input scale x weight scale.
+    /// Bias of each output channel, in units of input scale x weight scale, or of a scale of its own.
     pub bias: Vec<i32>,
+    /// The scale of a bias that has one of its own.
+    pub bias_scales: Vec<Option<f32>>,
     /// The affine through which the convolution reads its input: `input scale` above is then that of its result.
     pub prologue: Option<Box<QPrologue>>,
+}
+
+impl QConv {
+    /// Weights of an output channel.
+    pub fn channel(&self, channel: usize) -> &[i8] {
+        let per_channel = self.weights.len() / self.bias.len();
+        &self.weights[channel * per_channel..][..per_channel]
+    }
+
+    /// The real value of a channel's bias. `input_scale` is that of what the weights are multiplied with.
+    pub fn real_bias(&self, channel: usize, input_scale: f32) -> f64 {
+        let product = f64::from(input_scale) * f64::from(self.weight_scales[channel]);
+        f64::from(self.bias[channel]) * self.bias_scales[channel].map_or(product, f64::from)
+    }
 }
 
 /// `factor * x + constant` for each channel, in real numbers: a batch normalization.

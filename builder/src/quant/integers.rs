@@ -12,6 +12,9 @@ use skipstone_runtime::geometry::Axis;
 /// Elements that may be added up (exclusive): their raised sum fits 32 bits.
 pub(super) const SUM_LIMIT: usize = 1 << 15;
 
+/// Output steps beyond which a constant gives the largest or smallest integer, whatever a residual adds.
+const CONSTANT: f64 = (1 << 17) as f64;
+
 /// Sum of the weights of a position of a resize (exclusive), for the same reason.
 const WEIGHT_LIMIT: u64 = 1 << 16;
 
@@ -30,6 +33,7 @@ impl QGraph {
         let raised = |count: i64, divisor: f64| Channel {
             multiplier: ratio(node.input) / f64::from(1u32 << OPERAND_SHIFT) / divisor,
             offset: -((count * i64::from(input.zero_point)) << OPERAND_SHIFT),
+            constant: 0.0,
             bound: (count * 128) << OPERAND_SHIFT,
         };
         let unsupported =
@@ -72,7 +76,7 @@ impl QGraph {
                 let bound = (127 + offset).abs().max((offset - 128).abs())
                     * (127 - i64::from(trunk.zero_point)).max(i64::from(trunk.zero_point) + 128);
                 let multiplier = f64::from(input.scale) * f64::from(trunk.scale) / f64::from(output.scale);
-                let channel = Channel { multiplier, offset: 0, bound };
+                let channel = Channel { multiplier, offset: 0, constant: 0.0, bound };
                 let made = requants(&[channel], None, output.zero_point).map_err(overflow)?;
                 return Ok(Requants { operand_multiplier: offset as i32, ..made });
             }
@@ -138,17 +142,27 @@ fn mask_offset(node: &QNode, mask: &QTensor) -> i64 {
 }
 
 fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel> {
-    let per_channel = conv.weights.len() / conv.bias.len();
-    let channel = |(index, weights): (usize, &[i8])| {
+    let channel = |index: usize| {
+        let weights = conv.channel(index);
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let magnitude: i64 = weights.iter().map(|&w| i64::from(w).abs()).sum();
+        let bias = conv.real_bias(index, input.scale) / f64::from(output.scale);
+        if magnitude == 0 {
+            // Whatever the scale of weights that are all 0 is, only the bias is left.
+            return Channel { multiplier: 0.0, offset: 0, constant: bias.clamp(-CONSTANT, CONSTANT), bound: 0 };
+        }
+        let (whole, constant) = match conv.bias_scales[index] {
+            None => (i64::from(conv.bias[index]), 0.0),
+            Some(_) => (0, bias),
+        };
         Channel {
             multiplier: f64::from(input.scale) * f64::from(conv.weight_scales[index]) / f64::from(output.scale),
-            offset: i64::from(conv.bias[index]) - i64::from(input.zero_point) * sum,
+            offset: whole - i64::from(input.zero_point) * sum,
+            constant,
             bound: 128 * magnitude,
         }
     };
-    conv.weights.chunks_exact(per_channel).enumerate().map(channel).collect()
+    (0..conv.bias.len()).map(channel).collect()
 }
 
 fn affine_channels(parameters: &QAffine, input: &QTensor, output: &QTensor) -> Result<Vec<Requant>, RequantError> {

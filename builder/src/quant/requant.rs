@@ -17,13 +17,15 @@ pub const MULTIPLIER_LIMIT: f64 = 0.5;
 /// shift, [`OPERAND_SHIFT`] bits of which the raised operand brings itself.
 pub const OPERAND_LIMIT: f64 = MULTIPLIER_LIMIT * (1 << OPERAND_SHIFT) as f64;
 
-/// How one channel's accumulator becomes output steps: `(acc + offset) * multiplier + output zero point`.
+/// How one channel's accumulator becomes output steps: `(acc + offset) * multiplier + constant + output zero point`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Channel {
     /// Output steps for one unit of the accumulator; at least 0, below [`MULTIPLIER_LIMIT`].
     pub multiplier: f64,
     /// Added to the accumulator: the bias, less what the input's zero point contributes.
     pub offset: i64,
+    /// Output steps that are no whole number of units of the accumulator.
+    pub constant: f64,
     /// Largest absolute value that the accumulator and each of its partial sums can take.
     pub bound: i64,
 }
@@ -151,7 +153,12 @@ fn descend(at_shift: impl Fn(u32) -> Result<Requant, &'static str>) -> Result<Re
 
 fn at_shift(channel: &Channel, operand: Option<Operand>, zero_point: i8, s: u32) -> Result<Requant, &'static str> {
     let m = integer(channel.multiplier, s)?;
-    let mut constant = i128::from(m) * i128::from(channel.offset) + (i128::from(zero_point) << s);
+    let shifted = (channel.constant * power_of_two(s)).round();
+    // Also where it is NaN.
+    if !(shifted.abs() < power_of_two(63 - HEADROOM_BITS)) {
+        return Err(SUM);
+    }
+    let mut constant = i128::from(m) * i128::from(channel.offset) + (i128::from(zero_point) << s) + shifted as i128;
     let mut others = 0;
     if let Some(operand) = operand {
         let raised = i128::from(integer(operand.multiplier, s - OPERAND_SHIFT)?) << OPERAND_SHIFT;
@@ -190,7 +197,7 @@ mod tests {
     fn worked_convolution_channel() {
         // docs/quantization.md, "One channel": multiplier 0.05 * 0.002 / 0.04 = 1/400, input zero point -128 and weights
         // that sum to 10, bias 60, output zero point -3.
-        let channel = Channel { multiplier: 0.0025, offset: 60 + 128 * 10, bound: 128 * 500 };
+        let channel = Channel { multiplier: 0.0025, offset: 60 + 128 * 10, constant: 0.0, bound: 128 * 500 };
         let requant = requants(&[channel], None, -3).unwrap().channels[0];
         assert_eq!(requant.s, 39);
         assert_eq!(requant.m, 1_374_389_535);
@@ -206,7 +213,7 @@ mod tests {
     #[test]
     fn worked_residual() {
         // docs/quantization.md, "A residual": the operand's scale is 1.5 times the output's.
-        let channel = Channel { multiplier: 0.0025, offset: 0, bound: 64_000 };
+        let channel = Channel { multiplier: 0.0025, offset: 0, constant: 0.0, bound: 64_000 };
         let operand = Operand { multiplier: 1.5, zero_point: 20 };
         let result = requants(&[channel], Some(operand), -10).unwrap();
         assert_eq!(result.channels[0].s, 38);
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_channel_and_the_bound() {
-        let good = Channel { multiplier: 0.25, offset: 0, bound: 1000 };
+        let good = Channel { multiplier: 0.25, offset: 0, constant: 0.0, bound: 1000 };
         let wide = Channel { bound: 1 << 31, ..good };
         let error = requants(&[good, wide], None, 0).unwrap_err();
         assert_eq!(error.channel, 1);
@@ -237,7 +244,7 @@ mod tests {
         let large = Channel { multiplier: MULTIPLIER_LIMIT, ..good };
         let error = requants(&[good, good, large], None, 0).unwrap_err();
         assert_eq!(error, RequantError { channel: 2, reason: MULTIPLIER.into() });
-        let overflow = Channel { multiplier: 0.4, offset: 0, bound: i64::from(i32::MAX) };
+        let overflow = Channel { multiplier: 0.4, offset: 0, constant: 0.0, bound: i64::from(i32::MAX) };
         assert_eq!(requants(&[overflow], None, 0).unwrap_err().reason, SUM);
         assert!(requants(&[Channel { multiplier: f64::NAN, ..good }], None, 0).is_err());
         let operand = Operand { multiplier: OPERAND_LIMIT, zero_point: 0 };
@@ -247,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_dead_channel_gives_the_constant() {
-        let dead = Channel { multiplier: 0.0, offset: 77, bound: 0 };
+        let dead = Channel { multiplier: 0.0, offset: 77, constant: 0.0, bound: 0 };
         let requant = requants(&[dead], None, 5).unwrap().channels[0];
         assert_eq!((requant.m, requant.apply(0, -128, 127)), (0, 5));
     }
@@ -269,7 +276,7 @@ mod tests {
             samples in proptest::collection::vec((any::<i32>(), any::<i8>()), 20),
         ) {
             let bound = 1i64 << 24;
-            let channel = Channel { multiplier: p as f64 / (1u64 << k) as f64, offset, bound };
+            let channel = Channel { multiplier: p as f64 / (1u64 << k) as f64, offset, constant: 0.0, bound };
             let second = operand.map(|(p, k, z)| Operand { multiplier: p as f64 / (1u64 << k) as f64, zero_point: z });
             prop_assume!(channel.multiplier < MULTIPLIER_LIMIT);
             let result = requants(&[channel], second, zero).unwrap();
@@ -305,7 +312,7 @@ mod tests {
 
         #[test]
         fn uses_every_bit_that_fits(multiplier in 1e-7f64..0.499, bound in 1i64..1 << 22) {
-            let requant = requants(&[Channel { multiplier, offset: 0, bound }], None, 0).unwrap().channels[0];
+            let requant = requants(&[Channel { multiplier, offset: 0, constant: 0.0, bound }], None, 0).unwrap().channels[0];
             prop_assert!(requant.m >= 1 << 30, "{requant:?}");
         }
     }

@@ -67,6 +67,11 @@ impl Importer<'_> {
         }
     }
 
+    /// Values whose channels are in another order than those of the values beside them.
+    pub(super) fn reordered_values(&self) -> impl Iterator<Item = (Id, Id)> + '_ {
+        self.reordered.iter().map(|(&value, reordered)| (value, reordered.source))
+    }
+
     /// A feature of a reordered map with its affine computed before the channels change places.
     pub(super) fn settle_before_reordering(&mut self, feature: Feature, name: &str) -> Result<Feature, Failure> {
         let Some(Reordered { source, order, sole }) = self.reordered.get(&feature.value).cloned() else {

@@ -180,7 +180,7 @@ pub(super) fn element_bytes(kind: DataType) -> Option<usize> {
         DataType::Int16 | DataType::Uint16 | DataType::Float16 | DataType::Bfloat16 => 2,
         DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
         DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
-        DataType::String | DataType::Undefined => return None,
+        _ => return None,
     })
 }
 

@@ -45,6 +45,16 @@ impl Draft {
         &self.values[id.0].dims
     }
 
+    /// Number of nodes so far.
+    pub(super) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Node `index`, in order.
+    pub(super) fn node(&self, index: usize) -> &DraftNode {
+        &self.nodes[index]
+    }
+
     /// The node that makes a value.
     pub(super) fn producer(&self, id: Id) -> Option<&DraftNode> {
         self.producers[id.0].map(|index| &self.nodes[index])

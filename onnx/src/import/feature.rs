@@ -161,9 +161,14 @@ impl Importer<'_> {
         let bias = Tensor::new([outputs], finite(bias)?)?;
         let mut changed = inputs.clone();
         if scaled != weight.data() {
-            weight.data_mut().copy_from_slice(&scaled);
             let fresh = self.draft.fresh(format!("{name}.weight"));
+            let known = self.integers.get(&inputs[weight_at]).filter(|known| known.are(weight.data()));
+            let known = known.map(|known| known.scaled(|channel| affine.at(channel).0));
+            weight.data_mut().copy_from_slice(&known.as_ref().map_or(scaled, |known| known.real()));
             changed[weight_at] = self.draft.parameter(fresh, weight, true);
+            if let Some(known) = known {
+                self.integers.insert(changed[weight_at], known);
+            }
         }
         let fresh = self.draft.fresh(format!("{name}.bias"));
         let bias = self.draft.parameter(fresh, bias, true);

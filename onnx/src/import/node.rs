@@ -4,7 +4,7 @@ use super::attributes::Attributes;
 use super::constants::{Array, Elements};
 use super::draft::Id;
 use super::feature::{Affine, Feature};
-use super::quantized::Dequantized;
+use super::quantized::{self, Dequantized};
 use super::{Importer, fold, integers, ops, standard};
 use crate::proto::{DataType, GraphProto, NodeProto};
 use crate::{GraphError, ImportError, Op, Tensor};
@@ -98,7 +98,12 @@ impl NodeReader<'_, '_> {
             }
             None => {
                 integers::follow(self)?;
-                ops::find(self.op_type())?(self)?;
+                let kind = quantized::check_integers(self)?;
+                ops::find(op_type)?(self)?;
+                if let Some(kind) = kind.filter(|_| op_type != "DequantizeLinear") {
+                    let outputs = self.proto.output.iter().filter(|name| !name.is_empty()).cloned();
+                    self.importer.integer_kinds.extend(outputs.map(|output| (output, kind)));
+                }
             }
         }
         for output in self.proto.output.iter().filter(|name| !name.is_empty()) {
@@ -117,6 +122,19 @@ impl NodeReader<'_, '_> {
                 let tensor = self.proto.attribute.iter().find_map(|attribute| attribute.t.as_ref());
                 tensor.and_then(|tensor| DataType::try_from(tensor.data_type).ok())
             }
+            "Cast" => {
+                let to = self.proto.attribute.iter().find(|attribute| attribute.name == "to");
+                to.and_then(|to| to.i).and_then(|to| DataType::try_from(to as i32).ok())
+            }
+            "QuantizeLinear" => {
+                let named = self.proto.attribute.iter().find(|attribute| attribute.name == "output_dtype");
+                let named = named.and_then(|named| named.i).and_then(|named| DataType::try_from(named as i32).ok());
+                let named = named.filter(|named| *named != DataType::Undefined).unwrap_or(DataType::Uint8);
+                Some(if self.has_input(2) { self.kind(2).unwrap_or(named) } else { named })
+            }
+            "Expand" | "Slice" | "Gather" | "Concat" | "Tile" => {
+                self.input(0).ok().and_then(|input| self.importer.constants.kind(input))
+            }
             "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Flatten" => {
                 let Ok(input) = self.input(0).map(str::to_owned) else { return };
                 if let Some(known) = self.importer.dequantized.get(&input).map(Dequantized::scales_only) {
@@ -134,6 +152,44 @@ impl NodeReader<'_, '_> {
     /// Type of the elements of constant operand `index`, where it is known.
     pub(super) fn kind(&self, index: usize) -> Option<DataType> {
         self.input(index).ok().and_then(|name| self.importer.constants.kind(name))
+    }
+
+    /// Type of the integers of computed operand `index`; `None` where it holds real numbers.
+    pub(super) fn integers(&self, index: usize) -> Option<DataType> {
+        self.input(index).ok().and_then(|name| self.importer.integer_kinds.get(name).copied())
+    }
+
+    /// Type of operand `index`, where it is integers that the file takes as its image.
+    pub(super) fn image_integers(&self, index: usize) -> Option<DataType> {
+        let name = self.input(index).ok()?;
+        self.importer.integer_image.as_ref()?.kind(name)
+    }
+
+    /// Says that the result of this node holds integers.
+    pub(super) fn set_integers(&mut self, kind: DataType) -> Result<(), Failure> {
+        let output = self.output(0)?.to_owned();
+        self.importer.integer_kinds.insert(output, kind);
+        Ok(())
+    }
+
+    /// Whether the file shows operand `index` after it dequantized it.
+    pub(super) fn is_dequantized(&self, index: usize) -> bool {
+        let mut name = self.proto.input.get(index).map_or("", String::as_str);
+        for proto in self.graph.node[..self.index].iter().rev() {
+            if !proto.output.iter().any(|output| output == name) {
+                continue;
+            }
+            match (proto.op_type.as_str(), proto.input.first()) {
+                ("DequantizeLinear", _) => return true,
+                (
+                    "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Dropout" | "Cast"
+                    | "Expand",
+                    Some(input),
+                ) => name = input,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Says that the result of this node holds integers times scales.
@@ -303,11 +359,27 @@ impl NodeReader<'_, '_> {
 
     /// A parameter made of operand `index`, whose name it has if no other has it.
     pub(super) fn parameter_of(&mut self, index: usize, tensor: Tensor, trainable: bool) -> Result<Id, Failure> {
+        self.scaled_parameter_of(index, tensor, 1.0, trainable)
+    }
+
+    /// As [`parameter_of`](Self::parameter_of), where the operand's elements are multiplied by `factor`.
+    pub(super) fn scaled_parameter_of(
+        &mut self,
+        index: usize,
+        tensor: Tensor,
+        factor: f64,
+        trainable: bool,
+    ) -> Result<Id, Failure> {
         let mut name = self.input(index)?.to_owned();
         if !self.importer.parameter_names.insert(name.clone()) {
             name = self.importer.draft.fresh(format!("{}.{name}", self.name));
         }
-        let integers = self.importer.dequantized.get(self.input(index)?).and_then(|known| known.integers(&tensor));
+        let known = self.importer.dequantized.get(self.input(index)?);
+        let integers = known.and_then(|known| known.integers(&tensor, factor));
+        let tensor = match &integers {
+            Some(integers) => Tensor::new(tensor.dims(), integers.real())?,
+            None => tensor,
+        };
         let id = self.importer.draft.parameter(name, tensor, trainable);
         if let Some(integers) = integers {
             self.importer.integers.insert(id, integers);

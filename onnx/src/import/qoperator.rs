@@ -1,8 +1,8 @@
 //! Operators on integers, as the float operators between dequantization and quantization that they stand for.
 
 use super::standard;
-use crate::proto::{AttributeProto, GraphProto, NodeProto};
-use std::collections::HashSet;
+use crate::proto::{AttributeProto, DataType, GraphProto, NodeProto, TensorProto};
+use std::collections::{HashMap, HashSet};
 
 /// The domain of ONNX Runtime's operators.
 const MICROSOFT: &str = "com.microsoft";
@@ -15,7 +15,7 @@ struct Form {
     float: &'static str,
     /// Value, scale and zero point of each operand.
     operands: &'static [[usize; 3]],
-    /// An int32 bias, whose scale is the product of those of the operands.
+    /// An int32 bias, whose scale is the product of those of the operands and of the attribute `alpha`.
     bias: Option<usize>,
     /// Scale and zero point of the result.
     result: [usize; 2],
@@ -48,15 +48,27 @@ pub(super) fn expand(graph: &GraphProto) -> Option<GraphProto> {
     let microsoft = |node: &&NodeProto| node.domain == MICROSOFT;
     let integers = |node: &&NodeProto| microsoft(node) || node.op_type.starts_with("QLinear");
     graph.node.iter().find(integers)?;
-    let mut expansion = Expansion { names: HashSet::new(), nodes: Vec::with_capacity(3 * graph.node.len()) };
+    let mut expansion = Expansion {
+        names: HashSet::new(),
+        nodes: Vec::with_capacity(3 * graph.node.len()),
+        kinds: graph.initializer.iter().map(|tensor| (tensor.name.clone(), tensor.data_type)).collect(),
+        initializers: Vec::new(),
+    };
     for node in &graph.node {
         expansion.names.extend(node.input.iter().chain(&node.output).cloned());
     }
     expansion.names.extend(graph.initializer.iter().map(|tensor| tensor.name.clone()));
     for node in &graph.node {
+        let from = expansion.nodes.len();
         expansion.node(node);
+        for index in from..expansion.nodes.len() {
+            expansion.learn(index);
+        }
     }
-    Some(GraphProto { node: expansion.nodes, ..graph.clone() })
+    let mut expanded = graph.clone();
+    expanded.node = expansion.nodes;
+    expanded.initializer.append(&mut expansion.initializers);
+    Some(expanded)
 }
 
 /// `name`, or where only the expanded graph has that tensor, the one of the file that it is made of.
@@ -71,6 +83,9 @@ pub(super) fn of_file(file: &GraphProto, expanded: &GraphProto, name: String) ->
 struct Expansion {
     names: HashSet<String>,
     nodes: Vec<NodeProto>,
+    /// Types of elements, where they are known.
+    kinds: HashMap<String, i32>,
+    initializers: Vec<TensorProto>,
 }
 
 impl Expansion {
@@ -107,7 +122,12 @@ impl Expansion {
         }
         if let Some(bias) = form.bias.map(input).filter(|bias| !bias.is_empty()) {
             let scale = self.fresh(&format!("{bias}.scale"));
-            let scales = [input(form.operands[0][1]), input(form.operands[1][1])];
+            let mut scales = vec![input(form.operands[0][1]), input(form.operands[1][1])];
+            if let Some(alpha) = node.attribute.iter().find(|attribute| attribute.name == "alpha") {
+                let name = self.fresh(&format!("{bias}.alpha"));
+                self.initializers.push(TensorProto::f32(name.as_str(), &[], &[alpha.f.unwrap_or_default()]));
+                scales.push(name);
+            }
             self.nodes.push(NodeProto::new("Mul", scale.as_str(), &scales, &[&scale], Vec::new()));
             inputs.push(self.dequantize(node, [bias, scale, String::new()], Some(0)));
         }
@@ -133,6 +153,7 @@ impl Expansion {
         float.attribute.retain(|attribute| !(attribute.name == "channels_last" && attribute.i == Some(0)));
         // Which operator set the Softmax follows.
         float.attribute.retain(|attribute| attribute.name != "opset");
+        let kind = node.input.iter().find_map(|input| self.integer_kind(input));
         let [scale, zero] = result;
         let Some(output) = float.output.first_mut().filter(|_| !scale.is_empty()) else {
             self.nodes.push(float);
@@ -143,7 +164,37 @@ impl Expansion {
         output.clone_from(&name);
         self.nodes.push(float);
         let quantize = format!("{}.quantize", node.name);
-        self.nodes.push(NodeProto::new("QuantizeLinear", quantize, &[name, scale, zero], &[rounded], Vec::new()));
+        // A zero point that is left out is 0 of the operands' type.
+        let kind = kind.filter(|_| zero.is_empty()).map(|kind| AttributeProto::int("output_dtype", kind.into()));
+        let inputs = [name, scale, zero];
+        self.nodes.push(NodeProto::new("QuantizeLinear", quantize, &inputs, &[rounded], kind.into_iter().collect()));
+    }
+
+    /// The type of a tensor of 8-bit integers.
+    fn integer_kind(&self, name: &str) -> Option<i32> {
+        let small = [DataType::Int8, DataType::Uint8].map(i32::from);
+        self.kinds.get(name).copied().filter(|kind| small.contains(kind))
+    }
+
+    /// Notes which integers the results of node `index` are.
+    fn learn(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let named = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let kind = match node.op_type.as_str() {
+            "DequantizeLinear" => None,
+            "Constant" => named("value").and_then(|value| value.t.as_ref()).map(|tensor| tensor.data_type),
+            "Cast" => named("to").and_then(|to| to.i).map(|to| to as i32),
+            "QuantizeLinear" => {
+                let zero = node.input.get(2).and_then(|zero| self.integer_kind(zero));
+                let named = named("output_dtype").and_then(|kind| kind.i).map(|kind| kind as i32);
+                zero.or(named.filter(|&kind| kind != 0)).or(Some(DataType::Uint8.into()))
+            }
+            _ => node.input.first().and_then(|input| self.integer_kind(input)),
+        };
+        if let Some(kind) = kind {
+            let outputs = node.output.clone();
+            self.kinds.extend(outputs.into_iter().map(|output| (output, kind)));
+        }
     }
 
     /// The name of an operand's real value.

@@ -1,13 +1,20 @@
 //! What a quantized file says of its integers, as [`Quantization`] of the float graph.
 
+mod rounding;
+
 use super::Importer;
-use super::constants::{Array, Elements};
+use super::constants::Elements;
 use super::draft::Id;
 use super::feature::Feature;
 use super::node::{Failure, NodeReader};
 use crate::graph::Graph;
 use crate::proto::DataType;
 use crate::{Integers, Op, Quantization, Rounding, Tensor};
+
+pub(super) use rounding::Roundings;
+
+/// By how much uint8 is larger than the int8 that stands for it.
+const UINT8: i64 = 128;
 
 /// Nodes on the way back from a value that are asked whether they make negative numbers.
 const SIGN_DEPTH: usize = 8;
@@ -26,14 +33,15 @@ impl Dequantized {
         Self { scales: self.scales.clone(), values: None }
     }
 
-    /// The integers of a parameter that was made of the constant; `None` where it is no longer integers times scales
-    /// of its output channels.
-    pub(super) fn integers(&self, tensor: &Tensor) -> Option<Integers> {
+    /// The integers of a parameter that is `factor` times the constant; `None` where it is no longer integers times
+    /// scales of its output channels.
+    pub(super) fn integers(&self, tensor: &Tensor, factor: f64) -> Option<Integers> {
         let outputs = *tensor.dims().first()?;
-        let scales = match self.scales.as_slice() {
+        let mut scales = match self.scales.as_slice() {
             &[scale] => vec![scale; outputs],
             scales => scales.to_vec(),
         };
+        scales.iter_mut().for_each(|scale| *scale = (f64::from(*scale) * factor) as f32);
         if scales.len() != outputs {
             return None;
         }
@@ -44,82 +52,145 @@ impl Dequantized {
             tensor.data().iter().enumerate().map(steps).collect()
         });
         let integers = Integers { scales, values };
-        integers.are(tensor.data()).then_some(integers)
+        // A factor was rounded, too.
+        let near = |(x, own): (&f32, &f32)| x == own || (x - own).abs() <= 4.0 * f32::EPSILON * x.abs();
+        let same = integers.real().len() == tensor.count()
+            && tensor
+                .data()
+                .iter()
+                .zip(&integers.real())
+                .all(|pair| if factor == 1.0 { pair.0 == pair.1 } else { near(pair) });
+        same.then_some(integers)
     }
 }
 
 /// The tensor is not changed but rounded: the graph's value keeps its name, and scale and zero point are noted.
 pub(super) fn quantize_linear(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let rounding = rounding(node)?;
-    let x = node.settled(0)?;
-    let x = rectified(node, x, rounding)?;
-    note(node, x, rounding)
-}
-
-/// The rounded tensor again.
-pub(super) fn dequantize_linear(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let rounding = rounding(node)?;
-    let x = node.settled(0)?;
-    note(node, x, rounding)
-}
-
-fn note(node: &mut NodeReader<'_, '_>, x: Feature, rounding: Rounding) -> Result<(), Failure> {
-    // A map with its channels in another order is rounded as the one before.
-    let (source, _) = node.importer.before_reordering(x.value);
-    for value in [source, x.value] {
-        let noted = *node.importer.roundings.entry(value).or_insert(rounding);
-        if noted == rounding {
-            continue;
-        }
-        let [(scale, zero), (other, other_zero)] = [noted, rounding].map(|r| (r.scale, r.zero_point));
-        return Err(format!(
-            "its operand is rounded with scale {scale} and zero point {zero} (of int8) already, and cannot be rounded \
-             again with {other} and {other_zero}"
-        )
-        .into());
+    let zero_kind = zero_point_kind(node)?;
+    // 0 is the attribute's default.
+    let named = node.attributes.int("output_dtype")?.filter(|&kind| kind != 0);
+    let named = named.map(|kind| kind_of(kind as i32)).transpose()?;
+    if let (Some(zero), Some(named)) = (zero_kind, named)
+        && zero != named
+    {
+        return Err(format!("its zero point is {zero:?} and attribute `output_dtype` {named:?}").into());
     }
+    let kind = zero_kind.or(named).unwrap_or(DataType::Uint8);
+    let rounding = rounding(node, kind)?;
+    let x = node.settled(0)?;
+    let x = rounding::rounded(node, x, rounding)?;
+    node.set_integers(kind)?;
     // Layers before it must not take in what follows.
     node.bind(Feature { sole: false, ..x })
 }
 
+/// The rounded tensor again.
+pub(super) fn dequantize_linear(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    // Of floats, which are all float32 here.
+    node.attributes.ignore("output_dtype");
+    let of_image = node.image_integers(0);
+    let (held, zero) = (node.integers(0).or(of_image), zero_point_kind(node)?);
+    if let (Some(held), Some(zero)) = (held, zero)
+        && held != zero
+    {
+        return Err(format!("its operand holds {held:?} and its zero point is {zero:?}").into());
+    }
+    let kind = held.or(zero).ok_or("the type of its operand is not known: no QuantizeLinear made it")?;
+    let rounding = rounding(node, kind)?;
+    let x = node.settled(0)?;
+    rounding::note_dequantized(node, x.value, rounding, of_image.is_some())?;
+    node.bind(Feature { sole: false, ..x })
+}
+
+/// Type of the zero point, if there is one.
+fn zero_point_kind(node: &NodeReader<'_, '_>) -> Result<Option<DataType>, Failure> {
+    if !node.has_input(2) {
+        return Ok(None);
+    }
+    let kind = node.kind(2);
+    if kind.is_none() {
+        node.constant(2)?;
+    }
+    kind.map(Some).ok_or_else(|| "the type of its zero point is not known".into())
+}
+
+/// A type of ONNX by its number.
+fn kind_of(number: i32) -> Result<DataType, Failure> {
+    DataType::try_from(number).map_err(|_| format!("elements of unknown type {number}").into())
+}
+
 /// Scale and zero point of a whole tensor, in terms of int8.
-fn rounding(node: &mut NodeReader<'_, '_>) -> Result<Rounding, Failure> {
+fn rounding(node: &mut NodeReader<'_, '_>, kind: DataType) -> Result<Rounding, Failure> {
     node.attributes.only("block_size", 0)?;
     for name in ["axis", "saturate", "precision"] {
         node.attributes.ignore(name);
     }
-    let named = node.attributes.int("output_dtype")?.and_then(|kind| DataType::try_from(kind as i32).ok());
-    let kind = if node.has_input(2) { node.kind(2) } else { named.filter(|kind| *kind == DataType::Int8) };
-    let kind = kind.unwrap_or(DataType::Uint8);
-    let one = |array: &Array| array.elements.len() == 1;
+    if ![DataType::Int8, DataType::Uint8].contains(&kind) {
+        return Err(format!("activations of type {kind:?} are not supported, only of int8 and uint8").into());
+    }
     let scale = node.constant(1)?;
-    let &Array { elements: Elements::Float(ref scales), .. } = &*scale else {
+    let Elements::Float(scales) = &scale.elements else {
         return Err("operand 1 must be a float scale".into());
     };
-    if !one(&scale) {
+    let Some(scale) = scale.uniform() else {
         return Err(format!("{} scales for one activation are not supported, only one", scales.len()).into());
-    }
-    let scale = scales[0];
+    };
     if !(scale > 0.0 && scale.is_finite()) {
         return Err(format!("its scale is {scale}").into());
     }
-    let zero = if node.has_input(2) { node.scalar(2)?.unwrap_or(0.0) as i64 } else { 0 };
-    let zero = match kind {
-        DataType::Int8 => i8::try_from(zero).ok(),
-        DataType::Uint8 => i8::try_from(zero - 128).ok(),
-        _ => return Err(format!("activations of type {kind:?} are not supported, only of int8 and uint8").into()),
+    let zero = match node.has_input(2) {
+        true => node.constant(2)?.uniform().ok_or("has several zero points for one activation")? as i64,
+        false => 0,
     };
-    Ok(Rounding { scale, zero_point: zero.ok_or("its zero point does not fit its type")? })
+    let zero = if kind == DataType::Int8 { zero } else { zero - UINT8 };
+    Ok(Rounding { scale, zero_point: i8::try_from(zero).map_err(|_| "its zero point does not fit its type")? })
 }
 
-/// Where the smallest integer stands for 0, rounding is a ReLU, which optimizers then leave out: it comes back.
-fn rectified(node: &mut NodeReader<'_, '_>, x: Feature, rounding: Rounding) -> Result<Feature, Failure> {
-    if rounding.zero_point != i8::MIN || never_negative(node.importer, x.value, 0) {
-        return Ok(x);
+/// The integer that stands for 0 in operand 0, in the file's type; `None` where the operand holds real numbers.
+pub(super) fn integer_zero(node: &NodeReader<'_, '_>) -> Result<Option<i64>, Failure> {
+    let Some(kind) = node.integers(0) else { return Ok(None) };
+    let value = node.feature(0)?.value;
+    let rounding = node.importer.effective_rounding(value).ok_or("its operand's zero point is not known")?;
+    let shift = if kind == DataType::Uint8 { UINT8 } else { 0 };
+    Ok(Some(i64::from(rounding.zero_point) + shift))
+}
+
+/// Operators that mean for integers what they mean for the real numbers that these stand for.
+const MOVES: [&str; 17] = [
+    "Concat",
+    "DequantizeLinear",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GlobalMaxPool",
+    "Identity",
+    "MaxPool",
+    "Pad",
+    "ReduceMax",
+    "Reshape",
+    "Shape",
+    "Size",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// Checks that a node may read the integers of a rounded tensor, if it does; gives their type.
+pub(super) fn check_integers(node: &mut NodeReader<'_, '_>) -> Result<Option<DataType>, Failure> {
+    let mut kinds = (0..node.input_count()).filter_map(|index| node.integers(index));
+    let Some(kind) = kinds.next() else { return Ok(None) };
+    let mixed = kinds.any(|other| other != kind);
+    let op = node.op_type().to_owned();
+    let nearest = ["Resize", "Upsample"].contains(&op.as_str())
+        && node.attributes.string("mode")?.unwrap_or("nearest") == "nearest";
+    if !(MOVES.contains(&op.as_str()) || op == "Split" || nearest) {
+        return Err("it computes with the integers of a quantized tensor; dequantize them first".into());
     }
-    let name = format!("{}.relu", node.name);
-    let value = node.push_part(&name, Op::Relu, &[x.value])?;
-    Ok(Feature { value, ..x })
+    if op == "Concat" && (mixed || (0..node.input_count()).any(|index| node.is_constant(index))) {
+        return Err("it puts integers of different types, or constants, side by side".into());
+    }
+    Ok(Some(kind))
 }
 
 /// Whether a value has no negative elements, or is the image, of whose elements nothing is known.
@@ -151,10 +222,19 @@ fn never_negative(importer: &Importer<'_>, value: Id, depth: usize) -> bool {
 
 impl Importer<'_> {
     /// What is known of the integers, by the names of values, among them such as the graph will not have.
-    pub(super) fn quantization(&self) -> Quantization {
+    pub(super) fn quantization(&mut self) -> Quantization {
+        self.inherit_roundings();
         let name = |id: Id| self.draft.name(id).to_owned();
+        let noted = self.roundings.noted.iter().map(|(&id, &rounding)| (id, rounding));
+        // A map with its channels in another order is rounded as the one before.
+        let reordered = self.reordered_values();
+        let reordered = reordered.filter_map(|(id, source)| Some((id, *self.roundings.noted.get(&source)?)));
         Quantization {
-            activations: self.roundings.iter().map(|(&id, &rounding)| (name(id), rounding)).collect(),
+            activations: noted
+                .chain(reordered)
+                .chain(self.flattened_roundings())
+                .map(|(id, rounding)| (name(id), rounding))
+                .collect(),
             parameters: self.integers.iter().map(|(&id, integers)| (name(id), integers.clone())).collect(),
             input: None,
         }

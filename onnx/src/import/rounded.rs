@@ -81,10 +81,9 @@ pub(super) fn through_flatten(graph: &mut Graph, rounded: &mut Vec<RoundedTensor
         alone.map(|node| [node.output, node.inputs[0]].map(|id| graph.value(id).name.clone())).collect();
     for [vector, map] in pairs {
         let known = &mut graph.metadata.quantization.activations;
-        if let Some(&rounding) = known.get(&vector)
-            && !known.contains_key(&map)
-        {
-            known.insert(map.clone(), rounding);
+        let Some(&rounding) = known.get(&vector) else { continue };
+        let same = *known.entry(map.clone()).or_insert(rounding) == rounding;
+        if same && !rounded.iter().any(|tensor| tensor.value == map) {
             let found = rounded.iter().find(|tensor| tensor.value == vector).cloned();
             rounded.extend(found.map(|tensor| RoundedTensor { value: map, ..tensor }));
         }

@@ -2,6 +2,7 @@ mod external;
 mod image;
 mod plumbing;
 mod quantized;
+mod roundings;
 
 use super::*;
 use crate::export::{Batch, export, to_model};

@@ -37,6 +37,19 @@ fn an_operand_that_is_read_again_keeps_its_place() {
 }
 
 #[test]
+fn an_operand_that_is_a_part_of_the_input_keeps_its_place() {
+    let mut net = Net::new(8, 4);
+    let a = net.conv(0, NONE, 4, [3, 1]);
+    let b = net.conv(a, NONE, 4, [1, 1]);
+    let joined = net.pointwise(OpCode::Concat, a, b);
+    let c = net.conv(joined, b, 4, [3, 1]);
+    net.head(c, 12);
+    let plan = net.plan();
+    assert!(plan.nodes.iter().any(geometry::is_view));
+    assert_ne!(plan.tensors[usize::from(c)].offset, plan.tensors[usize::from(b)].offset);
+}
+
+#[test]
 fn a_gate_works_in_place_over_its_trunk() {
     let mut net = Net::new(8, 3);
     let trunk = net.conv(0, NONE, 8, [3, 1]);

@@ -23,7 +23,7 @@ pub(crate) struct Fused<'g> {
 /// A sum joins the convolution among its producers whose result nothing else reads, of two the one at the end of the longer
 /// branch, whose rows come later, or else the one that runs last; that convolution then runs where the sum stood, so that
 /// the other operand exists. A ReLU or clip joins the operator before it, if that
-/// computes and nothing else reads its result. A batch normalization joins the unpadded 1x1 convolution that alone reads
+/// computes and nothing else reads its result; one that the file's rounding does anyway joins a copy or a table, too. A batch normalization joins the unpadded 1x1 convolution that alone reads
 /// it. `t + sigmoid * t` is one gate. What the network's file rounds to integers is never lost in one of these.
 ///
 /// # Errors
@@ -169,10 +169,16 @@ impl<'g> Fusion<'g> {
         // What the file rounds before and after is rounded twice.
         let once =
             given::rounding(self.graph, input).is_none_or(|own| Some(own) == given::rounding(self.graph, node.output));
-        match self.sole_producer(input).filter(|&at| once && self.steps[at].op.clamps()) {
+        // Where the smallest integer stands for 0, rounding to it is a ReLU.
+        let rounds = clamp == Clamp { lo: 0.0, ..Clamp::NONE }
+            && given::rounding(self.graph, input).is_none()
+            && given::rounding(self.graph, node.output).is_some_and(|(_, zero)| zero == i8::MIN);
+        match self.sole_producer(input).filter(|&at| once && (rounds || self.steps[at].op.clamps())) {
             Some(at) => {
                 let step = &mut self.steps[at];
-                step.clamp = step.clamp.then(clamp);
+                if step.op.clamps() {
+                    step.clamp = step.clamp.then(clamp);
+                }
                 step.output = node.output;
                 self.dims[node.output.index()] = dims;
             }

@@ -285,3 +285,23 @@ fn a_network_must_compute_its_scores() {
     let error = fuse(&builder.finish(flat).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("node `flat`") && error.contains("the scores are the image itself"), "{error}");
 }
+
+#[test]
+fn a_relu_that_the_files_rounding_does_anyway_joins_a_table_or_a_copy() {
+    let mut net = Net::new(1, [4, 6, 6]);
+    let x = net.conv(net.input(), 4, Conv::square(1, 1, 0), true);
+    let table = net.push(Op::Unary(skipstone_onnx::Unary::Softplus), &[x]);
+    let first = net.relu(table);
+    let joined = net.push(Op::Concat, &[first, x]);
+    let second = net.relu(joined);
+    let mut graph = net.head(second, 2);
+    let tables = |graph: &Graph| ops(graph).iter().filter(|op| matches!(op, StepOp::Lookup(_))).count();
+    assert_eq!(tables(&graph), 3);
+    for value in [first, second] {
+        let rounding = skipstone_onnx::Rounding { scale: 0.1, zero_point: -128 };
+        graph.metadata.quantization.activations.insert(graph.value(value).name.clone(), rounding);
+    }
+    assert_eq!(tables(&graph), 1);
+    let steps = fuse(&graph).unwrap().steps;
+    assert_eq!([steps[1].output, steps[2].output], [first, second]);
+}

@@ -240,13 +240,16 @@ impl Lowering<'_> {
 
     fn conv(&self, step: &Step<'_>, input: TensorIndex) -> Result<QConv, QuantError> {
         let input = &self.tensors[input];
-        let Some(prologue) = &step.prologue else { return Ok(conv::quantize(self.graph, step.node, input)) };
+        let (output_scale, _) = self.scales.of(step.output);
+        let Some(prologue) = &step.prologue else {
+            return Ok(conv::quantize(self.graph, step.node, input, output_scale));
+        };
         let (scale, zero_point) = self.scales.of(prologue.value);
         let name = self.graph.value(prologue.value).name.clone();
         let tensor = QTensor { name, dims: input.dims, scale, zero_point };
         let affine = affine::batch_norm(self.graph, prologue.node, input.scale, scale)?;
         let (lo, hi) = bounds(prologue.clamp, &tensor);
-        let conv = conv::quantize(self.graph, step.node, &tensor);
+        let conv = conv::quantize(self.graph, step.node, &tensor, output_scale);
         let prologue = QPrologue { name: prologue.node.name.clone(), affine, tensor, lo, hi };
         Ok(QConv { prologue: Some(Box::new(prologue)), ..conv })
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::quant::fixtures::Net;
 use crate::quant::requant::MULTIPLIER_LIMIT;
-use skipstone_onnx::{Conv, Coordinates, GraphBuilder, Normalization, Op, Resize, Tensor, Window};
+use skipstone_onnx::{Conv, Coordinates, GraphBuilder, Integers, Normalization, Op, Resize, Rounding, Tensor, Window};
 
 /// A 1x1 convolution with the given weights (one for each output) and biases over a map of one channel.
 fn graph(weights: &[f32], bias: &[f32]) -> Graph {
@@ -283,4 +283,63 @@ fn norms_that_do_not_fit_are_refused() {
     assert!(error.contains("(InstanceNorm): it averages 32768 pixels"), "{error}");
     let error = standardized([2, 128, 255], 1e9).unwrap_err();
     assert!(error.contains("(InstanceNorm): its epsilon") && error.contains("too large"), "{error}");
+}
+
+/// As [`graph`], of a file that has integers for it: weights of these scales, biases of others, and a rounded result.
+fn of_integers(weights: (&[i32], &[f32]), biases: (&[i32], &[f32])) -> Graph {
+    let integers = |(values, scales): (&[i32], &[f32])| Integers { scales: scales.to_vec(), values: values.to_vec() };
+    let (weights, biases) = (integers(weights), integers(biases));
+    let mut graph = graph(&weights.real(), &biases.real());
+    let result = graph.value(graph.nodes()[0].output).name.clone();
+    let known = &mut graph.metadata.quantization;
+    known.parameters = [("weight".into(), weights), ("bias".into(), biases)].into();
+    known.activations.insert("image".into(), Rounding { scale: 1.0 / 255.0, zero_point: -128 });
+    known.activations.insert(result, Rounding { scale: 0.02, zero_point: -128 });
+    graph
+}
+
+#[test]
+fn a_dead_channel_is_its_bias_whatever_its_scale() {
+    for scale in [1.0, 0.0, 1e6, -3.0] {
+        let graph = of_integers((&[0, 1], &[scale, 0.5]), (&[3, 0], &[0.5, 1e-3]));
+        let qgraph = lower(&graph, &Ranges::new(&graph)).unwrap();
+        let requant = qgraph.requants(&qgraph.nodes[0]).unwrap().channels[0];
+        assert_eq!((requant.m, requant.apply(0, -128, 127)), (0, -53), "{scale}");
+        assert!(conv(&qgraph).weight_scales[0] > 0.0);
+    }
+    // Of a network without a file.
+    let qgraph = lowered(&graph(&[0.0, 0.5], &[1.5, 0.0]), -1.0, 2.0).unwrap();
+    let (requant, output) = (qgraph.requants(&qgraph.nodes[0]).unwrap().channels[0], &qgraph.tensors[1]);
+    let steps = 1.5 / f64::from(output.scale) + f64::from(output.zero_point);
+    assert_eq!((requant.m, f64::from(requant.apply(0, -128, 127))), (0, steps.round()));
+}
+
+#[test]
+fn biases_of_a_file_are_exact_in_any_scale() {
+    // The product of the scales is 1e-3 / 255.
+    let product = 1e-3f32 * (1.0 / 255.0);
+    let graph = of_integers((&[100, 100], &[1e-3, 1e-3]), (&[7, 7], &[product, 0.003]));
+    let qgraph = lower(&graph, &Ranges::new(&graph)).unwrap();
+    let conv = conv(&qgraph);
+    assert_eq!((conv.bias.as_slice(), conv.bias_scales.as_slice()), (&[7, 7][..], &[None, Some(0.003)][..]));
+    let requants = qgraph.requants(&qgraph.nodes[0]).unwrap().channels;
+    // 0.021 is 1.05 steps; a black pixel is 0.
+    assert_eq!(requants[1].apply(-128 * 100, -128, 127), -127);
+    // One that is left in float.
+    let mut graph = graph.clone();
+    graph.metadata.quantization.parameters.remove("bias");
+    let qgraph = lower(&graph, &Ranges::new(&graph)).unwrap();
+    let QOp::Conv(conv) = &qgraph.nodes[0].op else { panic!("a convolution") };
+    let real = graph.parameters().find(|(_, name, _)| *name == "bias").unwrap().2.tensor.data();
+    let kept: Vec<f32> = (0..2).map(|channel| conv.real_bias(channel, qgraph.tensors[0].scale) as f32).collect();
+    assert_eq!(kept, real);
+}
+
+#[test]
+fn one_weight_is_always_a_whole_multiple() {
+    let graph = of_integers((&[200, 100], &[1e-3, 1e-3]), (&[7, 7], &[1e-3, 1e-3]));
+    let qgraph = lower(&graph, &Ranges::new(&graph)).unwrap();
+    assert_eq!(crate::quant::rerounded(&graph, &qgraph), []);
+    let scale = f64::from(conv(&qgraph).weight_scales[0]) * f64::from(conv(&qgraph).weights[0]);
+    assert!((scale - 0.2).abs() < 1e-7, "{scale}");
 }

@@ -12,7 +12,7 @@
 //! | `<tensor>_scale`, `<tensor>_zero_point` | its quantization |
 //! | `<node>_factors`, `<node>_constants` | of a batch normalization, float32 |
 //! | `<node>_weight_quantized`, `<node>_weight_scale` | int8 weights OIHW, scale of each output channel |
-//! | `<node>_bias_quantized`, `<node>_bias_scale` | int32 bias, input scale times weight scale |
+//! | `<node>_bias_quantized`, `<node>_bias_scale` | int32 bias, input scale times weight scale, or the scale of the file |
 //! | `<node>_weight_zero_point`, `<node>_bias_zero_point` | zeros, which some engines insist on |
 //! | name of the output | the scores, float32, `[N, classes]` |
 //!
@@ -176,7 +176,8 @@ impl Writer<'_> {
             }
         }
         let input_scale = self.qgraph.factor(node).scale;
-        let bias_scales: Vec<f32> = conv.weight_scales.iter().map(|scale| scale * input_scale).collect();
+        let scales = conv.weight_scales.iter().zip(&conv.bias_scales);
+        let bias_scales: Vec<f32> = scales.map(|(weight, own)| own.unwrap_or(weight * input_scale)).collect();
         let dims = [outputs, per_group, conv.kernel[0], conv.kernel[1]];
         let zero_point = TensorProto::i8("", &[outputs], &vec![0; outputs]);
         let weights = TensorProto::i8("", &dims, &weights);

@@ -140,6 +140,12 @@ fn convert(node: &mut NodeReader<'_, '_>, x: &Array, floats: bool, truth: bool) 
 pub(super) fn dequantize(node: &mut NodeReader<'_, '_>) -> Results {
     node.attributes.only("block_size", 0)?;
     node.attributes.ignore("output_dtype");
+    let kind = node.kind(0).or_else(|| node.kind(2));
+    if let Some(kind) = kind.filter(|kind| ![DataType::Int8, DataType::Uint8, DataType::Int32].contains(kind)) {
+        return Err(
+            format!("constants of type {kind:?} are not supported, only int8, uint8, and int32 of biases").into()
+        );
+    }
     let (x, scale) = (node.constant(0)?, node.constant(1)?);
     let zero = if node.has_input(2) { Some(node.constant(2)?) } else { None };
     let named = node.attributes.int("axis")?.unwrap_or(1);
@@ -148,19 +154,20 @@ pub(super) fn dequantize(node: &mut NodeReader<'_, '_>) -> Results {
         return Err("takes integers and a float scale".into());
     };
     let zeros = match zero.as_deref() {
-        None => None,
-        Some(Array { elements: Elements::Int(zeros), .. }) if zeros.len() == scales.len() => Some(zeros.as_slice()),
-        Some(_) => return Err("has another number of zero points than of scales".into()),
+        None => vec![0; scales.len()],
+        Some(Array { elements: Elements::Int(zeros), .. }) => match zeros.as_slice() {
+            &[zero] => vec![zero; scales.len()],
+            zeros if zeros.len() == scales.len() => zeros.to_vec(),
+            _ => return Err("has another number of zero points than of scales".into()),
+        },
+        Some(_) => return Err("its zero point is no integer".into()),
     };
     let (inner, wide) = scales_of(&x.dims, count, scales.len(), named)?;
-    let at = |(i, &x): (usize, &i64)| {
-        let channel = i / inner % wide;
-        (x - zeros.map_or(0, |zeros| zeros[channel])) as f32 * scales[channel]
-    };
-    let floats = data.iter().enumerate().map(at).collect();
+    let difference = |i: usize, x: i64| x.saturating_sub(zeros[i / inner % wide]);
+    let floats = data.iter().enumerate().map(|(i, &x)| difference(i, x) as f32 * scales[i / inner % wide]).collect();
     // A bias has more digits than float32.
     let vector = x.dims.len() == 1;
-    let integer = |(i, &x): (usize, &i64)| i32::try_from(x - zeros.map_or(0, |zeros| zeros[i / inner % wide])).ok();
+    let integer = |(i, &x): (usize, &i64)| i32::try_from(difference(i, x)).ok();
     let values = if vector { data.iter().enumerate().map(integer).collect() } else { None };
     node.set_dequantized(Dequantized { scales: scales.clone(), values })?;
     Ok(vec![Array { dims: x.dims.clone(), elements: Elements::Float(floats) }])
@@ -169,17 +176,21 @@ pub(super) fn dequantize(node: &mut NodeReader<'_, '_>) -> Results {
 /// Weights that a training with rounding left in float: `clamp(round(x / scale) + zero)`, ties to even.
 pub(super) fn quantize(node: &mut NodeReader<'_, '_>) -> Results {
     node.attributes.only("block_size", 0)?;
-    for name in ["output_dtype", "saturate", "precision"] {
+    for name in ["saturate", "precision"] {
         node.attributes.ignore(name);
     }
-    let kind = if node.has_input(2) { node.kind(2) } else { Some(DataType::Uint8) };
+    let named = node.attributes.int("output_dtype")?.filter(|&kind| kind != 0);
+    let named = named.map_or(Some(DataType::Uint8), |kind| DataType::try_from(kind as i32).ok());
+    let kind = if node.has_input(2) { node.kind(2) } else { named };
     let (low, high) = match kind {
         Some(DataType::Int8) => (-128.0, 127.0),
         Some(DataType::Uint8) => (0.0, 255.0),
-        _ => return Err("rounds constants to another type than int8 or uint8".into()),
+        Some(kind) => return Err(format!("rounds constants to {kind:?}, only int8 and uint8 are supported").into()),
+        None => return Err("rounds constants to an unknown type, only int8 and uint8 are supported".into()),
     };
     let (x, scale) = (node.constant(0)?, node.constant(1)?);
-    let zeros = if node.has_input(2) { node.constant(2)?.floats() } else { vec![0.0; scale.elements.len()] };
+    let zeros = if node.has_input(2) { node.constant(2)?.floats() } else { vec![0.0] };
+    let zeros = if let &[zero] = zeros.as_slice() { vec![zero; scale.elements.len()] } else { zeros };
     let named = node.attributes.int("axis")?.unwrap_or(1);
     let count = claim(node, &x.dims)?;
     let (Elements::Float(data), Elements::Float(scales)) = (&x.elements, &scale.elements) else {

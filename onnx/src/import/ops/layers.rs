@@ -131,7 +131,8 @@ fn linear(node: &mut NodeReader<'_, '_>, transposed: bool, [alpha, beta]: [f64; 
     let scaled = finite(cells.map(|(output, place)| at(output, place) * affine.at(place).0))?;
     let shifted: Vec<f64> =
         (0..outputs).map(|output| (0..features).map(|place| at(output, place) * affine.at(place).1).sum()).collect();
-    let parameter = node.parameter_of(1, Tensor::new([outputs, features], scaled)?, true)?;
+    let factor = if affine.is_identity() { alpha } else { 1.0 };
+    let parameter = node.scaled_parameter_of(1, Tensor::new([outputs, features], scaled)?, factor, true)?;
     let mut bias = bias(node, outputs, beta)?;
     if shifted.iter().any(|shift| *shift != 0.0) {
         let old = bias.and_then(|id| node.importer.draft.tensor(id)).map(|tensor| tensor.data().to_vec());
@@ -169,7 +170,7 @@ fn bias(node: &mut NodeReader<'_, '_>, outputs: usize, beta: f64) -> Result<Opti
     }
     let scaled = (0..outputs).map(|output| f64::from(tensor.data()[output % last]) * beta);
     let tensor = Tensor::new([outputs], finite(scaled)?)?;
-    node.parameter_of(2, tensor, true).map(Some)
+    node.scaled_parameter_of(2, tensor, beta, true).map(Some)
 }
 
 /// `Softmax` and `LogSoftmax` over the features.

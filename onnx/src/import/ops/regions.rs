@@ -8,6 +8,7 @@ use crate::import::draft::Id;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{BATCH, CHANNELS, Layout};
 use crate::import::node::{Failure, NodeReader};
+use crate::import::quantized::integer_zero;
 use crate::{Border, BorderPad, Conv, Op, Pad, Slice};
 
 /// Most channels that are put in another order one by one before they are concatenated.
@@ -310,6 +311,14 @@ pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let mode = node.attributes.string("mode")?.unwrap_or("constant").to_owned();
     let value = node.attributes.float("value")?;
     let value = node.scalar(2)?.or(value).unwrap_or(0.0);
+    // Of integers, what stands for 0 is no number.
+    let value = match integer_zero(node)? {
+        Some(zero) if mode == "constant" && value != zero as f32 => {
+            return Err(format!("pads integers with {value}, where {zero} stands for 0").into());
+        }
+        Some(_) => 0.0,
+        None => value,
+    };
     let pads = node.ints_or_attribute(1, "pads")?.ok_or("operand 1 is missing")?;
     if pads.iter().all(|&pad| pad == 0) {
         node.feature(0)?;
