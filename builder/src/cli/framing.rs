@@ -93,7 +93,7 @@ pub(super) fn check_scale(mean: &[f32], std: &[f32]) -> Result<(), Failure> {
     let new_mean = divided(mean, large(mean));
     let new_std = divided(std, std.iter().any(|&value| value >= 1.0));
     let scale = "--mean and --std are those of pixels scaled to 0..1";
-    if new_mean.iter().chain(&new_std).any(|value| !(value.abs() <= 1.0)) {
+    if new_mean.iter().chain(&new_std).any(|value| value.is_nan() || value.abs() > 1.0) {
         return Err(Failure::Usage(format!("{scale}: none of them is above 1, and of pixels 0..255 none above 255")));
     }
     let list = |values: &[f64]| values.iter().map(|&value| short(value)).collect::<Vec<_>>().join(",");

@@ -55,8 +55,8 @@ pub(super) fn channel(values: &[i32], scale: f32, [multiplier, limit]: [f64; 2])
     let whole = |factor: f64| values.iter().map(|&value| (sign * f64::from(value) * factor).round() as i8).collect();
     if largest <= LARGEST as u32 {
         let fits = |factor: &f64| f64::from(scale) / factor * multiplier < limit;
-        let factors = (0..7).map(|power| f64::from(1 << power)).take_while(|f| f64::from(largest) * f <= 127.0);
-        let factor = factors.filter(fits).next().unwrap_or(1.0);
+        let mut factors = (0..7).map(|power| f64::from(1 << power)).take_while(|f| f64::from(largest) * f <= 127.0);
+        let factor = factors.find(fits).unwrap_or(1.0);
         return Channel { weights: whole(factor), scale: (f64::from(scale) / factor) as f32 };
     }
     let divisor = values.iter().fold(0, |divisor, value| common_divisor(divisor, value.unsigned_abs()));

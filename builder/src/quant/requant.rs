@@ -154,8 +154,7 @@ fn descend(at_shift: impl Fn(u32) -> Result<Requant, &'static str>) -> Result<Re
 fn at_shift(channel: &Channel, operand: Option<Operand>, zero_point: i8, s: u32) -> Result<Requant, &'static str> {
     let m = integer(channel.multiplier, s)?;
     let shifted = (channel.constant * power_of_two(s)).round();
-    // Also where it is NaN.
-    if !(shifted.abs() < power_of_two(63 - HEADROOM_BITS)) {
+    if shifted.is_nan() || shifted.abs() >= power_of_two(63 - HEADROOM_BITS) {
         return Err(SUM);
     }
     let mut constant = i128::from(m) * i128::from(channel.offset) + (i128::from(zero_point) << s) + shifted as i128;

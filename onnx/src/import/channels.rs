@@ -10,6 +10,9 @@ use super::feature::{Affine, Feature};
 use super::node::Failure;
 use crate::{Conv, Integers, Op, Tensor};
 
+/// The operands of an operator before their channels change places, and the order of its channels then.
+type Unordered = (Vec<Id>, Vec<usize>);
+
 /// A map whose channels are those of another in another order.
 #[derive(Clone)]
 pub(super) struct Reordered {
@@ -97,12 +100,7 @@ impl Importer<'_> {
 
     /// The operands with which `op` gives its result before its channels change places, and their order then; nothing
     /// where `op` mixes channels or they are in no other order.
-    fn before_reordering_of_all(
-        &mut self,
-        name: &str,
-        op: &Op,
-        inputs: &[Id],
-    ) -> Result<Option<(Vec<Id>, Vec<usize>)>, Failure> {
+    fn before_reordering_of_all(&mut self, name: &str, op: &Op, inputs: &[Id]) -> Result<Option<Unordered>, Failure> {
         let Some(Reordered { source, order, .. }) = inputs.first().and_then(|id| self.reordered.get(id)).cloned()
         else {
             return Ok(None);

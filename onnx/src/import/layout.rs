@@ -32,7 +32,7 @@ pub(super) struct Branches {
 impl Branches {
     /// Of two branches the channel of the other one that meets `channel`.
     pub(super) fn other(self, channel: usize) -> usize {
-        if channel / self.channels % 2 == 0 { channel + self.channels } else { channel - self.channels }
+        if (channel / self.channels).is_multiple_of(2) { channel + self.channels } else { channel - self.channels }
     }
 }
 

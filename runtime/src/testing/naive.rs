@@ -140,7 +140,7 @@ impl Network {
                 let requant = arith::over_root(square, numerator, zero_point);
                 let distance = count * i64::from(at(y, x, channel)) - sum;
                 // As far as 255 * count stays below 2^29.
-                let raised = (0..).find(|bits| 255 * count << (bits + 1) >= 1 << 29).unwrap();
+                let raised = (0..).find(|bits| (255 * count) << (bits + 1) >= 1 << 29).unwrap();
                 requant.apply((distance << raised) as i32, node.lo, node.hi)
             }
             Some(OpCode::Concat) => match channel.checked_sub(channels) {

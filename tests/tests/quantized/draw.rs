@@ -18,7 +18,7 @@ impl Random {
 
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) * end as u64 >> 31) as usize
+        (((self.0 >> 33) * end as u64) >> 31) as usize
     }
 
     pub(crate) fn between(&mut self, lo: f64, hi: f64) -> f64 {

@@ -112,8 +112,8 @@ fn a_wrong_integer_is_found() {
         // One column further to the left.
         conv.pads = [1, 2, 1, 0];
     };
-    let breaks: [(&str, &dyn Fn(&mut QGraph)); 4] =
-        [("weight", &weight), ("bias", &bias), ("clamp", &clamp), ("pads", &pads)];
+    type Break<'a> = (&'a str, &'a dyn Fn(&mut QGraph));
+    let breaks: [Break<'_>; 4] = [("weight", &weight), ("bias", &bias), ("clamp", &clamp), ("pads", &pads)];
     for form in [FORMS[0], FORMS[3]] {
         let case = Case::new(form);
         for (what, break_it) in breaks {

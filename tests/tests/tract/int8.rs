@@ -189,7 +189,7 @@ fn a_wrong_pixel_is_unexplained() {
     assert_eq!((before.image.elements, before.int8_unexplained), (12, 0));
     traced[0][5] = traced[0][5].wrapping_add(9);
     let asked = |difference: Difference| {
-        (difference.layer.is_none()).then(|| Exact { steps: 3.25, magnitude: 10.0, terms: 2, dyadic: false })
+        (difference.layer.is_none()).then_some(Exact { steps: 3.25, magnitude: 10.0, terms: 2, dyadic: false })
     };
     let found = check_of(&images, &traced, &asked);
     assert_eq!((found.image.different, found.image.unexplained), (1, 1));

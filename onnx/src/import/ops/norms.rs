@@ -83,7 +83,7 @@ fn normalize(
     let dims = node.dims(x.value).to_vec();
     let channels = dims[0];
     let plain = Layout::plain(node.importer.batch, &dims);
-    if channels % groups != 0 || plain.reshaped(&x.layout.dims()).ok().as_ref() != Some(&x.layout) {
+    if !channels.is_multiple_of(groups) || plain.reshaped(&x.layout.dims()).ok().as_ref() != Some(&x.layout) {
         return Err(format!("normalizes {groups} groups of {:?}, which are none of channels", x.layout.dims()).into());
     }
     let op = if groups == channels { Op::InstanceNorm { epsilon } } else { Op::GroupNorm { groups, epsilon } };

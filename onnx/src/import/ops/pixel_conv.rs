@@ -113,7 +113,7 @@ fn band(node: &mut NodeReader<'_, '_>, channels: usize, size: [usize; 2]) -> Res
         other => return Err(format!("attribute `auto_pad` is `{other}`").into()),
     };
     let groups = usize::try_from(attributes.int("group")?.unwrap_or(1)).unwrap_or(0);
-    if groups == 0 || channels % groups != 0 || outputs % groups != 0 || per_group != channels / groups {
+    if groups == 0 || !channels.is_multiple_of(groups) || outputs % groups != 0 || per_group != channels / groups {
         return Err(format!("{channels} input and {outputs} output channels in {groups} groups of {per_group}").into());
     }
     let mut out = [0; 2];
