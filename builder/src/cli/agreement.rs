@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::table::{Table, grouped};
 use crate::data::Dataset;
 use crate::infer::Plan;
-use crate::quant::{QGraph, to_qdq};
+use crate::quant::{QGraph, rerounding_bounds, to_qdq};
 use crate::simulate::{self, Trace};
 use crate::verify::{
     self, FileAgreement, FileCheck, FloatAgreement, Int8Agreement, LayerAgreement, Layers, QuantizedFile, VerifyError,
@@ -70,7 +70,7 @@ pub(super) fn float_of_file(
 /// Compares the packed model `stone`, run by the engine, with tract's execution of its QDQ file; and with the quantized
 /// file that the network was read from, if it was.
 pub(super) fn int8(
-    qgraph: &QGraph,
+    (graph, qgraph): (&Graph, &QGraph),
     stone: &[u8],
     file: Option<&QuantizedFile<'_>>,
     normalization: &Normalization,
@@ -80,7 +80,10 @@ pub(super) fn int8(
     let qdq = to_qdq(qgraph, Batch::Any);
     let layers = Layers::new(qgraph)?;
     let mut check = layers.check(&qdq.to_bytes())?;
-    let mut of_file = file.map(|file| FileCheck::new(&layers, &qdq, file)).transpose().map_err(uncompared)?;
+    let mut of_file = file
+        .map(|file| FileCheck::new(&layers, &qdq, file, &rerounding_bounds(graph, qgraph)))
+        .transpose()
+        .map_err(uncompared)?;
     let bar = console.bar("int8", images.len(), "images");
     for indices in batches(images.len()) {
         let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
@@ -167,9 +170,17 @@ impl Checks {
             grouped(unexplained),
             grouped(agreement.layers.iter().map(|layer| layer.elements).sum::<u64>()),
         );
-        self.add(text, unexplained == 0);
+        let rerounded = match agreement.file_rerounded {
+            0 => String::new(),
+            count => format!("; {} differ by no more than weights that were rounded anew explain", grouped(count)),
+        };
+        self.add(text + &rerounded, unexplained == 0);
         let others = others(agreement.file_top1_agreement, count);
-        let cause = if agreement.rescaled.is_empty() { FEEDBACK } else { "tensors are rounded by other scales" };
+        let cause = match (agreement.rescaled.is_empty(), agreement.file_rerounded) {
+            (true, 0) => FEEDBACK,
+            (true, _) => "weights were rounded anew",
+            (false, _) => "tensors are rounded by other scales",
+        };
         self.add(
             labels("int8 labels are the quantized file's", others, count, unexplained, cause),
             others == 0 || unexplained == 0,

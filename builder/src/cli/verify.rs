@@ -157,11 +157,11 @@ fn compare_int8(
     console: &Console,
 ) -> Result<(Int8Agreement, Option<FileAgreement>), Failure> {
     let (graph, normalization) = absorbed(file, graph, normalization)?;
-    let (qgraph, stone) = if let Some(path) = &arguments.stone {
+    let (folded, qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
         let folded = integer_form(&graph).map_err(|error| Failure::at(file, error))?;
         let qgraph = lower_with_scales(&folded, &packed.model()).map_err(|error| Failure::at(path, error))?;
-        (qgraph, packed.bytes().to_vec())
+        (folded, qgraph, packed.bytes().to_vec())
     } else {
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
         let (dims, preprocessing) = (model::input_dims(&graph), &graph.metadata.preprocessing);
@@ -170,10 +170,11 @@ fn compare_int8(
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default());
         let quantized = quantized.map_err(|error| Failure::at(file, error))?;
-        (quantized.qgraph, quantized.stone)
+        (quantized.float, quantized.qgraph, quantized.stone)
     };
     if let Some(remark) = agreement::rounding_remark(&qgraph) {
         console.say(remark);
     }
-    agreement::int8(&qgraph, &stone, theirs, &normalization, images, console).map_err(|failure| failure.of(file))
+    agreement::int8((&folded, &qgraph), &stone, theirs, &normalization, images, console)
+        .map_err(|failure| failure.of(file))
 }

@@ -1,6 +1,6 @@
 //! What the file of a network that others quantized says of its integers, which then are ours too.
 
-use super::graph::{QGraph, QOp};
+use super::graph::{QGraph, QNode, QOp};
 use skipstone_onnx::{Graph, Integers, Node, ValueId};
 use std::collections::HashMap;
 
@@ -109,29 +109,55 @@ pub struct Rerounded {
 /// multiples of a scale up to 127, scales for each input channel, weights that the file leaves in float. `graph` is what
 /// `qgraph` was made from.
 pub fn rerounded(graph: &Graph, qgraph: &QGraph) -> Vec<Rerounded> {
+    let layer = |(node, errors): (&QNode, Vec<f64>)| {
+        let channels = errors.iter().filter(|error| **error > 0.0).count();
+        (channels > 0).then(|| Rerounded { layer: node.name.clone(), channels, of: errors.len() })
+    };
+    weight_errors(graph, qgraph).into_iter().filter_map(layer).collect()
+}
+
+/// How far the sums of each layer's output channels can be from those with the weights of the file, in real numbers,
+/// because weights were rounded anew; by the layers' names, of which those without an error are left out. `graph` is
+/// what `qgraph` was made from.
+pub fn rerounding_bounds(graph: &Graph, qgraph: &QGraph) -> HashMap<String, Vec<f64>> {
+    let bounds = |(node, errors): (&QNode, Vec<f64>)| {
+        let read = qgraph.factor(node);
+        let zero_point = i32::from(read.zero_point);
+        let largest = f64::from(read.scale) * f64::from((127 - zero_point).max(zero_point + 128));
+        (node.name.clone(), errors.into_iter().map(|error| error * largest).collect::<Vec<_>>())
+    };
+    let layers = weight_errors(graph, qgraph).into_iter().map(bounds);
+    layers.filter(|(_, bounds)| bounds.iter().any(|bound| *bound > 0.0)).collect()
+}
+
+/// For each layer of a network that others quantized, and each of its output channels, what the magnitudes of the
+/// differences between its weights and those of the file add up to.
+fn weight_errors<'q>(graph: &Graph, qgraph: &'q QGraph) -> Vec<(&'q QNode, Vec<f64>)> {
     if graph.metadata.quantization.is_empty() {
         return Vec::new();
     }
     let nodes: HashMap<&str, &Node> = graph.nodes().iter().map(|node| (node.name.as_str(), node)).collect();
-    let layer = |node: &super::QNode| {
+    let layer = |node: &'q QNode| {
         let QOp::Conv(conv) = &node.op else { return None };
         let weight = graph.parameter(nodes.get(node.name.as_str())?.inputs[1])?.data();
         let (of, area) = (conv.bias.len(), conv.kernel[0] * conv.kernel[1]);
         let per_channel = conv.weights.len() / of;
-        let differs = |channel: &usize| {
-            let scale = f64::from(conv.weight_scales[*channel]);
+        let error = |channel: usize| -> f64 {
+            let scale = f64::from(conv.weight_scales[channel]);
             let real = &weight[channel * per_channel..][..per_channel];
-            let ours = conv.channel(*channel);
+            let ours = conv.channel(channel);
             // OIHW and OHWI.
             let per_group = per_channel / area;
-            (0..per_channel).any(|index| {
-                let (real, ours) =
-                    (f64::from(real[index]), scale * f64::from(ours[index % area * per_group + index / area]));
-                (real - ours).abs() > 1e-6 * real.abs()
-            })
+            let apart = |index: usize| {
+                let ours = scale * f64::from(ours[index % area * per_group + index / area]);
+                let real = f64::from(real[index]);
+                let apart = (real - ours).abs();
+                // float32 of the same number is no other, and rounding is off by at most half a step.
+                if apart > 1e-6 * real.abs() && apart <= 0.501 * scale { apart } else { 0.0 }
+            };
+            (0..per_channel).map(apart).sum()
         };
-        let channels = (0..of).filter(differs).count();
-        (channels > 0).then(|| Rerounded { layer: node.name.clone(), channels, of })
+        Some((node, (0..of).map(error).collect()))
     };
     qgraph.nodes.iter().filter_map(layer).collect()
 }

@@ -33,7 +33,7 @@ pub(crate) use channels::groups;
 pub use channels::{Channels, channels};
 pub use error::QuantError;
 pub use exact::{Cause, Exact, Map, affine, exact, exact_pixel};
-pub use given::{Rerounded, rerounded};
+pub use given::{Rerounded, rerounded, rerounding_bounds};
 pub use graph::{Function, QAffine, QConv, QCopy, QGraph, QNode, QOp, QPrologue, QTensor, TensorIndex};
 pub use integers::resize_mode;
 pub use lower::{Known, lower, lower_with_scales};

@@ -9,7 +9,7 @@
 use super::layers::Layers;
 use super::runner::{Elements, Runner};
 use super::{VerifyError, argmax, fraction, to_channels_first};
-use crate::quant::{QTensor, quantized_name};
+use crate::quant::{Function, QGraph, QOp, QTensor, quantized_name};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -17,7 +17,7 @@ use skipstone_onnx::Rounding;
 use skipstone_onnx::extract::extract;
 use skipstone_onnx::import::{RoundedTensor, as_pairs};
 use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// How far beyond half a step of the file a value may be from the integer that the file makes of it, in steps: float32,
 /// and biases in other units.
@@ -42,6 +42,8 @@ pub struct FileAgreement {
     pub file_layers: usize,
     /// Elements that the file rounds to another integer than our value is nearest to, by more than float32 can be wrong.
     pub file_unexplained: u64,
+    /// Elements that differ by no more than weights that were rounded anew explain.
+    pub file_rerounded: u64,
     /// Part of the images with the same label, end to end.
     pub file_top1_agreement: f64,
     /// Each layer that is compared.
@@ -61,6 +63,8 @@ pub struct FileLayer {
     pub elements: u64,
     /// Elements that the file rounds otherwise.
     pub unexplained: u64,
+    /// Elements that it rounds otherwise because our weights were rounded anew.
+    pub rerounded: u64,
     /// The farthest that a value is from the integer that the file makes of it, in steps of the file; of the integers at
     /// the ends none.
     pub distance: f64,
@@ -77,16 +81,24 @@ pub struct FileCheck<'q> {
     channels_last: bool,
     /// For each tensor where the file has it: which of its outputs, and the places of the elements.
     found: Vec<Option<(usize, Option<Vec<usize>>)>>,
+    /// For each layer how far its channels may be apart because weights were rounded anew, in real numbers.
+    bounds: Vec<Vec<f64>>,
     same_label: u64,
     count: usize,
 }
 
 impl<'q> FileCheck<'q> {
-    /// Of our network, whose QDQ file is `qdq`, with `file`.
+    /// Of our network, whose QDQ file is `qdq`, with `file`; `rerounding` are the
+    /// [`rerounding_bounds`](crate::quant::rerounding_bounds) of our weights.
     ///
     /// # Errors
     /// [`VerifyError`] if the QDQ file does not hold the layers, or values that the file rounds are not found in it.
-    pub fn new(layers: &'q Layers<'q>, qdq: &ModelProto, file: &QuantizedFile<'_>) -> Result<Self, VerifyError> {
+    pub fn new(
+        layers: &'q Layers<'q>,
+        qdq: &ModelProto,
+        file: &QuantizedFile<'_>,
+        rerounding: &HashMap<String, Vec<f64>>,
+    ) -> Result<Self, VerifyError> {
         let mut outputs: Vec<&str> = Vec::new();
         let mut found = Vec::new();
         let qgraph = layers.qgraph;
@@ -94,6 +106,11 @@ impl<'q> FileCheck<'q> {
             let rounded = file.rounded.iter().find(|tensor| tensor.value == map.name);
             let (name, places) = match rounded {
                 Some(tensor) => (tensor.tensor.as_str(), tensor.places.clone()),
+                // What reads it shows whether it is right.
+                None if requantizes(qgraph, index) => {
+                    found.push(None);
+                    continue;
+                }
                 None if rounding(layers, map).is_some() => {
                     let reason = format!("`{}` is not found again in the file, which rounds it", map.name);
                     return Err(VerifyError::Mismatch(reason));
@@ -127,6 +144,9 @@ impl<'q> FileCheck<'q> {
             file: Runner::new("the quantized file", model, vec![dims]),
             channels_last: file.channels_last,
             found,
+            bounds: (layers.layers().iter())
+                .map(|layer| rerounding.get(&layer.name).cloned().unwrap_or_default())
+                .collect(),
             same_label: 0,
             count: 0,
         })
@@ -157,7 +177,7 @@ impl<'q> FileCheck<'q> {
         match &values[qgraph.input] {
             Some(theirs) => {
                 let map = &qgraph.tensors[qgraph.input];
-                self.image.add(map, rounding(self.layers, map), &image, theirs);
+                self.image.add(map, rounding(self.layers, map), &[], &image, theirs);
             }
             None => values[qgraph.input] = Some(image),
         }
@@ -168,12 +188,13 @@ impl<'q> FileCheck<'q> {
                 values[layer.output] = Some(run(runner, inputs, &values, count)?);
             }
         }
-        let work = layers.layers().par_iter().zip(&mut self.runners).zip(&mut self.agreements);
-        work.filter(|((layer, _), _)| self.found[layer.output].is_some()).try_for_each(
-            |((layer, (inputs, runner)), agreement)| {
+        let work = layers.layers().par_iter().zip(&mut self.runners).zip(&mut self.agreements).zip(&self.bounds);
+        work.filter(|(((layer, _), _), _)| self.found[layer.output].is_some()).try_for_each(
+            |(((layer, (inputs, runner)), agreement), bounds)| {
                 let ours = run(runner, inputs, &values, count)?;
                 let map = layers.maps[layer.output];
-                agreement.add(map, rounding(layers, map), &ours, values[layer.output].as_deref().unwrap_or_default());
+                let theirs = values[layer.output].as_deref().unwrap_or_default();
+                agreement.add(map, rounding(layers, map), bounds, &ours, theirs);
                 Ok::<(), VerifyError>(())
             },
         )?;
@@ -197,6 +218,7 @@ impl<'q> FileCheck<'q> {
         FileAgreement {
             file_layers: layers.len(),
             file_unexplained: layers.iter().map(|layer| layer.unexplained).sum(),
+            file_rerounded: layers.iter().map(|layer| layer.rerounded).sum(),
             file_top1_agreement: fraction(self.same_label, self.count as u64),
             rescaled: self.layers.maps.iter().filter(other).map(|map| map.name.clone()).collect(),
             layers,
@@ -205,24 +227,36 @@ impl<'q> FileCheck<'q> {
 }
 
 impl FileLayer {
-    /// Adds our values before they are rounded, and those that the file has rounded.
-    fn add(&mut self, map: &QTensor, rounding: Option<Rounding>, ours: &[f32], theirs: &[f32]) {
+    /// Adds our values before they are rounded, and those that the file has rounded. `bounds` is how far each channel may
+    /// be off because its weights were rounded anew; nothing where none were.
+    fn add(&mut self, map: &QTensor, rounding: Option<Rounding>, bounds: &[f64], ours: &[f32], theirs: &[f32]) {
         // Scores may be no integers.
         let scale = f64::from(rounding.map_or(map.scale, |rounding| rounding.scale));
         let half = if rounding.is_some() { 0.5 } else { 0.0 };
-        for (&ours, &theirs) in ours.iter().zip(theirs) {
+        let area = map.dims[1] * map.dims[2];
+        for (index, (&ours, &theirs)) in ours.iter().zip(theirs).enumerate() {
             let apart = (f64::from(ours) - f64::from(theirs)) / scale;
             let q = rounding.map(|r| (f64::from(theirs) / scale).round() + f64::from(r.zero_point));
             let beyond = (q == Some(-128.0) && apart < 0.0) || (q == Some(127.0) && apart > 0.0);
             self.elements += 1;
             // A NaN is far away.
             let near = apart.abs() <= half + SLACK;
-            self.unexplained += u64::from(!(near || beyond));
+            let bound = bounds.get(index / area % map.dims[0]).map_or(0.0, |bound| bound / scale);
+            let rerounded = apart.abs() <= half + SLACK + bound;
+            self.unexplained += u64::from(!(near || beyond || rerounded));
+            self.rerounded += u64::from(!(near || beyond) && rerounded);
             if !beyond {
                 self.distance = self.distance.max(apart.abs());
             }
         }
     }
+}
+
+/// Whether a tensor holds the integers of another one on other steps, which is no tensor of the file: the file rounds
+/// only what becomes of several of them.
+fn requantizes(qgraph: &QGraph, tensor: usize) -> bool {
+    let moves = |op: &QOp| matches!(op, QOp::Lookup { function: Function::Clip { .. }, .. } | QOp::Copy(_));
+    qgraph.nodes.iter().any(|node| node.output == tensor && moves(&node.op))
 }
 
 /// How the file rounds a tensor.

@@ -121,18 +121,23 @@ impl Expansion {
             inputs.push(self.dequantize(node, operand.map(input), axis));
         }
         if let Some(bias) = form.bias.map(input).filter(|bias| !bias.is_empty()) {
-            let scale = self.fresh(&format!("{bias}.scale"));
-            let mut scales = vec![input(form.operands[0][1]), input(form.operands[1][1])];
+            let mut scale = self.product(&bias, [input(form.operands[0][1]), input(form.operands[1][1])]);
             if let Some(alpha) = node.attribute.iter().find(|attribute| attribute.name == "alpha") {
                 let name = self.fresh(&format!("{bias}.alpha"));
                 self.initializers.push(TensorProto::f32(name.as_str(), &[], &[alpha.f.unwrap_or_default()]));
-                scales.push(name);
+                scale = self.product(&bias, [scale, name]);
             }
-            self.nodes.push(NodeProto::new("Mul", scale.as_str(), &scales, &[&scale], Vec::new()));
             inputs.push(self.dequantize(node, [bias, scale, String::new()], Some(0)));
         }
         let result = form.result.map(input);
         self.operator(node, form.float, inputs, result);
+    }
+
+    /// The name of the product of two scales, that of a bias.
+    fn product(&mut self, bias: &str, factors: [String; 2]) -> String {
+        let output = self.fresh(&format!("{bias}.scale"));
+        self.nodes.push(NodeProto::new("Mul", output.as_str(), &factors, &[&output], Vec::new()));
+        output
     }
 
     fn concat(&mut self, node: &NodeProto) {

@@ -2,7 +2,7 @@
 
 use skipstone_builder::data::Dataset;
 use skipstone_builder::pack::{Options, Quantized, quantize};
-use skipstone_builder::quant::{QGraph, QOp, to_qdq};
+use skipstone_builder::quant::{QGraph, QOp, rerounding_bounds, to_qdq};
 use skipstone_builder::simulate::{Trace, trace};
 use skipstone_builder::tensor::Tensor;
 use skipstone_builder::verify::{FileAgreement, FileCheck, Int8Agreement, Layers, QuantizedFile, VerifyError};
@@ -10,6 +10,7 @@ use skipstone_onnx::import::read;
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Batch, Imported, Normalization};
 use skipstone_tests::qoperator::{CLASSES, Form, IMAGE, LAYERS, qoperator};
+use std::collections::HashMap;
 
 const FORMS: [Form; 4] = [
     Form { unsigned: false, powers_of_two: false },
@@ -49,7 +50,8 @@ impl Case {
         let Imported { channels_last, scores, rounded, .. } = &self.imported;
         let file = QuantizedFile { model: &self.model, channels_last: *channels_last, scores, rounded };
         let layers = Layers::new(qgraph).unwrap();
-        let mut check = FileCheck::new(&layers, &to_qdq(qgraph, Batch::Any), &file)?;
+        let rerounding = rerounding_bounds(&self.quantized.float, qgraph);
+        let mut check = FileCheck::new(&layers, &to_qdq(qgraph, Batch::Any), &file, &rerounding)?;
         check.add(&self.batch(), &layers.values(&self.traces))?;
         Ok(check.finish())
     }
@@ -176,13 +178,14 @@ fn a_file_that_cannot_be_compared_is_an_error() {
     let Imported { channels_last, scores, rounded, .. } = &case.imported;
     let file = |model, rounded| QuantizedFile { model, channels_last: *channels_last, scores, rounded };
     // A rounded value is not found again.
-    let error = FileCheck::new(&layers, qdq, &file(&case.model, &rounded[1..])).err().unwrap().to_string();
+    let error =
+        FileCheck::new(&layers, qdq, &file(&case.model, &rounded[1..]), &HashMap::new()).err().unwrap().to_string();
     assert!(error.contains("not found again"), "{error}");
     // tract does not know an operator.
     let mut unknown = case.model.clone();
     unknown.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "MaxPool").unwrap().op_type =
         "Odd".into();
-    let mut check = FileCheck::new(&layers, qdq, &file(&unknown, rounded)).unwrap();
+    let mut check = FileCheck::new(&layers, qdq, &file(&unknown, rounded), &HashMap::new()).unwrap();
     let error = check.add(&case.batch(), &layers.values(&case.traces)).unwrap_err().to_string();
     assert!(error.contains("the quantized file"), "{error}");
 }

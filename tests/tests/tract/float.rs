@@ -110,8 +110,8 @@ pub(crate) fn channels_last(images: &[Vec<f32>], [c, h, w]: [usize; 3]) -> Batch
     Batch::new([images.len(), h, w, c], data)
 }
 
-/// Checks that a file reads back as the graph that it was, or, where a node of that does nothing or a pool takes the
-/// whole map, as one that stays what it is.
+/// Checks that a file reads back as the graph that it was, or, where a node of that does nothing, a pool takes the whole
+/// map or each group is one channel, as one that stays what it is.
 pub(crate) fn assert_reads_back(bytes: &[u8], graph: &Graph) {
     let read = import::import(bytes).unwrap();
     let simpler = |node: &Node| {
@@ -119,6 +119,7 @@ pub(crate) fn assert_reads_back(bytes: &[u8], graph: &Graph) {
         let same = dims(node.inputs[0]) == dims(node.output);
         match &node.op {
             Op::Slice(_) | Op::Pad(_) | Op::Resize(_) => same,
+            Op::GroupNorm { groups, .. } => *groups == dims(node.inputs[0])[0],
             Op::AveragePool { window, .. } => window.kernel == dims(node.inputs[0])[1..] && window.pads == [0; 4],
             _ => false,
         }

@@ -79,7 +79,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let normalization = spec.normalization();
     let (float, _) = agreement::float(&graph, &normalization, &test, console)?;
     checks.add_float(&float, FLOAT_LIMIT);
-    let (int8, _) = agreement::int8(&quantized.qgraph, &quantized.stone, None, &normalization, &test, console)?;
+    let (int8, _) =
+        agreement::int8((&quantized.float, &quantized.qgraph), &quantized.stone, None, &normalization, &test, console)?;
     checks.add_int8(&int8);
 
     let mut rows = vec![
