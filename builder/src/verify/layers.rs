@@ -32,7 +32,7 @@ impl<'q> Layers<'q> {
     /// Of `qgraph`.
     ///
     /// # Errors
-    /// [`PackError::Channels`] if it cannot be packed.
+    /// [`PackError`] if it cannot be packed.
     pub fn new(qgraph: &'q QGraph) -> Result<Self, PackError> {
         let traced = |tensor: &QTensor| TracedTensor { name: quantized_name(tensor), dims: tensor.dims.to_vec() };
         let mut maps: Vec<&QTensor> = qgraph.tensors.iter().collect();

@@ -22,7 +22,7 @@ mod tests;
 
 pub use axis::Axis;
 pub use convert::{Row, Samples};
-pub use resample::{Plan, Resampler};
+pub use resample::{Plan, Resampler, RowError};
 
 /// How an image becomes the pixels of a network's input. The default is what models mean that do not say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
