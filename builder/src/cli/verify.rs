@@ -9,7 +9,7 @@ use super::packed::Packed;
 use super::{classifier, per_node};
 use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
-use crate::passes::integer_form;
+use crate::passes::fold_batch_norm;
 use crate::quant::lower_with_scales;
 use crate::verify::{FileAgreement, FloatAgreement, Int8Agreement, QuantizedFile};
 use serde::Serialize;
@@ -159,7 +159,7 @@ fn compare_int8(
     let (graph, normalization) = absorbed(file, graph, normalization)?;
     let (folded, qgraph, stone) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
-        let folded = integer_form(&graph).map_err(|error| Failure::at(file, error))?;
+        let folded = fold_batch_norm(&graph).map_err(|error| Failure::at(file, error))?;
         let qgraph = lower_with_scales(&folded, &packed.model()).map_err(|error| Failure::at(path, error))?;
         (folded, qgraph, packed.bytes().to_vec())
     } else {

@@ -80,6 +80,7 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
         QOp::Copy(copy) => {
             let ([_, top, left], [_, bottom, right]) = (copy.before, copy.after);
             windows(&mut record, node, [1, 1], [copy.step[1], copy.step[2]], [top, left, bottom, right])?;
+            record.flags = copy.mode as u8;
             record.first_row = narrow(&node.name, "first row", copy.start[1])?;
             record.groups = narrow(&node.name, "first column", copy.start[2])?;
         }

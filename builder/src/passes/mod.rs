@@ -2,12 +2,10 @@
 //! read changes only for those that are rewritten.
 
 mod biases;
-mod borders;
 mod equalize;
 mod preprocessing;
 
 pub use biases::with_biases;
-pub use borders::spell_out_borders;
 pub use equalize::equalize;
 pub use preprocessing::absorb_preprocessing;
 
@@ -41,14 +39,6 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
         let bias = new.parameter(node, 2, "bias", bias)?;
         new.push(node, &[input, weight, bias], norm.output)
     })
-}
-
-/// The network whose operators become integers: with batch normalizations folded and copied borders spelled out.
-///
-/// # Errors
-/// As [`fold_batch_norm`].
-pub fn integer_form(graph: &Graph) -> Result<Graph, GraphError> {
-    spell_out_borders(&fold_batch_norm(graph)?)
 }
 
 /// The batch normalizations that convolutions absorb, by the convolutions' results.

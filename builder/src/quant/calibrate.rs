@@ -4,7 +4,7 @@ use super::bias::correct_biases;
 use super::{Method, QGraph, QuantError, Ranges, Settings, lower, lower_with_scales};
 use crate::autograd;
 use crate::data::Dataset;
-use crate::passes::{equalize, integer_form, with_biases};
+use crate::passes::{equalize, fold_batch_norm, with_biases};
 use skipstone_onnx::{Graph, Normalization};
 
 /// Images that are measured together.
@@ -63,7 +63,7 @@ pub struct Quantization {
 /// [`QuantError`]: no images or images of another shape, parameters or activations that are not finite, operators without
 /// an integer form (naming the node), an unknown normalization, sums that could overflow.
 pub fn quantize(graph: &Graph, calibration: &Dataset, settings: &Settings) -> Result<Quantization, QuantError> {
-    let mut float = integer_form(graph)?;
+    let mut float = fold_batch_norm(graph)?;
     if settings.recalibrate {
         float.metadata.quantization = skipstone_onnx::Quantization::default();
     }

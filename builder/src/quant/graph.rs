@@ -2,6 +2,8 @@
 
 use skipstone_onnx::{Coordinates, Metadata, Unary, Window};
 use skipstone_runtime::arith::Requant;
+use skipstone_runtime::format::records::PadMode;
+use skipstone_runtime::geometry::Copied;
 
 /// Index of a tensor in [`QGraph::tensors`].
 pub type TensorIndex = usize;
@@ -65,27 +67,30 @@ pub struct QAffine {
     pub constants: Vec<f32>,
 }
 
-/// What is copied of a map, along (channels, height, width): elements `start`, `start + step`, ... and zeros around them.
+/// What is copied of a map, along (channels, height, width): elements `start`, `start + step`, ... and padding around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QCopy {
     /// First element of each axis.
     pub start: [usize; 3],
     /// From one element to the next.
     pub step: [usize; 3],
-    /// Zeros before the first element.
+    /// Elements of padding before the first one.
     pub before: [usize; 3],
-    /// Zeros after the last one.
+    /// Elements of padding after the last one.
     pub after: [usize; 3],
+    /// What the padding is.
+    pub mode: PadMode,
 }
 
 impl QCopy {
     /// The map as it is.
-    pub const WHOLE: Self = Self { start: [0; 3], step: [1; 3], before: [0; 3], after: [0; 3] };
+    pub const WHOLE: Self = Self { start: [0; 3], step: [1; 3], before: [0; 3], after: [0; 3], mode: PadMode::Zero };
 
     /// The element of the map that element `index` of `axis` of the result, of `size` elements, is; `None` for a zero.
     pub fn source(&self, axis: usize, size: usize, index: usize) -> Option<usize> {
-        let copied = self.before[axis]..size - self.after[axis];
-        copied.contains(&index).then(|| self.start[axis] + (index - self.before[axis]) * self.step[axis])
+        let (before, behind) = (self.before[axis], self.after[axis]);
+        let (first, stride, count) = (self.start[axis], self.step[axis], size - before - behind);
+        Copied { first, stride, count, before, behind, mode: self.mode }.source(index)
     }
 }
 

@@ -7,7 +7,8 @@ pub(crate) use step::{Clamp, Prologue, Step, StepOp};
 use super::QuantError;
 use super::given;
 use super::graph::{Function, QCopy};
-use skipstone_onnx::{Graph, Node, NodeId, Op, Pad, Resize, Slice, ValueId, Window};
+use skipstone_onnx::{Border, BorderPad, Graph, Node, NodeId, Op, Pad, Resize, Slice, ValueId, Window};
+use skipstone_runtime::format::records::PadMode;
 
 /// The network as integer operators in the order of execution. What only passes values on (flattening, dropout) is gone:
 /// its result is the map that it reads.
@@ -141,11 +142,19 @@ impl<'g> Fusion<'g> {
             }
             Op::Slice(slice) => self.slice(node, slice, dims),
             Op::Pad(pad) => self.pad(node, pad, dims),
+            Op::BorderPad(BorderPad { pads: [top, left, bottom, right], border }) => {
+                let mode = match border {
+                    Border::Edge => PadMode::Edge,
+                    Border::Reflect => PadMode::Reflect,
+                };
+                let (before, after) = ([0, *top, *left], [0, *bottom, *right]);
+                self.push(StepOp::Copy(QCopy { before, after, mode, ..QCopy::WHOLE }), node, &[input], dims);
+            }
             Op::Flatten | Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Concat => {}
             Op::L2Norm if dims != from => return Err(unsupported(node, FLATTENED)),
             Op::L2Norm => self.push(StepOp::L2Norm, node, &[input], dims),
             &Op::InstanceNorm { epsilon } => self.push(StepOp::InstanceNorm { epsilon }, node, &[input], from),
-            Op::GroupNorm { .. } | Op::Softmax | Op::BorderPad(_) => return Err(no_integer_form(node)),
+            Op::GroupNorm { .. } | Op::Softmax => return Err(no_integer_form(node)),
         }
         Ok(())
     }
@@ -312,7 +321,7 @@ impl<'g> Fusion<'g> {
         let &Pad { before, after } = pad;
         let (input, copy) = match self.graph.nodes().iter().find(|before| before.output == node.inputs[0]) {
             Some(&Node { op: Op::Slice(Slice { start, step, .. }), ref inputs, .. }) if !made => {
-                (inputs[0], QCopy { start, step, before, after })
+                (inputs[0], QCopy { start, step, before, after, ..QCopy::WHOLE })
             }
             _ => (input, QCopy { before, after, ..QCopy::WHOLE }),
         };
@@ -370,7 +379,6 @@ const FLATTENED: &str = "its operand is flattened from a map of more than one pi
 
 fn no_integer_form(node: &Node) -> QuantError {
     let reason = match node.op {
-        Op::BorderPad(_) => "only a padding with zeros has an integer form",
         Op::GroupNorm { .. } => {
             "it has no integer form: its mean and variance are those of each image; use batch or instance normalization"
         }

@@ -242,13 +242,25 @@ fn a_pool_takes_the_padding_over_that_it_alone_reads() {
 }
 
 #[test]
+fn a_border_that_repeats_the_map_is_a_copy() {
+    for (border, mode) in [(Border::Reflect, PadMode::Reflect), (Border::Edge, PadMode::Edge)] {
+        let mut net = Net::new(1, [4, 6, 6]);
+        let x = net.push(Op::BorderPad(BorderPad { pads: [1, 2, 3, 0], border }), &[net.input()]);
+        // Only zeros are a pool's own padding.
+        let x = net.push(Op::MaxPool(Window::square(4, 1, 0)), &[x]);
+        let copy = QCopy { before: [0, 1, 2], after: [0, 3, 0], mode, ..QCopy::WHOLE };
+        assert_eq!(ops(&net.head(x, 2))[0], StepOp::Copy(copy));
+    }
+}
+
+#[test]
 fn a_crop_and_the_padding_behind_it_are_one_copy() {
     let mut net = Net::new(1, [4, 6, 6]);
     let crop = net.push(Op::Slice(Slice { start: [1, 0, 2], end: [3, 5, 6], step: [1, 2, 1] }), &[net.input()]);
     let padded = net.push(Op::Pad(Pad { before: [0, 1, 0], after: [2, 0, 3] }), &[crop]);
     // A pool cannot crop.
     let pooled = net.push(Op::MaxPool(Window::square(2, 1, 0)), &[padded]);
-    let copy = QCopy { start: [1, 0, 2], step: [1, 2, 1], before: [0, 1, 0], after: [2, 0, 3] };
+    let copy = QCopy { start: [1, 0, 2], step: [1, 2, 1], before: [0, 1, 0], after: [2, 0, 3], ..QCopy::WHOLE };
     let steps = steps(&net.head(pooled, 2));
     assert_eq!((&steps[0].1, &steps[0].0[..]), (&StepOp::Copy(copy), "Pad2"));
     let window = Window::square(2, 1, 0);

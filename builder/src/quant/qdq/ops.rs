@@ -6,6 +6,7 @@ use skipstone_onnx::export::functions::{self, Operand};
 use skipstone_onnx::export::{function_attributes, resize_parts, window_attributes};
 use skipstone_onnx::proto::{AttributeProto, TensorProto};
 use skipstone_onnx::{Resize, Unary};
+use skipstone_runtime::format::records::PadMode;
 
 impl Writer<'_> {
     /// The result of an operator other than convolution and sum, before it is clamped and rounded.
@@ -20,7 +21,8 @@ impl Writer<'_> {
                 let [top, left, bottom, right] = window.pads;
                 let (mut input, mut window) = (input, window.clone());
                 if *count_include_pad {
-                    input = self.pad(node, [0, top, left], [0, bottom, right], input);
+                    let (before, after) = ([0, top, left], [0, bottom, right]);
+                    input = self.pad(node, &QCopy { before, after, ..QCopy::WHOLE }, input);
                     window.pads = [0; 4];
                 }
                 self.computed("MaxPool", name, &[input], window_attributes(&window))
@@ -131,16 +133,21 @@ impl Writer<'_> {
             input = self.computed("Slice", &format!("{}_slice", node.name), &inputs, Vec::new());
         }
         if is_whole || copy.before != [0; 3] || copy.after != [0; 3] {
-            input = self.pad(node, copy.before, copy.after, input);
+            input = self.pad(node, copy, input);
         }
         input
     }
 
-    /// Zeros along (channels, height, width).
-    fn pad(&mut self, node: &QNode, before: [usize; 3], after: [usize; 3], input: String) -> String {
-        let pads = [[0].as_slice(), &before, &[0], &after].concat();
+    /// The padding of a copy.
+    fn pad(&mut self, node: &QNode, copy: &QCopy, input: String) -> String {
+        let pads = [[0].as_slice(), &copy.before, &[0], &copy.after].concat();
         let pads = self.numbers(node, "pads", &pads.iter().map(|&pad| pad as i64).collect::<Vec<i64>>());
-        let mode = vec![AttributeProto::string("mode", "constant")];
+        let mode = match copy.mode {
+            PadMode::Zero => "constant",
+            PadMode::Edge => "edge",
+            PadMode::Reflect => "reflect",
+        };
+        let mode = vec![AttributeProto::string("mode", mode)];
         self.computed("Pad", &format!("{}_pad", node.name), &[input, pads], mode)
     }
 
