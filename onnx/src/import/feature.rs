@@ -4,7 +4,7 @@ use super::Importer;
 use super::draft::Id;
 use super::layout::Layout;
 use super::node::Failure;
-use crate::{Conv, Op, Tensor};
+use crate::{Conv, Op, Pad, Tensor};
 
 /// Nodes on the way back from a vector to the map that it was, before giving up.
 const UNFLATTEN_DEPTH: usize = 64;
@@ -210,13 +210,24 @@ impl Importer<'_> {
             (self.draft.fresh(format!("{name}.scale")), self.draft.fresh(format!("{name}.shift")));
         let weight = self.draft.parameter(weight_name, Tensor::new([channels, 1, 1, 1], weight)?, true);
         let bias = self.draft.parameter(bias_name, Tensor::new([channels], bias)?, true);
-        let conv = Conv { groups: channels, ..Conv::square(1, 1, 0) };
+        let (map, pads) = self.unpadded(map);
+        let conv = Conv { groups: channels, pads, ..Conv::square(1, 1, 0) };
         let mut value = self.push_fresh(&format!("{name}.affine"), Op::Conv(conv), &[map, weight, bias])?;
         if is_map {
             return Ok(Feature { value, affine: Affine::identity(), sole: true, layout, log: false });
         }
         value = self.push_fresh(&format!("{name}.flatten"), Op::Flatten, &[value])?;
         Ok(Feature { value, affine: Affine::identity(), sole: true, ..feature })
+    }
+
+    /// The map before a padding of its rows and columns with zeros, and that padding: top, left, bottom, right.
+    pub(super) fn unpadded(&self, map: Id) -> (Id, [usize; 4]) {
+        match self.draft.producer(map).map(|before| (&before.op, before.inputs[0])) {
+            Some((&Op::Pad(Pad { before: [0, top, left], after: [0, bottom, right] }), input)) => {
+                (input, [top, left, bottom, right])
+            }
+            _ => (map, [0; 4]),
+        }
     }
 
     /// The map of which a feature's vector is the flattened form, and the feature's layout over it.

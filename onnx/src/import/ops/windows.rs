@@ -2,9 +2,8 @@
 
 use super::pixel_conv;
 use crate::import::channels;
-use crate::import::draft::Id;
 use crate::import::node::{Failure, NodeReader};
-use crate::{Conv, Op, Pad, Tensor, Window};
+use crate::{Conv, Op, Tensor, Window};
 
 /// How many times larger a dilated kernel may be.
 const DILATION_LIMIT: usize = 1024;
@@ -25,7 +24,7 @@ pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         (source, Some(order)) if groups == 1 => (source, Some(order.to_vec())),
         _ => (input, None),
     };
-    let (input, outer) = unpadded(node, input);
+    let (input, outer) = node.importer.unpadded(input);
     let &[_, height, width] = node.dims(input) else { return Err("takes maps [C, H, W]".into()) };
     let tensor = node.weights(1)?;
     let &[_, _, kernel_h, kernel_w] = tensor.dims() else {
@@ -77,16 +76,6 @@ fn dilate(weight: &Tensor, dilations: [usize; 2]) -> Result<Tensor, Failure> {
     Ok(Tensor::new(dims, data)?)
 }
 
-/// The map before a padding of its rows and columns, and that padding: top, left, bottom, right.
-fn unpadded(node: &NodeReader<'_, '_>, map: Id) -> (Id, [usize; 4]) {
-    match node.importer.draft.producer(map).map(|before| (&before.op, before.inputs[0])) {
-        Some((&Op::Pad(Pad { before: [0, top, left], after: [0, bottom, right] }), input)) => {
-            (input, [top, left, bottom, right])
-        }
-        _ => (map, [0; 4]),
-    }
-}
-
 fn sum(a: [usize; 4], b: [usize; 4]) -> [usize; 4] {
     std::array::from_fn(|side| a[side].saturating_add(b[side]))
 }
@@ -98,7 +87,7 @@ pub(super) fn max_pool(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let mut window = pool(node)?;
     let mut input = node.map(0)?;
     // Where no element is negative, zeros are never larger than one that a window has.
-    let (inner, outer) = unpadded(node, input);
+    let (inner, outer) = node.importer.unpadded(input);
     let positive = node.importer.draft.producer(inner).is_some_and(|before| match before.op {
         Op::Relu | Op::Sigmoid => true,
         Op::Clip { min, .. } => min >= 0.0,
