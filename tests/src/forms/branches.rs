@@ -211,10 +211,7 @@ fn blur_pools() -> Form {
     let value = f.number("value", -0.5);
     let x = f.node("Pad", &[&x, &pads, &value], "below", mode("constant"));
     f.head(&x, 6);
-    f.finish(
-        "blur pools",
-        &["Conv", "Pad", "Conv", "Pad", "Conv", "Pad", "Conv", "GlobalAveragePool", "Flatten", "Gemm"],
-    )
+    f.finish("blur pools", &["Conv", "Pad", "Conv", "Pad", "Conv", "Conv", "GlobalAveragePool", "Flatten", "Gemm"])
 }
 
 /// Group normalization as PyTorch writes it, with a scale and a bias for each channel behind.
