@@ -15,6 +15,7 @@ mod constants;
 mod draft;
 mod ends;
 mod external;
+mod failure;
 mod feature;
 mod fold;
 mod header;

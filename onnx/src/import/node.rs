@@ -3,53 +3,13 @@
 use super::attributes::Attributes;
 use super::constants::{Array, Elements};
 use super::draft::Id;
+pub(super) use super::failure::Failure;
 use super::feature::{Affine, Feature};
 use super::quantized::{self, Dequantized};
 use super::{Importer, fold, integers, ops, standard};
 use crate::proto::{DataType, GraphProto, NodeProto};
-use crate::{GraphError, ImportError, Op, Tensor};
+use crate::{ImportError, Op, Tensor};
 use std::rc::Rc;
-
-/// Why a node cannot be read: a reason that is yet to be told together with the node's name, or a whole error.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Reason(String),
-    Error(ImportError),
-}
-
-impl From<String> for Failure {
-    fn from(reason: String) -> Self {
-        Failure::Reason(reason)
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(reason: &str) -> Self {
-        Failure::Reason(reason.into())
-    }
-}
-
-impl From<ImportError> for Failure {
-    fn from(error: ImportError) -> Self {
-        Failure::Error(error)
-    }
-}
-
-impl From<GraphError> for Failure {
-    fn from(error: GraphError) -> Self {
-        Failure::Error(error.into())
-    }
-}
-
-impl Failure {
-    /// The error of the node `name`.
-    pub(super) fn of(self, name: &str, op: &str) -> ImportError {
-        match self {
-            Failure::Error(error) => error,
-            Failure::Reason(reason) => ImportError::Unsupported { node: name.into(), op: op.into(), reason },
-        }
-    }
-}
 
 /// Reads node `index` of the file into the importer's graph.
 pub(super) fn read(importer: &mut Importer<'_>, graph: &GraphProto, index: usize) -> Result<(), ImportError> {

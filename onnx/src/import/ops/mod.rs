@@ -2,9 +2,11 @@
 
 mod activations;
 mod arithmetic;
+mod concat;
 mod functions;
 mod layers;
 mod norms;
+mod pads;
 mod pixel_conv;
 mod reduce;
 mod regions;
@@ -32,7 +34,7 @@ const OPS: [(&str, Import); 66] = [
     ("CastLike", views::cast_like),
     ("Celu", activations::celu),
     ("Clip", arithmetic::clip),
-    ("Concat", regions::concat),
+    ("Concat", concat::concat),
     ("Constant", views::no_constant),
     ("ConstantOfShape", constant_of_shape),
     ("Conv", windows::conv),
@@ -63,7 +65,7 @@ const OPS: [(&str, Import); 66] = [
     ("Mul", arithmetic::mul),
     ("Neg", arithmetic::neg),
     ("PRelu", activations::p_relu),
-    ("Pad", regions::pad),
+    ("Pad", pads::pad),
     ("Pow", functions::pow),
     ("QuantizeLinear", quantized::quantize_linear),
     ("ReduceMax", reduce::max),

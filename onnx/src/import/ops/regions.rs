@@ -1,4 +1,4 @@
-//! Parts of maps, maps side by side, and zeros around them.
+//! Parts of maps.
 
 use super::views::show;
 use super::{axes, axis, clamp, stack};
@@ -6,13 +6,9 @@ use crate::import::channels::{choosing, is_permutation};
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
 use crate::import::feature::{Affine, Feature};
-use crate::import::layout::{BATCH, CHANNELS, Layout};
+use crate::import::layout::{CHANNELS, Layout};
 use crate::import::node::{Failure, NodeReader};
-use crate::import::quantized::integer_zero;
-use crate::{Border, BorderPad, Conv, Op, Pad, Slice};
-
-/// Most channels that are put in another order one by one before they are concatenated.
-const SELECTED: usize = 16;
+use crate::{Conv, Op, Slice};
 
 /// The value's axis for each of the file's.
 fn order(node: &NodeReader<'_, '_>, x: &Feature) -> Result<&'static [usize], Failure> {
@@ -27,7 +23,7 @@ pub(super) fn whole(node: &mut NodeReader<'_, '_>, index: usize) -> Result<(Feat
     whole_of(node, x)
 }
 
-fn whole_of(node: &mut NodeReader<'_, '_>, x: Feature) -> Result<(Feature, &'static [usize]), Failure> {
+pub(super) fn whole_of(node: &mut NodeReader<'_, '_>, x: Feature) -> Result<(Feature, &'static [usize]), Failure> {
     let name = node.name.clone();
     let x = node.importer.in_order(x, &name)?;
     if node.dims(x.value).len() == 1
@@ -305,202 +301,4 @@ fn compose(outer: &Slice, inner: &Slice, all: &Slice) -> Slice {
         both.end[axis] = if end == all.end[axis] { outer.end[axis] } else { from + last * by + 1 };
     }
     both
-}
-
-pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let mode = node.attributes.string("mode")?.unwrap_or("constant").to_owned();
-    let value = node.attributes.float("value")?;
-    let value = node.scalar(2)?.or(value).unwrap_or(0.0);
-    // Of integers, what stands for 0 is no number.
-    let value = match integer_zero(node)? {
-        Some(zero) if mode == "constant" && value != zero as f32 => {
-            return Err(format!("pads integers with {value}, where {zero} stands for 0").into());
-        }
-        Some(_) => 0.0,
-        None => value,
-    };
-    let pads = node.ints_or_attribute(1, "pads")?.ok_or("operand 1 is missing")?;
-    if pads.iter().all(|&pad| pad == 0) {
-        node.feature(0)?;
-        return node.pass_through();
-    }
-    let x = node.feature(0)?;
-    let rank = x.layout.dims().len();
-    let axes = if node.has_input(3) { axes(&node.ints(3)?, rank)? } else { (0..rank).collect() };
-    if pads.len() != 2 * axes.len() {
-        return Err(format!("has {} pads for {} axes", pads.len(), axes.len()).into());
-    }
-    // Around another number, zeros are padded to what is above it.
-    let shift = if mode == "constant" { f64::from(value) } else { 0.0 };
-    if !shift.is_finite() {
-        return Err(format!("pads with {value}").into());
-    }
-    let name = node.name.clone();
-    let x = if shift == 0.0 {
-        whole(node, 0)?
-    } else {
-        let affine = x.affine.then(&Affine::new(vec![1.0], vec![-shift]));
-        let x = node.importer.settle(Feature { affine, ..x }, &name)?;
-        whole_of(node, x)?
-    };
-    let (x, order) = x;
-    let mut sides = [[0; 4], [0; 4]];
-    for (index, &axis) in axes.iter().enumerate() {
-        for (side, &size) in sides.iter_mut().zip([&pads[index], &pads[axes.len() + index]]) {
-            side[order[axis]] = usize::try_from(size).map_err(|_| format!("padding is {pads:?}, must be sizes"))?;
-        }
-    }
-    let ([0, c, h, w], [0, c_end, h_end, w_end]) = sides.into() else { return Err("pads the batch".into()) };
-    let border = match mode.as_str() {
-        "constant" => None,
-        "reflect" => Some(Border::Reflect),
-        "edge" => Some(Border::Edge),
-        other => return Err(format!("mode `{other}` is not supported").into()),
-    };
-    let op = match border {
-        None => Op::Pad(Pad { before: [c, h, w], after: [c_end, h_end, w_end] }),
-        Some(border) if c == 0 && c_end == 0 => Op::BorderPad(BorderPad { pads: [h, w, h_end, w_end], border }),
-        Some(_) => return Err(format!("mode `{mode}` of channels is not supported").into()),
-    };
-    let value = node.push(op, &[x.value])?;
-    let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
-    let affine = Affine::new(vec![1.0], vec![shift]);
-    node.bind(Feature { value, layout, affine, sole: true, log: false })
-}
-
-/// An operand of a concatenation.
-enum Part {
-    Value(Id),
-    /// So many channels of zeros.
-    Zeros(usize),
-}
-
-/// Zeros at the ends, whether constants or computed as such, become padding.
-pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    let named = node.attributes.int("axis")?.ok_or("attribute `axis` is missing")?;
-    let first = (0..node.input_count()).find(|&index| !node.is_constant(index)).ok_or("operand 0 is missing")?;
-    let shape = node.feature(first)?.layout.dims();
-    let axis = axis(named, shape.len())?;
-    if reorders_channels(node, axis)? || stack::concat(node, axis)? {
-        return Ok(());
-    }
-    let mut known: Option<&'static [usize]> = None;
-    let mut parts = Vec::with_capacity(node.input_count());
-    for index in 0..node.input_count() {
-        let fits = |dims: &[usize]| {
-            dims.len() == shape.len() && (0..shape.len()).all(|at| at == axis || dims[at] == shape[at])
-        };
-        if node.is_constant(index) {
-            let array = node.constant(index)?;
-            if !fits(&array.dims) {
-                return Err(format!("operand {index} is a constant of dimensions {:?}", array.dims).into());
-            }
-            match array.uniform() {
-                Some(0.0) => parts.push(Part::Zeros(array.dims[axis])),
-                None if array.dims[axis] == 0 => {}
-                _ => return Err(format!("operand {index} is a constant that is not zero").into()),
-            }
-            continue;
-        }
-        let x = node.feature(index)?;
-        if x.affine.is_zero() && !x.log && fits(&x.layout.dims()) {
-            parts.push(Part::Zeros(x.layout.dims()[axis]));
-            continue;
-        }
-        let (x, order) = whole(node, index)?;
-        if known.is_some_and(|known| known != order) {
-            return Err(format!("operand {index} has its axes in another order than those before it").into());
-        }
-        known = Some(order);
-        parts.push(Part::Value(x.value));
-    }
-    let order = known.ok_or("all its operands are zeros")?;
-    if order.get(axis) != Some(&CHANNELS) {
-        let what = if order.get(axis) == Some(&BATCH) { "the batch cannot" } else { "only channels can" };
-        return Err(format!("attribute `axis` is {named}, {what} be concatenated").into());
-    }
-    join(node, &parts, order)
-}
-
-/// Reads a concatenation of all channels of one map, each of them once and as what constants make of it; says whether it
-/// is one. So are RGB and BGR exchanged by `Split` and `Concat`.
-fn reorders_channels(node: &mut NodeReader<'_, '_>, axis: usize) -> Result<bool, Failure> {
-    let (mut source, mut known) = (None, None);
-    let (mut chosen, mut scale, mut shift) = (Vec::new(), Vec::new(), Vec::new());
-    for index in 0..node.input_count() {
-        if node.is_constant(index) {
-            return Ok(false);
-        }
-        let x = node.feature(index)?;
-        let dims = node.dims(x.value);
-        let Some(order) = x.layout.order(node.importer.batch, dims) else { return Ok(false) };
-        let (from, channels) = match node.importer.draft.producer(x.value) {
-            Some(part) => match &part.op {
-                Op::Slice(slice) if takes_channels(slice, node.dims(part.inputs[0])) => {
-                    let channels = (slice.start[0]..slice.end[0]).step_by(slice.step[0]);
-                    (part.inputs[0], channels.take(dims[0]).collect())
-                }
-                _ => return Ok(false),
-            },
-            None => return Ok(false),
-        };
-        let channels: Vec<usize> = channels;
-        let other = source.is_some_and(|source| source != from) || known.is_some_and(|known| known != order);
-        if x.log || other || order.get(axis) != Some(&CHANNELS) || chosen.len() + channels.len() > SELECTED {
-            return Ok(false);
-        }
-        (source, known) = (Some(from), Some(order));
-        for channel in 0..channels.len() {
-            let (factor, summand) = x.affine.at(channel);
-            scale.push(factor);
-            shift.push(summand);
-        }
-        chosen.extend(channels);
-    }
-    let (Some(source), Some(order)) = (source, known) else { return Ok(false) };
-    if !is_permutation(&chosen, node.dims(source)[0]) {
-        return Ok(false);
-    }
-    let name = node.name.clone();
-    let value = node.importer.reorder(source, chosen, false, &name)?;
-    let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
-    let plain = node.importer.plain(value);
-    node.bind(Feature { layout, affine: Affine::new(scale, shift), sole: false, ..plain })?;
-    Ok(true)
-}
-
-/// Whether a slice of a map of `dims` has all rows and columns.
-fn takes_channels(slice: &Slice, dims: &[usize]) -> bool {
-    dims.len() == 3
-        && (1..3).all(|axis| slice.start[axis] == 0 && slice.step[axis] == 1 && slice.end[axis] >= dims[axis])
-}
-
-fn join(node: &mut NodeReader<'_, '_>, parts: &[Part], order: &[usize]) -> Result<(), Failure> {
-    let is_value = |part: &Part| matches!(part, Part::Value(_));
-    let first = parts.iter().position(is_value).unwrap_or(0);
-    let last = parts.iter().rposition(is_value).unwrap_or(0);
-    let zeros = |parts: &[Part]| {
-        let count = parts.iter().map(|part| if let Part::Zeros(count) = part { *count } else { 0 });
-        count.fold(0usize, usize::saturating_add)
-    };
-    let (before, after) = (zeros(&parts[..first]), zeros(&parts[last + 1..]));
-    let mut values = Vec::with_capacity(parts.len());
-    for part in &parts[first..=last] {
-        match part {
-            Part::Value(value) => values.push(*value),
-            Part::Zeros(_) => return Err("zeros between computed channels are not supported".into()),
-        }
-    }
-    let pads = before + after > 0;
-    let value = match values.as_slice() {
-        &[only] if pads => only,
-        all if pads => {
-            let name = format!("{}.joined", node.name);
-            node.push_part(&name, Op::Concat, all)?
-        }
-        all => node.push(Op::Concat, all)?,
-    };
-    let value =
-        if pads { node.push(Op::Pad(Pad { before: [before, 0, 0], after: [after, 0, 0] }), &[value])? } else { value };
-    bind_ordered(node, 0, value, order)
 }
