@@ -2,7 +2,7 @@
 //! keeps it as it was.
 
 use crate::graph::{Graph, GraphBuilder, Node, NodeId, Parameter, Value, ValueId};
-use crate::{GraphError, Integers, Op, Tensor};
+use crate::{GraphError, Integers, Tensor};
 use std::collections::HashSet;
 
 impl Graph {
@@ -146,18 +146,6 @@ impl Rewrite<'_> {
         Ok(())
     }
 
-    /// Adds a node whose result stands for no value of the old graph. It is named `name`, with underscores if need be.
-    ///
-    /// # Errors
-    /// As [`GraphBuilder::push`].
-    pub fn add(&mut self, name: &str, op: Op, operands: &[ValueId]) -> Result<ValueId, GraphError> {
-        let mut name = name.to_owned();
-        while !self.names.insert(format!("{name}.out")) {
-            name.push('_');
-        }
-        self.builder.push(name, op, operands)
-    }
-
     /// Adds a node as it is.
     ///
     /// # Errors
@@ -188,7 +176,7 @@ fn fresh(names: &mut HashSet<String>, mut name: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conv, Integers, fixtures};
+    use crate::{Conv, Integers, Op, fixtures};
 
     /// Two convolutions of one weight and one bias, which a batch norm reads as beta and mean.
     fn shared() -> Graph {

@@ -44,8 +44,8 @@ pub(super) struct Arguments {
     count: u32,
     /// Number of test images, spread over the split, on which the accuracies are measured; 0 measures none [default:
     /// all, but of large networks no more than take about 2e12 multiply-accumulates, and at least 500].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    eval_count: Option<usize>,
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..))]
+    eval_count: Option<u32>,
     /// The packed model to write.
     #[arg(short, long, value_name = "FILE.stone")]
     output: PathBuf,
@@ -254,7 +254,7 @@ fn test_images(
         return unmeasured(&reason);
     }
     let affordable = || usize::try_from(EVAL_MACS / graph.macs().max(1)).unwrap_or(usize::MAX).max(EVAL_LEAST);
-    let count = arguments.eval_count.unwrap_or_else(affordable);
+    let count = arguments.eval_count.map_or_else(affordable, |count| count as usize);
     if count < test.len() {
         console.say(format!("accuracies are those on {count} of {} test images: --eval-count N chooses", test.len()));
     }

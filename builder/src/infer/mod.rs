@@ -13,6 +13,8 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use conv::batch_norm_affine;
+
 use crate::autograd::{self, Pool};
 use crate::tensor::Tensor;
 use layout::Map;

@@ -1,6 +1,6 @@
 //! The steps of a plan.
 
-use super::conv::{Convolution, normalization};
+use super::conv::{Convolution, batch_norm_affine};
 use super::fuse::{Fused, limits};
 use super::layout::Map;
 use crate::autograd;
@@ -41,7 +41,7 @@ impl<'g> Work<'g> {
                 Self::Convolution { conv: Box::new(Convolution::new(graph, step)), residual: step.residual.is_some() }
             }
             Op::BatchNorm { .. } => {
-                let (scale, shift) = normalization(graph, step.node);
+                let (scale, shift) = batch_norm_affine(graph, step.node);
                 let [scale, shift] = [scale, shift].map(|factors| factors.into_iter().map(|x| x as f32).collect());
                 Self::Affine { scale, shift, limits }
             }

@@ -9,6 +9,7 @@ pub use biases::with_biases;
 pub use equalize::equalize;
 pub use preprocessing::absorb_preprocessing;
 
+use crate::infer::batch_norm_affine;
 use skipstone_onnx::{Graph, GraphError, Integers, Node, Op, Tensor, ValueId};
 use std::collections::HashMap;
 
@@ -58,17 +59,16 @@ fn folds(graph: &Graph) -> HashMap<ValueId, &Node> {
 /// Weights and bias of `conv` with `norm` applied to its result: `w * g / sqrt(v + e)`,
 /// `(b - mean) * g / sqrt(v + e) + beta`, computed in float64.
 fn fold(graph: &Graph, conv: &Node, norm: &Node) -> (Tensor, Tensor) {
-    let Op::BatchNorm { epsilon } = norm.op else { unreachable!("folds pairs a convolution with a batch norm") };
     let vector = |id: ValueId| graph.parameter(id).expect("a parameter of a batch norm").data();
-    let (gamma, beta, mean, variance) =
-        (vector(norm.inputs[1]), vector(norm.inputs[2]), vector(norm.inputs[3]), vector(norm.inputs[4]));
+    let (beta, mean) = (vector(norm.inputs[2]), vector(norm.inputs[3]));
+    let (factors, _) = batch_norm_affine(graph, norm);
     let mut weight = graph.parameter(conv.inputs[1]).expect("a convolution's weight").clone();
     let bias = conv.inputs.get(2).map(|&id| vector(id));
     let channels = weight.dims()[0];
     let per_channel = weight.data().len() / channels;
     let mut folded = Vec::with_capacity(channels);
     for (channel, weights) in weight.data_mut().chunks_exact_mut(per_channel).enumerate() {
-        let factor = f64::from(gamma[channel]) / (f64::from(variance[channel]) + f64::from(epsilon)).sqrt();
+        let factor = factors[channel];
         for w in weights {
             *w = (f64::from(*w) * factor) as f32;
         }
@@ -80,11 +80,10 @@ fn fold(graph: &Graph, conv: &Node, norm: &Node) -> (Tensor, Tensor) {
 
 /// The integers of the weights of `conv`, if its file has such, under scales that `norm` is multiplied into.
 fn folded_integers(graph: &Graph, conv: &Node, norm: &Node) -> Option<Integers> {
-    let Op::BatchNorm { epsilon } = norm.op else { return None };
     let known = graph.metadata.quantization.parameters.get(&graph.value(conv.inputs[1]).name)?;
     let known = known.are(graph.parameter(conv.inputs[1])?.data()).then_some(known)?;
-    let (gamma, variance) = (graph.parameter(norm.inputs[1])?.data(), graph.parameter(norm.inputs[4])?.data());
-    Some(known.scaled(|channel| f64::from(gamma[channel]) / (f64::from(variance[channel]) + f64::from(epsilon)).sqrt()))
+    let (factors, _) = batch_norm_affine(graph, norm);
+    Some(known.scaled(|channel| factors[channel]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a network of others does to its input before its first layer, as the normalization of its pixels.
 
+use crate::infer::batch_norm_affine;
 use skipstone_onnx::{Conv, Graph, GraphError, Node, Normalization, Op, Rounding, ValueId};
 
 /// How far a pixel may lie beyond a limit that does not limit it, or from the step that it is rounded to, in parts of the
@@ -98,13 +99,9 @@ fn affine(graph: &Graph, node: &Node) -> Option<Vec<Function>> {
         let shift = |channel: usize| shift.map_or(0.0, |shift| f64::from(shift[channel]));
         return Some((0..channels).map(|channel| Function::affine(scale[channel].into(), shift(channel))).collect());
     }
-    let Op::BatchNorm { epsilon } = node.op else { return None };
-    let (gamma, beta, mean, variance) = (operand(1)?, operand(2)?, operand(3)?, operand(4)?);
-    let function = |channel: usize| {
-        let scale = f64::from(gamma[channel]) / (f64::from(variance[channel]) + f64::from(epsilon)).sqrt();
-        Function::affine(scale, f64::from(beta[channel]) - f64::from(mean[channel]) * scale)
-    };
-    Some((0..channels).map(function).collect())
+    let Op::BatchNorm { .. } = node.op else { return None };
+    let (scale, shift) = batch_norm_affine(graph, node);
+    Some(scale.into_iter().zip(shift).map(|(scale, shift)| Function::affine(scale, shift)).collect())
 }
 
 /// Whether a normalized pixel becomes the same without being rounded `before` the function: the same integer where it is

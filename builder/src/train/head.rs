@@ -2,8 +2,7 @@
 
 use super::TrainError;
 use crate::zoo::init::{Init, Initializer};
-use skipstone_onnx::{Graph, GraphBuilder, GraphError, Node, Op, Tensor, ValueId};
-use std::collections::HashMap;
+use skipstone_onnx::{Graph, GraphError, Node, Op, Tensor, ValueId};
 
 /// The linear layer or convolution that has an output for each class, behind which stand only operators without
 /// parameters that keep channels apart.
@@ -53,43 +52,22 @@ pub fn with_new_head(graph: &Graph, classes: usize, seed: u64) -> Result<Graph, 
 }
 
 fn rebuilt(graph: &Graph, head: &Node, classes: usize, seed: u64) -> Result<Graph, GraphError> {
-    let input = graph.value(graph.input());
-    let mut builder = GraphBuilder::new(&graph.name, &input.name, [input.dims[0], input.dims[1], input.dims[2]])?;
-    *builder.metadata_mut() = graph.metadata.clone();
-    let metadata = builder.metadata_mut();
+    let mut rebuilt = graph.rewrite(|new, node| {
+        if node.output != head.output {
+            return new.keep(node);
+        }
+        let mut operands = vec![new.value(node.inputs[0])?];
+        for (index, role) in (1..node.inputs.len()).zip(["new_weight", "new_bias"]) {
+            let old = graph.parameter(node.inputs[index]).expect("a parameter of a layer");
+            operands.push(new.parameter(node, index, role, fresh(old, classes, seed))?);
+        }
+        new.push(node, &operands, node.output)
+    })?;
+    let metadata = &mut rebuilt.metadata;
     metadata.class_names.clear();
     metadata.activation_scales.clear();
     metadata.quantization = Default::default();
-    let consumers = graph.consumers();
-    let mut ids = HashMap::from([(graph.input(), builder.input())]);
-    for node in graph.nodes() {
-        let mut operands = Vec::with_capacity(node.inputs.len());
-        for (place, &operand) in node.inputs.iter().enumerate() {
-            let value = graph.value(operand);
-            let id = match (&value.parameter, ids.get(&operand)) {
-                (Some(parameter), _) if node.output == head.output => {
-                    let name = if consumers[operand.index()].len() == 1 {
-                        value.name.clone()
-                    } else {
-                        format!("{}.{}", node.name, if place == 1 { "new_weight" } else { "new_bias" })
-                    };
-                    builder.parameter(name, fresh(&parameter.tensor, classes, seed), true)?
-                }
-                (_, Some(&id)) => id,
-                (Some(parameter), None) => {
-                    builder.parameter(&value.name, parameter.tensor.clone(), parameter.trainable)?
-                }
-                (None, None) => unreachable!("a node's operands stand before it"),
-            };
-            if node.output != head.output {
-                ids.insert(operand, id);
-            }
-            operands.push(id);
-        }
-        let output = builder.push_named(&node.name, node.op.clone(), &operands, &graph.value(node.output).name)?;
-        ids.insert(node.output, output);
-    }
-    builder.finish(ids[&graph.output()])
+    Ok(rebuilt)
 }
 
 /// A parameter of a head as `old`, for another number of classes.
@@ -115,7 +93,7 @@ mod tests {
     use crate::autograd;
     use crate::tensor;
     use crate::train::tests::tiny;
-    use skipstone_onnx::Conv;
+    use skipstone_onnx::{Conv, GraphBuilder};
 
     #[test]
     fn a_new_head_changes_nothing_else() {

@@ -8,7 +8,7 @@
 
 use super::layers::Layers;
 use super::runner::{Elements, Runner};
-use super::{VerifyError, argmax, fraction, to_channels_first};
+use super::{VerifyError, argmax, distinct, fraction, to_channels_first};
 use crate::quant::{Function, QGraph, QOp, QTensor, quantized_name};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ use skipstone_onnx::Rounding;
 use skipstone_onnx::extract::extract;
 use skipstone_onnx::import::{RoundedTensor, as_pairs};
 use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// How far beyond half a step of the file a value may be from the integer that the file makes of it, in steps: float32,
 /// and biases in other units.
@@ -306,9 +306,7 @@ fn real_layer(layers: &Layers<'_>, qdq: &ModelProto, layer: usize) -> Result<(Ve
             [Dim::Symbol("N")].into_iter().chain(layers.maps[index].dims.map(Dim::Fixed)).collect();
         Ok(ValueInfoProto::tensor(real, DataType::Float, &dims))
     };
-    // A tensor added to itself is one input.
-    let mut seen = HashSet::new();
-    let inputs: Vec<usize> = layer.inputs.iter().copied().filter(|&index| seen.insert(index)).collect();
+    let inputs = distinct(&layer.inputs);
     let infos = (inputs.iter())
         .map(|&index| of("DequantizeLinear", index, |node| [&node.input[0], &node.output[0]]))
         .collect::<Result<Vec<_>, VerifyError>>()?;

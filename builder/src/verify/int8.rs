@@ -1,14 +1,13 @@
 //! Int8 execution against the QDQ file, layer by layer and end to end.
 
 use super::runner::{Elements, Runner};
-use super::{VerifyError, argmax, fraction, to_channels_first};
+use super::{VerifyError, argmax, distinct, fraction, to_channels_first};
 use crate::quant::{Cause, Exact};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 use skipstone_onnx::extract::extract;
 use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
-use std::collections::HashSet;
 
 /// An int8 tensor that exists in our engine and, quantized, in the QDQ file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,9 +270,7 @@ impl Int8Check {
 
 /// Cuts a layer out of the QDQ file `model`.
 fn cut(model: &ModelProto, tensors: &[TracedTensor], layer: &mut TracedLayer) -> Result<Runner, VerifyError> {
-    // A tensor added to itself is one input.
-    let mut seen = HashSet::new();
-    layer.inputs.retain(|&index| seen.insert(index));
+    layer.inputs = distinct(&layer.inputs);
     let inputs: Vec<ValueInfoProto> = layer.inputs.iter().map(|&i| value_info(&tensors[i])).collect();
     let part = extract(model, &inputs, value_info(&tensors[layer.output]))
         .map_err(|source| VerifyError::Extract { layer: layer.name.clone(), source })?;

@@ -25,6 +25,7 @@ pub use nodes::{NodeAgreement, float_nodes};
 
 use skipstone_onnx::ImportError;
 use skipstone_onnx::extract::ExtractError;
+use std::collections::HashSet;
 
 /// Why a comparison could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub enum VerifyError {
     /// Both sides speak of different things.
     #[error("cannot compare: {0}")]
     Mismatch(String),
+}
+
+/// What a layer reads, each tensor once: one that is added to itself is one input.
+fn distinct(tensors: &[usize]) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    tensors.iter().copied().filter(|&tensor| seen.insert(tensor)).collect()
 }
 
 /// Index of the largest element, the first of equal ones.

@@ -132,15 +132,15 @@ fn affine(graph: &Graph, node: &Node, norm: Option<&Node>, outputs: usize) -> (V
     match norm {
         None => (vec![1.0; outputs], bias),
         Some(norm) => {
-            let (scale, shift) = normalization(graph, norm);
+            let (scale, shift) = batch_norm_affine(graph, norm);
             let bias = bias.iter().zip(&scale).zip(shift).map(|((bias, scale), shift)| bias * scale + shift).collect();
             (scale, bias)
         }
     }
 }
 
-/// Scale and shift of a batch norm.
-pub(super) fn normalization(graph: &Graph, norm: &Node) -> (Vec<f64>, Vec<f64>) {
+/// Scale and shift of a batch norm for each channel, computed in float64.
+pub(crate) fn batch_norm_affine(graph: &Graph, norm: &Node) -> (Vec<f64>, Vec<f64>) {
     let Op::BatchNorm { epsilon } = norm.op else { unreachable!("only batch norms normalize") };
     let [gamma, beta, mean, variance] = [1, 2, 3, 4].map(|operand| vector(graph, norm.inputs[operand]));
     let parts = gamma.iter().zip(beta).zip(mean).zip(variance);
