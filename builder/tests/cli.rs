@@ -198,6 +198,7 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
     assert_eq!(int8["accuracy"], quantized["accuracy_int8"]);
 
     let inspected = json(&["inspect", &stone]);
+    assert_eq!(inspected["core"], "generic");
     for field in ["weights_bytes", "arena_bytes"] {
         assert_eq!(inspected[field], quantized[field], "{field}");
     }

@@ -23,7 +23,7 @@ use skipstone_onnx::{Metadata, Source};
 use skipstone_runtime::Model;
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::checksum;
-use skipstone_runtime::format::records::{ALIGNMENT, Header, MAGIC, TABLE_LEN, VERSION};
+use skipstone_runtime::format::records::{ALIGNMENT, Core, Header, MAGIC, TABLE_LEN, VERSION};
 
 /// The processor whose kernels the weights are laid out for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,17 @@ pub enum Target {
     Neon,
     /// x86-64.
     X86,
+}
+
+impl From<Target> for Core {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Generic => Self::Generic,
+            Target::CortexM => Self::CortexM4,
+            Target::Neon => Self::Neon,
+            Target::X86 => Self::X86,
+        }
+    }
 }
 
 /// A packed model and what it costs.
@@ -168,6 +179,7 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
         channel_order,
         resize,
         source,
+        core: Core::from(target) as u8,
         macs: qgraph.macs,
         ..Header::default()
     };

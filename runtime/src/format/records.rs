@@ -6,7 +6,7 @@
 /// First bytes of every packed model.
 pub const MAGIC: [u8; 8] = *b"SKIPSTON";
 /// Version of the layout.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// Alignment of the file in memory, of its sections and of the arena, in bytes.
 pub const ALIGNMENT: usize = 16;
 /// "No such tensor" or "no such node".
@@ -105,6 +105,8 @@ record! {
         filter: u8 = 85,
         /// The order of three channels: 0 red, green, blue; 1 blue, green, red.
         channel_order: u8 = 86,
+        /// The [`Core`] that the model is laid out for.
+        core: u8 = 87,
         /// Multiply-accumulates of one image.
         macs: u64 = 88,
         /// The shorter side of the scaled image where `fit` is 2, otherwise 0.
@@ -409,6 +411,64 @@ impl WeightKind {
     /// The kind of a code, if there is one.
     pub fn from_code(code: u8) -> Option<Self> {
         [Self::Canonical, Self::Pairs].into_iter().find(|&kind| kind as u8 == code)
+    }
+}
+
+/// The core that a packed model is laid out for. Any program may load the file: it runs the model if it has kernels for
+/// every layout in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Core {
+    /// Every core: weights that all programs read.
+    Generic = 0,
+    /// Cortex-M0, M0+ and M23.
+    CortexM0 = 1,
+    /// Cortex-M3, and M33 without the DSP extension.
+    CortexM3 = 2,
+    /// Cortex-M4.
+    CortexM4 = 3,
+    /// Cortex-M7.
+    CortexM7 = 4,
+    /// Cortex-M33 with the DSP extension.
+    CortexM33 = 5,
+    /// Cortex-M55 with Helium.
+    CortexM55 = 6,
+    /// aarch64 with NEON: Cortex-A53, A72.
+    Neon = 7,
+    /// aarch64 with dot products: Cortex-A76.
+    Dotprod = 8,
+    /// x86-64.
+    X86 = 9,
+}
+
+impl Core {
+    /// All cores, in the order of their codes.
+    pub const ALL: [Self; 10] = [
+        Self::Generic,
+        Self::CortexM0,
+        Self::CortexM3,
+        Self::CortexM4,
+        Self::CortexM7,
+        Self::CortexM33,
+        Self::CortexM55,
+        Self::Neon,
+        Self::Dotprod,
+        Self::X86,
+    ];
+
+    /// The core of a code, if there is one.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Whether kernels for this core read weights in that layout. A file laid out for the core has no other layouts.
+    pub fn reads(self, kind: WeightKind) -> bool {
+        match kind {
+            WeightKind::Canonical => true,
+            WeightKind::Pairs => {
+                matches!(self, Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55)
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a network to the bytes of its file.
 
 use super::{Aligned, Network, to_pairs};
-use crate::format::records::{ALIGNMENT, Header, MAGIC, Node, OpCode, Segment, Tensor, VERSION, WeightKind};
+use crate::format::records::{ALIGNMENT, Core, Header, MAGIC, Node, OpCode, Segment, Tensor, VERSION, WeightKind};
 use crate::format::strings;
 use crate::geometry;
 
@@ -44,6 +44,7 @@ impl Network {
             end += node.state_len.next_multiple_of(16);
             scratch_len = scratch_len.max(geometry::scratch_len(node, input, output) as u32);
         }
+        let pairs = network.nodes.iter().any(|node| node.weight_kind == WeightKind::Pairs as u8);
         let mut names = Vec::new();
         let name = strings::append(&mut names, "");
         let class_names = names.len() as u32;
@@ -67,6 +68,7 @@ impl Network {
             pixels: blob(bytemuck::cast_slice(&self.pixels)),
             class_names,
             provenance,
+            core: if pairs { Core::CortexM4 } else { Core::Generic } as u8,
             tensors: blob(&self.tensors.iter().flat_map(|t| Tensor { name, ..*t }.emit()).collect::<Vec<_>>()),
             nodes: blob(&network.nodes.iter().flat_map(Node::emit).collect::<Vec<_>>()),
             ..Header::default()

@@ -11,7 +11,7 @@ use crate::plan::{Timeline, layer_by_layer_bytes};
 use crate::{data, files};
 use serde::Serialize;
 use skipstone_runtime::Model;
-use skipstone_runtime::format::records::{NONE, Node, OpCode, Tensor, WeightKind};
+use skipstone_runtime::format::records::{Core, NONE, Node, OpCode, Tensor, WeightKind};
 use skipstone_runtime::schedule::Network;
 use std::path::Path;
 
@@ -27,6 +27,8 @@ struct Report<'m> {
     peak: Peak<'m>,
     macs: u64,
     classes: usize,
+    /// The core that the weights are laid out for.
+    core: &'static str,
     layers: Vec<Layer<'m>>,
 }
 
@@ -96,6 +98,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         file_bytes: model.as_bytes().len() as u64,
         macs: model.header().macs,
         classes: model.class_count(),
+        core: core_name(Core::from_code(model.header().core).unwrap_or(Core::Generic)),
         layers,
     };
     console.show(&table)?;
@@ -117,6 +120,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         grouped(report.file_bytes),
         grouped(report.weights_bytes)
     ))?;
+    console.show(format!("laid out for: {}", report.core))?;
     console.show(format!(
         "RAM: an arena of {} bytes, of which scratch {}, counters {}",
         grouped(report.arena_bytes),
@@ -192,6 +196,21 @@ fn describe(node: &Node) -> String {
         Some(OpCode::L2Norm) => "L2 norm".into(),
         Some(OpCode::InstanceNorm) => "instance norm".into(),
         None => format!("operator {}", node.op),
+    }
+}
+
+fn core_name(core: Core) -> &'static str {
+    match core {
+        Core::Generic => "generic",
+        Core::CortexM0 => "cortex-m0",
+        Core::CortexM3 => "cortex-m3",
+        Core::CortexM4 => "cortex-m4",
+        Core::CortexM7 => "cortex-m7",
+        Core::CortexM33 => "cortex-m33",
+        Core::CortexM55 => "cortex-m55",
+        Core::Neon => "neon",
+        Core::Dotprod => "dotprod",
+        Core::X86 => "x86",
     }
 }
 

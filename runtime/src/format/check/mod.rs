@@ -12,7 +12,7 @@ mod sums;
 mod tests;
 mod weights;
 
-use super::records::{Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
+use super::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
 use super::{LoadError, Place, checksum, strings};
 use crate::model::Model;
 use crate::schedule::Network;
@@ -84,6 +84,7 @@ fn sections(model: &Model<'_>) -> Outcome {
     ensure!(is_section(model, header.segments, counted(header.segment_count, Segment::LEN)), place, outside);
     ensure!(is_section(model, header.strings, header.strings_len.into()), place, outside);
     ensure!((1..=MAX_NODES).contains(&header.node_count.into()), place, "no nodes, or more than 4096");
+    ensure!(Core::from_code(header.core).is_some(), place, "this program does not know the core it is laid out for");
     ensure!(header.input < header.tensor_count, place, "the image is not a tensor");
     ensure!(header.output < header.tensor_count, place, "the scores are not a tensor");
     let channels = model.input().channels;

@@ -2,7 +2,7 @@
 
 use super::{Outcome, ensure, is_section};
 use crate::format::records::{
-    CONCAT_VIEW, COUNT_INCLUDE_PAD, NONE, Node, OpCode, PadMode, ResizeMode, Run, TABLE_LEN, Tensor, WeightKind,
+    CONCAT_VIEW, COUNT_INCLUDE_PAD, Core, NONE, Node, OpCode, PadMode, ResizeMode, Run, TABLE_LEN, Tensor, WeightKind,
 };
 use crate::format::{LoadError, Place};
 use crate::geometry;
@@ -177,6 +177,8 @@ fn convolution(model: &Model<'_>, node: &Node, input: &Tensor, output: &Tensor, 
     };
     let ungrouped = kind == WeightKind::Canonical || groups == 1;
     ensure!(ungrouped, place, "only canonical weights can have groups");
+    let read = Core::from_code(model.header().core).is_some_and(|core| core.reads(kind));
+    ensure!(read, place, "its weights are not laid out for the core that the header names");
 
     let padded_width = u64::from(node.pad_left) + u64::from(input.width) + u64::from(node.pad_right);
     let padded_row = padded_width * u64::from(input.channels) + 32;

@@ -2,7 +2,7 @@ mod operators;
 
 use super::check;
 use crate::engine::{Engine, EngineError};
-use crate::format::records::{Header, Node, Source, Tensor, WeightKind};
+use crate::format::records::{Core, Header, Node, Source, Tensor, WeightKind};
 use crate::format::{LoadError, Place};
 use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
 use crate::kernels::BACKENDS;
@@ -76,11 +76,32 @@ fn damage_is_told_apart_from_another_version() {
     assert_eq!(message(&file[..50]), "damaged: cut short after 50 of 128 bytes");
     let cut = format!("damaged: cut short after {} of {} bytes", file.len() - 16, file.len());
     assert_eq!(message(&file[..file.len() - 16]), cut);
-    let older = with_header(|header| header.version = 2);
-    assert_eq!(message(&older), "written for format version 2, this program reads 3: pack the model again");
+    let older = with_header(|header| header.version = 3);
+    assert_eq!(message(&older), "written for format version 3, this program reads 4: pack the model again");
     let mut moved = Aligned::zeroed(file.len() + 4);
     moved[4..].copy_from_slice(&file);
     assert_eq!(check(&moved[4..]).unwrap_err(), LoadError::Misaligned);
+}
+
+#[test]
+fn every_layout_is_one_of_the_core_that_the_header_names() {
+    let pairs = small_resnet(6, 5, WeightKind::Pairs).pack();
+    let on = |core: Core| {
+        let mut file = Aligned::copy_of(&pairs);
+        file[..Header::LEN].copy_from_slice(&Header { core: core as u8, ..header(&pairs) }.emit());
+        file.seal();
+        file
+    };
+    let reading = [Core::CortexM4, Core::CortexM7, Core::CortexM33, Core::CortexM55];
+    for (code, core) in Core::ALL.into_iter().enumerate() {
+        assert_eq!((core as usize, Core::from_code(code as u8)), (code, Some(core)));
+        assert!(check(&with_header(|header| header.core = core as u8)).is_ok(), "{core:?} reads canonical weights");
+        if reading.contains(&core) {
+            assert!(check(&on(core)).is_ok(), "{core:?}");
+        } else {
+            all_refused(&[(on(core), Place::Node(0), "not laid out for the core that the header names")]);
+        }
+    }
 }
 
 /// A file that says how images are made and what its network's file takes.
@@ -164,6 +185,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_header(|h| h.resize = 5), head, "its preprocessing"),
         (with_header(|h| h.filter = 2), head, "its preprocessing"),
         (with_header(|h| h.channel_order = 2), head, "its preprocessing"),
+        (with_header(|h| h.core = 10), head, "does not know the core"),
         (with_header(|h| h.scratch_len = 16), node(0), "scratch is too small"),
         (with_header(|h| h.scratch = h.arena_len & !15), head, "scratch lies outside"),
         (with_header(|h| h.scratch = 0), tensor(0), "it overlaps scratch"),
