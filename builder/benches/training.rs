@@ -1,7 +1,7 @@
 //! Images per second of training steps at batch 128, small networks for 3x32x32.
 //!
 //! ```text
-//! cargo bench -p skipstone-builder --bench training -- [NAME]
+//! cargo bench -p skipstone --bench training -- [NAME]
 //! ```
 
 mod workload;

@@ -1,12 +1,12 @@
 //! Composes a network of one's own from the zoo's blocks, and trains it for one epoch on the built-in digits:
 //!
 //! ```text
-//! cargo run -p skipstone-builder --example compose
+//! cargo run -p skipstone --example compose
 //! ```
 
-use skipstone_builder::data::{self, Spec, Split};
-use skipstone_builder::train::{Config, Job, train};
-use skipstone_builder::zoo::blocks::{AttentionModule, Block, DenseLayer, Net, Style, conv3x3};
+use skipstone::data::{self, Spec, Split};
+use skipstone::train::{Config, Job, train};
+use skipstone::zoo::blocks::{AttentionModule, Block, DenseLayer, Net, Style, conv3x3};
 use skipstone_onnx::{Graph, GraphError};
 use std::error::Error;
 

@@ -30,4 +30,10 @@ pub mod verify;
 
 pub mod emulate;
 
+#[cfg(feature = "cli")]
 pub mod cli;
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,5 +5,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    skipstone_builder::cli::main()
+    skipstone::cli::main()
 }

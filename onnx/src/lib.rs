@@ -35,3 +35,8 @@ pub use rewrite::Rewrite;
 pub use source::Source;
 pub use tensor::Tensor;
 pub use unary::Unary;
+
+/// The README's example runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

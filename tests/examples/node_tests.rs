@@ -6,8 +6,8 @@
 //!
 //! Usage: `cargo run -p skipstone-tests --example node_tests -- FOLDER`
 
-use skipstone_builder::autograd;
-use skipstone_builder::tensor::Tensor;
+use skipstone::autograd;
+use skipstone::tensor::Tensor;
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };

@@ -2,8 +2,8 @@
 //!
 //! Usage: `cargo run -p skipstone-tests --example seeds -- FOLDER`
 
-use skipstone_builder::data::Dataset;
-use skipstone_builder::pack::{Options, Target, quantize};
+use skipstone::data::Dataset;
+use skipstone::pack::{Options, Target, quantize};
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };

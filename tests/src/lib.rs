@@ -10,7 +10,7 @@ pub mod pictures;
 pub mod preprocessing;
 pub mod qoperator;
 
-use skipstone_builder::data::Dataset;
+use skipstone::data::Dataset;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, GraphError, Normalization, Op, Pad, Slice, Tensor, ValueId};
 
 /// Two residual blocks on images of 7x6 pixels with one channel: the first with an identity shortcut, the second with

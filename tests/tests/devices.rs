@@ -3,10 +3,10 @@
 //! These tests need QEMU and compilers for the devices, so `cargo test` lists them as ignored and `cargo xtask test`
 //! runs them. Where something is missing they fail and say what.
 
-use skipstone_builder::data::{self, Dataset, Spec, Split};
-use skipstone_builder::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
-use skipstone_builder::pack::{Options, Target, quantize};
-use skipstone_builder::{simulate, zoo};
+use skipstone::data::{self, Dataset, Spec, Split};
+use skipstone::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
+use skipstone::pack::{Options, Target, quantize};
+use skipstone::{simulate, zoo};
 use skipstone_onnx::{ChannelOrder, Fit, Normalization, Preprocessing};
 use std::path::Path;
 

@@ -2,10 +2,10 @@
 //!
 //! Runs on the files of `../shared/onnx` and `../shared/models`, and on CIFAR-10 in `../shared/data`, where they are.
 
-use skipstone_builder::autograd;
-use skipstone_builder::data::{self, Spec, Split};
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify;
+use skipstone::autograd;
+use skipstone::data::{self, Spec, Split};
+use skipstone::tensor::Tensor;
+use skipstone::verify;
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Imported, Normalization, Op, import};
 use skipstone_tests::forms;
@@ -136,7 +136,7 @@ fn networks_trained_by_others_have_the_accuracy_that_others_measured() {
         [("mlperf-tiny-resnet8.onnx", raw, 0.8721), ("resnet20-cifar10.onnx", imagenet, 0.9173)]
     {
         let graph = import::import_file(&models.join(file)).unwrap();
-        let accuracy = skipstone_builder::train::evaluate(&graph, &data, &normalization).accuracy;
+        let accuracy = skipstone::train::evaluate(&graph, &data, &normalization).accuracy;
         assert!((accuracy - expected).abs() <= 0.0005, "{file}: {accuracy}");
     }
 }
@@ -151,7 +151,7 @@ fn a_file_that_takes_int8_takes_pixels_less_128() {
     let integers = imported.graph.metadata.quantization.input.unwrap();
     assert_eq!((integers.signed, integers.scale, integers.zero_point), (true, 1.0, -128));
     let normalization = imported.graph.metadata.normalization.clone().unwrap();
-    let accuracy = skipstone_builder::train::evaluate(&imported.graph, &images, &normalization).accuracy;
+    let accuracy = skipstone::train::evaluate(&imported.graph, &images, &normalization).accuracy;
     assert!(accuracy > 0.85, "{accuracy}");
     // The file itself rounds.
     let few = images.spread(20);

@@ -1,12 +1,12 @@
 //! The main job on real digits: train, export, import, quantize, pack, run by every back end, compare with tract.
 
-use skipstone_builder::autograd::infer;
-use skipstone_builder::data::{self, Dataset, Spec, Split};
-use skipstone_builder::pack::{AlignedBytes, Options, Quantized, Target, quantize};
-use skipstone_builder::simulate::{evaluate, trace};
-use skipstone_builder::train::{Config, Job, train};
-use skipstone_builder::verify::{self, Layers};
-use skipstone_builder::zoo;
+use skipstone::autograd::infer;
+use skipstone::data::{self, Dataset, Spec, Split};
+use skipstone::pack::{AlignedBytes, Options, Quantized, Target, quantize};
+use skipstone::simulate::{evaluate, trace};
+use skipstone::train::{Config, Job, train};
+use skipstone::verify::{self, Layers};
+use skipstone::zoo;
 use skipstone_onnx::{Batch, Graph, export, import};
 use skipstone_runtime::engine::EngineError;
 use skipstone_runtime::kernels::{BACKENDS, Backend, reference};
@@ -85,7 +85,7 @@ fn calibration() -> Dataset {
 }
 
 /// The first test images, normalized.
-fn batch(chain: &Chain, count: usize) -> skipstone_builder::tensor::Tensor {
+fn batch(chain: &Chain, count: usize) -> skipstone::tensor::Tensor {
     let indices: Vec<usize> = (0..count).collect();
     chain.test.batch(&indices, chain.trained.metadata.normalization.as_ref().unwrap())
 }

@@ -3,9 +3,9 @@
 #[path = "../../firmware-examples/raspberry-pi/src/image.rs"]
 mod device;
 
-use skipstone_builder::data::{self, Split};
-use skipstone_builder::pack::{AlignedBytes, Options, quantize};
-use skipstone_builder::zoo;
+use skipstone::data::{self, Split};
+use skipstone::pack::{AlignedBytes, Options, quantize};
+use skipstone::zoo;
 use skipstone_onnx::{ChannelOrder, Filter, Fit, Normalization, Preprocessing};
 use skipstone_runtime::Model;
 use skipstone_tests::pictures::{BLACK_AND_WHITE, PALETTE, write_all};

@@ -1,11 +1,11 @@
 //! What the bench and the example `training_cost` measure: steps of training on images that are in memory.
 
-use skipstone_builder::autograd::loss::{Loss, targets};
-use skipstone_builder::autograd::{Noise, Tape};
-use skipstone_builder::data::Spec;
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::train::{Config, OptimizerState};
-use skipstone_builder::zoo;
+use skipstone::autograd::loss::{Loss, targets};
+use skipstone::autograd::{Noise, Tape};
+use skipstone::data::Spec;
+use skipstone::tensor::Tensor;
+use skipstone::train::{Config, OptimizerState};
+use skipstone::zoo;
 use skipstone_onnx::Graph;
 use std::error::Error;
 use std::time::{Duration, Instant};

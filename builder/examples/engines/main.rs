@@ -1,18 +1,18 @@
 //! How far three engines agree on one QDQ file: Skipstone, tract and ONNX Runtime, end to end and layer by layer.
 //!
 //! ```text
-//! cargo run --release -p skipstone-builder --example engines -- MODEL.onnx --data cifar10:DIR --onnxruntime VENV/bin/python
+//! cargo run --release -p skipstone --example engines -- MODEL.onnx --data cifar10:DIR --onnxruntime VENV/bin/python
 //! ```
 //! The network is quantized as `skipstone verify` does it. A file that others quantized to int8 is compared itself, in
 //! the tensors that it rounds by QuantizeLinear. Layer by layer, tract gets the inputs that the other engine gave its own
 //! layer; end to end every engine goes on from its own.
 
 use clap::Parser;
-use skipstone_builder::data::{Spec, Split, load};
-use skipstone_builder::pack::{Options, Quantized, quantize};
-use skipstone_builder::simulate::{Trace, trace};
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{
+use skipstone::data::{Spec, Split, load};
+use skipstone::pack::{Options, Quantized, quantize};
+use skipstone::simulate::{Trace, trace};
+use skipstone::tensor::Tensor;
+use skipstone::verify::{
     Difference, Int8Agreement, Int8Check, LayerAgreement, Layers, TracedLayer, TracedTensor, to_channels_first,
 };
 use skipstone_onnx::proto::{DataType, ModelProto};

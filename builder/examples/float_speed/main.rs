@@ -1,7 +1,7 @@
 //! Images per second of float evaluation, beside tract's and ONNX Runtime's in one run.
 //!
 //! ```text
-//! cargo run --release -p skipstone-builder --example float_speed -- --data cifar10:DIR --onnxruntime VENV/bin/python
+//! cargo run --release -p skipstone --example float_speed -- --data cifar10:DIR --onnxruntime VENV/bin/python
 //! ```
 //! Each engine classifies the same images, prepared beforehand, in its own order of axes. Slices alternate; a ratio is
 //! the median of those of neighbouring slices, so that what else the machine does meets all. Scores are compared first.
@@ -12,10 +12,10 @@ mod timing;
 
 use clap::Parser;
 use peers::{Engine, OnnxRuntime, Slice, Tract};
-use skipstone_builder::data::{Spec, Split, load};
-use skipstone_builder::infer::Plan;
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::zoo;
+use skipstone::data::{Spec, Split, load};
+use skipstone::infer::Plan;
+use skipstone::tensor::Tensor;
+use skipstone::zoo;
 use skipstone_onnx::{Batch, Graph, Normalization, export, import};
 use std::error::Error;
 use std::path::PathBuf;

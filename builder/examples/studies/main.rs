@@ -2,7 +2,7 @@
 //! `docs/studies.md` has the studies and what came out.
 //!
 //! ```text
-//! cargo run --release -p skipstone-builder --example studies -- STUDY... --data cifar10:DIR --out DIR
+//! cargo run --release -p skipstone --example studies -- STUDY... --data cifar10:DIR --out DIR
 //! ```
 //! Each run has a folder of its own below DIR. A run that is there is not repeated, and one that was interrupted goes on
 //! where it was; runs that two studies have in common are trained once.
@@ -15,8 +15,8 @@ mod timing;
 
 use clap::Parser;
 use plans::{Run, Study, studies};
-use skipstone_builder::data::{self, Dataset, Spec, Split};
-use skipstone_builder::train::{self, Config, EpochRecord, Job, Progress, Status, TrainError};
+use skipstone::data::{self, Dataset, Spec, Split};
+use skipstone::train::{self, Config, EpochRecord, Job, Progress, Status, TrainError};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! The networks of the studies: the zoo's, and some composed for a comparison that no published size allows.
 
-use skipstone_builder::zoo::blocks::{Block, Net, Order, Shortcut, Style, conv3x3};
-use skipstone_builder::zoo::resnext::{self, Cifar};
-use skipstone_builder::zoo::{self, Options, ZooError, attention, densenet, preresnet, resnet};
+use skipstone::zoo::blocks::{Block, Net, Order, Shortcut, Style, conv3x3};
+use skipstone::zoo::resnext::{self, Cifar};
+use skipstone::zoo::{self, Options, ZooError, attention, densenet, preresnet, resnet};
 use skipstone_onnx::{Graph, GraphError, ValueId};
 use std::error::Error;
 

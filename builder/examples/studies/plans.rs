@@ -4,11 +4,11 @@ use crate::networks::{
     ATTENTION_MINI_DEEP, CARDINALITIES, DENSENET_BC22_K12, Network, PREACT20, PREACT56, PRERESNET20, RESNET8_A,
     RESNET20_NARROW,
 };
-use skipstone_builder::autograd::loss::Loss;
-use skipstone_builder::data::Augmentation;
-use skipstone_builder::data::augment::{Mixing, RandAugment};
-use skipstone_builder::train::{Config, Optimizer};
-use skipstone_builder::zoo::blocks::MaskActivation;
+use skipstone::autograd::loss::Loss;
+use skipstone::data::Augmentation;
+use skipstone::data::augment::{Mixing, RandAugment};
+use skipstone::train::{Config, Optimizer};
+use skipstone::zoo::blocks::MaskActivation;
 
 /// A question, and the runs that answer it.
 pub(crate) struct Study {

@@ -1,7 +1,7 @@
 //! Tables in Markdown.
 
 use crate::timing::median;
-use skipstone_builder::train::EpochRecord;
+use skipstone::train::EpochRecord;
 use skipstone_onnx::Graph;
 
 /// A line of a study's table.

@@ -1,7 +1,7 @@
 //! What training steps of networks cost, operator by operator, and the same in PyTorch beside it.
 //!
 //! ```text
-//! cargo run --release -p skipstone-builder --example training_cost -- resnet8 resnet20 --pytorch VENV/bin/python
+//! cargo run --release -p skipstone --example training_cost -- resnet8 resnet20 --pytorch VENV/bin/python
 //! ```
 //! The images are noise of 3x32x32, the optimizer is SGD with Nesterov momentum. Slices of a few steps of each side
 //! alternate; a ratio is the median of those of neighbouring slices, so that what else the machine does meets both.
@@ -14,7 +14,7 @@ mod workload;
 
 use clap::Parser;
 use pytorch::PyTorch;
-use skipstone_builder::train;
+use skipstone::train;
 use skipstone_onnx::{Conv, Op};
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -3,10 +3,11 @@
 use super::classes;
 use super::console::Console;
 use super::failure::Failure;
+use super::framing;
 use super::model::{self, Kind, LEAVE_OUT, Pixels};
 use super::packed::Packed;
 use super::tensors;
-use crate::data::{self, Dataset};
+use crate::data::Dataset;
 use crate::infer::Plan;
 use crate::tensor::Tensor;
 use crate::zoo;
@@ -52,7 +53,7 @@ impl Classifier {
     pub(super) fn preprocessing(&self) -> Preprocessing {
         match self {
             Self::Float(graph, ..) => graph.metadata.preprocessing,
-            Self::Packed(packed) => data::preprocessing::of_graph(&packed.model().preprocessing()),
+            Self::Packed(packed) => framing::of_graph(&packed.model().preprocessing()),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::data::preprocessing::of_runtime;
 use crate::zoo;
 use clap::ValueEnum;
 use skipstone_onnx::{ChannelOrder, Filter, Fit, Preprocessing};
+use skipstone_runtime::image;
 
 /// How an image becomes pixels, for files that do not say it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -77,6 +78,25 @@ impl Framing {
             )));
         }
         Ok(preprocessing)
+    }
+}
+
+/// A packed model's preprocessing as a graph's.
+pub(super) fn of_graph(preprocessing: &image::Preprocessing) -> Preprocessing {
+    Preprocessing {
+        fit: match preprocessing.fit {
+            image::Fit::Crop => Fit::Crop,
+            image::Fit::Stretch => Fit::Stretch,
+            image::Fit::Resize(side) => Fit::Resize(side),
+        },
+        filter: match preprocessing.filter {
+            image::Filter::Bicubic => Filter::Bicubic,
+            image::Filter::Bilinear => Filter::Bilinear,
+        },
+        channels: match preprocessing.channels {
+            image::ChannelOrder::Rgb => ChannelOrder::Rgb,
+            image::ChannelOrder::Bgr => ChannelOrder::Bgr,
+        },
     }
 }
 

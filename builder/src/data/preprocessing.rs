@@ -1,4 +1,4 @@
-//! A graph's preprocessing and a packed model's: the same, in two crates that do not know each other.
+//! A graph's preprocessing as a packed model's: the same, in two crates that do not know each other.
 
 use skipstone_onnx::{ChannelOrder, Filter, Fit, Preprocessing};
 use skipstone_runtime::image;
@@ -18,25 +18,6 @@ pub(crate) fn of_runtime(preprocessing: &Preprocessing) -> image::Preprocessing 
         channels: match preprocessing.channels {
             ChannelOrder::Rgb => image::ChannelOrder::Rgb,
             ChannelOrder::Bgr => image::ChannelOrder::Bgr,
-        },
-    }
-}
-
-/// The runtime's as a graph's.
-pub(crate) fn of_graph(preprocessing: &image::Preprocessing) -> Preprocessing {
-    Preprocessing {
-        fit: match preprocessing.fit {
-            image::Fit::Crop => Fit::Crop,
-            image::Fit::Stretch => Fit::Stretch,
-            image::Fit::Resize(side) => Fit::Resize(side),
-        },
-        filter: match preprocessing.filter {
-            image::Filter::Bicubic => Filter::Bicubic,
-            image::Filter::Bilinear => Filter::Bilinear,
-        },
-        channels: match preprocessing.channels {
-            image::ChannelOrder::Rgb => ChannelOrder::Rgb,
-            image::ChannelOrder::Bgr => ChannelOrder::Bgr,
         },
     }
 }

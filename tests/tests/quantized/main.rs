@@ -10,10 +10,10 @@ mod machine;
 
 use draw::{Case, Draw};
 use machine::{Legal, Machine, Value};
-use skipstone_builder::data::Dataset;
-use skipstone_builder::pack::{self, Options};
-use skipstone_builder::simulate::trace;
-use skipstone_builder::verify::{Layers, to_channels_first};
+use skipstone::data::Dataset;
+use skipstone::pack::{self, Options};
+use skipstone::simulate::trace;
+use skipstone::verify::{Layers, to_channels_first};
 use skipstone_onnx::proto::{DataType, GraphProto, NodeProto};
 use skipstone_onnx::{Normalization, import};
 use std::collections::HashSet;

@@ -3,9 +3,9 @@
 use crate::float::{Numbers, assert_reads_back, channels_last, parameter};
 use crate::naive;
 use proptest::prelude::*;
-use skipstone_builder::autograd;
-use skipstone_builder::tensor::Tensor as Batch;
-use skipstone_builder::verify;
+use skipstone::autograd;
+use skipstone::tensor::Tensor as Batch;
+use skipstone::verify;
 use skipstone_onnx::{Border, BorderPad, Coordinates, Graph, GraphBuilder, Op, Resize, Unary, ValueId, Window, export};
 
 #[derive(Clone, Debug)]
@@ -113,7 +113,7 @@ proptest! {
 
 #[test]
 fn tract_and_we_agree_on_attention_under_every_mask() {
-    use skipstone_builder::zoo::{self, Options, blocks::MaskActivation};
+    use skipstone::zoo::{self, Options, blocks::MaskActivation};
     let image = [3, 21, 18];
     let mut numbers = Numbers(5);
     let images: Vec<Vec<f32>> = (0..4).map(|_| numbers.take(image.iter().product())).collect();

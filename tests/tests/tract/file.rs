@@ -1,11 +1,11 @@
 //! Our integers against those of a quantized file of others: what agrees, and that what is wrong is found.
 
-use skipstone_builder::data::Dataset;
-use skipstone_builder::pack::{Options, Quantized, quantize};
-use skipstone_builder::quant::{QGraph, QOp, rerounding_bounds, to_qdq};
-use skipstone_builder::simulate::{Trace, trace};
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{FileAgreement, FileCheck, Int8Agreement, Layers, QuantizedFile, VerifyError};
+use skipstone::data::Dataset;
+use skipstone::pack::{Options, Quantized, quantize};
+use skipstone::quant::{QGraph, QOp, rerounding_bounds, to_qdq};
+use skipstone::simulate::{Trace, trace};
+use skipstone::tensor::Tensor;
+use skipstone::verify::{FileAgreement, FileCheck, Int8Agreement, Layers, QuantizedFile, VerifyError};
 use skipstone_onnx::import::read;
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Batch, Imported, Normalization};

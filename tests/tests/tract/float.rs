@@ -2,9 +2,9 @@
 
 use crate::naive;
 use proptest::prelude::*;
-use skipstone_builder::autograd::infer;
-use skipstone_builder::tensor::Tensor as Batch;
-use skipstone_builder::verify;
+use skipstone::autograd::infer;
+use skipstone::tensor::Tensor as Batch;
+use skipstone::verify;
 use skipstone_onnx::{Conv, Graph, GraphBuilder, Node, Op, Pad, Slice, Tensor, ValueId, export, import};
 
 /// A residual block with an option A shortcut, a grouped convolution and a linear layer.

@@ -1,8 +1,8 @@
 //! The comparison of int8 layers, on a QDQ file whose every number is a power of two, so that float32 is exact.
 
-use skipstone_builder::quant::Exact;
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{Difference, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
+use skipstone::quant::Exact;
+use skipstone::tensor::Tensor;
+use skipstone::verify::{Difference, Int8Agreement, Int8Check, TracedLayer, TracedTensor};
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };

@@ -1,12 +1,12 @@
 //! Whole networks of the zoo, untrained: quantized on smooth patterns, compared layer by layer.
 
-use skipstone_builder::autograd::infer;
-use skipstone_builder::data::Dataset;
-use skipstone_builder::pack::{Options, Quantized, quantize};
-use skipstone_builder::simulate;
-use skipstone_builder::tensor::Tensor;
-use skipstone_builder::verify::{self, Int8Agreement, Layers};
-use skipstone_builder::zoo;
+use skipstone::autograd::infer;
+use skipstone::data::Dataset;
+use skipstone::pack::{Options, Quantized, quantize};
+use skipstone::simulate;
+use skipstone::tensor::Tensor;
+use skipstone::verify::{self, Int8Agreement, Layers};
+use skipstone::zoo;
 use skipstone_onnx::export::{Batch, export};
 use skipstone_onnx::{Graph, Normalization};
 

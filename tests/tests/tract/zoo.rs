@@ -3,10 +3,10 @@
 
 use crate::networks::images;
 use rayon::prelude::*;
-use skipstone_builder::infer::Plan;
-use skipstone_builder::passes::fold_batch_norm;
-use skipstone_builder::verify;
-use skipstone_builder::zoo::{self, Entry};
+use skipstone::infer::Plan;
+use skipstone::passes::fold_batch_norm;
+use skipstone::verify;
+use skipstone::zoo::{self, Entry};
 use skipstone_onnx::export::{Batch, OPSETS, Options};
 use skipstone_onnx::{Graph, Normalization, export, import};
 use std::time::Instant;

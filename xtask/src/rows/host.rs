@@ -41,13 +41,8 @@ pub(super) fn test(context: &Context) -> Result<String, Failure> {
 
 pub(super) fn zoo(context: &Context) -> Result<String, Failure> {
     let large = "-- --ignored --nocapture every_architecture_for_large_images";
-    context.cargo(&format!("test -p skipstone-builder --lib {large}")).pass()?;
+    context.cargo(&format!("test -p skipstone --lib {large}")).pass()?;
     silent(context.cargo(&format!("test -p skipstone-tests --test tract {large}")).pass())
-}
-
-pub(super) fn lean(context: &Context) -> Result<String, Failure> {
-    context.cargo("check -p skipstone-builder --no-default-features").pass()?;
-    silent(context.cargo("check -p skipstone-runtime --no-default-features").pass())
 }
 
 pub(super) fn demo(context: &Context) -> Result<String, Failure> {

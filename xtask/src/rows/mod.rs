@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod host;
+mod package;
 mod python;
 mod targets;
 
@@ -47,7 +48,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("clippy", "host", "lints, warnings denied", host::clippy),
     row("doc", "host", "documentation and its links", host::doc),
     row("test", "host", "unit, property and pipeline tests", host::test),
-    row("lean", "host", "the builder without tract, the runtime without std", host::lean),
+    row("lean", "host", "the library without the command and tract, the runtime without std", package::lean),
+    row("package", "host", "the crates as they are published", package::package),
     row("thumbv6m", "thumbv6m-none-eabi", "the runtime for Cortex-M0 and M0+", targets::thumbv6m),
     row("thumbv7m", "thumbv7m-none-eabi", "the runtime for Cortex-M3", targets::thumbv7m),
     row("thumbv7em", "thumbv7em-none-eabihf", "the runtime for Cortex-M4 and M7", targets::thumbv7em),

@@ -21,12 +21,8 @@ const ARROWS: [Allowed; 5] = [
         ours: &[],
         others: Some(&["bytemuck", "heapless", "micromath", "no-std-compat"]),
     },
-    Allowed { package: "skipstone-builder", ours: &["skipstone-onnx", "skipstone-runtime"], others: None },
-    Allowed {
-        package: "skipstone-tests",
-        ours: &["skipstone-onnx", "skipstone-runtime", "skipstone-builder"],
-        others: None,
-    },
+    Allowed { package: "skipstone", ours: &["skipstone-onnx", "skipstone-runtime"], others: None },
+    Allowed { package: "skipstone-tests", ours: &["skipstone-onnx", "skipstone-runtime", "skipstone"], others: None },
     Allowed { package: "xtask", ours: &[], others: None },
 ];
 
@@ -69,7 +65,7 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>, Failure> {
 
 fn judge((name, dependencies): &Package, ours: &[&str], others: Option<&[&str]>) -> Vec<String> {
     let wrong = dependencies.iter().filter(|(dependency, testing)| {
-        if dependency.starts_with("skipstone-") && !dependency.starts_with("skipstone-firmware") {
+        if dependency == "skipstone" || dependency.starts_with("skipstone-") {
             !ours.contains(&dependency.as_str())
         } else {
             !testing && others.is_some_and(|others| !others.contains(&dependency.as_str()))
@@ -106,6 +102,6 @@ mod tests {
         let judge = |list| judge(&package(list), &["skipstone-runtime"], Some(others));
         assert!(judge(&[("prost", false), ("proptest", true), ("skipstone-runtime", false)]).is_empty());
         assert_eq!(judge(&[("rayon", false)]), ["skipstone-onnx must not depend on rayon"]);
-        assert_eq!(judge(&[("skipstone-builder", true)]), ["skipstone-onnx must not depend on skipstone-builder"]);
+        assert_eq!(judge(&[("skipstone", true)]), ["skipstone-onnx must not depend on skipstone"]);
     }
 }

@@ -4,11 +4,12 @@ use super::boards::{self, PROGRAM_BYTES, STACK_BYTES};
 use super::{arena, svg};
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
+use crate::cli::framing;
 use crate::cli::outputs;
 use crate::cli::packed::Packed;
 use crate::cli::table::{Table, grouped};
+use crate::files;
 use crate::plan::{Timeline, layer_by_layer_bytes};
-use crate::{data, files};
 use serde::Serialize;
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records::{Core, NONE, Node, OpCode, Tensor, WeightKind};
@@ -113,7 +114,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         grouped(report.macs)
     ))?;
     let (means, deviations): (Vec<f32>, Vec<f32>) = model.normalization().unzip();
-    let preprocessing = data::preprocessing::of_graph(&model.preprocessing());
+    let preprocessing = framing::of_graph(&model.preprocessing());
     console.show(format!("pixels: (x / 255 - {means:?}) / {deviations:?}; {preprocessing}"))?;
     console.show(format!(
         "flash: {} bytes, of which weights {}",

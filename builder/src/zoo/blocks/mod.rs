@@ -4,7 +4,7 @@
 //! network's conventions ([`Style`]) and draws the initial weights. A network of one's own is a few calls:
 //!
 //! ```
-//! use skipstone_builder::zoo::blocks::{Block, Net, Style, conv3x3};
+//! use skipstone::zoo::blocks::{Block, Net, Style, conv3x3};
 //! # fn main() -> Result<(), skipstone_onnx::GraphError> {
 //! let mut net = Net::new("tiny", [1, 8, 8], Style::PYTORCH, Some(1))?;
 //! let mut x = net.conv_bn_relu("stem", "", net.input(), conv3x3(8))?;
