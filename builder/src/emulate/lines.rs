@@ -4,7 +4,7 @@ use super::{Device, DeviceRun, EmulateError};
 use std::process::Output;
 
 /// The first line of a program, with the version of the lines.
-const FIRST: &str = "skipstone-device 1";
+const FIRST: &str = "skipstone-device 2";
 
 /// What a program told, and what does not belong to its results.
 #[derive(Debug)]
@@ -31,6 +31,7 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
         labels: Vec::new(),
         scores: Vec::new(),
         layer_checksums: Vec::new(),
+        instructions_to_load: None,
         instructions_per_inference: None,
         flash_bytes: None,
         ram_bytes: None,
@@ -42,7 +43,7 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();
     if first != FIRST {
-        return Err((first, "the first line must be \"skipstone-device 1\""));
+        return Err((first, "the first line must be \"skipstone-device 2\""));
     }
     let mut done = false;
     for line in lines {
@@ -53,6 +54,7 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
                 run.kernels = kernels.split(',').map(str::to_owned).collect();
                 Some(())
             }
+            ["loading", count] => count.parse().ok().map(|count| run.instructions_to_load = Some(count)),
             ["instructions", count] => count.parse().ok().map(|count| run.instructions_per_inference = Some(count)),
             ["memory", "arena", arena, "stack", stack] => number(arena).zip(number(stack)).map(|(arena, stack)| {
                 run.arena_bytes = arena;
@@ -96,7 +98,8 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "skipstone-device 1\nbackend cortex_m kernels conv_2x3_smlad\ninstructions 1200\n\
+    const GOOD: &str = "skipstone-device 2\nbackend cortex_m kernels conv_2x3_smlad\nloading 90\n\
+                        instructions 1200\n\
                         memory arena 640 stack 320\nimage 0 label 1 scores -4,7 layers 0badf00d,00000001\ndone 1\n";
 
     #[test]
@@ -106,12 +109,13 @@ mod tests {
         assert_eq!((told.run.labels, told.run.scores), (vec![1], vec![vec![-4, 7]]));
         assert_eq!(told.run.layer_checksums, [[0x0bad_f00d, 1]]);
         assert_eq!((told.run.backend.as_str(), told.run.instructions_per_inference), ("cortex_m", Some(1200)));
+        assert_eq!(told.run.instructions_to_load, Some(90));
     }
 
     #[test]
     fn damaged_lines_are_named() {
         for (from, to, line) in [
-            ("skipstone-device 1", "skipstone-device 2", "skipstone-device 2"),
+            ("skipstone-device 2", "skipstone-device 1", "skipstone-device 1"),
             ("label 1", "label 2", "image 0 label 2 scores -4,7 layers 0badf00d,00000001"),
             ("image 0", "image 1", "image 1 label 1 scores -4,7 layers 0badf00d,00000001"),
             ("-4,7", "-4,700", "image 0 label 1 scores -4,700 layers 0badf00d,00000001"),

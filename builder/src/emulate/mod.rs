@@ -79,6 +79,8 @@ pub struct DeviceRun {
     pub scores: Vec<Vec<i8>>,
     /// For each image and each node of the packed model: the CRC-32 of the rows that the node made, in their order.
     pub layer_checksums: Vec<Vec<u32>>,
+    /// Instructions that it takes to check the model and to set up its engine; counted on microcontrollers.
+    pub instructions_to_load: Option<u64>,
     /// Instructions that one image takes; counted on microcontrollers.
     pub instructions_per_inference: Option<u64>,
     /// Bytes of flash that the program and the model take, without the test images; of microcontrollers.

@@ -27,8 +27,12 @@ fn main() -> ! {
     let images = TEST_IMAGES[IMAGES_HEADER..].chunks_exact(IMAGE_LEN).take(IMAGES);
 
     paint_stack();
-    let model = Model::from_bytes(&MODEL.0).unwrap_or_else(|e| fail(e));
-    let mut engine = Engine::new(&model, &mut ARENA.0).unwrap_or_else(|e| fail(e));
+    let mut engine = None;
+    let loading = clock.instructions(|| {
+        let model = Model::from_bytes(&MODEL.0).unwrap_or_else(|e| fail(e));
+        engine = Some(Engine::new(&model, &mut ARENA.0).unwrap_or_else(|e| fail(e)));
+    });
+    let mut engine = engine.unwrap_or_else(|| fail("there is no engine"));
     let mut instructions = 0;
     for image in images.clone().take(1) {
         instructions = clock.instructions(|| {
@@ -40,6 +44,7 @@ fn main() -> ! {
     let mut layers = [const { Crc32::new() }; NODES];
     let mut out = Output::open().unwrap_or_else(|| exit(false));
     let mut written = lines::backend(&engine, &mut out);
+    println!("loading {}", loading);
     println!("instructions {}", instructions);
     println!("memory arena {} stack {}", ARENA_LEN, stack);
     for (index, image) in images.enumerate() {

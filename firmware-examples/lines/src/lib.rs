@@ -9,7 +9,7 @@ use skipstone_runtime::format::checksum::Crc32;
 use skipstone_runtime::format::records::{Node, OpCode, WeightKind};
 
 /// The first line, with the version of the lines.
-pub const FIRST: &str = "skipstone-device 1";
+pub const FIRST: &str = "skipstone-device 2";
 
 /// Writes the line that names the backend and its kernels that run the convolutions of the engine's model.
 ///

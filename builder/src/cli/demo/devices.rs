@@ -3,6 +3,7 @@
 use super::Row;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
+use crate::cli::table::grouped;
 use crate::data::Dataset;
 use crate::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
 use crate::pack::Quantized;
@@ -44,6 +45,9 @@ impl OnDevice {
             }
             Err(error) => return Err(error.into()),
         };
+        if let Some(count) = run.instructions_to_load {
+            console.say(format!("loading the model takes {} instructions there", grouped(count)));
+        }
         let bytes = files::read(stone)?;
         let expected = (0..images.len())
             .into_par_iter()
