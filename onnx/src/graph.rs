@@ -1,7 +1,9 @@
 //! The graph itself and its builder.
 
-use crate::{GraphError, Op, Preprocessing, Quantization, Source, Tensor, shape};
+use crate::{GraphError, Normalization, Op, Preprocessing, Quantization, Source, Tensor, shape};
 use std::collections::HashMap;
+
+pub use crate::value::{Parameter, Value};
 
 /// Index of a value in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,26 +27,6 @@ impl NodeId {
     }
 }
 
-/// A tensor of the graph: its input, the result of a node, or a parameter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Value {
-    /// Unique name; for node results `<node>.out` unless the file said otherwise.
-    pub name: String,
-    /// Activations: dimensions of one image, `[C, H, W]` or `[features]`. Parameters: all dimensions.
-    pub dims: Vec<usize>,
-    /// The parameter's contents, if it is one.
-    pub parameter: Option<Parameter>,
-}
-
-/// A constant of the graph that training may change.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Parameter {
-    /// The contents.
-    pub tensor: Tensor,
-    /// Whether gradient descent changes it. Batch-norm statistics are not trainable.
-    pub trainable: bool,
-}
-
 /// An operator applied to values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -56,15 +38,6 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// The result.
     pub output: ValueId,
-}
-
-/// How pixels become the network's input: `(pixel / 255 - mean) / std`, per channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Normalization {
-    /// Mean of each input channel, on pixels scaled to 0..1.
-    pub mean: Vec<f32>,
-    /// Standard deviation of each input channel, on the same scale; positive.
-    pub std: Vec<f32>,
 }
 
 /// How an activation becomes int8 numbers `q`: real value = `scale * (q - zero_point)`.
@@ -207,7 +180,13 @@ impl Graph {
 
     /// Multiply-accumulates of convolutions and linear layers for one image.
     pub fn macs(&self) -> u64 {
-        self.nodes.iter().map(|node| shape::macs(self, node)).sum()
+        self.nodes.iter().map(|node| self.node_macs(node)).sum()
+    }
+
+    /// Multiply-accumulates of one node for one image.
+    pub fn node_macs(&self, node: &Node) -> u64 {
+        let operands: Vec<&Value> = node.inputs.iter().map(|&id| self.value(id)).collect();
+        shape::macs(&node.op, &operands, self.value(node.output))
     }
 }
 

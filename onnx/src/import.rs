@@ -9,34 +9,57 @@
 //! elements (`layout`), and what a constant adds to and multiplies them by. So transpositions, reshapes and constants
 //! leave no node behind where the layers around them can do it; nor do channels that change places (`channels`).
 
-mod attributes;
-mod channels;
-mod constants;
-mod draft;
-mod ends;
-mod external;
 mod failure;
-mod feature;
-mod fold;
-mod header;
-mod integers;
+
+mod attributes;
+
+mod constants;
+
+mod dequantized;
+
+mod draft;
+
 mod layout;
-mod node;
-mod ops;
+
+mod feature;
+
+mod channels;
+
+mod header;
+
+mod external;
+
 mod qoperator;
-mod quantized;
+
 mod rounded;
+
+mod ends;
+
+mod node;
+
+mod axes;
+
+mod fold;
+
+mod integers;
+
+mod quantized;
+
+mod ops;
+
+mod dispatch;
 
 use crate::graph::Graph;
 use crate::proto::{DataType, GraphProto, ModelProto};
-use crate::{GraphError, ImportError, Integers, Op};
+use crate::{Ending, GraphError, ImportError, Integers, Op};
 use channels::Reordered;
 use constants::Constants;
+use dequantized::Dequantized;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
 use integers::IntegerImage;
 use layout::{Branches, Layout};
-use quantized::{Dequantized, Roundings};
+use quantized::Roundings;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -55,17 +78,6 @@ const CONSTANT_ELEMENTS: usize = 1 << 22;
 
 /// Elements of weights that are one number everywhere, as test files write them to be small.
 const FILLED_ELEMENTS: usize = 1 << 28;
-
-/// What a file's last node makes of the scores that are the graph's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Nothing: the file's output are the scores.
-    Scores,
-    /// Their softmax.
-    Softmax,
-    /// The logarithm of their softmax.
-    LogSoftmax,
-}
 
 /// A network that was read, and how its file differs from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +191,7 @@ impl<'a> File<'a> {
             header::metadata(self.model, dims[0]).map_err(|error| Refusal { error, wrong_order: true, node: 0 })?;
         let mut importer = self.importer(dims, channels_last).map_err(at_once)?;
         for index in (0..self.graph.node.len()).filter(|&index| self.live[index]) {
-            node::read(&mut importer, self.graph, index).map_err(|error| Refusal {
+            dispatch::read(&mut importer, self.graph, index).map_err(|error| Refusal {
                 error,
                 wrong_order: importer.wrong_order,
                 node: index,

@@ -3,7 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How an image becomes the pixels that [`Normalization`](crate::Normalization) speaks of. `docs/data.md` defines each
+/// How pixels become the network's input: `(pixel / 255 - mean) / std`, per channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalization {
+    /// Mean of each input channel, on pixels scaled to 0..1.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each input channel, on the same scale; positive.
+    pub std: Vec<f32>,
+}
+
+/// How an image becomes the pixels that [`Normalization`] speaks of. `docs/data.md` defines each
 /// step in integers; the default is what files mean that do not say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Preprocessing {

@@ -1,6 +1,6 @@
 //! Shape inference and cost, operator by operator.
 
-use crate::graph::{Graph, Node, Value};
+use crate::value::Value;
 use crate::{Border, BorderPad, Conv, Op, Pad, Resize, Slice, Window};
 
 /// Most elements of one activation. Larger ones are mistakes, and below it no product of sizes overflows.
@@ -141,15 +141,14 @@ fn infer_border_pad(pad: &BorderPad, [channels, height, width]: [usize; 3]) -> R
     Ok(vec![channels, padded(height, top, bottom)?, padded(width, left, right)?])
 }
 
-/// Multiply-accumulates of one node for one image: convolutions and linear layers only.
-pub fn macs(graph: &Graph, node: &Node) -> u64 {
-    match node.op {
+/// Multiply-accumulates of `op` for one image: convolutions and linear layers only.
+pub fn macs(op: &Op, operands: &[&Value], result: &Value) -> u64 {
+    match op {
         Op::Conv(_) => {
-            let dims = &graph.value(node.output).dims;
-            let weight = &graph.value(node.inputs[1]).dims;
-            weight.iter().product::<usize>() as u64 * (dims[1] * dims[2]) as u64
+            let weight = operands[1].dims.iter().product::<usize>();
+            weight as u64 * (result.dims[1] * result.dims[2]) as u64
         }
-        Op::Gemm => graph.value(node.inputs[1]).dims.iter().product::<usize>() as u64,
+        Op::Gemm => operands[1].dims.iter().product::<usize>() as u64,
         _ => 0,
     }
 }

@@ -1,6 +1,6 @@
 //! The input and output of the file that a network was read from, where they differ from the graph's.
 
-use crate::{Ending, InputIntegers, Normalization};
+use crate::{InputIntegers, Normalization};
 
 /// How a file takes its image and gives its scores: what a tensor made for the file means to a network that was made from
 /// it.
@@ -14,4 +14,15 @@ pub struct Source {
     pub ending: Ending,
     /// How pixels become the input, or what its integers stand for.
     pub normalization: Normalization,
+}
+
+/// What a file's last node makes of the scores that are the graph's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing: the file's output are the scores.
+    Scores,
+    /// Their softmax.
+    Softmax,
+    /// The logarithm of their softmax.
+    LogSoftmax,
 }

@@ -6,8 +6,8 @@
 
 use super::Importer;
 use super::draft::Id;
+use super::failure::Failure;
 use super::feature::{Affine, Feature};
-use super::node::Failure;
 use crate::{Conv, Integers, Op, Tensor};
 
 /// The operands of an operator before their channels change places, and the order of its channels then.

@@ -2,8 +2,8 @@
 
 use super::Importer;
 use super::draft::Id;
+use super::failure::Failure;
 use super::layout::Layout;
-use super::node::Failure;
 use crate::{Conv, Op, Pad, Tensor};
 
 /// Nodes on the way back from a vector to the map that it was, before giving up.

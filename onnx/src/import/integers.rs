@@ -3,7 +3,8 @@
 //! Deployed networks take int8 or uint8 and begin by dequantizing or casting them. The graph's input is what these integers
 //! stand for. Up to there only operators are read that move elements or compute with integers wide enough.
 
-use super::node::{Failure, NodeReader};
+use super::failure::Failure;
+use super::node::NodeReader;
 use crate::proto::DataType;
 use crate::{InputIntegers, Normalization};
 use std::collections::HashMap;

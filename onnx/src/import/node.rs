@@ -1,114 +1,29 @@
 //! One node of the file, as an operator's function in `ops` sees it.
 
+use super::Importer;
 use super::attributes::Attributes;
 use super::constants::{Array, Elements};
+use super::dequantized::Dequantized;
 use super::draft::Id;
-pub(super) use super::failure::Failure;
+use super::failure::Failure;
 use super::feature::{Affine, Feature};
-use super::quantized::{self, Dequantized};
-use super::{Importer, fold, integers, ops, standard};
 use crate::proto::{DataType, GraphProto, NodeProto};
 use crate::{ImportError, Op, Tensor};
 use std::rc::Rc;
 
-/// Reads node `index` of the file into the importer's graph.
-pub(super) fn read(importer: &mut Importer<'_>, graph: &GraphProto, index: usize) -> Result<(), ImportError> {
-    let proto = &graph.node[index];
-    importer.index = index;
-    // The node's own name, or that of its result, or one made of its position.
-    let output = proto.output.first().map_or("", String::as_str);
-    let name = [proto.name.as_str(), output, "node"].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
-    let name = importer.draft.fresh_node(name, index);
-    let attributes = Attributes::new(&proto.attribute);
-    let mut node = NodeReader { importer, graph, index, proto, name, attributes, named: false };
-    node.read().map_err(|failure| failure.of(&node.name, &proto.op_type))
-}
-
 /// A node that is being read.
 pub(super) struct NodeReader<'i, 'a> {
     pub(super) importer: &'i mut Importer<'a>,
-    graph: &'i GraphProto,
-    index: usize,
-    proto: &'i NodeProto,
+    pub(super) graph: &'i GraphProto,
+    pub(super) index: usize,
+    pub(super) proto: &'i NodeProto,
     pub(super) name: String,
     pub(super) attributes: Attributes<'i>,
     /// Whether a node of the graph has this one's name already.
-    named: bool,
+    pub(super) named: bool,
 }
 
 impl NodeReader<'_, '_> {
-    fn read(&mut self) -> Result<(), Failure> {
-        if !standard(&self.proto.domain) {
-            let domain = &self.proto.domain;
-            return Err(format!("operators of `{domain}` are not supported; export with standard operators").into());
-        }
-        self.output(0)?;
-        let op_type = self.proto.op_type.as_str();
-        let given: Vec<usize> = (0..self.input_count()).filter(|&index| self.has_input(index)).collect();
-        let constant = given.iter().all(|&index| self.is_constant(index));
-        match fold::find(op_type).filter(|_| constant) {
-            Some(fold) => {
-                let results = fold(self)?;
-                for (index, result) in results.into_iter().enumerate() {
-                    if let Ok(output) = self.output(index).map(str::to_owned) {
-                        self.importer.constants.insert(&output, result);
-                        self.keep_quantization(&output);
-                    }
-                }
-            }
-            None => {
-                integers::follow(self)?;
-                let kind = quantized::check_integers(self)?;
-                ops::find(op_type)?(self)?;
-                if let Some(kind) = kind.filter(|_| op_type != "DequantizeLinear") {
-                    let outputs = self.proto.output.iter().filter(|name| !name.is_empty()).cloned();
-                    self.importer.integer_kinds.extend(outputs.map(|output| (output, kind)));
-                }
-            }
-        }
-        for output in self.proto.output.iter().filter(|name| !name.is_empty()) {
-            let known = self.importer.constants.contains(output) || self.importer.features.contains_key(output);
-            if !known && self.importer.uses.contains_key(output) {
-                return Err(format!("its second result `{output}` is not supported").into());
-            }
-        }
-        Ok(std::mem::replace(&mut self.attributes, Attributes::new(&[])).finish()?)
-    }
-
-    /// Passes on what is known of the integers of a constant operand to the constant `output` that shows them otherwise.
-    fn keep_quantization(&mut self, output: &str) {
-        let kind = match self.op_type() {
-            "Constant" => {
-                let tensor = self.proto.attribute.iter().find_map(|attribute| attribute.t.as_ref());
-                tensor.and_then(|tensor| DataType::try_from(tensor.data_type).ok())
-            }
-            "Cast" => {
-                let to = self.proto.attribute.iter().find(|attribute| attribute.name == "to");
-                to.and_then(|to| to.i).and_then(|to| DataType::try_from(to as i32).ok())
-            }
-            "QuantizeLinear" => {
-                let named = self.proto.attribute.iter().find(|attribute| attribute.name == "output_dtype");
-                let named = named.and_then(|named| named.i).and_then(|named| DataType::try_from(named as i32).ok());
-                let named = named.filter(|named| *named != DataType::Undefined).unwrap_or(DataType::Uint8);
-                Some(if self.has_input(2) { self.kind(2).unwrap_or(named) } else { named })
-            }
-            "Expand" | "Slice" | "Gather" | "Concat" | "Tile" => {
-                self.input(0).ok().and_then(|input| self.importer.constants.kind(input))
-            }
-            "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Flatten" => {
-                let Ok(input) = self.input(0).map(str::to_owned) else { return };
-                if let Some(known) = self.importer.dequantized.get(&input).map(Dequantized::scales_only) {
-                    self.importer.dequantized.insert(output.into(), known);
-                }
-                self.importer.constants.kind(&input)
-            }
-            _ => None,
-        };
-        if let Some(kind) = kind {
-            self.importer.constants.set_kind(output, kind);
-        }
-    }
-
     /// Type of the elements of constant operand `index`, where it is known.
     pub(super) fn kind(&self, index: usize) -> Option<DataType> {
         self.input(index).ok().and_then(|name| self.importer.constants.kind(name))
@@ -437,7 +352,8 @@ impl NodeReader<'_, '_> {
         Ok(())
     }
 
-    fn input(&self, index: usize) -> Result<&str, Failure> {
+    /// Name of operand `index`.
+    pub(super) fn input(&self, index: usize) -> Result<&str, Failure> {
         match self.proto.input.get(index) {
             Some(name) if !name.is_empty() => Ok(name),
             _ => Err(format!("operand {index} is missing").into()),

@@ -77,7 +77,7 @@ fn layer<'g>(graph: &'g Graph, node: &'g Node) -> Layer<'g> {
         op: node.op.name(),
         output: &graph.value(node.output).dims,
         params: trainable.map(|parameter| parameter.tensor.data().len()).sum(),
-        macs: shape::macs(graph, node),
+        macs: graph.node_macs(node),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Arithmetic of constants, element by element. Floats are computed in float64 and rounded once.
 
 use super::{broadcast, claim, places};
+use crate::import::axes::axis;
 use crate::import::constants::{Array, Elements};
-use crate::import::node::{Failure, NodeReader};
-use crate::import::ops::axis;
-use crate::import::quantized::Dequantized;
+use crate::import::dequantized::Dequantized;
+use crate::import::failure::Failure;
+use crate::import::node::NodeReader;
 use crate::proto::DataType;
 
 type Results = Result<Vec<Array>, Failure>;

@@ -9,7 +9,8 @@ mod shapes;
 pub(super) use shapes::constant_of_shape;
 
 use super::constants::{Array, Elements};
-use super::node::{Failure, NodeReader};
+use super::failure::Failure;
+use super::node::NodeReader;
 
 /// Computes the results of a node.
 pub(super) type Fold = fn(&mut NodeReader<'_, '_>) -> Result<Vec<Array>, Failure>;

@@ -1,9 +1,10 @@
 //! Constants cut, joined, reordered and counted.
 
 use super::{claim, places, strides, walk};
+use crate::import::axes::{axes, axis, permutation, reduced_axes, resolve, shape_of, unsqueezed};
 use crate::import::constants::{Array, Elements, decode};
-use crate::import::node::{Failure, NodeReader};
-use crate::import::ops::{axes, axis, permutation, reduced_axes, resolve, shape_of, unsqueezed};
+use crate::import::failure::Failure;
+use crate::import::node::NodeReader;
 
 type Results = Result<Vec<Array>, Failure>;
 

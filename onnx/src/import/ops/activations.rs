@@ -2,8 +2,9 @@
 
 use super::functions::Part;
 use super::unary;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Conv, Op, Tensor, Unary};
 
 pub(super) fn leaky_relu(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

@@ -7,9 +7,10 @@ use super::{functions, unary};
 use crate::Op;
 use crate::import::constants::Array;
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::Layout;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 
 /// `Add`, and `Sum` of any number of operands.
 pub(super) fn add(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

@@ -1,12 +1,14 @@
 //! Maps side by side.
 
 use super::regions::{bind_ordered, whole};
-use super::{axis, stack};
+use super::stack;
+use crate::import::axes::axis;
 use crate::import::channels::is_permutation;
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{BATCH, CHANNELS, Layout};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Op, Pad, Slice};
 
 /// Most channels that are put in another order one by one before they are concatenated.

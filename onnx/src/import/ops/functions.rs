@@ -4,8 +4,9 @@
 //! mind as the operators are read; those that are not needed then leave no node.
 
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Op, Unary};
 use std::f64::consts::FRAC_1_SQRT_2;
 

@@ -1,10 +1,12 @@
 //! Layers with weights, and what stands around them: batch norm, linear layers, dropout, softmax.
 
-use super::{axis, stack, unary};
+use super::{stack, unary};
 use crate::export::STOCHASTIC_DEPTH;
+use crate::import::axes::axis;
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature, finite};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Op, Tensor};
 
 pub(super) fn batch_norm(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

@@ -16,11 +16,10 @@ mod views;
 mod windows;
 
 pub(super) use functions::Part;
-pub(super) use reduce::reduced_axes;
-pub(super) use views::{permutation, resolve, shape_of, unsqueezed};
 
+use super::failure::Failure;
 use super::fold::constant_of_shape;
-use super::node::{Failure, NodeReader};
+use super::node::NodeReader;
 use super::quantized;
 use crate::{Op, Unary};
 
@@ -115,28 +114,7 @@ fn global(node: &mut NodeReader<'_, '_>, op: Op) -> Result<(), Failure> {
     node.bind_value(value)
 }
 
-/// A position on an axis: from the end if negative, and never beyond it.
-pub(super) fn clamp(position: i64, size: usize) -> usize {
-    match usize::try_from(position) {
-        Ok(position) => position.min(size),
-        Err(_) => size.saturating_sub(usize::try_from(position.unsigned_abs()).unwrap_or(usize::MAX)),
-    }
-}
-
-/// Axes counted from the front, each at most once.
-pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, String> {
-    let fail = || format!("axes {axes:?} do not fit {rank} dimensions");
-    let mut seen = vec![false; rank];
-    axes.iter()
-        .map(|&axis| {
-            let from_front = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
-            let axis = usize::try_from(from_front).ok().filter(|&axis| axis < rank).ok_or_else(fail)?;
-            if std::mem::replace(&mut seen[axis], true) { Err(fail()) } else { Ok(axis) }
-        })
-        .collect()
-}
-
-/// One axis counted from the front.
-pub(super) fn axis(at: i64, rank: usize) -> Result<usize, String> {
-    axes(&[at], rank).map(|axes| axes[0])
+/// Rows or columns to add so that the result has `ceil(size / stride)`.
+fn same_padding(size: usize, kernel: usize, stride: usize) -> usize {
+    ((size.div_ceil(stride) - 1) * stride).saturating_add(kernel).saturating_sub(size)
 }

@@ -1,10 +1,11 @@
 //! Normalizations by statistics of the image itself.
 
-use super::axis;
 use crate::Op;
+use crate::import::axes::axis;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{CHANNELS, Layout};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 
 /// Only over the channels, by the Euclidean norm.
 pub(super) fn lp_normalization(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

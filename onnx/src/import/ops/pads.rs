@@ -1,10 +1,11 @@
 //! Rows, columns and channels around maps.
 
-use super::axes;
 use super::regions::{whole, whole_of};
+use crate::import::axes::axes;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::Layout;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::import::quantized::integer_zero;
 use crate::{Border, BorderPad, Op, Pad};
 

@@ -1,10 +1,11 @@
 //! Convolutions that run over the channels of one pixel, as gates by efficient channel attention have them: linear
 //! layers whose weights are bands.
 
-use super::windows::same_padding;
+use super::same_padding;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::Layout;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Conv, Op, Tensor};
 
 /// A convolution over axes along which the file shows the channels of one pixel; `false` where it is no such one.

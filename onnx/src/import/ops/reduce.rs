@@ -1,8 +1,10 @@
 //! Means, sums and maxima over the positions of maps.
 
-use super::{axes, stack, views};
+use super::{stack, views};
+use crate::import::axes::reduced_axes;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Op, Window};
 
 pub(super) fn mean(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -15,20 +17,6 @@ pub(super) fn sum(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
 
 pub(super) fn max(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     reduce(node, true, false)
-}
-
-/// Whether and where to reduce: `None` where nothing is to be done.
-pub(in crate::import) fn reduced_axes(
-    node: &mut NodeReader<'_, '_>,
-    rank: usize,
-) -> Result<(Vec<usize>, bool), Failure> {
-    let keep = node.attributes.int("keepdims")?.unwrap_or(1) != 0;
-    let nothing = node.attributes.int("noop_with_empty_axes")?.unwrap_or(0) != 0;
-    let named = node.ints_or_attribute(1, "axes")?.unwrap_or_default();
-    if named.is_empty() {
-        return Ok((if nothing { Vec::new() } else { (0..rank).collect() }, keep));
-    }
-    Ok((axes(&named, rank)?, keep))
 }
 
 fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<(), Failure> {

@@ -1,13 +1,15 @@
 //! Parts of maps.
 
+use super::stack;
 use super::views::show;
-use super::{axes, axis, clamp, stack};
+use crate::import::axes::{axes, axis, clamp};
 use crate::import::channels::{choosing, is_permutation};
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{CHANNELS, Layout};
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Conv, Op, Slice};
 
 /// The value's axis for each of the file's.

@@ -1,9 +1,11 @@
 //! Interpolation.
 
-use super::{axes, regions};
+use super::regions;
+use crate::import::axes::axes;
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::failure::Failure;
+use crate::import::node::NodeReader;
 use crate::{Coordinates, Op, Resize, Slice};
 
 /// Interpolation, in the form of every operator set: `Upsample` up to 9, `Resize` with scales alone in 10.

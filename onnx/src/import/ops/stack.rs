@@ -5,9 +5,10 @@
 
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature, finite};
 use crate::import::layout::Branches;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Op, Slice, Tensor, Unary};
 use std::ops::Range;
 

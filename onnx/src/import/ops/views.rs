@@ -1,11 +1,12 @@
 //! Operators that show the same elements in another way, and questions about shapes.
 
-use super::{axes, axis, clamp};
 use crate::Op;
+use crate::import::axes::{axes, axis, permutation, resolve, shape_of, unsqueezed};
 use crate::import::constants::{Array, Elements};
+use crate::import::failure::Failure;
 use crate::import::feature::Feature;
 use crate::import::layout::Layout;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::proto::DataType;
 
 pub(super) fn no_constant(_: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -54,31 +55,6 @@ pub(super) fn reshape(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     reshaped(node, &target)
 }
 
-/// The dimensions that `Reshape` to `target` gives.
-pub(in crate::import) fn resolve(target: &[i64], dims: &[usize], copies: bool) -> Result<Vec<usize>, String> {
-    let fail = || format!("cannot reshape {dims:?} to {target:?}");
-    let mut open = None;
-    let mut resolved = Vec::with_capacity(target.len());
-    for (index, &dim) in target.iter().enumerate() {
-        resolved.push(match dim {
-            0 if copies => *dims.get(index).ok_or_else(fail)?,
-            -1 if open.is_none() => {
-                open = Some(index);
-                1
-            }
-            dim => usize::try_from(dim).map_err(|_| fail())?,
-        });
-    }
-    let product = |dims: &[usize]| dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
-    let (count, known) = (product(dims).ok_or_else(fail)?, product(&resolved).ok_or_else(fail)?);
-    match open {
-        Some(index) if known > 0 && count % known == 0 => resolved[index] = count / known,
-        None if known == count => {}
-        _ => return Err(fail()),
-    }
-    Ok(resolved)
-}
-
 pub(super) fn squeeze(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let x = node.feature(0)?;
     let dims = x.layout.dims();
@@ -100,28 +76,11 @@ pub(super) fn unsqueeze(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     reshaped(node, &dims)
 }
 
-/// `dims` with axes of one element so that they stand at `list` of the result.
-pub(in crate::import) fn unsqueezed(dims: &[usize], list: &[i64]) -> Result<Vec<usize>, String> {
-    let rank = dims.len() + list.len();
-    let added = axes(list, rank)?;
-    let mut own = dims.iter();
-    Ok((0..rank).map(|axis| if added.contains(&axis) { 1 } else { own.next().copied().unwrap_or(1) }).collect())
-}
-
 pub(super) fn transpose(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let x = node.feature(0)?;
     let permutation = permutation(node, x.layout.dims().len())?;
     let layout = x.layout.transposed(&permutation);
     show(node, x, layout)
-}
-
-/// The attribute `perm` of a transposition, or its default.
-pub(in crate::import) fn permutation(node: &mut NodeReader<'_, '_>, rank: usize) -> Result<Vec<usize>, Failure> {
-    let Some(named) = node.attributes.ints("perm")? else { return Ok((0..rank).rev().collect()) };
-    if named.len() != rank {
-        return Err(format!("attribute `perm` has {} axes for {rank} dimensions", named.len()).into());
-    }
-    Ok(axes(named, rank)?)
 }
 
 pub(super) fn expand(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -163,12 +122,6 @@ pub(super) fn shape(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let dims = node.feature(0)?.layout.dims();
     let result = shape_of(node, &dims)?;
     node.set_constant(result)
-}
-
-pub(in crate::import) fn shape_of(node: &mut NodeReader<'_, '_>, dims: &[usize]) -> Result<Array, Failure> {
-    let start = clamp(node.attributes.int("start")?.unwrap_or(0), dims.len());
-    let end = clamp(node.attributes.int("end")?.unwrap_or(i64::MAX), dims.len());
-    Ok(Array::ints(dims.get(start..end).unwrap_or_default().iter().map(|&dim| dim as i64).collect()))
 }
 
 pub(super) fn size(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

@@ -1,8 +1,9 @@
 //! Operators that look at windows of a map: convolution and pools.
 
-use super::pixel_conv;
+use super::{pixel_conv, same_padding};
 use crate::import::channels;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::failure::Failure;
+use crate::import::node::NodeReader;
 use crate::{Conv, Op, Tensor, Window};
 
 /// How many times larger a dilated kernel may be.
@@ -148,9 +149,4 @@ fn window(node: &mut NodeReader<'_, '_>, kernel: [usize; 2], size: [usize; 2]) -
         other => return Err(format!("attribute `auto_pad` is `{other}`").into()),
     };
     Ok(Window { kernel, stride, pads, ceil_mode: false })
-}
-
-/// Rows or columns to add so that the result has `ceil(size / stride)`.
-pub(super) fn same_padding(size: usize, kernel: usize, stride: usize) -> usize {
-    ((size.div_ceil(stride) - 1) * stride).saturating_add(kernel).saturating_sub(size)
 }

@@ -3,8 +3,9 @@
 use super::never_negative;
 use crate::import::Importer;
 use crate::import::draft::Id;
+use crate::import::failure::Failure;
 use crate::import::feature::Feature;
-use crate::import::node::{Failure, NodeReader};
+use crate::import::node::NodeReader;
 use crate::{Op, Rounding};
 use std::collections::HashMap;
 
