@@ -5,7 +5,7 @@ use crate::cli::failure::Failure;
 use crate::cli::model;
 use crate::cli::table::{Table, grouped};
 use serde::Serialize;
-use skipstone_onnx::{Graph, Node, shape};
+use skipstone_onnx::{Graph, Node};
 use std::path::Path;
 
 #[derive(Serialize)]
