@@ -12,7 +12,7 @@ pub mod data;
 mod kernels;
 
 pub mod autograd;
-pub mod infer;
+pub mod session;
 pub mod zoo;
 
 pub mod train;
@@ -24,11 +24,11 @@ pub mod plan;
 
 pub mod pack;
 
-pub mod simulate;
+pub mod host;
 
 pub mod verify;
 
-pub mod emulate;
+pub mod device;
 
 #[cfg(feature = "cli")]
 pub mod cli;

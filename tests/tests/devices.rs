@@ -4,9 +4,9 @@
 //! runs them. Where something is missing they fail and say what.
 
 use skipstone::data::{self, Dataset, Spec, Split};
-use skipstone::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
+use skipstone::device::{self, Device, DeviceError, DeviceRun, TestImages};
 use skipstone::pack::{Options, Target, quantize};
-use skipstone::{simulate, zoo};
+use skipstone::{host, zoo};
 use skipstone_onnx::{ChannelOrder, Fit, Normalization, Preprocessing};
 use std::path::Path;
 
@@ -26,11 +26,11 @@ fn digits_model(arch: &str, target: Target) -> (Vec<u8>, Dataset) {
     (stone, digits)
 }
 
-fn run(device: Device, stone: &[u8], images: &TestImages) -> Result<DeviceRun, EmulateError> {
+fn run(device: Device, stone: &[u8], images: &TestImages) -> Result<DeviceRun, DeviceError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.stone");
     std::fs::write(&path, stone).unwrap();
-    emulate::run(device, &path, images)
+    device::run(device, &path, images)
 }
 
 /// Runs `count` digits and compares scores and all layers with the host's engine.
@@ -44,7 +44,7 @@ fn assert_same_on_host(device: Device, stone: &[u8], images: &Dataset, count: us
     let run = run(device, stone, &TestImages::first(images, count).unwrap()).unwrap();
     assert_eq!(run.labels.len(), count);
     for index in 0..count {
-        let trace = simulate::trace(stone, images.image(index)).unwrap();
+        let trace = host::trace(stone, images.image(index)).unwrap();
         assert_eq!(run.scores[index], trace.scores, "image {index}");
         let layers = trace.nodes.iter().zip(&run.layer_checksums[index]);
         assert_eq!(run.layer_checksums[index].len(), trace.nodes.len());
@@ -145,11 +145,11 @@ fn aarch64_sees_the_hosts_pixels() {
     let stone = quantize(&graph, &waves(dims, 8), &options).unwrap().stone;
     let path = folder.path().join("model.stone");
     std::fs::write(&path, &stone).unwrap();
-    let run = emulate::run_files(&path, &pictures).unwrap();
+    let run = device::run_files(&path, &pictures).unwrap();
     assert_eq!(run.layer_checksums.len(), pictures.len());
     for (index, picture) in pictures.iter().enumerate() {
         let pixels = data::read_image(picture, dims, &graph.metadata.preprocessing).unwrap();
-        let trace = simulate::trace(&stone, &pixels).unwrap();
+        let trace = host::trace(&stone, &pixels).unwrap();
         let layers: Vec<u32> = trace.nodes.iter().map(|node| node.checksum).collect();
         assert_eq!(run.layer_checksums[index], layers, "{}", picture.display());
     }
@@ -168,6 +168,6 @@ fn what_a_device_cannot_run_is_one_line() {
         let error = run(device, &stone, &images).unwrap_err().to_string();
         assert!(error.contains("damaged: checksum") && !error.contains('\n'), "{error}");
     }
-    let error = emulate::run(Device::CortexM4, Path::new("absent.stone"), &images).unwrap_err().to_string();
+    let error = device::run(Device::CortexM4, Path::new("absent.stone"), &images).unwrap_err().to_string();
     assert!(error.starts_with("cannot read absent.stone: "), "{error}");
 }

@@ -2,8 +2,8 @@
 
 use skipstone::autograd::infer;
 use skipstone::data::{self, Dataset, Spec, Split};
+use skipstone::host::{evaluate, trace};
 use skipstone::pack::{AlignedBytes, Options, Quantized, Target, quantize};
-use skipstone::simulate::{evaluate, trace};
 use skipstone::train::{Config, Job, train};
 use skipstone::verify::{self, Layers};
 use skipstone::zoo;

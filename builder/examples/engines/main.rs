@@ -9,8 +9,8 @@
 
 use clap::Parser;
 use skipstone::data::{Spec, Split, load};
+use skipstone::host::{Trace, trace};
 use skipstone::pack::{Options, Quantized, quantize};
-use skipstone::simulate::{Trace, trace};
 use skipstone::tensor::Tensor;
 use skipstone::verify::{
     Difference, Int8Agreement, Int8Check, LayerAgreement, Layers, TracedLayer, TracedTensor, to_channels_first,

@@ -13,7 +13,7 @@ mod timing;
 use clap::Parser;
 use peers::{Engine, OnnxRuntime, Slice, Tract};
 use skipstone::data::{Spec, Split, load};
-use skipstone::infer::Plan;
+use skipstone::session::Session;
 use skipstone::tensor::Tensor;
 use skipstone::zoo;
 use skipstone_onnx::{Batch, Graph, Normalization, export, import};
@@ -55,7 +55,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 const LIMIT: f32 = 1e-4;
 
 struct Ours<'g> {
-    plan: Plan<'g>,
+    session: Session<'g>,
     images: &'g Tensor,
 }
 
@@ -65,7 +65,7 @@ impl Engine for Ours<'_> {
     }
 
     fn scores(&mut self) -> Result<Vec<f32>, Failure> {
-        Ok(self.plan.run(self.images).into_data())
+        Ok(self.session.run(self.images).into_data())
     }
 
     fn slice(&mut self, batch: usize) -> Result<Slice, Failure> {
@@ -78,7 +78,7 @@ impl Engine for Ours<'_> {
         rayon::scope(|_| {
             peers::timed(|| {
                 for batch in &batches {
-                    std::hint::black_box(self.plan.run(batch));
+                    std::hint::black_box(self.session.run(batch));
                 }
                 Ok(())
             })
@@ -118,7 +118,8 @@ fn compare(cli: &Cli) -> Result<(), Failure> {
     let indices: Vec<usize> = (0..data.len().min(cli.count as usize)).collect();
     let images = data.batch(&indices, &normalization);
     let file = export(&graph, Batch::Any);
-    let mut engines: Vec<Box<dyn Engine + '_>> = vec![Box::new(Ours { plan: Plan::new(&graph), images: &images })];
+    let mut engines: Vec<Box<dyn Engine + '_>> =
+        vec![Box::new(Ours { session: Session::new(&graph), images: &images })];
     engines.push(Box::new(Tract::new(&file, &images, cli.threads.into())?));
     if let Some(python) = &cli.onnxruntime {
         engines.push(Box::new(OnnxRuntime::start(python, &file, &images, cli.threads.into())?));

@@ -4,9 +4,9 @@ use super::console::Console;
 use super::failure::Failure;
 use super::table::{Table, grouped};
 use crate::data::Dataset;
-use crate::infer::Plan;
+use crate::host::{self, Trace};
 use crate::quant::{QGraph, rerounding_bounds, to_qdq};
-use crate::simulate::{self, Trace};
+use crate::session::Session;
 use crate::verify::{
     self, FileAgreement, FileCheck, FloatAgreement, Int8Agreement, LayerAgreement, Layers, QuantizedFile, VerifyError,
 };
@@ -50,12 +50,12 @@ pub(super) fn float_of_file(
     images: &Dataset,
     console: &Console,
 ) -> Result<(FloatAgreement, f32), Failure> {
-    let plan = Plan::new(graph);
+    let session = Session::new(graph);
     let bar = console.bar("float", images.len(), "images");
     let (mut largest, mut difference, mut same) = (0f32, 0f32, 0.0);
     for indices in batches(images.len()) {
         let batch = images.batch(&indices, normalization);
-        let scores = plan.run(&batch);
+        let scores = session.run(&batch);
         let agreement = verify::float_model(model.clone(), channels_last, &batch, &scores)?;
         largest = scores.data().iter().fold(largest, |largest, score| largest.max(score.abs()));
         difference = difference.max(agreement.float_max_abs_diff);
@@ -86,7 +86,7 @@ pub(super) fn int8(
         .map_err(uncompared)?;
     let bar = console.bar("int8", images.len(), "images");
     for indices in batches(images.len()) {
-        let traces = indices.par_iter().map(|&index| simulate::trace(stone, images.image(index)));
+        let traces = indices.par_iter().map(|&index| host::trace(stone, images.image(index)));
         let traces = traces.collect::<Result<Vec<Trace>, _>>()?;
         for trace in &traces {
             let names = trace.nodes.iter().map(|node| &node.name);

@@ -8,7 +8,7 @@ use super::model::{self, Kind, LEAVE_OUT, Pixels};
 use super::packed::Packed;
 use super::tensors;
 use crate::data::Dataset;
-use crate::infer::Plan;
+use crate::session::Session;
 use crate::tensor::Tensor;
 use crate::zoo;
 use skipstone_onnx::{Ending, Graph, Imported, Normalization, Preprocessing};
@@ -81,7 +81,7 @@ impl Classifier {
     /// The network made ready to run.
     pub(super) fn prepare(&self) -> Prepared<'_> {
         match self {
-            Self::Float(graph, normalization, _) => Prepared::Float(Plan::new(graph), normalization),
+            Self::Float(graph, normalization, _) => Prepared::Float(Session::new(graph), normalization),
             Self::Packed(packed) => Prepared::Packed(packed),
         }
     }
@@ -103,7 +103,7 @@ impl Classifier {
 /// A [`Classifier`] that is ready to run.
 pub(super) enum Prepared<'c> {
     /// In float32.
-    Float(Plan<'c>, &'c Normalization),
+    Float(Session<'c>, &'c Normalization),
     /// In int8, by the engine.
     Packed(&'c Packed),
 }
@@ -115,8 +115,8 @@ impl Prepared<'_> {
     /// Where a score is no number: damaged weights, or pixels normalized in a way that no network can take.
     pub(super) fn scores(&self, data: &Dataset, indices: &[usize]) -> Result<Tensor, Failure> {
         match self {
-            Self::Float(plan, normalization) => {
-                let scores = plan.run(&data.batch(indices, normalization));
+            Self::Float(session, normalization) => {
+                let scores = session.run(&data.batch(indices, normalization));
                 check_finite(&scores)?;
                 Ok(scores)
             }

@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use crate::files;
+use crate::host::{self, HostError};
 use crate::pack::AlignedBytes;
-use crate::simulate::{self, SimulateError};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_runtime::engine::InputError;
@@ -51,9 +51,9 @@ impl Packed {
         let mut scores = Tensor::zeros([count, classes]);
         scores.data_mut().par_chunks_mut(CHUNK * classes).enumerate().try_for_each(|(chunk, scores)| {
             let mut arena = AlignedBytes::zeros(model.arena_len());
-            let mut engine = simulate::engine(&model, &mut arena)?;
+            let mut engine = host::engine(&model, &mut arena)?;
             for (index, scores) in scores.chunks_exact_mut(classes).enumerate() {
-                classify(&mut engine, chunk * CHUNK + index).map_err(SimulateError::Input)?;
+                classify(&mut engine, chunk * CHUNK + index).map_err(HostError::Input)?;
                 for (real, &score) in scores.iter_mut().zip(engine.scores()) {
                     *real = f32::from(i16::from(score) - i16::from(output.zero_point)) * output.scale;
                 }

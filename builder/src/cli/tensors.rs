@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::model::{self, Kind};
 use super::npy::{self, Array};
 use super::packed::Packed;
-use crate::infer::Plan;
+use crate::session::Session;
 use crate::tensor::Tensor;
 use crate::{files, zoo::text};
 use skipstone_onnx::{Ending, Imported, InputIntegers};
@@ -27,7 +27,7 @@ pub(super) fn scores(model: &Path, input: &Path) -> Result<Tensor, Failure> {
             let (_, Imported { graph, channels_last, ending, .. }) = model::load(&file)?;
             let array = given(array, input, graph.metadata.quantization.input)?;
             let batch = images(&array, input, model::input_dims(&graph), channels_last)?;
-            (Plan::new(&graph).run(&batch), ending)
+            (Session::new(&graph).run(&batch), ending)
         }
         Kind::Stone => of_packed(&Packed::read(&file)?, array, input)?,
     };

@@ -9,7 +9,7 @@ pub use biases::with_biases;
 pub use equalize::equalize;
 pub use preprocessing::absorb_preprocessing;
 
-use crate::infer::batch_norm_affine;
+use crate::session::batch_norm_affine;
 use skipstone_onnx::{Graph, GraphError, Integers, Node, Op, Tensor, ValueId};
 use std::collections::HashMap;
 

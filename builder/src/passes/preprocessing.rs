@@ -1,6 +1,6 @@
 //! What a network of others does to its input before its first layer, as the normalization of its pixels.
 
-use crate::infer::batch_norm_affine;
+use crate::session::batch_norm_affine;
 use skipstone_onnx::{Conv, Graph, GraphError, Node, Normalization, Op, Rounding, ValueId};
 
 /// How far a pixel may lie beyond a limit that does not limit it, or from the step that it is rounded to, in parts of the

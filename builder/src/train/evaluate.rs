@@ -2,7 +2,7 @@
 
 use crate::autograd::{self, FakeQuantization, loss};
 use crate::data::Dataset;
-use crate::infer::Plan;
+use crate::session::Session;
 use crate::tensor::Tensor;
 use skipstone_onnx::{Graph, Normalization};
 use std::time::Instant;
@@ -28,8 +28,8 @@ pub struct Evaluation {
 /// # Panics
 /// If the images' dimensions are not those of the graph's input, or there are more classes than scores.
 pub fn evaluate(graph: &Graph, set: &Dataset, normalization: &Normalization) -> Evaluation {
-    let plan = Plan::new(graph);
-    judge(set, normalization, &|images| plan.run(images))
+    let session = Session::new(graph);
+    judge(set, normalization, &|images| session.run(images))
 }
 
 /// As [`evaluate`], under fake quantization.

@@ -3,9 +3,9 @@
 
 use super::int8::Difference;
 use super::{Int8Check, TracedLayer, TracedTensor, VerifyError};
+use crate::host::Trace;
 use crate::pack::{Channels, PackError, channels};
 use crate::quant::{Exact, Map, QGraph, QNode, QPrologue, QTensor, affine, exact, exact_pixel, quantized_name};
-use crate::simulate::Trace;
 use crate::tensor::Tensor;
 
 /// The tensors and layers of a quantized network.

@@ -1,9 +1,9 @@
 //! Our integers against those of a quantized file of others: what agrees, and that what is wrong is found.
 
 use skipstone::data::Dataset;
+use skipstone::host::{Trace, trace};
 use skipstone::pack::{Options, Quantized, quantize};
 use skipstone::quant::{QGraph, QOp, rerounding_bounds, to_qdq};
-use skipstone::simulate::{Trace, trace};
 use skipstone::tensor::Tensor;
 use skipstone::verify::{FileAgreement, FileCheck, Int8Agreement, Layers, QuantizedFile, VerifyError};
 use skipstone_onnx::import::read;

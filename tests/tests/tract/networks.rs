@@ -2,8 +2,8 @@
 
 use skipstone::autograd::infer;
 use skipstone::data::Dataset;
+use skipstone::host;
 use skipstone::pack::{Options, Quantized, quantize};
-use skipstone::simulate;
 use skipstone::tensor::Tensor;
 use skipstone::verify::{self, Int8Agreement, Layers};
 use skipstone::zoo;
@@ -38,8 +38,7 @@ fn network(name: &str, dims: [usize; 3]) -> (Graph, Normalization) {
 fn compare(quantized: &Quantized, set: &Dataset, batch: &Tensor) -> Int8Agreement {
     let layers = Layers::new(&quantized.qgraph).unwrap();
     let mut check = layers.check(&quantized.qdq).unwrap();
-    let traces: Vec<_> =
-        (0..set.len()).map(|index| simulate::trace(&quantized.stone, set.image(index)).unwrap()).collect();
+    let traces: Vec<_> = (0..set.len()).map(|index| host::trace(&quantized.stone, set.image(index)).unwrap()).collect();
     layers.compare(&mut check, batch, &layers.values(&traces)).unwrap();
     check.finish()
 }

@@ -3,8 +3,8 @@
 
 use crate::networks::images;
 use rayon::prelude::*;
-use skipstone::infer::Plan;
 use skipstone::passes::fold_batch_norm;
+use skipstone::session::Session;
 use skipstone::verify;
 use skipstone::zoo::{self, Entry};
 use skipstone_onnx::export::{Batch, OPSETS, Options};
@@ -42,7 +42,7 @@ fn check(entry: &Entry, opset: i64) -> Result<(), String> {
     let set = images(if entry.macs > LARGE { 1 } else { 2 }, dims);
     let indices: Vec<usize> = (0..set.len()).collect();
     let batch = set.batch(&indices, graph.metadata.normalization.as_ref().unwrap());
-    let scores = Plan::new(&graph).run(&batch);
+    let scores = Session::new(&graph).run(&batch);
     let agreement = verify::float(&file, &batch, &scores).map_err(|error| error.to_string())?;
     let extreme = |fold: fn(f32, f32) -> f32, from| scores.data().iter().copied().fold(from, fold);
     let spread = extreme(f32::max, f32::MIN) - extreme(f32::min, f32::MAX);
@@ -93,7 +93,7 @@ fn files_without_batch_norm_agree_too() {
         assert!(folded.nodes().len() < graph.nodes().len(), "{name}");
         let set = images(2, [3, 32, 32]);
         let batch = set.batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
-        let scores = Plan::new(&graph).run(&batch);
+        let scores = Session::new(&graph).run(&batch);
         let agreement = verify::float(&export(&folded, Batch::Any), &batch, &scores).unwrap();
         let peak = scores.data().iter().fold(0f32, |peak, score| peak.max(score.abs()));
         assert!(agreement.float_max_abs_diff <= LIMIT * peak, "{name}: {agreement:?}, scores to {peak}");

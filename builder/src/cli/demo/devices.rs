@@ -5,9 +5,9 @@ use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::cli::table::grouped;
 use crate::data::Dataset;
-use crate::emulate::{self, Device, DeviceRun, EmulateError, TestImages};
+use crate::device::{self, Device, DeviceError, DeviceRun, TestImages};
 use crate::pack::Quantized;
-use crate::{files, simulate};
+use crate::{files, host};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -30,16 +30,16 @@ impl OnDevice {
         images: &Dataset,
         console: &Console,
     ) -> Result<Option<Self>, Failure> {
-        if let Err(missing) = emulate::available(device) {
+        if let Err(missing) = device::available(device) {
             console.say(missing);
             return Ok(None);
         }
         console.say(format!("running {} digits on an emulated {}", images.len(), device.name()));
         let [channels, height, width] = images.dims.map(|dim| dim as u16);
         let test = TestImages { height, width, channels, pixels: images.pixels.clone(), labels: images.labels.clone() };
-        let run = match emulate::run(device, stone, &test) {
+        let run = match device::run(device, stone, &test) {
             Ok(run) => run,
-            Err(error @ (EmulateError::Missing(_) | EmulateError::NoFirmware { .. })) => {
+            Err(error @ (DeviceError::Missing(_) | DeviceError::NoFirmware { .. })) => {
                 console.say(error);
                 return Ok(None);
             }
@@ -52,10 +52,10 @@ impl OnDevice {
         let expected = (0..images.len())
             .into_par_iter()
             .map(|index| {
-                let trace = simulate::trace(&bytes, images.image(index))?;
+                let trace = host::trace(&bytes, images.image(index))?;
                 Ok(trace.nodes.into_iter().map(|node| node.checksum).collect())
             })
-            .collect::<Result<Vec<Vec<u32>>, simulate::SimulateError>>()?;
+            .collect::<Result<Vec<Vec<u32>>, host::HostError>>()?;
         let layers = expected.iter().map(Vec::len).sum();
         let same = expected.iter().flatten().zip(run.layer_checksums.iter().flatten()).filter(|(a, b)| a == b).count();
         let shapes = |sums: &[Vec<u32>]| sums.iter().map(Vec::len).collect::<Vec<_>>();

@@ -10,10 +10,10 @@ use super::table::{Table, grouped};
 use super::train::Bars;
 use super::{model, outputs};
 use crate::data::{self, Dataset, Spec, Split};
-use crate::emulate::Device;
+use crate::device::Device;
 use crate::pack::{self, Options, Target};
 use crate::train::{self, Config, Job, Outcome};
-use crate::{files, simulate, zoo};
+use crate::{files, host, zoo};
 use devices::OnDevice;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     files::write(&out.join(QDQ), &quantized.qdq)?;
     files::write(&out.join(STONE), &quantized.stone)?;
     files::write(&out.join(CORTEX_M_STONE), &for_cortex_m.bytes)?;
-    let on_host = simulate::evaluate(&quantized.stone, &test)?;
+    let on_host = host::evaluate(&quantized.stone, &test)?;
 
     console.say(format!("comparing with tract on {} digits", test.len()));
     let normalization = spec.normalization();

@@ -1,4 +1,4 @@
-//! The steps of a plan.
+//! The steps of a session.
 
 use super::conv::{Convolution, batch_norm_affine};
 use super::fuse::{Fused, limits};

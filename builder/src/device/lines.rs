@@ -1,6 +1,6 @@
 //! The lines by which the programs of `firmware-examples` tell what they computed.
 
-use super::{Device, DeviceRun, EmulateError};
+use super::{Device, DeviceError, DeviceRun};
 use std::process::Output;
 
 /// The first line of a program, with the version of the lines.
@@ -14,16 +14,16 @@ pub(super) struct Told {
 }
 
 /// Reads the lines of a program that classified `images` images.
-pub(super) fn parse(device: Device, output: &Output, images: usize) -> Result<Told, EmulateError> {
+pub(super) fn parse(device: Device, output: &Output, images: usize) -> Result<Told, DeviceError> {
     let text = String::from_utf8_lossy(&output.stdout);
     let device = device.name();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         let last = errors.lines().chain(text.lines()).rfind(|line| !line.is_empty());
         let reason = last.map_or("it said nothing", |line| line.trim_start_matches("error ")).to_owned();
-        return Err(EmulateError::Program { device, reason });
+        return Err(DeviceError::Program { device, reason });
     }
-    parse_text(&text, images).map_err(|(line, reason)| EmulateError::Line { device, line: line.into(), reason })
+    parse_text(&text, images).map_err(|(line, reason)| DeviceError::Line { device, line: line.into(), reason })
 }
 
 fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {

@@ -1,6 +1,6 @@
 //! Accuracy of a packed model on a whole data set.
 
-use super::{SimulateError, engine, image_dims, load};
+use super::{HostError, engine, image_dims, load};
 use crate::data::Dataset;
 use crate::pack::AlignedBytes;
 use rayon::prelude::*;
@@ -26,19 +26,19 @@ pub struct Evaluation {
 /// number of cores.
 ///
 /// # Errors
-/// [`SimulateError`] if the model is not valid, cannot run here, or does not fit the data set.
-pub fn evaluate(stone: &[u8], dataset: &Dataset) -> Result<Evaluation, SimulateError> {
+/// [`HostError`] if the model is not valid, cannot run here, or does not fit the data set.
+pub fn evaluate(stone: &[u8], dataset: &Dataset) -> Result<Evaluation, HostError> {
     let stone = AlignedBytes::copy(stone);
     let model = load(&stone)?;
     let (expected, classes) = (image_dims(&model), model.class_count());
     if dataset.is_empty() {
-        return Err(SimulateError::NoImages);
+        return Err(HostError::NoImages);
     }
     if dataset.dims != expected {
-        return Err(SimulateError::ImageDims { found: dataset.dims, expected });
+        return Err(HostError::ImageDims { found: dataset.dims, expected });
     }
     if let Some(image) = dataset.labels.iter().position(|&label| usize::from(label) >= classes) {
-        return Err(SimulateError::Label { image, label: dataset.labels[image], classes });
+        return Err(HostError::Label { image, label: dataset.labels[image], classes });
     }
     let scale = f64::from(model.output().scale);
     let start = Instant::now();
@@ -49,12 +49,12 @@ pub fn evaluate(stone: &[u8], dataset: &Dataset) -> Result<Evaluation, SimulateE
             let mut arena = AlignedBytes::zeros(model.arena_len());
             let mut engine = engine(&model, &mut arena)?;
             let judge = |&index: &usize| {
-                let scores = engine.run(dataset.image(index)).map_err(SimulateError::Input)?;
+                let scores = engine.run(dataset.image(index)).map_err(HostError::Input)?;
                 Ok(judge(scores, dataset.labels[index].into(), scale))
             };
             indices.iter().map(judge).collect()
         })
-        .collect::<Result<_, SimulateError>>()?;
+        .collect::<Result<_, HostError>>()?;
     let seconds = start.elapsed().as_secs_f64();
     let count = dataset.len();
     let correct = results.iter().flatten().filter(|(correct, _)| *correct).count();

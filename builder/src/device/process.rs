@@ -1,6 +1,6 @@
 //! Processes that are not waited for without end.
 
-use super::EmulateError;
+use super::DeviceError;
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::{JoinHandle, sleep, spawn};
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 
 /// Runs a process to its end, or ends it after `limit`.
-pub(super) fn output(command: &mut Command, limit: Duration) -> Result<Output, EmulateError> {
+pub(super) fn output(command: &mut Command, limit: Duration) -> Result<Output, DeviceError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |source| EmulateError::Start { program: program.clone(), source };
+    let failed = |source| DeviceError::Start { program: program.clone(), source };
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
@@ -22,7 +22,7 @@ pub(super) fn output(command: &mut Command, limit: Duration) -> Result<Output, E
             Some(status) => break status,
             None if Instant::now() >= deadline => {
                 stop(&mut child);
-                return Err(EmulateError::Timeout { program, seconds: limit.as_secs() });
+                return Err(DeviceError::Timeout { program, seconds: limit.as_secs() });
             }
             None => sleep(POLL),
         }
@@ -72,7 +72,7 @@ mod tests {
     fn a_process_that_hangs_is_stopped() {
         let start = Instant::now();
         let error = output(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
-        assert!(matches!(error, EmulateError::Timeout { .. }), "{error}");
+        assert!(matches!(error, DeviceError::Timeout { .. }), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 

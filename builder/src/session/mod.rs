@@ -1,6 +1,6 @@
 //! Float networks at work, as fast as the host can.
 //!
-//! A [`Plan`] lays out what [`autograd::infer`](crate::autograd::infer()) finds out anew for every batch: batch norms are
+//! A [`Session`] lays out what [`autograd::infer`](crate::autograd::infer()) finds out anew for every batch: batch norms are
 //! folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed or
 //! transformed for minimal filtering, activations share a few buffers and have frames of zeros for the convolutions'
 //! padding. Images run side by side on all cores; where there are fewer of them than cores, the rows of a convolution do.
@@ -29,7 +29,7 @@ use step::{Operand, Work};
 const PATIENCE: u32 = 1000;
 
 /// A network prepared to run.
-pub struct Plan<'g> {
+pub struct Session<'g> {
     graph: &'g Graph,
     /// Where each activation lies: the map, and the buffer's number.
     places: Vec<(Map, usize)>,
@@ -52,7 +52,7 @@ struct Workspace {
     pool: Pool,
 }
 
-impl<'g> Plan<'g> {
+impl<'g> Session<'g> {
     /// Prepares a network.
     pub fn new(graph: &'g Graph) -> Self {
         let (fused, output) = fuse::fuse(graph);

@@ -14,7 +14,7 @@ use skipstone_runtime::{Engine, Model};
 
 /// A packed model that cannot be run on images.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SimulateError {
+pub enum HostError {
     /// The bytes are not a valid packed model.
     #[error("not a valid packed model: {0}")]
     Load(LoadError),
@@ -48,15 +48,15 @@ pub enum SimulateError {
 }
 
 /// Checks `stone`, which must be aligned, as [`AlignedBytes`] are.
-fn load(stone: &AlignedBytes) -> Result<Model<'_>, SimulateError> {
-    Model::from_bytes(stone.as_slice()).map_err(SimulateError::Load)
+fn load(stone: &AlignedBytes) -> Result<Model<'_>, HostError> {
+    Model::from_bytes(stone.as_slice()).map_err(HostError::Load)
 }
 
 /// An engine on the fastest kernels of this processor that read all of the model's weights.
 ///
 /// # Errors
-/// [`SimulateError::Engine`] if no kernels here read them, or the arena is too short.
-pub fn engine<'m, 'a>(model: &Model<'m>, arena: &'a mut AlignedBytes) -> Result<Engine<'m, 'a>, SimulateError> {
+/// [`HostError::Engine`] if no kernels here read them, or the arena is too short.
+pub fn engine<'m, 'a>(model: &Model<'m>, arena: &'a mut AlignedBytes) -> Result<Engine<'m, 'a>, HostError> {
     let available = || BACKENDS.iter().copied().filter(|backend| (backend.available)());
     let runs = |backend: &&'static Backend| {
         let mut arena = AlignedBytes::zeros(model.arena_len());
@@ -64,7 +64,7 @@ pub fn engine<'m, 'a>(model: &Model<'m>, arena: &'a mut AlignedBytes) -> Result<
     };
     // Where no backend reads the weights, the fastest one's refusal is the message.
     let backend = available().find(runs).unwrap_or_else(skipstone_runtime::kernels::best);
-    Engine::with_backend(model, arena.as_mut_slice(), backend).map_err(SimulateError::Engine)
+    Engine::with_backend(model, arena.as_mut_slice(), backend).map_err(HostError::Engine)
 }
 
 /// Channels, height, width of the model's image.

@@ -1,6 +1,6 @@
 //! Images as a file that devices read.
 
-use super::EmulateError;
+use super::DeviceError;
 use crate::data::Dataset;
 
 /// First bytes of a file of test images.
@@ -25,9 +25,9 @@ impl TestImages {
     /// The first `count` images of a data set, or all if it has fewer.
     ///
     /// # Errors
-    /// [`EmulateError::Images`] if they are larger than 65,535 pixels in a direction.
-    pub fn first(dataset: &Dataset, count: usize) -> Result<Self, EmulateError> {
-        let too_large = |_| EmulateError::Images("they are too large");
+    /// [`DeviceError::Images`] if they are larger than 65,535 pixels in a direction.
+    pub fn first(dataset: &Dataset, count: usize) -> Result<Self, DeviceError> {
+        let too_large = |_| DeviceError::Images("they are too large");
         let [channels, height, width] = dataset.dims;
         let count = count.min(dataset.len());
         Ok(Self {
@@ -48,21 +48,21 @@ impl TestImages {
         [self.height, self.width, self.channels].into_iter().map(usize::from).product()
     }
 
-    fn check(&self) -> Result<(), EmulateError> {
+    fn check(&self) -> Result<(), DeviceError> {
         if self.labels.is_empty() {
-            return Err(EmulateError::Images("there are none"));
+            return Err(DeviceError::Images("there are none"));
         }
         if self.image_len() * self.count() != self.pixels.len() || self.image_len() == 0 {
-            return Err(EmulateError::Images("pixels, dimensions and labels do not fit together"));
+            return Err(DeviceError::Images("pixels, dimensions and labels do not fit together"));
         }
         Ok(())
     }
 
     /// The file that programs for microcontrollers are built with and others read, little endian: `SKIPIMGS`, count (u32), height,
     /// width, channels and 0 (u16 each), all pixels, all labels (u16 each).
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, EmulateError> {
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, DeviceError> {
         self.check()?;
-        let count = u32::try_from(self.count()).map_err(|_| EmulateError::Images("there are too many"))?;
+        let count = u32::try_from(self.count()).map_err(|_| DeviceError::Images("there are too many"))?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend(count.to_le_bytes());
         bytes.extend([self.height, self.width, self.channels, 0].map(u16::to_le_bytes).as_flattened());

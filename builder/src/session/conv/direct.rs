@@ -2,9 +2,9 @@
 //! a result depends neither on the tile nor on its neighbours.
 
 use super::Filter;
-use crate::infer::layout::Map;
 use crate::kernels::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
 use crate::kernels::{self, BlockKernel};
+use crate::session::layout::Map;
 use pulp::Simd;
 
 /// Weights laid out for convolution product by product.

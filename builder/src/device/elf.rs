@@ -1,6 +1,6 @@
 //! What a program takes of a microcontroller.
 
-use super::EmulateError;
+use super::DeviceError;
 use crate::files;
 use object::read::elf::{ElfFile32, ProgramHeader};
 use object::{Endianness, elf};
@@ -19,9 +19,9 @@ pub(super) struct Sizes {
 }
 
 /// The sizes of the program in the file `path`.
-pub(super) fn sizes(path: &Path) -> Result<Sizes, EmulateError> {
+pub(super) fn sizes(path: &Path) -> Result<Sizes, DeviceError> {
     let bytes = files::read(path)?;
-    parse(&bytes).map_err(|e| EmulateError::Elf { path: path.to_path_buf(), reason: e.to_string() })
+    parse(&bytes).map_err(|e| DeviceError::Elf { path: path.to_path_buf(), reason: e.to_string() })
 }
 
 fn parse(bytes: &[u8]) -> Result<Sizes, object::Error> {

@@ -1,6 +1,6 @@
 //! Every int8 tensor that the engine makes of one image.
 
-use super::{SimulateError, engine, load};
+use super::{HostError, engine, load};
 use crate::pack::AlignedBytes;
 use skipstone_runtime::arith::{Requant, raise};
 use skipstone_runtime::format::checksum::crc32;
@@ -40,8 +40,8 @@ pub struct TracedNode {
 /// Runs the packed model on one image, `[height][width][channels]` of pixels 0..=255, and keeps what every node makes.
 ///
 /// # Errors
-/// [`SimulateError`] if the model is not valid, cannot run here, or takes images of another size.
-pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
+/// [`HostError`] if the model is not valid, cannot run here, or takes images of another size.
+pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, HostError> {
     let stone = AlignedBytes::copy(stone);
     let model = load(&stone)?;
     let mut arena = AlignedBytes::zeros(model.arena_len());
@@ -49,7 +49,7 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, SimulateError> {
     let mut made: Vec<Vec<i8>> = vec![Vec::new(); model.nodes().len()];
     let scores = engine
         .run_observed(pixels, |row| made[row.node].extend(row.values.pixels().flatten()))
-        .map_err(SimulateError::Input)?
+        .map_err(HostError::Input)?
         .to_vec();
     let requants = model.pixel_requant();
     let convert = |(pixel, requant): (&u8, &Requant)| requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX);

@@ -97,7 +97,7 @@ pub struct DeviceRun {
 
 /// Why a model was not run on a device.
 #[derive(Debug, thiserror::Error)]
-pub enum EmulateError {
+pub enum DeviceError {
     /// Something has to be installed.
     #[error(transparent)]
     Missing(#[from] Missing),
@@ -183,8 +183,8 @@ pub fn available(device: Device) -> Result<(), Missing> {
 /// Classifies `images` by the packed model in the file `model` on `device`.
 ///
 /// # Errors
-/// [`EmulateError`]: what is missing, or what failed, in one line.
-pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, EmulateError> {
+/// [`DeviceError`]: what is missing, or what failed, in one line.
+pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, DeviceError> {
     let images_file = images.to_bytes()?;
     let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
     let file = folder.path().join("images.bin");
@@ -215,12 +215,12 @@ pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRu
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, EmulateError> {
+pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, DeviceError> {
     run_linux(Device::CortexA72, model, pictures, pictures.len())
 }
 
 /// Classifies the `count` images in `pictures` by the program for Linux.
-fn run_linux(device: Device, model: &Path, pictures: &[PathBuf], count: usize) -> Result<DeviceRun, EmulateError> {
+fn run_linux(device: Device, model: &Path, pictures: &[PathBuf], count: usize) -> Result<DeviceRun, DeviceError> {
     let toolchain = tools::toolchain(device)?;
     let mut command = tools::emulator(device)?;
     let firmware = firmware_folder()?;
@@ -246,7 +246,7 @@ fn build(
     firmware: &Path,
     inputs: &[(&str, &Path)],
     to: &Path,
-) -> Result<(), EmulateError> {
+) -> Result<(), DeviceError> {
     let (package, target) = (device.package(), device.target());
     let folder = firmware.join("target");
     files::create_dir(&folder)?;
@@ -260,7 +260,7 @@ fn build(
     command.env("SKIPSTONE_BOARD", device.board()).envs(inputs.iter().copied());
     let output = process::output(&mut command, BUILD_LIMIT)?;
     if !output.status.success() {
-        return Err(EmulateError::Build { package, target, reason: process::first_error(&output) });
+        return Err(DeviceError::Build { package, target, reason: process::first_error(&output) });
     }
     let built = folder.join(target).join("release").join(package);
     std::fs::copy(&built, to).map_err(|e| FileError::new("read", &built, e))?;
@@ -268,12 +268,12 @@ fn build(
 }
 
 /// The folder of the programs: beside the current folder or one above it, or where this crate was compiled.
-fn firmware_folder() -> Result<PathBuf, EmulateError> {
+fn firmware_folder() -> Result<PathBuf, DeviceError> {
     let from = std::env::current_dir().unwrap_or_default();
     let beside = from.ancestors().map(|folder| folder.join("firmware-examples"));
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples");
     beside
         .chain([compiled])
         .find(|folder| folder.join("classifier/Cargo.toml").is_file())
-        .ok_or(EmulateError::NoFirmware { from })
+        .ok_or(DeviceError::NoFirmware { from })
 }

@@ -13,7 +13,7 @@ fn noise(dims: [usize; 3], count: usize) -> Tensor {
 
 /// Compares with autograd, to which fusion is unknown.
 fn agrees(name: &str, graph: &Graph, images: &Tensor) {
-    let (expected, found) = (autograd::infer(graph, images), Plan::new(graph).run(images));
+    let (expected, found) = (autograd::infer(graph, images), Session::new(graph).run(images));
     assert_eq!(found.dims(), expected.dims(), "{name}");
     let peak = expected.data().iter().fold(1e-3f32, |peak, score| peak.max(score.abs()));
     for (found, expected) in found.data().iter().zip(expected.data()) {
@@ -135,35 +135,35 @@ fn flattened_maps_are_in_the_order_of_onnx() {
     let flat = b.push("flat", Op::Flatten, &[image]).unwrap();
     let graph = b.finish(flat).unwrap();
     let images = noise([2, 2, 3], 2);
-    assert_eq!(Plan::new(&graph).run(&images), autograd::infer(&graph, &images));
+    assert_eq!(Session::new(&graph).run(&images), autograd::infer(&graph, &images));
 }
 
 #[test]
 fn scores_depend_neither_on_threads_nor_on_other_images() {
     let options = zoo::Options { seed: 1, ..zoo::Options::default() };
     let graph = zoo::with_nontrivial_statistics(zoo::build("resnet8", &options).unwrap(), 1);
-    let plan = Plan::new(&graph);
+    let session = Session::new(&graph);
     let images = noise([3, 32, 32], 5);
-    let scores = plan.run(&images);
+    let scores = session.run(&images);
     for threads in [1, 3, 8] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            assert_eq!(plan.run(&images), scores);
+            assert_eq!(session.run(&images), scores);
             let one = Tensor::new([1, 32, 32, 3], images.image(3).to_vec());
-            assert_eq!(plan.run(&one).data(), scores.image(3));
+            assert_eq!(session.run(&one).data(), scores.image(3));
         });
     }
-    assert_eq!(plan.run(&Tensor::zeros([0, 32, 32, 3])).dims(), [0, 10]);
+    assert_eq!(session.run(&Tensor::zeros([0, 32, 32, 3])).dims(), [0, 10]);
 }
 
 #[test]
 fn images_one_by_one_may_run_side_by_side() {
     let graph = zoo::with_nontrivial_statistics(zoo::build("resnet8", &zoo::Options::default()).unwrap(), 1);
-    let plan = Plan::new(&graph);
+    let session = Session::new(&graph);
     let images = noise([3, 32, 32], 9);
-    let scores = plan.run(&images);
+    let scores = session.run(&images);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
-    let one = |index: usize| plan.run(&Tensor::new([1, 32, 32, 3], images.image(index).to_vec())).into_data();
+    let one = |index: usize| session.run(&Tensor::new([1, 32, 32, 3], images.image(index).to_vec())).into_data();
     let found: Vec<Vec<f32>> = pool.install(|| (0..9).into_par_iter().map(one).collect());
     assert_eq!(found.concat(), scores.data());
 }
@@ -180,5 +180,5 @@ fn what_is_no_number_is_not_hidden() {
     let graph = zoo::build("resnet8", &zoo::Options::default()).unwrap();
     let mut images = noise([3, 32, 32], 1);
     images.data_mut()[40] = f32::NAN;
-    assert!(Plan::new(&graph).run(&images).data().iter().all(|score| score.is_nan()));
+    assert!(Session::new(&graph).run(&images).data().iter().all(|score| score.is_nan()));
 }

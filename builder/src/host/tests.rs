@@ -179,17 +179,17 @@ fn what_does_not_fit_is_refused_in_one_line() {
     let stone = quantize(&graph, &images, &Options::default()).unwrap().stone;
     let mut flipped = stone.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    assert!(matches!(evaluate(&flipped, &images), Err(SimulateError::Load(_))));
+    assert!(matches!(evaluate(&flipped, &images), Err(HostError::Load(_))));
     let mut other = images.clone();
     other.dims[1] += 1;
-    assert!(matches!(evaluate(&stone, &other), Err(SimulateError::ImageDims { .. })));
+    assert!(matches!(evaluate(&stone, &other), Err(HostError::ImageDims { .. })));
     let mut wrong = images.clone();
     wrong.labels[1] = 999;
     let error = evaluate(&stone, &wrong).unwrap_err().to_string();
     assert!(error.starts_with("image 1 has label 999"), "{error}");
     let none = Dataset { pixels: Vec::new(), labels: Vec::new(), ..images.clone() };
-    assert_eq!(evaluate(&stone, &none), Err(SimulateError::NoImages));
-    assert!(matches!(trace(&stone, &images.pixels), Err(SimulateError::Input(_))));
+    assert_eq!(evaluate(&stone, &none), Err(HostError::NoImages));
+    assert!(matches!(trace(&stone, &images.pixels), Err(HostError::Input(_))));
 }
 
 #[test]
