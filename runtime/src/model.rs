@@ -6,15 +6,19 @@ use crate::format::{LoadError, check, strings};
 use crate::geometry;
 use crate::image::Preprocessing;
 use crate::schedule::Network;
+use bytemuck::AnyBitPattern;
 
 #[cfg(target_endian = "big")]
 compile_error!("packed models are little endian and are read in place");
 
-/// A packed model: weights and records where they lie, in flash or in a file's bytes. Copying it copies a reference.
+/// A packed model: weights and records where they lie, in flash or in a file's bytes. Copying it copies references.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'m> {
     bytes: &'m [u8],
-    header: Header,
+    header: &'m Header,
+    tensors: &'m [Tensor],
+    nodes: &'m [Node],
+    segments: &'m [Segment],
 }
 
 impl<'m> Model<'m> {
@@ -25,14 +29,22 @@ impl<'m> Model<'m> {
         check::check(bytes)
     }
 
-    /// A view of bytes that the check works through; its accessors give empty values for what is not there.
-    pub(crate) fn unchecked(bytes: &'m [u8], header: Header) -> Self {
-        Self { bytes, header }
+    /// A view of bytes that the check works through; records that are not there, or not aligned, are none. `None` if
+    /// the bytes hold no header where one can be read in place.
+    pub(crate) fn unchecked(bytes: &'m [u8]) -> Option<Self> {
+        let header: &Header = record(bytes, 0)?;
+        Some(Self {
+            bytes,
+            header,
+            tensors: records(bytes, header.tensors, header.tensor_count),
+            nodes: records(bytes, header.nodes, header.node_count),
+            segments: records(bytes, header.segments, header.segment_count),
+        })
     }
 
     /// The head of the file.
-    pub fn header(&self) -> &Header {
-        &self.header
+    pub fn header(&self) -> &'m Header {
+        self.header
     }
 
     /// The whole file.
@@ -51,31 +63,32 @@ impl<'m> Model<'m> {
     }
 
     /// The tensor that holds the image.
-    pub fn input(&self) -> Tensor {
-        self.tensor(self.header.input.into())
+    pub fn input(&self) -> &'m Tensor {
+        self.tensor_record(self.header.input)
     }
 
     /// The tensor that holds the scores.
-    pub fn output(&self) -> Tensor {
-        self.tensor(self.header.output.into())
+    pub fn output(&self) -> &'m Tensor {
+        self.tensor_record(self.header.output)
+    }
+
+    fn tensor_record(&self, index: u16) -> &'m Tensor {
+        self.tensors.get(usize::from(index)).unwrap_or(&Tensor::EMPTY)
     }
 
     /// All tensors, in order of their indices.
-    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor> + use<'m> {
-        let model = *self;
-        (0..self.header.tensor_count).map(move |index| model.tensor(index.into()))
+    pub fn tensors(&self) -> &'m [Tensor] {
+        self.tensors
     }
 
     /// All nodes, in order of their indices, producers before consumers.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = Node> + use<'m> {
-        let model = *self;
-        (0..self.header.node_count).map(move |index| model.node(index.into()))
+    pub fn nodes(&self) -> &'m [Node] {
+        self.nodes
     }
 
     /// All segments, in order of execution.
-    pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment> + use<'m> {
-        let model = *self;
-        (0..self.header.segment_count).map(move |index| model.segment(index.into()).unwrap_or_default())
+    pub fn segments(&self) -> &'m [Segment] {
+        self.segments
     }
 
     /// The string at an offset of the strings, as records hold them.
@@ -106,7 +119,7 @@ impl<'m> Model<'m> {
     /// How the file that the model was made from takes its image and gives its scores; nothing if it takes the normalized
     /// image as float32 `[N, C, H, W]` and gives the scores as they are.
     pub fn source(&self) -> Option<Source> {
-        (self.header.source != 0).then(|| self.record(self.header.source, 0).map(Source::parse)).flatten()
+        (self.header.source != 0).then(|| record(self.bytes, self.header.source).copied()).flatten()
     }
 
     /// Mean and standard deviation, for each channel of the image, by which pixels scaled to 0..1 become what the
@@ -137,7 +150,7 @@ impl<'m> Model<'m> {
 
     /// What the header's codes mean; nothing if they have no meaning.
     pub(crate) fn stated_preprocessing(&self) -> Option<Preprocessing> {
-        let Header { fit, filter, channel_order, resize, .. } = self.header;
+        let &Header { fit, filter, channel_order, resize, .. } = self.header;
         let input = self.input();
         Preprocessing::from_codes([fit, filter, channel_order], resize, [input.channels, input.height, input.width])
     }
@@ -149,12 +162,12 @@ impl<'m> Model<'m> {
 
     /// How accumulators of `node` become outputs; [`geometry::requant_count`] says how many there are.
     pub fn requant(&self, node: &Node) -> &'m [Requant] {
-        self.requants(node.requant, geometry::requant_count(node, &self.tensor(node.output.into())))
+        self.requants(node.requant, geometry::requant_count(node, self.tensor_record(node.output)))
     }
 
     /// How a convolution reads its raised input: one for each channel; none if it reads it as it is.
     pub fn prologue(&self, node: &Node) -> &'m [Requant] {
-        self.requants(node.prologue, geometry::prologue_count(node, &self.tensor(node.input.into())))
+        self.requants(node.prologue, geometry::prologue_count(node, self.tensor_record(node.input)))
     }
 
     /// The table of a lookup; `None` if the file does not hold one at the node's weights.
@@ -170,16 +183,14 @@ impl<'m> Model<'m> {
 
     /// Of an L2 norm: 1 for each channel, or 0 where one only pads.
     pub fn channel_mask(&self, node: &Node) -> &'m [i8] {
-        let channels = usize::from(self.tensor(node.output.into()).channels);
+        let channels = usize::from(self.tensor_record(node.output).channels);
         bytemuck::try_cast_slice(self.section(node.weights, channels)).unwrap_or(&[])
     }
 
     /// Weights of a convolution in the layout `kind`; empty if the model does not hold them in it.
     pub fn weights(&self, node: &Node, kind: WeightKind) -> &'m [i8] {
-        let length = || {
-            let (input, output) = (self.tensor(node.input.into()), self.tensor(node.output.into()));
-            geometry::weights_len(node, &input, &output, kind)
-        };
+        let length =
+            || geometry::weights_len(node, self.tensor_record(node.input), self.tensor_record(node.output), kind);
         let bytes = if WeightKind::from_code(node.weight_kind) == Some(kind) {
             self.section(node.weights, length())
         } else if kind == WeightKind::Canonical && node.canonical != 0 {
@@ -202,32 +213,30 @@ impl<'m> Model<'m> {
     pub(crate) fn section(&self, offset: u32, len: usize) -> &'m [u8] {
         self.bytes.get(offset as usize..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
     }
+}
 
-    pub(crate) fn record<const LEN: usize>(&self, section: u32, index: usize) -> Option<&'m [u8; LEN]> {
-        self.bytes.get(section as usize..)?.get(index * LEN..)?.first_chunk()
-    }
+/// The record at a file offset.
+fn record<T: AnyBitPattern>(bytes: &[u8], offset: u32) -> Option<&T> {
+    records(bytes, offset, 1).first()
+}
+
+/// `count` records from a file offset; none if they are not all there, or not aligned in memory.
+fn records<T: AnyBitPattern>(bytes: &[u8], offset: u32, count: u16) -> &[T] {
+    let bytes = bytes.get(offset as usize..).and_then(|rest| rest.get(..usize::from(count) * size_of::<T>()));
+    bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or(&[])
 }
 
 impl Network for Model<'_> {
     #[inline(always)]
-    fn node(&self, index: usize) -> Node {
-        match self.record(self.header.nodes, index) {
-            Some(bytes) => Node::parse(bytes),
-            None => Node::default(),
-        }
+    fn node(&self, index: usize) -> &Node {
+        self.nodes.get(index).unwrap_or(&Node::EMPTY)
     }
     #[inline(always)]
-    fn tensor(&self, index: usize) -> Tensor {
-        match self.record(self.header.tensors, index) {
-            Some(bytes) => Tensor::parse(bytes),
-            None => Tensor::default(),
-        }
+    fn tensor(&self, index: usize) -> &Tensor {
+        self.tensors.get(index).unwrap_or(&Tensor::EMPTY)
     }
     #[inline(always)]
-    fn segment(&self, index: usize) -> Option<Segment> {
-        if index >= usize::from(self.header.segment_count) {
-            return None;
-        }
-        self.record(self.header.segments, index).map(Segment::parse)
+    fn segment(&self, index: usize) -> Option<&Segment> {
+        self.segments.get(index)
     }
 }

@@ -10,11 +10,11 @@ use crate::geometry;
 /// The records that the rule reads.
 pub trait Network {
     /// Node `index`; an empty record if there is none.
-    fn node(&self, index: usize) -> Node;
+    fn node(&self, index: usize) -> &Node;
     /// Tensor `index`; an empty record if there is none.
-    fn tensor(&self, index: usize) -> Tensor;
+    fn tensor(&self, index: usize) -> &Tensor;
     /// Segment `index`.
-    fn segment(&self, index: usize) -> Option<Segment>;
+    fn segment(&self, index: usize) -> Option<&Segment>;
 }
 
 /// Records in memory, as a planner holds them.
@@ -29,24 +29,24 @@ pub struct Records<'a> {
 }
 
 impl Network for Records<'_> {
-    fn node(&self, index: usize) -> Node {
-        self.nodes.get(index).copied().unwrap_or_default()
+    fn node(&self, index: usize) -> &Node {
+        self.nodes.get(index).unwrap_or(&Node::EMPTY)
     }
-    fn tensor(&self, index: usize) -> Tensor {
-        self.tensors.get(index).copied().unwrap_or_default()
+    fn tensor(&self, index: usize) -> &Tensor {
+        self.tensors.get(index).unwrap_or(&Tensor::EMPTY)
     }
-    fn segment(&self, index: usize) -> Option<Segment> {
-        self.segments.get(index).copied()
+    fn segment(&self, index: usize) -> Option<&Segment> {
+        self.segments.get(index)
     }
 }
 
 /// A tensor whose bytes are some channels of another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Member {
+pub struct Member<'n> {
     /// Its index.
     pub index: u16,
     /// Its record.
-    pub tensor: Tensor,
+    pub tensor: &'n Tensor,
     /// Channels before its own.
     pub before: u16,
 }
@@ -69,7 +69,7 @@ impl Members {
 
     /// The next one.
     #[inline]
-    pub fn next(&mut self, network: &impl Network) -> Option<Member> {
+    pub fn next<'n>(&mut self, network: &'n impl Network) -> Option<Member<'n>> {
         let index = core::mem::replace(&mut self.next, NONE);
         if index == NONE {
             return None;
@@ -77,7 +77,7 @@ impl Members {
         let tensor = network.tensor(index.into());
         if tensor.producer < self.latest {
             let node = network.node(tensor.producer.into());
-            if geometry::is_view(&node) {
+            if geometry::is_view(node) {
                 let operand = network.tensor(node.operand.into());
                 self.latest = tensor.producer;
                 self.end = self.end.saturating_sub(operand.channels);
@@ -91,11 +91,11 @@ impl Members {
 
 /// Whether a tensor has no bytes of its own.
 pub fn is_view(network: &impl Network, tensor: &Tensor) -> bool {
-    tensor.producer != NONE && geometry::is_view(&network.node(tensor.producer.into()))
+    tensor.producer != NONE && geometry::is_view(network.node(tensor.producer.into()))
 }
 
 /// The tensors that hold the rows of tensor `index`.
-pub fn members(network: &impl Network, index: u16) -> impl Iterator<Item = Member> {
+pub fn members<'n>(network: &'n impl Network, index: u16) -> impl Iterator<Item = Member<'n>> {
     let mut members = Members::new(network, index);
     core::iter::from_fn(move || members.next(network))
 }
@@ -135,10 +135,21 @@ pub enum Turn {
     Done,
 }
 
+/// Most waiting nodes that are remembered.
+const REMEMBERED: usize = 16;
+
 /// Where the execution of one image stands, apart from the counters.
+///
+/// A step changes nothing for the nodes that wait for what the last one of them lacks, so that the walk goes on from that
+/// one. Where all that are remembered have gone on, it starts anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pull {
     segment: usize,
+    /// The last of the nodes that lack a row, each of the next one; a ring.
+    waiting: [u16; REMEMBERED],
+    /// The slot behind the last one's.
+    end: usize,
+    count: usize,
 }
 
 impl Pull {
@@ -156,11 +167,17 @@ impl Pull {
         looked: &mut u32,
     ) -> Turn {
         while let Some(segment) = network.segment(self.segment) {
-            let mut at = usize::from(segment.end).saturating_sub(1);
-            if is_complete(network, counters, at) {
-                self.segment += 1;
-                continue;
-            }
+            let mut at = match self.pop() {
+                Some(node) => node,
+                None => {
+                    let last = usize::from(segment.end).saturating_sub(1);
+                    if is_complete(network, counters, last) {
+                        self.segment += 1;
+                        continue;
+                    }
+                    last
+                }
+            };
             loop {
                 *looked = looked.saturating_add(1);
                 let step = counters.done(at);
@@ -169,14 +186,34 @@ impl Pull {
                         counters.advance(at);
                         return Turn::Step { node: at, step };
                     }
-                    Missing::ImageRow => return Turn::NeedsInputRow,
+                    Missing::ImageRow => {
+                        self.push(at);
+                        return Turn::NeedsInputRow;
+                    }
                     // Producers come first in a checked model, so the walk ends.
-                    Missing::RowOf(producer) if producer < at => at = producer,
+                    Missing::RowOf(producer) if producer < at => {
+                        self.push(at);
+                        at = producer;
+                    }
                     Missing::RowOf(_) => return Turn::Done,
                 }
             }
         }
         Turn::Done
+    }
+
+    fn push(&mut self, node: usize) {
+        if let Some(slot) = self.waiting.get_mut(self.end % REMEMBERED) {
+            *slot = node as u16;
+        }
+        self.end = self.end.wrapping_add(1);
+        self.count = (self.count + 1).min(REMEMBERED);
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        self.count = self.count.checked_sub(1)?;
+        self.end = self.end.wrapping_sub(1);
+        self.waiting.get(self.end % REMEMBERED).map(|&node| node.into())
     }
 }
 
@@ -188,13 +225,13 @@ pub fn rows_made(network: &impl Network, counters: &(impl Counters + ?Sized), fe
     }
     let producer = usize::from(tensor.producer);
     let node = network.node(producer);
-    geometry::rows_made(&node, &network.tensor(node.input.into()), &tensor, counters.done(producer))
+    geometry::rows_made(node, network.tensor(node.input.into()), tensor, counters.done(producer))
 }
 
 fn is_complete(network: &impl Network, counters: &(impl Counters + ?Sized), at: usize) -> bool {
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
-    counters.done(at) >= geometry::steps(&node, &input, &output)
+    counters.done(at) >= geometry::steps(node, input, output)
 }
 
 enum Missing {
@@ -213,10 +250,11 @@ fn missing(
 ) -> Missing {
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
-    let first = (node.input, geometry::input_rows(&node, &input, &output, step).end);
-    let second = (node.operand, geometry::output_rows(&node, &output, step).end);
-    let order = if operand_first { [second, first] } else { [first, second] };
-    for (tensor, needed) in order {
+    for is_operand in [operand_first, !operand_first] {
+        let (tensor, needed) = match is_operand {
+            true => (node.operand, geometry::output_rows(node, output, step).end),
+            false => (node.input, geometry::input_rows(node, input, output, step).end),
+        };
         if tensor != NONE && rows_made(network, counters, fed, tensor.into()) < needed {
             return match network.tensor(tensor.into()).producer {
                 NONE => Missing::ImageRow,

@@ -68,13 +68,13 @@ fn rows(model: &Model<'_>, backend: &'static Backend) -> Option<Vec<i8>> {
 
 /// Operations of one image, about: each output element reads its kernel over all channels.
 fn work(model: &Model<'_>) -> u64 {
-    let tensors: Vec<_> = model.tensors().collect();
+    let tensors = model.tensors();
     let elements = |index: u16| {
         let tensor = &tensors[usize::from(index)];
         (u64::from(tensor.height) * u64::from(tensor.width), u64::from(tensor.channels))
     };
     let image = elements(model.header().input);
-    let nodes = model.nodes().map(|node| {
+    let nodes = model.nodes().iter().map(|node| {
         let ((pixels_in, channels_in), (pixels, channels)) = (elements(node.input), elements(node.output));
         let kernel = u64::from(node.kernel_h) * u64::from(node.kernel_w);
         (pixels * channels).saturating_mul(channels_in * kernel.max(1)).saturating_add(pixels_in * channels_in)

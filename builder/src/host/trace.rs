@@ -56,7 +56,7 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, HostError> {
     let image: Vec<i8> =
         pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
     let checksums: Vec<u32> = made.iter().map(|values| crc32(bytemuck::cast_slice(values))).collect();
-    for (index, node) in model.nodes().enumerate().filter(|(_, node)| geometry::is_view(node)) {
+    for (index, node) in model.nodes().iter().enumerate().filter(|(_, node)| geometry::is_view(node)) {
         let mut members = [node.input, node.operand].map(|tensor| {
             let tensor = model.tensor(tensor.into());
             made.get(usize::from(tensor.producer)).into_iter().flat_map(move |rows| rows.chunks(tensor.channels.into()))
@@ -77,7 +77,7 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, HostError> {
         }
         input.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(apply)).collect()
     };
-    let nodes = model.nodes().zip(&made).zip(checksums).map(|((node, values), checksum)| {
+    let nodes = model.nodes().iter().zip(&made).zip(checksums).map(|((node, values), checksum)| {
         let output = model.tensor(node.output.into());
         TracedNode {
             name: model.string(node.name).into(),

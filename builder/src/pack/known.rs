@@ -6,12 +6,12 @@ use skipstone_runtime::arith::Requant;
 
 impl Known for Model<'_> {
     fn tensor(&self, name: &str) -> Option<(f32, i8)> {
-        let tensor = self.tensors().find(|tensor| self.string(tensor.name) == name)?;
+        let tensor = self.tensors().iter().find(|tensor| self.string(tensor.name) == name)?;
         Some((tensor.scale, tensor.zero_point))
     }
 
     fn prologue(&self, conv: &str) -> Option<(Vec<Requant>, i8)> {
-        let node = self.nodes().find(|node| node.prologue != 0 && self.string(node.name) == conv)?;
+        let node = self.nodes().iter().find(|node| node.prologue != 0 && self.string(node.name) == conv)?;
         Some((Model::prologue(self, &node).to_vec(), node.prologue_zero))
     }
 }

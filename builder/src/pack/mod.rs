@@ -308,12 +308,13 @@ mod tests {
         assert_eq!(model.normalization().collect::<Vec<_>>(), expected);
         assert_eq!(model.header().macs, graph.macs());
         assert_eq!(model.arena_len(), quantized.report.arena_bytes);
-        let weights: u32 = model.nodes().map(|node| node.weights_len).sum();
+        let weights: u32 = model.nodes().iter().map(|node| node.weights_len).sum();
         assert_eq!(weights as usize, quantized.report.weights_bytes);
-        let kinds = model.nodes().filter(|node| node.weights_len > 0).map(|node| (node.groups, node.weight_kind));
+        let kinds =
+            model.nodes().iter().filter(|node| node.weights_len > 0).map(|node| (node.groups, node.weight_kind));
         assert!(kinds.into_iter().all(|(groups, kind)| (groups == 1) == (kind == WeightKind::Pairs as u8)));
         let names = qnames(&quantized.qgraph);
-        assert_eq!(model.nodes().map(|node| model.string(node.name)).collect::<Vec<_>>(), names);
+        assert_eq!(model.nodes().iter().map(|node| model.string(node.name)).collect::<Vec<_>>(), names);
         assert_eq!(model.tensor(model.header().input.into()).channels as usize, images.dims[0]);
     }
 

@@ -108,6 +108,7 @@ pub(super) fn source(channels_last: bool, integers: Option<InputIntegers>, endin
         ending: ending as u8,
         scale: integers.map_or(0.0, |integers| integers.scale),
         zero_point: integers.map_or(0, |integers| integers.zero_point),
+        ..records::Source::EMPTY
     }
 }
 

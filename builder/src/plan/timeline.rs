@@ -50,8 +50,8 @@ impl Region {
 impl Timeline {
     /// Follows the schedule of a model.
     pub fn new(model: &Model<'_>) -> Self {
-        let nodes: Vec<Node> = model.nodes().collect();
-        let tensors: Vec<Tensor> = model.tensors().collect();
+        let nodes: Vec<Node> = model.nodes().to_vec();
+        let tensors: Vec<Tensor> = model.tensors().to_vec();
         let mut alive: Vec<Option<(usize, usize)>> = vec![None; tensors.len()];
         let mut states: Vec<Option<(usize, usize)>> = vec![None; nodes.len()];
         let extend = |span: &mut Option<(usize, usize)>, at: usize| {
@@ -60,7 +60,7 @@ impl Timeline {
         let mut counters = vec![0u16; nodes.len()];
         let (mut pull, mut fed, mut at, mut running) = (Pull::default(), 0, 0, Vec::new());
         let mut segment_ends: Vec<usize> = vec![0; model.segments().len()];
-        let ends: Vec<usize> = model.segments().map(|segment| segment.end.into()).collect();
+        let ends: Vec<usize> = model.segments().iter().map(|segment| segment.end.into()).collect();
         loop {
             match pull.next(model, counters.as_mut_slice(), fed) {
                 Turn::NeedsInputRow => {
@@ -117,8 +117,8 @@ impl Timeline {
 
 /// Bytes of feature maps of the best plan that runs `model` layer by layer and keeps the whole image.
 pub fn layer_by_layer_bytes(model: &Model<'_>) -> usize {
-    let nodes: Vec<Node> = model.nodes().collect();
-    let mut tensors: Vec<Tensor> = model.tensors().collect();
+    let nodes: Vec<Node> = model.nodes().to_vec();
+    let mut tensors: Vec<Tensor> = model.tensors().to_vec();
     super::lay_out_densely(&mut tensors);
     layers::least_bytes(&nodes, &tensors, model.input().height.into()).unwrap_or(0)
 }

@@ -17,10 +17,10 @@ pub const FIRST: &str = "skipstone-device 2";
 /// Of `out`.
 pub fn backend(engine: &Engine<'_, '_>, out: &mut impl Write) -> fmt::Result {
     let backend = engine.backend();
-    let convolutions = || engine.model().nodes().filter(|node| OpCode::from_code(node.op) == Some(OpCode::Conv));
+    let convolutions = || engine.model().nodes().iter().filter(|node| OpCode::from_code(node.op) == Some(OpCode::Conv));
     let is_paired = |node: &Node| node.weight_kind == WeightKind::Pairs as u8 && backend.pairs.is_some();
-    let pairs = backend.pairs.as_ref().filter(|_| convolutions().any(|node| is_paired(&node)));
-    let canonical = convolutions().any(|node| !is_paired(&node)).then_some(&backend.canonical);
+    let pairs = backend.pairs.as_ref().filter(|_| convolutions().any(|node| is_paired(node)));
+    let canonical = convolutions().any(|node| !is_paired(node)).then_some(&backend.canonical);
     let names = pairs.map(|kernel| kernel.name).into_iter().chain(canonical.map(|kernel| kernel.name));
     writeln!(out, "backend {} kernels {}", backend.name, Joined(names))
 }

@@ -128,7 +128,7 @@ impl<'m, 'a> Engine<'m, 'a> {
         backend: &'static Backend,
     ) -> Result<Self, EngineError> {
         let model = *model;
-        for (index, node) in model.nodes().enumerate() {
+        for (index, node) in model.nodes().iter().enumerate() {
             let is_conv = OpCode::from_code(node.op) == Some(OpCode::Conv);
             if is_conv && steps::readable_kind(&node, backend).is_none() {
                 return Err(EngineError::NoKernel { node: index, backend: backend.name });

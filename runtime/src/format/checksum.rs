@@ -1,13 +1,13 @@
 //! CRC-32 as in Ethernet and zip (ISO-HDLC): reflected polynomial 0xEDB88320, all ones before and after.
 
-/// The remainders of the 16 values of half a byte.
-const NIBBLES: [u32; 16] = {
-    let mut table = [0; 16];
+/// The remainders of the values of a byte.
+const BYTES: [u32; 256] = {
+    let mut table = [0; 256];
     let mut value = 0;
-    while value < 16 {
+    while value < 256 {
         let mut rest = value as u32;
         let mut bit = 0;
-        while bit < 4 {
+        while bit < 8 {
             rest = if rest & 1 == 1 { rest >> 1 ^ 0xEDB8_8320 } else { rest >> 1 };
             bit += 1;
         }
@@ -29,11 +29,12 @@ impl Crc32 {
 
     /// Adds `bytes`, which are `u8` or `i8`.
     pub fn update<B: bytemuck::NoUninit>(&mut self, bytes: &[B]) {
-        for &byte in bytemuck::cast_slice::<B, u8>(bytes) {
-            self.0 ^= u32::from(byte);
-            self.0 = self.0 >> 4 ^ NIBBLES[(self.0 & 15) as usize];
-            self.0 = self.0 >> 4 ^ NIBBLES[(self.0 & 15) as usize];
-        }
+        let (before, words, after) = bytemuck::pod_align_to::<u8, u32>(bytemuck::cast_slice(bytes));
+        let byte = |rest: u32| rest >> 8 ^ BYTES[(rest & 255) as usize];
+        let each = |rest, bytes: &[u8]| bytes.iter().fold(rest, |rest, &next| byte(rest ^ u32::from(next)));
+        let rest =
+            words.iter().fold(each(self.0, before), |rest, &word| byte(byte(byte(byte(rest ^ u32::from_le(word))))));
+        self.0 = each(rest, after);
     }
 
     /// The checksum of all bytes so far.
@@ -67,6 +68,19 @@ mod tests {
     fn agrees_with_the_standard_check_value() {
         assert_eq!(super::crc32(b"123456789"), 0xCBF4_3926);
         assert_eq!(super::crc32(b""), 0);
+    }
+
+    /// Bit by bit, at every alignment.
+    #[test]
+    fn words_give_what_bits_give() {
+        let bytes: Vec<u8> = (0..200u32).map(|i| (i * i * 37 >> 3) as u8).collect();
+        for (start, end) in (0..9).flat_map(|start| (start..start + 30).map(move |end| (start, end))) {
+            let mut rest = u32::MAX;
+            for bit in bytes[start..end].iter().flat_map(|byte| (0..8).map(move |bit| u32::from(byte >> bit & 1))) {
+                rest = rest >> 1 ^ if (rest ^ bit) & 1 == 1 { 0xEDB8_8320 } else { 0 };
+            }
+            assert_eq!(super::crc32(&bytes[start..end]), !rest, "{start}..{end}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The records of a packed model: one definition of their layout for reader and writer.
 //!
-//! Every multi-byte field is little endian. `parse` reads fields and does not judge them: that is
-//! [`check`](super)'s work.
+//! Every multi-byte field is little endian, as all targets are, and a file is aligned in memory, so that records are read
+//! where they lie. What their fields say is [`check`](super::check)'s to judge.
 
 /// First bytes of every packed model.
 pub const MAGIC: [u8; 8] = *b"SKIPSTON";
@@ -22,29 +22,79 @@ pub const CONCAT_VIEW: u8 = 1;
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident, $len:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $at:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C)]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $kind,)*
         }
 
+        const _: () = {
+            assert!(size_of::<$name>() == $len && ALIGNMENT.is_multiple_of(align_of::<$name>()));
+            $(assert!(core::mem::offset_of!($name, $field) == $at);)*
+        };
+
         impl $name {
             /// Bytes of the record.
             pub const LEN: usize = $len;
+            /// The record of zeros alone.
+            pub const EMPTY: Self = Self { $($field: Field::ZERO,)* };
 
-            /// Reads the fields; inlined, only those that are used.
-            #[inline(always)]
+            /// The record in bytes that may lie anywhere.
             pub fn parse(bytes: &[u8; $len]) -> Self {
-                Self { $($field: Field::get(bytes, $at),)* }
+                bytemuck::cast(*bytes)
             }
 
-            /// The record as it lies in the file; unnamed bytes are zero.
+            /// The record as it lies in the file.
             pub fn emit(&self) -> [u8; $len] {
-                let mut bytes = [0; $len];
-                $(self.$field.put(&mut bytes, $at);)*
-                bytes
+                bytemuck::cast(*self)
+            }
+
+            /// Whether all bytes without a name are zero.
+            pub fn is_plain(&self) -> bool {
+                $(self.$field.is_plain())&&*
             }
         }
     };
+}
+
+/// What a record consists of.
+trait Field {
+    const ZERO: Self;
+    /// Whether bytes without a name are zero.
+    fn is_plain(&self) -> bool {
+        true
+    }
+}
+
+macro_rules! number_field {
+    ($($kind:ty),*) => {
+        $(impl Field for $kind {
+            const ZERO: Self = 0 as $kind;
+        })*
+    };
+}
+number_field!(u8, i8, u16, u32, i32, u64, f32);
+
+impl Field for [u8; 8] {
+    const ZERO: Self = [0; 8];
+}
+
+/// Bytes without a name.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub struct Reserved<const LEN: usize>([u8; LEN]);
+
+impl<const LEN: usize> Default for Reserved<LEN> {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl<const LEN: usize> Field for Reserved<LEN> {
+    const ZERO: Self = Self([0; LEN]);
+    fn is_plain(&self) -> bool {
+        self.0 == [0; LEN]
+    }
 }
 
 record! {
@@ -54,6 +104,8 @@ record! {
         magic: [u8; 8] = 0,
         /// [`VERSION`].
         version: u16 = 8,
+        /// Zero.
+        reserved_10: Reserved<2> = 10,
         /// CRC-32 (ISO-HDLC) of all bytes from 16 to the end.
         checksum: u32 = 12,
         /// Bytes of the whole file.
@@ -111,9 +163,13 @@ record! {
         macs: u64 = 88,
         /// The shorter side of the scaled image where `fit` is 2, otherwise 0.
         resize: u16 = 96,
+        /// Zero.
+        reserved_98: Reserved<2> = 98,
         /// File offset of a [`Source`], and behind it means and standard deviations as of `normalization`; 0 where the
         /// network's file takes the normalized image as float32 `[N, C, H, W]` and gives the scores as they are.
         source: u32 = 100,
+        /// Zero.
+        reserved_104: Reserved<24> = 104,
     }
 }
 
@@ -138,6 +194,8 @@ record! {
         producer: u16 = 18,
         /// The int8 value of the real number 0.
         zero_point: i8 = 20,
+        /// Zero.
+        reserved_21: Reserved<3> = 21,
         /// Real value of one step.
         scale: f32 = 24,
         /// String offset of the name.
@@ -215,6 +273,8 @@ record! {
         prologue_lo: i8 = 61,
         /// Largest value behind the prologue.
         prologue_hi: i8 = 62,
+        /// Zero.
+        reserved_63: Reserved<1> = 63,
     }
 }
 
@@ -226,7 +286,7 @@ record! {
         /// One past the last node.
         end: u16 = 2,
         /// 1 if the second operand is asked for rows before the first, 0 if after it.
-        operand_first: u16 = 4,
+        operand_first: u32 = 4,
     }
 }
 
@@ -239,10 +299,14 @@ record! {
         element: u8 = 1,
         /// What its output is of the scores: [`Ending`].
         ending: u8 = 2,
+        /// Zero.
+        reserved_3: Reserved<1> = 3,
         /// Of integers `q`, which stand for `scale * (q - zero_point)`; 0 of float32.
         scale: f32 = 4,
         /// Of integers; 0 of float32.
         zero_point: i32 = 8,
+        /// Zero.
+        reserved_12: Reserved<4> = 12,
     }
 }
 
@@ -469,39 +533,5 @@ impl Core {
                 matches!(self, Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55)
             }
         }
-    }
-}
-
-trait Field: Sized {
-    fn get(bytes: &[u8], at: usize) -> Self;
-    fn put(&self, bytes: &mut [u8], at: usize);
-}
-
-macro_rules! number_field {
-    ($($kind:ty),*) => {$(
-        impl Field for $kind {
-            #[inline(always)]
-            fn get(bytes: &[u8], at: usize) -> Self {
-                let mut raw = [0; size_of::<$kind>()];
-                raw.copy_from_slice(&bytes[at..at + size_of::<$kind>()]);
-                <$kind>::from_le_bytes(raw)
-            }
-            #[inline(always)]
-            fn put(&self, bytes: &mut [u8], at: usize) {
-                bytes[at..at + size_of::<$kind>()].copy_from_slice(&self.to_le_bytes());
-            }
-        }
-    )*};
-}
-number_field!(u8, i8, u16, u32, i32, u64, f32);
-
-impl Field for [u8; 8] {
-    fn get(bytes: &[u8], at: usize) -> Self {
-        let mut raw = [0; 8];
-        raw.copy_from_slice(&bytes[at..at + 8]);
-        raw
-    }
-    fn put(&self, bytes: &mut [u8], at: usize) {
-        bytes[at..at + 8].copy_from_slice(self);
     }
 }

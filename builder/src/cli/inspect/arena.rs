@@ -15,7 +15,7 @@ const NAMED: usize = 12;
 
 /// What a region is called.
 pub(super) fn name(model: &Model<'_>, region: &Region) -> String {
-    let tensors: Vec<_> = model.tensors().collect();
+    let tensors = model.tensors();
     match (region.tensors.split_first(), region.node) {
         (Some((&first, rest)), _) => {
             let name = model.string(tensors[first].name);
@@ -26,7 +26,7 @@ pub(super) fn name(model: &Model<'_>, region: &Region) -> String {
             }
         }
         (None, Some(node)) => {
-            let name = model.nodes().nth(node).map_or("", |node| model.string(node.name));
+            let name = model.nodes().get(node).map_or("", |node| model.string(node.name));
             format!("sums of {name}")
         }
         (None, None) => String::new(),
@@ -36,7 +36,7 @@ pub(super) fn name(model: &Model<'_>, region: &Region) -> String {
 /// When most bytes are alive, and the tensor that takes most of them, in a line.
 pub(in crate::cli) fn peak(model: &Model<'_>) -> String {
     let timeline = Timeline::new(model);
-    let node = model.nodes().nth(timeline.peak_node).map_or("", |node| model.string(node.name));
+    let node = model.nodes().get(timeline.peak_node).map_or("", |node| model.string(node.name));
     let largest = timeline.peak_region();
     let (name, bytes) = largest.map_or((String::new(), 0), |region| (name(model, region), region.bytes));
     format!(

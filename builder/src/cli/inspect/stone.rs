@@ -67,8 +67,8 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
     }
     let packed = Packed::read(file)?;
     let model = packed.model();
-    let tensors: Vec<Tensor> = model.tensors().collect();
-    let layers: Vec<Layer> = model.nodes().map(|node| layer(&model, &tensors, &node)).collect();
+    let tensors: Vec<Tensor> = model.tensors().to_vec();
+    let layers: Vec<Layer> = model.nodes().iter().map(|node| layer(&model, &tensors, node)).collect();
     let mut table = Table::new(&["layer", "operator", "output", "rows kept", "at", "weights", "bytes", "macs"]);
     for layer in &layers {
         let [height, width, channels] = layer.output;

@@ -23,9 +23,9 @@ pub(super) struct Step<'s, 'm> {
     pub(super) model: &'s Model<'m>,
     pub(super) backend: &'static Backend,
     pub(super) index: usize,
-    pub(super) node: Node,
-    pub(super) input: Tensor,
-    pub(super) output: Tensor,
+    pub(super) node: &'s Node,
+    pub(super) input: &'s Tensor,
+    pub(super) output: &'s Tensor,
     pub(super) step: usize,
 }
 

@@ -41,7 +41,7 @@ fn a_ring_one_row_too_small_is_refused() {
 fn segments_give_the_same() {
     let mut net = small_resnet(9, 7, WeightKind::Canonical);
     net.segments = (0..net.nodes.len() as u16)
-        .map(|node| Segment { first: node, end: node + 1, operand_first: node % 2 })
+        .map(|node| Segment { first: node, end: node + 1, operand_first: u32::from(node % 2) })
         .collect();
     assert!(runs_as_defined(&net).contains(&"portable"));
 }
@@ -197,5 +197,5 @@ fn the_model_tells_about_itself() {
     assert_eq!(model.normalization().len(), 0);
     assert_eq!((model.tensors().len(), model.nodes().len(), model.segments().len()), (11, 10, 1));
     assert_eq!(model.input().producer, NONE);
-    assert_eq!(model.output(), Tensor { name: 0, ..net.tensors[10] });
+    assert_eq!(model.output(), &Tensor { name: 0, ..net.tensors[10] });
 }

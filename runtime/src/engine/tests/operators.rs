@@ -48,7 +48,7 @@ fn segments_and_orders_give_the_same() {
     let mut net = every_operator(9, 7, WeightKind::Canonical);
     net.merge_concats();
     net.segments = (0..net.nodes.len() as u16)
-        .map(|node| Segment { first: node, end: node + 1, operand_first: node % 2 })
+        .map(|node| Segment { first: node, end: node + 1, operand_first: u32::from(node % 2) })
         .collect();
     runs_as_defined(&net);
     let end = net.nodes.len() as u16;

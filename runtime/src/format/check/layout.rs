@@ -20,7 +20,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
     );
     ensure!(apart(scratch, counters), Place::Header, "scratch and counters overlap");
 
-    for (index, tensor) in model.tensors().enumerate() {
+    for (index, tensor) in model.tensors().iter().enumerate() {
         let place = Place::Tensor(index);
         ensure!(tensor.height > 0 && tensor.width > 0 && tensor.channels > 0, place, "it is empty");
         ensure!((1..=tensor.height).contains(&tensor.ring_rows), place, "it keeps no row, or more rows than it has");
@@ -40,7 +40,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
         }
     }
 
-    for (index, node) in model.nodes().enumerate() {
+    for (index, node) in model.nodes().iter().enumerate() {
         let place = Place::Node(index);
         operators::check(model, &node, place)?;
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));

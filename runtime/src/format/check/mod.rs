@@ -62,11 +62,11 @@ fn envelope(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
     if header.checksum != computed {
         return Err(LoadError::Checksum { stated: header.checksum, computed });
     }
-    ensure!(header.emit() == *first, Place::Header, "unnamed bytes are not zero");
+    ensure!(header.is_plain(), Place::Header, "unnamed bytes are not zero");
     if !bytes.as_ptr().addr().is_multiple_of(super::records::ALIGNMENT) {
         return Err(LoadError::Misaligned);
     }
-    Ok(Model::unchecked(bytes, header))
+    Model::unchecked(bytes).ok_or(LoadError::Misaligned)
 }
 
 /// Whether `len` bytes from `offset` are an aligned section of the file.
@@ -111,7 +111,7 @@ fn source(model: &Model<'_>) -> Outcome {
     let len = Source::LEN as u64 + 8 * u64::from(model.input().channels);
     ensure!(is_section(model, offset, len), place, "what the network's file takes lies outside the file");
     let source = model.source().unwrap_or_default();
-    ensure!(model.record(offset, 0) == Some(&source.emit()), place, "unnamed bytes are not zero");
+    ensure!(source.is_plain(), place, "unnamed bytes are not zero");
     let meaning = match Element::from_code(source.element) {
         Some(Element::Float32) => (source.scale, source.zero_point) == (0.0, 0),
         Some(Element::Uint8 | Element::Int8) => source.scale.is_finite() && source.scale > 0.0,
@@ -125,9 +125,9 @@ fn source(model: &Model<'_>) -> Outcome {
 /// Indices, codes, ranges of single fields, the order of nodes, the segments.
 fn records(model: &Model<'_>) -> Outcome {
     let header = model.header();
-    for (index, tensor) in model.tensors().enumerate() {
+    for (index, tensor) in model.tensors().iter().enumerate() {
         let place = Place::Tensor(index);
-        ensure!(model.record(header.tensors, index) == Some(&tensor.emit()), place, "unnamed bytes are not zero");
+        ensure!(tensor.is_plain(), place, "unnamed bytes are not zero");
         ensure!(strings::read(model.strings(), tensor.name as usize).is_some(), place, "its name is not a string");
         ensure!(tensor.scale.is_finite() && tensor.scale > 0.0, place, "its scale is not a positive number");
         if index == usize::from(header.input) {
@@ -139,9 +139,9 @@ fn records(model: &Model<'_>) -> Outcome {
             ensure!(made == index, place, "its producer makes another tensor");
         }
     }
-    for (index, node) in model.nodes().enumerate() {
+    for (index, node) in model.nodes().iter().enumerate() {
         let place = Place::Node(index);
-        ensure!(model.record(header.nodes, index) == Some(&node.emit()), place, "unnamed bytes are not zero");
+        ensure!(node.is_plain(), place, "unnamed bytes are not zero");
         ensure!(strings::read(model.strings(), node.name as usize).is_some(), place, "its name is not a string");
         ensure!(node.output < header.tensor_count, place, "its output does not exist");
         let producer = usize::from(model.tensor(node.output.into()).producer);
@@ -158,7 +158,7 @@ fn records(model: &Model<'_>) -> Outcome {
         );
     }
     let mut end = 0;
-    for (index, segment) in model.segments().enumerate() {
+    for (index, segment) in model.segments().iter().enumerate() {
         let place = Place::Segment(index);
         ensure!(segment.first == end && segment.end > segment.first, place, "segments do not follow each other");
         ensure!(segment.operand_first <= 1, place, "the order of operands is neither 0 nor 1");

@@ -50,7 +50,7 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
             convolution(model, node, &input, &output, place)?;
         }
         OpCode::Add => {
-            let fits = shape(&input) == shape(&output) && operand.as_ref().map(shape) == Some(shape(&output));
+            let fits = shape(&input) == shape(&output) && operand.map(shape) == Some(shape(&output));
             ensure!(fits, place, "a term has another shape than the sum");
         }
         OpCode::GlobalAveragePool => {
@@ -67,7 +67,7 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
         }
         OpCode::MaxPool | OpCode::AveragePool => pool(node, op, &input, &output, place)?,
         OpCode::Gate => {
-            let fits = operand.as_ref().map(shape) == Some(shape(&output));
+            let fits = operand.map(shape) == Some(shape(&output));
             ensure!(fits, place, "the trunk has another shape than the output");
             let pixel = (1, 1, output.channels);
             let mask = [shape(&output), pixel].contains(&shape(&input));

@@ -55,13 +55,13 @@ fn execute(model: &Model<'_>, counters: &mut [u16]) -> Result<u32, LoadError> {
         match turn {
             Turn::NeedsInputRow => {
                 ensure!(fed < model.input().height.into(), Place::Header, "it needs more rows than the image has");
-                let part = Part { tensor: model.input(), copy_of: None };
+                let part = Part { tensor: *model.input(), copy_of: None };
                 let spares = at.spares_live_rows(image, &part, fed..fed + 1, &mut looked);
                 ensure!(spares, Place::Tensor(image), OVERWRITES);
                 fed += 1;
             }
             Turn::Step { node: index, step } => {
-                let (place, node) = (Place::Node(index), model.node(index));
+                let (place, node) = (Place::Node(index), *model.node(index));
                 let written = written(model, &node, step);
                 let parts = parts(model, &node);
                 at.reads(&node, step, place)?;
@@ -98,7 +98,7 @@ struct Active {
 impl Active {
     fn new(model: &Model<'_>) -> Self {
         let mut active = Self { first: 0, begun: 0, reach: 0, image_end: 0 };
-        for (index, node) in model.nodes().enumerate() {
+        for (index, node) in model.nodes().iter().enumerate() {
             for tensor in [node.input, node.operand].into_iter().filter(|&tensor| tensor != NONE) {
                 for member in members(model, tensor) {
                     match member.tensor.producer {
@@ -122,14 +122,14 @@ impl Active {
     /// Nodes that have begun and may not have ended.
     fn working<'m>(&self, model: &Model<'m>) -> impl Iterator<Item = (usize, Node)> + use<'m> {
         let model = *model;
-        (self.first..self.begun).map(move |index| (index, model.node(index)))
+        (self.first..self.begun).map(move |index| (index, *model.node(index)))
     }
 
     /// Nodes that may still read a row that is there.
     fn readers<'m>(&self, model: &Model<'m>) -> impl ExactSizeIterator<Item = (usize, Node)> + use<'m> {
         let model = *model;
         let end = self.image_end.max(self.begun + self.reach).min(model.header().node_count.into());
-        (self.first..end.max(self.first)).map(move |index| (index, model.node(index)))
+        (self.first..end.max(self.first)).map(move |index| (index, *model.node(index)))
     }
 }
 
@@ -154,11 +154,11 @@ fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
     if geometry::is_view(node) {
         return [None, None];
     }
-    let output = model.tensor(node.output.into());
+    let output = *model.tensor(node.output.into());
     if OpCode::from_code(node.op) != Some(OpCode::Concat) {
         return [Some(Part { tensor: output, copy_of: None }), None];
     }
-    let (input, operand) = (model.tensor(node.input.into()), model.tensor(node.operand.into()));
+    let (input, operand) = (*model.tensor(node.input.into()), *model.tensor(node.operand.into()));
     [(0, input), (input.channels, operand)].map(|(before, from)| {
         // A view's row is copied member by member.
         let copy_of = (!is_view(model, &from)).then_some(from);
@@ -183,8 +183,8 @@ struct Read {
 }
 
 /// What a step reads: rows of its operands, of all members where one is a view, and nothing if it is a view itself.
-fn read<'m>(model: &Model<'m>, node: &Node, step: usize) -> impl Iterator<Item = Read> + use<'m> {
-    let (model, node) = (*model, *node);
+fn read<'m>(model: &'m Model<'m>, node: &Node, step: usize) -> impl Iterator<Item = Read> + use<'m> {
+    let node = *node;
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
     let operands = if geometry::is_view(&node) { [NONE; 2] } else { [node.input, node.operand] };
     let operands = operands.into_iter().enumerate().filter(|&(_, operand)| operand != NONE);
@@ -194,10 +194,10 @@ fn read<'m>(model: &Model<'m>, node: &Node, step: usize) -> impl Iterator<Item =
             true => geometry::output_rows(&node, &output, step),
             false => geometry::input_rows(&node, &input, &output, step),
         };
-        let (mut next, model) = (Members::new(&model, operand), model);
-        core::iter::from_fn(move || next.next(&model)).map(move |member| Read {
+        let mut next = Members::new(model, operand);
+        core::iter::from_fn(move || next.next(model)).map(move |member| Read {
             index: member.index,
-            tensor: member.tensor,
+            tensor: *member.tensor,
             rows: rows.clone(),
             is_operand,
         })
@@ -320,7 +320,7 @@ impl At<'_, '_> {
             let step = self.counters.done(reader);
             is_complete(self.model, &node, step)
                 || read(self.model, &node, step).all(|read| holds(read.index, read.tensor, read.rows.start, looked))
-        }) && holds(self.model.header().output, self.model.output(), 0, looked)
+        }) && holds(self.model.header().output, *self.model.output(), 0, looked)
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
     let pixel = 255 << OPERAND_SHIFT;
     let holds = model.pixel_requant().iter().all(|requant| is_safe(requant, pixel, None));
     ensure!(holds, Place::Header, "the pixel conversion can overflow, or a shift is not in 32..=62");
-    for (index, node) in model.nodes().enumerate() {
+    for (index, node) in model.nodes().iter().enumerate() {
         node_sums(model, &node, Place::Node(index))?;
     }
     Ok(())

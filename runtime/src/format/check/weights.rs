@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::schedule::Network;
 
 pub(super) fn check(model: &Model<'_>) -> Outcome {
-    for (index, node) in model.nodes().enumerate() {
+    for (index, node) in model.nodes().iter().enumerate() {
         if OpCode::from_code(node.op) == Some(OpCode::Conv) {
             node_weights(model, &node, Place::Node(index))?;
         }

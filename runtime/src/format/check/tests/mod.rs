@@ -104,6 +104,23 @@ fn every_layout_is_one_of_the_core_that_the_header_names() {
     }
 }
 
+#[test]
+fn bytes_without_a_name_are_zero() {
+    let head = header(&file());
+    let (tensors, nodes) = (head.tensors as usize, head.nodes as usize);
+    let refused = |unnamed: &[usize], at: usize, place: Place| {
+        for byte in unnamed {
+            let mut file = file();
+            file[at + byte] = 1;
+            file.seal();
+            all_refused(&[(file, place, "unnamed bytes are not zero")]);
+        }
+    };
+    refused(&[10, 11, 98, 99, 104, 127], 0, Place::Header);
+    refused(&[21, 23], tensors + Tensor::LEN, Place::Tensor(1));
+    refused(&[63], nodes + 2 * Node::LEN, Place::Node(2));
+}
+
 /// A file that says how images are made and what its network's file takes.
 fn with_source(source: Source) -> Aligned {
     let file = with_header(|h| (h.fit, h.filter, h.channel_order, h.resize) = (2, 1, 1, 9));
@@ -122,7 +139,7 @@ fn with_source(source: Source) -> Aligned {
 
 #[test]
 fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
-    let source = Source { channels_last: 1, element: 2, ending: 1, scale: 0.5, zero_point: -3 };
+    let source = Source { channels_last: 1, element: 2, ending: 1, scale: 0.5, zero_point: -3, ..Source::EMPTY };
     for unknown in [
         Source { channels_last: 2, ..source },
         Source { element: 3, ..source },
@@ -162,7 +179,7 @@ fn every_flipped_bit_is_noticed() {
 fn what_cannot_run_is_refused_where_it_stands() {
     let (tensor, node, head) = (Place::Tensor, Place::Node, Place::Header);
     let file = file();
-    let input_of_pool = Model::from_bytes(&file).unwrap().tensors().nth(8).unwrap().offset;
+    let input_of_pool = Model::from_bytes(&file).unwrap().tensors()[8].offset;
     let cases: Vec<(Aligned, Place, &str)> = vec![
         (with_header(|h| h.tensors += 4), head, "a section lies outside"),
         (with_header(|h| h.nodes = u32::MAX - 15), head, "a section lies outside"),
