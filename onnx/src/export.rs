@@ -1,7 +1,8 @@
 //! Writes a [`Graph`] as an ONNX file of standard operators.
 //!
 //! Initializers and node results keep their names; batch normalization stays. The same graph gives the same bytes.
-//! Every operator is written in a form that all of [`OPSETS`] share, so that versions differ in their number alone.
+//! Every operator is written in a form that all of [`OPSETS`] share, so that versions differ in their number alone. Only
+//! antialiased interpolation needs [`ANTIALIAS_OPSET`]: a graph that has it is written in that version at least.
 //!
 //! Stochastic depth has no operator in ONNX. It is written as `Dropout`, which is what it is in evaluation: the
 //! identity. The node's `doc_string` is [`STOCHASTIC_DEPTH`], by which [`import`](crate::import()) tells it from dropout.
@@ -11,7 +12,7 @@ mod group_norm;
 
 use crate::graph::{Graph, Node, Value};
 use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::{Border, BorderPad, Coordinates, Op, Pad, Resize, Slice, Unary, Window};
+use crate::{Border, BorderPad, Coordinates, Op, Pad, Resize, ResizeKernel, Slice, Unary, Window};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -21,6 +22,9 @@ pub const OPSET: i64 = 17;
 
 /// Versions of the standard operator set that can be written.
 pub const OPSETS: RangeInclusive<i64> = 13..=21;
+
+/// The first version of the standard operator set whose `Resize` can antialias.
+pub const ANTIALIAS_OPSET: i64 = 18;
 
 /// The `doc_string` of a `Dropout` that zeroes whole images instead of elements.
 pub const STOCHASTIC_DEPTH: &str = "skipstone: stochastic depth";
@@ -79,7 +83,7 @@ impl FromStr for Opset {
 /// How a file is written; a [`Batch`] stands for the options that have it and are otherwise the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The operator set.
+    /// The operator set; a later one where the graph needs that.
     pub opset: Opset,
     /// The batch dimension.
     pub batch: Batch,
@@ -116,10 +120,14 @@ pub fn to_model(graph: &Graph, options: impl Into<Options>) -> ModelProto {
             output: vec![value_info(graph.value(graph.output()), batch)],
             ..GraphProto::default()
         },
-        opset.version(),
+        opset.version().max(if antialiases(graph) { ANTIALIAS_OPSET } else { 0 }),
     );
     model.metadata_props = graph.metadata.to_props();
     model
+}
+
+fn antialiases(graph: &Graph) -> bool {
+    graph.nodes().iter().any(|node| matches!(&node.op, Op::Resize(resize) if resize.antialias))
 }
 
 fn value_info(value: &Value, batch: Batch) -> ValueInfoProto {
@@ -278,11 +286,21 @@ pub fn resize_parts([height, width]: [usize; 2], resize: &Resize) -> ([f32; 4], 
         Coordinates::HalfPixel => "half_pixel",
         Coordinates::Asymmetric | Coordinates::Nearest => "asymmetric",
     };
+    let mode = match resize.kernel {
+        _ if nearest => "nearest",
+        ResizeKernel::Linear => "linear",
+        ResizeKernel::Cubic { .. } => "cubic",
+    };
     let mut attributes = vec![
-        AttributeProto::string("mode", if nearest { "nearest" } else { "linear" }),
+        AttributeProto::string("mode", mode),
         AttributeProto::string("coordinate_transformation_mode", coordinates),
     ];
     attributes.extend(nearest.then(|| AttributeProto::string("nearest_mode", "floor")));
+    if let ResizeKernel::Cubic { coefficient } = resize.kernel {
+        attributes.push(AttributeProto::float("cubic_coeff_a", coefficient));
+    }
+    attributes.extend(resize.antialias.then(|| AttributeProto::int("antialias", 1)));
+    attributes.extend(resize.exclude_outside.then(|| AttributeProto::int("exclude_outside", 1)));
     (scales, attributes)
 }
 
@@ -337,6 +355,23 @@ mod tests {
         for text in ["12", "22", "-17", "", "17.0", "latest"] {
             let error = text.parse::<Opset>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")) && error.contains("from 13 to 21"), "{error}");
+        }
+    }
+
+    #[test]
+    fn antialiasing_needs_a_later_operator_set() {
+        let mut builder = crate::GraphBuilder::new("net", "image", [1, 9, 8]).unwrap();
+        let kernel = ResizeKernel::Cubic { coefficient: -0.5 };
+        let resize = Resize { antialias: true, kernel, ..Resize::new([4, 3], Coordinates::HalfPixel) };
+        let small = builder.push("small", Op::Resize(resize.clone()), &[builder.input()]).unwrap();
+        let linear = Resize { kernel: ResizeKernel::Linear, exclude_outside: true, ..resize };
+        let least = builder.push("least", Op::Resize(Resize { size: [2, 2], ..linear }), &[small]).unwrap();
+        let flat = builder.push("flat", Op::Flatten, &[least]).unwrap();
+        let graph = builder.finish(flat).unwrap();
+        for (opset, written) in [("13", 18), ("18", 18), ("21", 21)] {
+            let model = to_model(&graph, Options { opset: opset.parse().unwrap(), batch: Batch::One });
+            assert_eq!(model.opset_import[0].version, written);
+            assert_eq!(crate::import::from_model(&model).unwrap(), graph);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Graphs for tests.
 
 use crate::{
-    Border, BorderPad, Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, Slice, Tensor, Unary,
-    ValueId, Window,
+    Border, BorderPad, Conv, Coordinates, Graph, GraphBuilder, Normalization, Op, Pad, Resize, ResizeKernel, Slice,
+    Tensor, Unary, ValueId, Window,
 };
 
 /// Parameters that differ from each other and from element to element.
@@ -65,8 +65,12 @@ pub(crate) fn branches() -> Graph {
     let joined = b.push("joined", Op::Concat, &[max, mean, above, max]).unwrap();
     let dropped = b.push("dropped", Op::Dropout { rate: 0.2 }, &[joined]).unwrap();
     let branch = b.push("branch", Op::StochasticDepth { rate: 0.2 }, &[dropped]).unwrap();
-    let resize = |size, coordinates| Op::Resize(Resize { size, coordinates });
+    let resize = |size, coordinates| Op::Resize(Resize::new(size, coordinates));
+    let cubic = ResizeKernel::Cubic { coefficient: -0.5 };
+    let cubic = Resize { kernel: cubic, exclude_outside: true, ..Resize::new([7, 10], Coordinates::Asymmetric) };
     let larger = b.push("larger", resize([7, 10], Coordinates::AlignCorners), &[branch]).unwrap();
+    let larger = b.push("cubic", Op::Resize(Resize { size: [9, 9], ..cubic.clone() }), &[larger]).unwrap();
+    let larger = b.push("smaller", Op::Resize(cubic), &[larger]).unwrap();
     let trunk = b.push("trunk", resize([7, 10], Coordinates::HalfPixel), &[joined]).unwrap();
     let mask = b.push("mask", Op::Sigmoid, &[larger]).unwrap();
     let masked = b.push("masked", Op::Mul, &[trunk, mask]).unwrap();

@@ -14,6 +14,8 @@ pub mod tensor;
 
 pub mod unary;
 
+pub mod resize;
+
 pub mod op;
 
 mod value;
@@ -47,9 +49,10 @@ pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
 pub use graph::{ActivationScale, Graph, GraphBuilder, Metadata, Node, NodeId, ValueId};
 pub use import::{Imported, import, import_file};
-pub use op::{Border, BorderPad, Conv, Coordinates, Op, Pad, Resize, Slice, Window};
+pub use op::{Border, BorderPad, Conv, Op, Pad, Slice, Window};
 pub use preprocessing::{ChannelOrder, Filter, Fit, Normalization, Preprocessing};
 pub use quantization::{InputIntegers, Integers, Quantization, Rounding};
+pub use resize::{Coordinates, Resize, ResizeKernel};
 pub use rewrite::Rewrite;
 pub use source::{Ending, Source};
 pub use tensor::Tensor;

@@ -5,6 +5,7 @@
 //! Attributes speak of one image: spatial axes are (height, width), and the batch dimension, which every activation
 //! has in front, is never named.
 
+use crate::resize::Resize;
 use crate::unary::Unary;
 
 /// An operator with its attributes. Inputs are listed in ONNX's order.
@@ -67,7 +68,7 @@ pub enum Op {
     GlobalAveragePool,
     /// Largest element of each channel's map: `[C, H, W]` to `[C, 1, 1]`.
     GlobalMaxPool,
-    /// Interpolation to another height and width: bilinear, or by the nearest pixel.
+    /// Interpolation to another height and width: bilinear, bicubic, or by the nearest pixel.
     Resize(Resize),
     /// `[C, H, W]` to `[C * H * W]`, channel-major.
     Flatten,
@@ -167,47 +168,6 @@ impl Window {
     /// Windows with a whole map of `[height, width]`.
     pub fn whole(size: [usize; 2]) -> Self {
         Self { kernel: size, stride: [1; 2], pads: [0; 4], ceil_mode: false }
-    }
-}
-
-/// Attributes of an interpolation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resize {
-    /// Height and width of the result.
-    pub size: [usize; 2],
-    /// Where the result's pixels lie in the operand.
-    pub coordinates: Coordinates,
-}
-
-/// Where pixel `i` of `out` lies on an axis of `size` pixels. Positions before the first or behind the last pixel have
-/// its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coordinates {
-    /// `i * (size - 1) / (out - 1)`: first and last pixels coincide. 0 if `out` is 1.
-    AlignCorners,
-    /// `(i + 0.5) * size / out - 0.5`: the outer edges of first and last pixels coincide.
-    HalfPixel,
-    /// `i * size / out`: the outer edges of the first pixels coincide, and there the pixels' values are.
-    Asymmetric,
-    /// `floor(i * size / out)`: a pixel of the operand, with nothing between two of them.
-    Nearest,
-}
-
-impl Coordinates {
-    /// Where pixel `index` of `out` lies, between 0 and `size - 1`.
-    ///
-    /// # Panics
-    /// If `size` or `out` is 0.
-    pub fn position(self, size: usize, out: usize, index: usize) -> f64 {
-        let last = size - 1;
-        let at = match self {
-            Self::AlignCorners if out == 1 => 0.0,
-            Self::AlignCorners => index as f64 * last as f64 / (out - 1) as f64,
-            Self::HalfPixel => (index as f64 + 0.5) * size as f64 / out as f64 - 0.5,
-            Self::Asymmetric => index as f64 * size as f64 / out as f64,
-            Self::Nearest => (index * size / out) as f64,
-        };
-        at.clamp(0.0, last as f64)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Shape inference and cost, operator by operator.
 
 use crate::value::Value;
-use crate::{Border, BorderPad, Conv, Op, Pad, Resize, Slice, Window};
+use crate::{Border, BorderPad, Conv, Coordinates, Op, Pad, Resize, ResizeKernel, Slice, Window};
 
 /// Most elements of one activation. Larger ones are mistakes, and below it no product of sizes overflows.
 pub const MAX_ELEMENTS: usize = 1 << 30;
@@ -100,13 +100,7 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
             Ok(operands[0].dims.clone())
         }
         Op::MaxPool(window) | Op::AveragePool { window, .. } => infer_pool(window, map_dims(operands[0])?),
-        Op::Resize(Resize { size: [height, width], .. }) => {
-            let [channels, ..] = map_dims(operands[0])?;
-            if *height == 0 || *width == 0 {
-                return Err(format!("resizes to {height}x{width}"));
-            }
-            Ok(vec![channels, *height, *width])
-        }
+        Op::Resize(resize) => infer_resize(resize, map_dims(operands[0])?),
         Op::GlobalAveragePool | Op::GlobalMaxPool => map_dims(operands[0]).map(|[channels, ..]| vec![channels, 1, 1]),
         Op::Flatten => Ok(vec![operands[0].dims.iter().product()]),
         Op::Gemm => {
@@ -139,6 +133,27 @@ fn infer_border_pad(pad: &BorderPad, [channels, height, width]: [usize; 3]) -> R
         return Err(format!("reflects {:?} rows and columns of a map of {height}x{width}", pad.pads));
     }
     Ok(vec![channels, padded(height, top, bottom)?, padded(width, left, right)?])
+}
+
+fn infer_resize(resize: &Resize, [channels, ..]: [usize; 3]) -> Result<Vec<usize>, String> {
+    let [height, width] = resize.size;
+    if height == 0 || width == 0 {
+        return Err(format!("resizes to {height}x{width}"));
+    }
+    if resize.coordinates == Coordinates::Nearest && (resize.antialias || resize.kernel != ResizeKernel::Linear) {
+        return Err("weighs several pixels, and takes the nearest one".into());
+    }
+    if resize.exclude_outside && !resize.antialias && resize.kernel == ResizeKernel::Linear {
+        return Err("excludes what lies outside, which a linear kernel does not weigh".into());
+    }
+    match resize.kernel {
+        // One that is no number is in no range.
+        ResizeKernel::Cubic { coefficient } if !ResizeKernel::COEFFICIENTS.contains(&coefficient) => {
+            let (least, most) = ResizeKernel::COEFFICIENTS.into_inner();
+            Err(format!("its cubic coefficient is {coefficient}, must be from {least} to {most}"))
+        }
+        _ => Ok(vec![channels, height, width]),
+    }
 }
 
 /// Multiply-accumulates of `op` for one image: convolutions and linear layers only.

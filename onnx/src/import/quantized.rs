@@ -10,7 +10,7 @@ use super::feature::Feature;
 use super::node::NodeReader;
 use crate::graph::Graph;
 use crate::proto::DataType;
-use crate::{Op, Quantization, Rounding};
+use crate::{Op, Quantization, ResizeKernel, Rounding};
 
 pub(super) use rounding::Roundings;
 
@@ -157,6 +157,8 @@ fn never_negative(importer: &Importer<'_>, value: Id, depth: usize) -> bool {
     match node.op {
         Op::Relu | Op::Sigmoid | Op::Softmax => true,
         Op::Clip { min, .. } => min >= 0.0,
+        // A cubic kernel has negative weights.
+        Op::Resize(ref resize) if resize.kernel != ResizeKernel::Linear => false,
         Op::Add
         | Op::Mul
         | Op::Concat

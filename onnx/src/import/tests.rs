@@ -8,7 +8,7 @@ use super::*;
 use crate::export::{Batch, export, to_model};
 use crate::fixtures::{branches, residual, tensor};
 use crate::proto::{AttributeProto, DataType, Dim, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
-use crate::{Conv, Coordinates, Op, Pad, Resize, Slice, Window};
+use crate::{Conv, Coordinates, Op, Pad, Resize, ResizeKernel, Slice, Window};
 use proptest::prelude::*;
 use std::ops::Range;
 
@@ -211,7 +211,7 @@ fn interpolation_as_exporters_write_it() {
     let left_out = || TensorProto::f32("-roi", &[0], &[]);
     let scales = |scales: &[f32]| vec![left_out(), TensorProto::f32("scales", &[scales.len()], scales)];
     let sizes = |sizes: &[i64]| vec![left_out(), left_out(), TensorProto::i64("sizes", &[sizes.len()], sizes)];
-    let resize = |height, width, coordinates| Op::Resize(Resize { size: [height, width], coordinates });
+    let resize = |height, width, coordinates| Op::Resize(Resize::new([height, width], coordinates));
     let half = |height, width| resize(height, width, Coordinates::HalfPixel);
     let axes = || AttributeProto::ints("axes", &[2, -1]);
     for (constants, attributes, expected) in [
@@ -230,6 +230,23 @@ fn interpolation_as_exporters_write_it() {
     for attributes in [vec![], nearest("asymmetric", "floor"), nearest("half_pixel", "round_prefer_ceil")] {
         assert_eq!(read_node("Resize", sizes(&[1, 3, 14, 12]), attributes).unwrap(), doubled);
     }
+    let cubic = || text("mode", "cubic");
+    let half_pixel = text("coordinate_transformation_mode", "pytorch_half_pixel");
+    let of_torch = ResizeKernel::Cubic { coefficient: -0.75 };
+    let excluding =
+        vec![cubic(), AttributeProto::float("cubic_coeff_a", -0.5), AttributeProto::int("exclude_outside", 1)];
+    let small = Resize::new([3, 3], Coordinates::HalfPixel);
+    for (attributes, expected) in [
+        (vec![cubic(), half_pixel], Resize { kernel: of_torch, ..small.clone() }),
+        (
+            excluding,
+            Resize { kernel: ResizeKernel::Cubic { coefficient: -0.5 }, exclude_outside: true, ..small.clone() },
+        ),
+        (vec![linear(), AttributeProto::int("antialias", 1)], Resize { antialias: true, ..small.clone() }),
+        (vec![linear(), AttributeProto::int("exclude_outside", 1)], small),
+    ] {
+        assert_eq!(read_node("Resize", sizes(&[1, 3, 3, 3]), attributes).unwrap(), Op::Resize(expected));
+    }
     // Of the middle of two pixels the first or the second.
     let every = |start, end, step| Op::Slice(Slice { start: [0, 0, start], end: [3, 7, end], step: [1, 1, step] });
     for (columns, attributes, expected) in [
@@ -244,7 +261,14 @@ fn interpolation_as_exporters_write_it() {
     }
     for (constants, attributes, part) in [
         (sizes(&[1, 3, 14, 12]), nearest("half_pixel", "nearest"), "`nearest`"),
-        (scales(&[1.0, 1.0, 2.0, 2.0]), vec![AttributeProto::string("mode", "cubic")], "`mode` is `cubic`"),
+        (scales(&[1.0, 1.0, 2.0, 2.0]), vec![text("mode", "lanczos")], "`mode` is `lanczos`"),
+        (scales(&[1.0, 1.0, 2.0, 2.0]), vec![cubic(), AttributeProto::float("cubic_coeff_a", f32::NAN)], "is NaN"),
+        (
+            sizes(&[1, 3, 1, 6]),
+            vec![cubic(), text("coordinate_transformation_mode", "pytorch_half_pixel")],
+            "one pixel",
+        ),
+        (sizes(&[1, 3, 14, 12]), vec![AttributeProto::int("antialias", 1)], "`antialias`"),
         (sizes(&[1, 3, 9, 9]), vec![], "every n-th one"),
         (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear()], "no whole number"),
         (scales(&[1.0, 1.0, 1.5, 1.5]), vec![linear(), align()], "no whole number"),

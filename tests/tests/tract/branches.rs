@@ -6,15 +6,16 @@ use proptest::prelude::*;
 use skipstone::autograd;
 use skipstone::tensor::Tensor as Batch;
 use skipstone::verify;
-use skipstone_onnx::{Border, BorderPad, Coordinates, Graph, GraphBuilder, Op, Resize, Unary, ValueId, Window, export};
+use skipstone_onnx::{
+    Border, BorderPad, Coordinates, Graph, GraphBuilder, Op, Resize, ResizeKernel, Unary, ValueId, Window, export,
+};
 
 #[derive(Clone, Debug)]
 struct Shape {
     image: [usize; 3],
     window: Window,
     count_include_pad: bool,
-    size: [usize; 2],
-    coordinates: Coordinates,
+    resize: Resize,
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
@@ -26,15 +27,18 @@ fn shapes() -> impl Strategy<Value = Shape> {
     );
     let coordinates =
         prop_oneof![Just(Coordinates::AlignCorners), Just(Coordinates::HalfPixel), Just(Coordinates::Asymmetric),];
-    (([1..4usize, 3..9, 3..9]), window, any::<bool>(), [1..12usize, 1..12], coordinates).prop_map(
-        |(image, window, count_include_pad, size, coordinates)| Shape {
-            image,
-            window,
-            count_include_pad,
-            size,
-            coordinates,
+    let kernel = prop_oneof![
+        Just(ResizeKernel::Linear),
+        (-1.0..0.0f32).prop_map(|coefficient| ResizeKernel::Cubic { coefficient })
+    ];
+    let resize = ([1..12usize, 1..12], coordinates, kernel, any::<bool>(), any::<bool>()).prop_map(
+        |(size, coordinates, kernel, antialias, exclude_outside)| {
+            let exclude_outside = exclude_outside && (antialias || kernel != ResizeKernel::Linear);
+            Resize { kernel, antialias, exclude_outside, ..Resize::new(size, coordinates) }
         },
-    )
+    );
+    (([1..4usize, 3..9, 3..9]), window, any::<bool>(), resize)
+        .prop_map(|(image, window, count_include_pad, resize)| Shape { image, window, count_include_pad, resize })
 }
 
 /// Both pools of the image side by side, under a mask of another size, each channel under a gate; then the shares of
@@ -43,14 +47,14 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
     let mut b = GraphBuilder::new("branches", "image", shape.image).unwrap();
     let image = b.input();
     let mut push = |name: &str, op: Op, inputs: &[ValueId]| b.push(name, op, inputs).unwrap();
-    let resize = |size| Op::Resize(Resize { size, coordinates: shape.coordinates });
+    let resize = |size| Op::Resize(Resize { size, ..shape.resize.clone() });
     let (window, count_include_pad) = (shape.window.clone(), shape.count_include_pad);
     let max = push("max", Op::MaxPool(window.clone()), &[image]);
     let mean = push("mean", Op::AveragePool { window, count_include_pad }, &[image]);
     let small = push("small", Op::Clip { min: -0.25, max: 0.5 }, &[mean]);
     let joined = push("joined", Op::Concat, &[max, small, mean]);
     let joined = push("dropped", Op::Dropout { rate: 0.5 }, &[joined]);
-    let trunk = push("trunk", resize(shape.size), &[joined]);
+    let trunk = push("trunk", resize(shape.resize.size), &[joined]);
     let standard = push("standard", Op::InstanceNorm { epsilon: 0.01 }, &[trunk]);
     let mask = push("mask", Op::Sigmoid, &[standard]);
     let unit = push("unit", Op::L2Norm, &[mask]);

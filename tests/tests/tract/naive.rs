@@ -1,6 +1,6 @@
 //! The operators' definitions in float64, for one image in ONNX's order of axes.
 
-use skipstone_onnx::{Border, Conv, Coordinates, Graph, Op, Resize, Unary, ValueId, Window};
+use skipstone_onnx::{Border, Conv, Coordinates, Graph, Op, Resize, ResizeKernel, Unary, ValueId, Window};
 
 /// The scores of one image, `[C, H, W]`.
 pub(crate) fn scores(graph: &Graph, image: &[f32]) -> Vec<f64> {
@@ -196,27 +196,45 @@ fn inside(window: &Window, dims: &[usize], [c, y, x]: [usize; 3]) -> impl Iterat
 }
 
 fn interpolate(resize: &Resize, dims: &[usize], x: &[f64], [c, y, z]: [usize; 3]) -> f64 {
-    let place = |axis: usize, index: usize| {
-        let (size, out) = (dims[axis + 1] as f64, resize.size[axis] as f64);
-        match resize.coordinates {
-            Coordinates::AlignCorners if resize.size[axis] == 1 => 0.0,
-            Coordinates::AlignCorners => index as f64 * (size - 1.0) / (out - 1.0),
-            Coordinates::HalfPixel => (index as f64 + 0.5) * size / out - 0.5,
-            Coordinates::Asymmetric => index as f64 * size / out,
-            Coordinates::Nearest => (index as f64 * size / out).floor(),
-        }
-    };
-    let (row, column) = (place(0, y), place(1, z));
+    let (rows, columns) = (weights(resize, 0, dims[1], y), weights(resize, 1, dims[2], z));
     let mut sum = 0.0;
-    for (i, down) in [(row.floor(), 1.0 - row.rem_euclid(1.0)), (row.floor() + 1.0, row.rem_euclid(1.0))] {
-        for (j, right) in
-            [(column.floor(), 1.0 - column.rem_euclid(1.0)), (column.floor() + 1.0, column.rem_euclid(1.0))]
-        {
-            let clamp = |at: f64, size: usize| at.clamp(0.0, (size - 1) as f64) as usize;
-            sum += down * right * x[index(dims, [c, clamp(i, dims[1]), clamp(j, dims[2])])];
+    for (i, down) in rows.iter().enumerate() {
+        for (j, right) in columns.iter().enumerate() {
+            sum += down * right * x[index(dims, [c, i, j])];
         }
     }
     sum
+}
+
+/// What each pixel of an axis weighs in pixel `index` of the result.
+fn weights(resize: &Resize, axis: usize, pixels: usize, index: usize) -> Vec<f64> {
+    let (size, out) = (pixels as f64, resize.size[axis] as f64);
+    let place = match resize.coordinates {
+        Coordinates::AlignCorners if resize.size[axis] == 1 => 0.0,
+        Coordinates::AlignCorners => index as f64 * (size - 1.0) / (out - 1.0),
+        Coordinates::HalfPixel => (index as f64 + 0.5) * size / out - 0.5,
+        Coordinates::Asymmetric => index as f64 * size / out,
+        Coordinates::Nearest => (index as f64 * size / out).floor(),
+    };
+    let scale = if resize.antialias && size > out { size / out } else { 1.0 };
+    let weight = |distance: f64| match (resize.kernel, distance.abs()) {
+        (ResizeKernel::Linear, x) if x < 1.0 => 1.0 - x,
+        (ResizeKernel::Cubic { coefficient }, x) if x < 2.0 => {
+            let a = f64::from(coefficient);
+            let inner = (a + 2.0) * x.powi(3) - (a + 3.0) * x.powi(2) + 1.0;
+            if x < 1.0 { inner } else { a * (x.powi(3) - 5.0 * x.powi(2) + 8.0 * x - 4.0) }
+        }
+        _ => 0.0,
+    };
+    let mut weights = vec![0.0; pixels];
+    for at in -50..pixels as i64 + 50 {
+        let inside = at.clamp(0, pixels as i64 - 1);
+        if inside == at || !resize.exclude_outside {
+            weights[inside as usize] += weight((at as f64 - place) / scale);
+        }
+    }
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / sum).collect()
 }
 
 fn positions(dims: &[usize]) -> impl Iterator<Item = [usize; 3]> + use<> {

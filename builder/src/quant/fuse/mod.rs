@@ -137,6 +137,7 @@ impl<'g> Fusion<'g> {
                 self.pool(node, dims, |window, count_include_pad| StepOp::AveragePool { window, count_include_pad });
             }
             Op::GlobalAveragePool => self.push(StepOp::GlobalAveragePool, node, &[input], dims),
+            Op::Resize(resize) if !resize.is_linear([from[1], from[2]]) => return Err(no_integer_form(node)),
             Op::Resize(Resize { coordinates, .. }) => {
                 self.push(StepOp::Resize(*coordinates), node, &[input], dims);
             }
@@ -382,6 +383,7 @@ fn no_integer_form(node: &Node) -> QuantError {
         Op::GroupNorm { .. } => {
             "it has no integer form: its mean and variance are those of each image; use batch or instance normalization"
         }
+        Op::Resize(_) => "cubic and antialiased interpolation have no integer form yet; use the linear or nearest one",
         _ => "it has no integer form inside a network; only the scores before a last softmax are computed",
     };
     unsupported(node, reason)

@@ -262,7 +262,7 @@ fn means_have_another_scale_than_what_they_are_the_means_of() {
 fn a_resize_of_too_many_weights_is_refused() {
     let mut net = Net::new(1, [2, 251, 257]);
     let x = net.conv(net.input(), 1, Conv::square(1, 1, 0), true);
-    let resize = Resize { size: [359, 353], coordinates: Coordinates::HalfPixel };
+    let resize = Resize::new([359, 353], Coordinates::HalfPixel);
     let x = net.push(Op::Resize(resize), &[x]);
     let x = net.push(Op::GlobalMaxPool, &[x]);
     let error = lowered(&net.head(x, 2), 0.0, 1.0).unwrap_err().to_string();

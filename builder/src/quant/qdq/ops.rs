@@ -49,7 +49,7 @@ impl Writer<'_> {
             QOp::Resize(coordinates) => {
                 let [_, height, width] = self.qgraph.tensors[node.input].dims;
                 let [_, rows, columns] = self.qgraph.tensors[node.output].dims;
-                let resize = Resize { size: [rows, columns], coordinates: *coordinates };
+                let resize = Resize::new([rows, columns], *coordinates);
                 let (scales, attributes) = resize_parts([height, width], &resize);
                 let scales = self.floats(&format!("{name}_scales"), &[4], &scales);
                 self.computed("Resize", name, &[input, String::new(), scales], attributes)

@@ -139,7 +139,7 @@ impl Net {
     /// Bilinear interpolation, corners aligned, to the height and width of `like`.
     pub fn resize_like(&mut self, name: &str, x: ValueId, like: ValueId) -> Result<ValueId, GraphError> {
         let [_, height, width] = self.map_dims(name, "Resize", like)?;
-        let resize = Resize { size: [height, width], coordinates: Coordinates::AlignCorners };
+        let resize = Resize::new([height, width], Coordinates::AlignCorners);
         self.graph.push(name, Op::Resize(resize), &[x])
     }
 

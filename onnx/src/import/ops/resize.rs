@@ -6,7 +6,7 @@ use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
 use crate::import::failure::Failure;
 use crate::import::node::NodeReader;
-use crate::{Coordinates, Op, Resize, Slice};
+use crate::{Coordinates, Op, Resize, ResizeKernel, Slice};
 
 /// Interpolation, in the form of every operator set: `Upsample` up to 9, `Resize` with scales alone in 10.
 pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -27,12 +27,16 @@ pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     if [out_height, out_width] == [height, width] {
         return node.pass_through();
     }
-    let coordinates = match interpolation {
-        Interpolation::LinearToMany if out_height == 1 || out_width == 1 => {
+    let size = [out_height, out_width];
+    let resize = match interpolation {
+        Interpolation::ToMany(_) if (out_height == 1 && height > 1) || (out_width == 1 && width > 1) => {
             return Err("`pytorch_half_pixel` to one pixel is not supported".into());
         }
-        Interpolation::LinearToMany => Coordinates::HalfPixel,
-        Interpolation::Linear(coordinates) => coordinates,
+        Interpolation::ToMany(resize) | Interpolation::Weighted(resize) => {
+            // The one pixel outside the map that a linear kernel can reach stands for its neighbour, which counts anyway.
+            let exclude_outside = resize.exclude_outside && (resize.antialias || resize.kernel != ResizeKernel::Linear);
+            Resize { size, exclude_outside, ..resize }
+        }
         Interpolation::Nearest { place, rounding } => {
             let rows = nearest(&place, &rounding, height, out_height)?;
             let columns = nearest(&place, &rounding, width, out_width)?;
@@ -40,22 +44,20 @@ pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
             if rows != floor(height, out_height) || columns != floor(width, out_width) {
                 return every_nth(node, x.value, [&rows, &columns], order);
             }
-            Coordinates::Nearest
+            Resize::new(size, Coordinates::Nearest)
         }
     };
-    let value = node.push(Op::Resize(Resize { size: [out_height, out_width], coordinates }), &[x.value])?;
+    let value = node.push(Op::Resize(resize), &[x.value])?;
     regions::bind_ordered(node, 0, value, order)
 }
 
 enum Interpolation {
-    Linear(Coordinates),
-    /// By `half_pixel`, but for axes of one pixel.
-    LinearToMany,
+    /// Of the pixels around a position, to a size that is not yet known.
+    Weighted(Resize),
+    /// The same, but for axes of one pixel.
+    ToMany(Resize),
     /// By attributes `coordinate_transformation_mode` and `nearest_mode`.
-    Nearest {
-        place: String,
-        rounding: String,
-    },
+    Nearest { place: String, rounding: String },
 }
 
 /// For each of `out` pixels on an axis that of `size` which is nearest.
@@ -116,7 +118,7 @@ fn old_target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interp
     };
     let interpolation = match node.attributes.string("mode")?.unwrap_or("nearest") {
         "nearest" => Interpolation::Nearest { place: "asymmetric".into(), rounding: "floor".into() },
-        "linear" | "bilinear" => Interpolation::Linear(Coordinates::Asymmetric),
+        "linear" | "bilinear" => Interpolation::Weighted(Resize::new([0; 2], Coordinates::Asymmetric)),
         other => return Err(format!("attribute `mode` is `{other}`, only `linear` and `nearest` are supported").into()),
     };
     Ok((interpolation, scaled(from, &scales, &[0, 1, 2, 3])?))
@@ -128,22 +130,29 @@ fn target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolat
     if policy != "stretch" {
         return Err(format!("attribute `keep_aspect_ratio_policy` is `{policy}`, only `stretch` is supported").into());
     }
-    attributes.only("antialias", 0)?;
-    attributes.only("exclude_outside", 0)?;
-    for name in ["cubic_coeff_a", "extrapolation_value"] {
-        attributes.ignore(name);
-    }
+    attributes.ignore("extrapolation_value");
+    let antialias = attributes.int("antialias")?.unwrap_or(0) != 0;
+    let exclude_outside = attributes.int("exclude_outside")?.unwrap_or(0) != 0;
+    let coefficient = attributes.float("cubic_coeff_a")?.unwrap_or(-0.75);
     let mode = attributes.string("mode")?.unwrap_or("nearest");
     let place = attributes.string("coordinate_transformation_mode")?.unwrap_or("half_pixel");
     let rounding = attributes.string("nearest_mode")?.unwrap_or("round_prefer_floor");
+    let kernel = match mode {
+        "nearest" if antialias || exclude_outside => {
+            return Err("`antialias` and `exclude_outside` are of the modes `linear` and `cubic`".into());
+        }
+        "linear" | "nearest" => ResizeKernel::Linear,
+        "cubic" => ResizeKernel::Cubic { coefficient },
+        _ => return Err(format!("attribute `mode` is `{mode}`, must be `nearest`, `linear` or `cubic`").into()),
+    };
+    let weighted = |coordinates| Resize { kernel, antialias, exclude_outside, ..Resize::new([0; 2], coordinates) };
     let interpolation = match (mode, place) {
-        ("linear", "align_corners") => Interpolation::Linear(Coordinates::AlignCorners),
-        ("linear", "half_pixel") => Interpolation::Linear(Coordinates::HalfPixel),
-        ("linear", "pytorch_half_pixel") => Interpolation::LinearToMany,
-        ("linear", "asymmetric") => Interpolation::Linear(Coordinates::Asymmetric),
         ("nearest", _) => Interpolation::Nearest { place: place.into(), rounding: rounding.into() },
-        ("linear", _) => return Err(format!("attribute `coordinate_transformation_mode` is `{place}`").into()),
-        _ => return Err(format!("attribute `mode` is `{mode}`, only `linear` and `nearest` are supported").into()),
+        (_, "align_corners") => Interpolation::Weighted(weighted(Coordinates::AlignCorners)),
+        (_, "half_pixel" | "half_pixel_symmetric") => Interpolation::Weighted(weighted(Coordinates::HalfPixel)),
+        (_, "pytorch_half_pixel") => Interpolation::ToMany(weighted(Coordinates::HalfPixel)),
+        (_, "asymmetric") => Interpolation::Weighted(weighted(Coordinates::Asymmetric)),
+        _ => return Err(format!("attribute `coordinate_transformation_mode` is `{place}`").into()),
     };
     let axes = match attributes.ints("axes")? {
         Some(named) => axes(named, 4)?,

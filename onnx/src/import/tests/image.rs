@@ -117,7 +117,7 @@ fn maps_are_resized_channels_last() {
     nodes.insert(1, nchw("large", "x"));
     let imported = file(DataType::Float, [1, 3, 3, 3], nodes, vec![weight, list("sizes", &[1, 6, 9, 3])]).unwrap();
     assert!(imported.channels_last);
-    let resize = Resize { size: [6, 9], coordinates: Coordinates::HalfPixel };
+    let resize = Resize::new([6, 9], Coordinates::HalfPixel);
     assert_eq!(imported.graph.nodes()[0].op, Op::Resize(resize));
 }
 
