@@ -4,14 +4,18 @@
 //! caller owns. What a packed model means, to the bit, is defined by [`arith`] and by the `reference` kernels.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+mod arena;
 pub mod arith;
+pub mod check;
 pub mod engine;
 pub mod format;
-pub mod geometry;
 pub mod image;
 pub mod kernels;
 mod model;
+pub mod ops;
+pub mod rows;
 pub mod schedule;
+mod step;
 #[cfg(test)]
 mod testing;
 

@@ -1,10 +1,10 @@
 //! A checked packed model, read where it lies.
 
 use crate::arith::Requant;
-use crate::format::records::{Header, Node, Run, Segment, Source, TABLE_LEN, Tensor, WeightKind};
-use crate::format::{LoadError, check, strings};
-use crate::geometry;
+use crate::format::records::{Header, Node, Run, Segment, Source, TABLE_LEN, Tensor};
+use crate::format::strings;
 use crate::image::Preprocessing;
+use crate::ops::{self, Operators};
 use crate::schedule::Network;
 use bytemuck::AnyBitPattern;
 
@@ -22,13 +22,6 @@ pub struct Model<'m> {
 }
 
 impl<'m> Model<'m> {
-    /// Checks `bytes`, which must start at a multiple of 16 in memory, and gives access to them.
-    ///
-    /// Nothing that is done with a model afterwards can fail or read outside of `bytes`.
-    pub fn from_bytes(bytes: &'m [u8]) -> Result<Self, LoadError> {
-        check::check(bytes)
-    }
-
     /// A view of bytes that the check works through; records that are not there, or not aligned, are none. `None` if
     /// the bytes hold no header where one can be read in place.
     pub(crate) fn unchecked(bytes: &'m [u8]) -> Option<Self> {
@@ -160,14 +153,10 @@ impl<'m> Model<'m> {
         self.requants(self.header.pixels, self.input().channels.into())
     }
 
-    /// How accumulators of `node` become outputs; [`geometry::requant_count`] says how many there are.
-    pub fn requant(&self, node: &Node) -> &'m [Requant] {
-        self.requants(node.requant, geometry::requant_count(node, self.tensor_record(node.output)))
-    }
-
     /// How a convolution reads its raised input: one for each channel; none if it reads it as it is.
     pub fn prologue(&self, node: &Node) -> &'m [Requant] {
-        self.requants(node.prologue, geometry::prologue_count(node, self.tensor_record(node.input)))
+        let channels = if node.prologue == 0 { 0 } else { self.tensor_record(node.input).channels };
+        self.requants(node.prologue, channels.into())
     }
 
     /// The table of a lookup; `None` if the file does not hold one at the node's weights.
@@ -187,21 +176,13 @@ impl<'m> Model<'m> {
         bytemuck::try_cast_slice(self.section(node.weights, channels)).unwrap_or(&[])
     }
 
-    /// Weights of a convolution in the layout `kind`; empty if the model does not hold them in it.
-    pub fn weights(&self, node: &Node, kind: WeightKind) -> &'m [i8] {
-        let length =
-            || geometry::weights_len(node, self.tensor_record(node.input), self.tensor_record(node.output), kind);
-        let bytes = if WeightKind::from_code(node.weight_kind) == Some(kind) {
-            self.section(node.weights, length())
-        } else if kind == WeightKind::Canonical && node.canonical != 0 {
-            self.section(node.canonical, length())
-        } else {
-            &[]
-        };
-        bytemuck::try_cast_slice(bytes).unwrap_or(&[])
+    /// The weights of a convolution, as their layout says.
+    pub fn weights(&self, node: &Node) -> &'m [i8] {
+        bytemuck::try_cast_slice(self.section(node.weights, node.weights_len as usize)).unwrap_or(&[])
     }
 
-    fn requants(&self, offset: u32, count: usize) -> &'m [Requant] {
+    /// `count` conversions at a file offset; none if they do not all exist.
+    pub(crate) fn requants(&self, offset: u32, count: usize) -> &'m [Requant] {
         bytemuck::try_cast_slice(self.section(offset, count * size_of::<Requant>())).unwrap_or(&[])
     }
 
@@ -238,5 +219,8 @@ impl Network for Model<'_> {
     #[inline(always)]
     fn segment(&self, index: usize) -> Option<&Segment> {
         self.segments.get(index)
+    }
+    fn operators(&self) -> &'static Operators {
+        &ops::ALL
     }
 }

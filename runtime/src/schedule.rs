@@ -5,7 +5,8 @@
 //! alone, so that the host's planner, the check of a model and the engine agree on it step for step.
 
 use crate::format::records::{NONE, Node, Segment, Tensor};
-use crate::geometry;
+use crate::ops::{self, Operators};
+use crate::rows;
 
 /// The records that the rule reads.
 pub trait Network {
@@ -15,6 +16,8 @@ pub trait Network {
     fn tensor(&self, index: usize) -> &Tensor;
     /// Segment `index`.
     fn segment(&self, index: usize) -> Option<&Segment>;
+    /// What knows which rows its nodes read.
+    fn operators(&self) -> &'static Operators;
 }
 
 /// Records in memory, as a planner holds them.
@@ -37,6 +40,9 @@ impl Network for Records<'_> {
     }
     fn segment(&self, index: usize) -> Option<&Segment> {
         self.segments.get(index)
+    }
+    fn operators(&self) -> &'static Operators {
+        &ops::ALL
     }
 }
 
@@ -77,7 +83,7 @@ impl Members {
         let tensor = network.tensor(index.into());
         if tensor.producer < self.latest {
             let node = network.node(tensor.producer.into());
-            if geometry::is_view(node) {
+            if rows::is_view(node) {
                 let operand = network.tensor(node.operand.into());
                 self.latest = tensor.producer;
                 self.end = self.end.saturating_sub(operand.channels);
@@ -91,7 +97,7 @@ impl Members {
 
 /// Whether a tensor has no bytes of its own.
 pub fn is_view(network: &impl Network, tensor: &Tensor) -> bool {
-    tensor.producer != NONE && geometry::is_view(network.node(tensor.producer.into()))
+    tensor.producer != NONE && rows::is_view(network.node(tensor.producer.into()))
 }
 
 /// The tensors that hold the rows of tensor `index`.
@@ -225,13 +231,13 @@ pub fn rows_made(network: &impl Network, counters: &(impl Counters + ?Sized), fe
     }
     let producer = usize::from(tensor.producer);
     let node = network.node(producer);
-    geometry::rows_made(node, network.tensor(node.input.into()), tensor, counters.done(producer))
+    network.operators().rows_made(node, network.tensor(node.input.into()), tensor, counters.done(producer))
 }
 
 fn is_complete(network: &impl Network, counters: &(impl Counters + ?Sized), at: usize) -> bool {
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
-    counters.done(at) >= geometry::steps(node, input, output)
+    counters.done(at) >= network.operators().steps(node, input, output)
 }
 
 enum Missing {
@@ -252,8 +258,8 @@ fn missing(
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
     for is_operand in [operand_first, !operand_first] {
         let (tensor, needed) = match is_operand {
-            true => (node.operand, geometry::output_rows(node, output, step).end),
-            false => (node.input, geometry::input_rows(node, input, output, step).end),
+            true => (node.operand, rows::output_rows(node, output, step).end),
+            false => (node.input, network.operators().input_rows(node, input, output, step).end),
         };
         if tensor != NONE && rows_made(network, counters, fed, tensor.into()) < needed {
             return match network.tensor(tensor.into()).producer {

@@ -5,7 +5,7 @@ use crate::pack::AlignedBytes;
 use skipstone_runtime::arith::{Requant, raise};
 use skipstone_runtime::format::checksum::crc32;
 use skipstone_runtime::format::records::{NONE, Node};
-use skipstone_runtime::geometry;
+use skipstone_runtime::rows;
 use skipstone_runtime::schedule::Network;
 
 /// What the engine made of one image.
@@ -56,7 +56,7 @@ pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, HostError> {
     let image: Vec<i8> =
         pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
     let checksums: Vec<u32> = made.iter().map(|values| crc32(bytemuck::cast_slice(values))).collect();
-    for (index, node) in model.nodes().iter().enumerate().filter(|(_, node)| geometry::is_view(node)) {
+    for (index, node) in model.nodes().iter().enumerate().filter(|(_, node)| rows::is_view(node)) {
         let mut members = [node.input, node.operand].map(|tensor| {
             let tensor = model.tensor(tensor.into());
             made.get(usize::from(tensor.producer)).into_iter().flat_map(move |rows| rows.chunks(tensor.channels.into()))

@@ -3,9 +3,9 @@
 mod aligned;
 mod error;
 mod known;
+mod layouts;
 mod quantize;
 mod records;
-mod size;
 mod weights;
 
 pub use crate::plan::Goal;
@@ -79,10 +79,8 @@ pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
 pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, PackError> {
     let channels = channels(qgraph)?;
     let tensors = records::tensors(qgraph, &channels)?;
-    let mut nodes = records::nodes(qgraph, &channels, target)?;
-    if goal == Goal::Size {
-        size::choose_layouts(&mut nodes, &tensors);
-    }
+    let mut nodes = records::nodes(qgraph, &channels)?;
+    layouts::choose(&mut nodes, &tensors, target.into(), goal);
     let plan = plan(tensors, nodes, goal)?;
     let (mut tensors, mut nodes) = (plan.tensors, plan.nodes);
     let mut strings = Strings::default();
@@ -285,7 +283,7 @@ mod tests {
     use crate::quant::QuantError;
     use crate::quant::fixtures::{Net, random_graph, random_images};
     use skipstone_onnx::{Conv, Graph, Op};
-    use skipstone_runtime::format::records::WeightKind;
+    use skipstone_runtime::kernels::layout::PAIRS;
     use skipstone_runtime::schedule::Network;
 
     fn refusal(graph: &Graph) -> String {
@@ -310,9 +308,8 @@ mod tests {
         assert_eq!(model.arena_len(), quantized.report.arena_bytes);
         let weights: u32 = model.nodes().iter().map(|node| node.weights_len).sum();
         assert_eq!(weights as usize, quantized.report.weights_bytes);
-        let kinds =
-            model.nodes().iter().filter(|node| node.weights_len > 0).map(|node| (node.groups, node.weight_kind));
-        assert!(kinds.into_iter().all(|(groups, kind)| (groups == 1) == (kind == WeightKind::Pairs as u8)));
+        let layouts = model.nodes().iter().filter(|node| node.weights_len > 0).map(|node| (node.groups, node.layout));
+        assert!(layouts.into_iter().all(|(groups, layout)| (groups == 1) == (layout == PAIRS.code)));
         let names = qnames(&quantized.qgraph);
         assert_eq!(model.nodes().iter().map(|node| model.string(node.name)).collect::<Vec<_>>(), names);
         assert_eq!(model.tensor(model.header().input.into()).channels as usize, images.dims[0]);

@@ -1,10 +1,10 @@
 //! The records of a quantized network, with channels padded to multiples of 4, before memory is planned.
 
-use super::{PackError, Target};
+use super::PackError;
 use crate::quant::{self, Channels, QGraph, QNode, QOp, TensorIndex, resize_mode};
 use skipstone_onnx::{Ending, InputIntegers, Window};
 use skipstone_runtime::format::records;
-use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor, WeightKind};
+use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor};
 
 /// A number in a smaller field.
 pub(super) fn narrow<T: TryFrom<usize>>(name: &str, what: &'static str, value: usize) -> Result<T, PackError> {
@@ -38,11 +38,11 @@ pub(super) fn tensors(qgraph: &QGraph, channels: &[Channels]) -> Result<Vec<Tens
     qgraph.tensors.iter().enumerate().map(record).collect()
 }
 
-pub(super) fn nodes(qgraph: &QGraph, channels: &[Channels], target: Target) -> Result<Vec<Node>, PackError> {
-    qgraph.nodes.iter().map(|node| record(node, channels, target)).collect()
+pub(super) fn nodes(qgraph: &QGraph, channels: &[Channels]) -> Result<Vec<Node>, PackError> {
+    qgraph.nodes.iter().map(|node| record(node, channels)).collect()
 }
 
-fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, PackError> {
+fn record(node: &QNode, channels: &[Channels]) -> Result<Node, PackError> {
     let index = |index: TensorIndex| narrow(&node.name, "tensor index", index);
     let mut record = Node {
         op: op_code(&node.op) as u8,
@@ -64,7 +64,6 @@ fn record(node: &QNode, channels: &[Channels], target: Target) -> Result<Node, P
             windows(&mut record, node, conv.kernel, conv.stride, conv.pads)?;
             let groups = quant::groups(conv, &channels[node.input], &channels[node.output]);
             record.groups = narrow(&node.name, "number of groups", groups)?;
-            record.weight_kind = target.weight_kind(groups) as u8;
             if let Some(prologue) = &conv.prologue {
                 // Its place is known when it is written; until then it is there.
                 record.prologue = u32::MAX;
@@ -145,14 +144,4 @@ fn windows(
     (record.pad_top, record.pad_left) = (top?, left?);
     (record.pad_bottom, record.pad_right) = (bottom?, right?);
     Ok(())
-}
-
-impl Target {
-    /// The layout in which the target's kernels read the weights of a convolution of so many groups.
-    pub(super) fn weight_kind(self, groups: usize) -> WeightKind {
-        match self {
-            Target::CortexM if groups == 1 => WeightKind::Pairs,
-            Target::Generic | Target::CortexM | Target::Neon | Target::X86 => WeightKind::Canonical,
-        }
-    }
 }

@@ -1,31 +1,20 @@
 //! Weights in the layouts that kernels read.
 
 use crate::quant::{Channels, QConv, QCopy};
-use skipstone_runtime::format::records::{Node, Run, Tensor, WeightKind};
-use skipstone_runtime::geometry;
+use skipstone_runtime::format::records::{Node, Run, Tensor};
+use skipstone_runtime::kernels::layout;
+use skipstone_runtime::ops::conv::conv_shape;
 
 /// Channels of an operator's input and of its output.
 pub(super) type Sides<'c> = [&'c Channels; 2];
 
 /// The weights of a convolution over padded channels, in the layout that `record` names.
 pub(super) fn lay_out(conv: &QConv, sides: Sides<'_>, record: &Node, input: &Tensor, output: &Tensor) -> Vec<i8> {
-    let kind = WeightKind::from_code(record.weight_kind).expect("the records hold known kinds");
-    let canonical = canonical(conv, sides, record);
-    let laid_out = match kind {
-        WeightKind::Canonical => canonical,
-        WeightKind::Pairs => {
-            let (kernel_h, run) = (conv.kernel[0], conv.kernel[1] * usize::from(input.channels));
-            let mut pairs = vec![0; geometry::weights_len(record, input, output, kind)];
-            for (row, weights) in canonical.chunks_exact(run).enumerate() {
-                for (k, &weight) in weights.iter().enumerate() {
-                    pairs[geometry::pairs_index(kernel_h, run, row / kernel_h, row % kernel_h, k)] = weight;
-                }
-            }
-            pairs
-        }
-    };
-    debug_assert_eq!(laid_out.len(), geometry::weights_len(record, input, output, kind));
-    laid_out
+    let packing = layout::from_code(record.layout).expect("a layout was chosen");
+    let shape = conv_shape(record, input, output);
+    let mut weights = vec![0; (packing.layout.len)(&shape).expect("the network's own weights fit memory")];
+    (packing.pack)(&shape, &canonical(conv, sides, record), &mut weights);
+    weights
 }
 
 /// OHWI with zeros for the channels that only pad.

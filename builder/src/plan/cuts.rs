@@ -4,7 +4,7 @@ use super::network::Network;
 use super::place::{Span, peak};
 use super::rings::Simulation;
 use skipstone_runtime::format::records::Segment;
-use skipstone_runtime::geometry;
+use skipstone_runtime::ops;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -167,7 +167,7 @@ pub(super) fn states<'n>(
     network: &'n Network,
     nodes: std::ops::Range<usize>,
 ) -> impl Iterator<Item = (usize, usize)> + use<'n> {
-    let bytes = |node: usize| geometry::state_len(&network.nodes[node], &network.tensors[network.output(node)]);
+    let bytes = |node: usize| ops::state_len(&network.nodes[node], &network.tensors[network.output(node)]);
     nodes.map(move |node| (node, bytes(node))).filter(|(_, bytes)| *bytes > 0)
 }
 

@@ -17,7 +17,7 @@ use network::Network;
 use place::{Span, peak, place};
 use rings::{Ring, Simulation};
 use skipstone_runtime::format::records::{ALIGNMENT, Node, Segment, Tensor};
-use skipstone_runtime::geometry;
+use skipstone_runtime::ops;
 pub use timeline::{Region, Timeline, layer_by_layer_bytes};
 
 /// A network that has no plan.
@@ -100,11 +100,8 @@ pub enum Goal {
 /// [`PlanError`] if the arena does not fit 31 bits.
 pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Result<Plan, PlanError> {
     lay_out_densely(&mut tensors);
-    for node in &mut nodes {
-        node.rows_per_step = match goal {
-            Goal::Speed => geometry::fastest_rows(node),
-            Goal::Ram | Goal::Size => 1,
-        };
+    if goal != Goal::Speed {
+        nodes.iter_mut().for_each(|node| node.rows_per_step = 1);
     }
     network::choose_views(&mut nodes, &tensors);
     let network = Network::new(&nodes, &tensors);
@@ -121,7 +118,7 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Resul
     // Counters and scratch are nobody else's at any time.
     let scratch_len = nodes.iter().map(|node| {
         let (input, output) = (&tensors[usize::from(node.input)], &tensors[usize::from(node.output)]);
-        geometry::scratch_len(node, input, output)
+        ops::scratch_len(node, input, output)
     });
     let scratch_len = scratch_len.max().unwrap_or(0);
     let counters_len = 2 * nodes.len();

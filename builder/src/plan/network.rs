@@ -1,7 +1,7 @@
 //! What the planner asks about a network: which rows each step reads and makes, and from which row on a tensor is needed.
 
 use skipstone_runtime::format::records::{CONCAT_VIEW, NONE, Node, OpCode, Tensor};
-use skipstone_runtime::geometry;
+use skipstone_runtime::{ops, rows};
 use std::ops::Range;
 
 /// Records before memory is planned, with the rows of all their steps.
@@ -36,15 +36,15 @@ struct Table {
 impl Table {
     fn new(node: &Node, tensors: &[Tensor]) -> Self {
         let (input, output) = (&tensors[usize::from(node.input)], &tensors[usize::from(node.output)]);
-        let steps = geometry::steps(node, input, output);
+        let steps = ops::steps(node, input, output);
         let narrow = |rows: Range<usize>| rows.start as u16..rows.end as u16;
         Self {
             steps,
-            made: (0..=steps).map(|done| geometry::rows_made(node, input, output, done) as u16).collect(),
-            input: (0..steps).map(|step| narrow(geometry::input_rows(node, input, output, step))).collect(),
+            made: (0..=steps).map(|done| ops::rows_made(node, input, output, done) as u16).collect(),
+            input: (0..steps).map(|step| narrow(ops::input_rows(node, input, output, step))).collect(),
             operand: match node.operand {
                 NONE => Vec::new(),
-                _ => (0..steps).map(|step| narrow(geometry::output_rows(node, output, step))).collect(),
+                _ => (0..steps).map(|step| narrow(rows::output_rows(node, output, step))).collect(),
             },
         }
     }
@@ -75,7 +75,7 @@ impl<'a> Network<'a> {
 
     /// Whether a node only puts the rows of others side by side, for those who read its output.
     pub(super) fn is_view(&self, node: usize) -> bool {
-        geometry::is_view(&self.nodes[node])
+        rows::is_view(&self.nodes[node])
     }
 
     /// The node that makes a tensor; `None` for the image.
@@ -194,7 +194,7 @@ pub(super) fn choose_views(nodes: &mut [Node], tensors: &[Tensor]) {
             continue;
         }
         let output = nodes[index].output;
-        let gathers = |node: &Node| node.operand != output && (node.input != output || geometry::reads_views(node));
+        let gathers = |node: &Node| node.operand != output && (node.input != output || ops::reads_views(node));
         let members = [nodes[index].input, nodes[index].operand].map(|tensor| tensors[usize::from(tensor)].producer);
         let is_read = nodes.iter().any(|node| node.input == output);
         let view = is_read && !members.contains(&NONE) && nodes.iter().all(gathers);

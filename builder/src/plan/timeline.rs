@@ -3,8 +3,8 @@
 use super::layers;
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records::{NONE, Node, Tensor};
-use skipstone_runtime::geometry;
 use skipstone_runtime::schedule::{Pull, Turn, members};
+use skipstone_runtime::{ops, rows};
 
 /// The arena while one image is classified, whose rows are fed when they are needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +69,13 @@ impl Timeline {
                 }
                 Turn::Step { node, step } => {
                     let record = &nodes[node];
-                    if !geometry::is_view(record) {
+                    if !rows::is_view(record) {
                         for operand in [record.input, record.operand].into_iter().filter(|&operand| operand != NONE) {
                             members(model, operand)
                                 .for_each(|member| extend(&mut alive[usize::from(member.index)], at));
                         }
                         let [input, output] = [record.input, record.output].map(|tensor| &tensors[usize::from(tensor)]);
-                        let made = |done| geometry::rows_made(record, input, output, done);
+                        let made = |done| ops::rows_made(record, input, output, done);
                         if made(step + 1) > made(step) {
                             extend(&mut alive[usize::from(record.output)], at);
                         }
@@ -135,7 +135,7 @@ fn rings(nodes: &[Node], tensors: &[Tensor], alive: &[Option<(usize, usize)>]) -
         let operand = node.map_or(NONE, |node| nodes[node].operand);
         let under = (operand != NONE).then(|| places[usize::from(operand)]).flatten().filter(|_| {
             let other = &tensors[usize::from(operand)];
-            geometry::same_row(other, ring, 0) && other.ring_rows == ring.ring_rows
+            rows::same_row(other, ring, 0) && other.ring_rows == ring.ring_rows
         });
         places[tensor] = Some(under.unwrap_or(regions.len()));
         match under {

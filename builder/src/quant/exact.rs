@@ -3,7 +3,7 @@
 use super::graph::{QAffine, QConv, QNode, QOp, QTensor};
 use super::integers::resize_mode;
 use skipstone_onnx::{Coordinates, Window};
-use skipstone_runtime::geometry::Axis;
+use skipstone_runtime::rows::Axis;
 use std::ops::Range;
 
 /// An int8 map of one image, NHWC over logical channels. Last rows that nobody reads may be missing.

@@ -3,7 +3,7 @@
 use skipstone_onnx::{Coordinates, Metadata, Unary, Window};
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::records::PadMode;
-use skipstone_runtime::geometry::Copied;
+use skipstone_runtime::rows::Copied;
 
 /// Index of a tensor in [`QGraph::tensors`].
 pub type TensorIndex = usize;

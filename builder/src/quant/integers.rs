@@ -7,7 +7,7 @@ use super::{QuantError, TensorIndex};
 use skipstone_onnx::Coordinates;
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
 use skipstone_runtime::format::records::ResizeMode;
-use skipstone_runtime::geometry::Axis;
+use skipstone_runtime::rows::Axis;
 
 /// Elements that may be added up (exclusive): their raised sum fits 32 bits.
 pub(super) const SUM_LIMIT: usize = 1 << 15;

@@ -5,7 +5,9 @@
 use board_qemu::{Clock, exit, println};
 use cortex_m_rt::entry;
 use skipstone_runtime::arith::Requant;
-use skipstone_runtime::kernels::{ConvRow, best};
+use skipstone_runtime::kernels::conv::{ConvParts, ConvRows, ConvShape};
+use skipstone_runtime::kernels::layout::PAIRS;
+use skipstone_runtime::kernels::{ConvCode, best};
 
 /// Name, output rows and columns, channels in and out, kernel, stride, whether a residual is added.
 const LAYERS: &[(&str, usize, usize, usize, usize, usize, bool)] = &[
@@ -34,34 +36,43 @@ fn main() -> ! {
     static MAP_ROW: [i8; MAP_ROW_MAX] = [5; MAP_ROW_MAX];
 
     let (Some(clock), backend) = (Clock::start(), best()) else { exit(false) };
-    let Some(kernel) = &backend.pairs else {
-        println!("{} reads no weights in pairs", backend.name);
-        exit(false)
-    };
     let (mut all, mut all_macs) = (0, 0);
     for &(name, size, channels_in, channels_out, kernel_size, stride, residual) in LAYERS {
         let elements = ((size - 1) * stride + kernel_size) * channels_in;
-        let row_len = (elements + 4).next_multiple_of(8);
+        let row_len = PAIRS.row_len(elements);
+        let shape = ConvShape {
+            kernel_h: kernel_size,
+            kernel_w: kernel_size,
+            stride_h: stride,
+            stride_w: stride,
+            channels_in,
+            channels_out,
+            groups: 1,
+        };
+        let kernel = backend.kernel(PAIRS.code, &shape).map(|kernel| kernel.code);
+        let (Some(ConvCode::Int16(run)), Some(weights)) = (kernel, (PAIRS.len)(&shape)) else {
+            println!("{} reads no weights in pairs", backend.name);
+            exit(false)
+        };
         let instructions = size as u64
             * clock.instructions(|| {
                 for row in ROWS.chunks_exact_mut(row_len).take(kernel_size) {
                     (backend.widen)(&MAP_ROW[..elements], &mut row[..elements]);
                 }
-                (kernel.run)(&mut ConvRow {
-                    rows: ROWS,
+                let rows = ConvRows::new(ConvParts {
+                    rows: &*ROWS,
                     row_len,
-                    kernel_h: kernel_size,
-                    kernel_w: kernel_size,
-                    stride_w: stride,
-                    channels_in,
-                    groups: 1,
-                    weights: &WEIGHTS,
+                    shape,
+                    layout: &PAIRS,
+                    weights: &WEIGHTS[..weights],
                     requant: &REQUANT[..channels_out],
                     residual: residual.then_some(1 << 20),
                     lo: -128,
                     hi: 127,
-                    out: &mut OUT[..size * channels_out],
+                    out: [&mut OUT[..size * channels_out], &mut [], &mut [], &mut []],
+                    count: 1,
                 });
+                rows.into_iter().for_each(|mut rows| run(&mut rows));
             });
         let macs = (size * size * kernel_size * kernel_size * channels_in * channels_out) as u64;
         report(name, macs, instructions);

@@ -6,7 +6,10 @@ use core::fmt::{self, Display, Formatter, Write};
 use skipstone_runtime::Engine;
 use skipstone_runtime::engine::InputError;
 use skipstone_runtime::format::checksum::Crc32;
-use skipstone_runtime::format::records::{Node, OpCode, WeightKind};
+use skipstone_runtime::format::records::{Node, OpCode};
+use skipstone_runtime::kernels::ConvKernel;
+use skipstone_runtime::ops::conv;
+use skipstone_runtime::schedule::Network;
 
 /// The first line, with the version of the lines.
 pub const FIRST: &str = "skipstone-device 2";
@@ -16,13 +19,15 @@ pub const FIRST: &str = "skipstone-device 2";
 /// # Errors
 /// Of `out`.
 pub fn backend(engine: &Engine<'_, '_>, out: &mut impl Write) -> fmt::Result {
-    let backend = engine.backend();
-    let convolutions = || engine.model().nodes().iter().filter(|node| OpCode::from_code(node.op) == Some(OpCode::Conv));
-    let is_paired = |node: &Node| node.weight_kind == WeightKind::Pairs as u8 && backend.pairs.is_some();
-    let pairs = backend.pairs.as_ref().filter(|_| convolutions().any(|node| is_paired(node)));
-    let canonical = convolutions().any(|node| !is_paired(node)).then_some(&backend.canonical);
-    let names = pairs.map(|kernel| kernel.name).into_iter().chain(canonical.map(|kernel| kernel.name));
-    writeln!(out, "backend {} kernels {}", backend.name, Joined(names))
+    let (backend, model) = (engine.backend(), engine.model());
+    let runs = |node: &Node, kernel: &ConvKernel| {
+        let tensor = |index: u16| model.tensor(index.into());
+        node.op == OpCode::Conv as u8
+            && conv::kernel(backend, node, tensor(node.input), tensor(node.output))
+                .is_some_and(|runs| core::ptr::eq(runs, kernel))
+    };
+    let used = backend.kernels.iter().filter(|kernel| model.nodes().iter().any(|node| runs(node, kernel)));
+    writeln!(out, "backend {} kernels {}", backend.name, Joined(used.map(|kernel| kernel.spec.name)))
 }
 
 /// Classifies an image, whose pixels the model takes, and writes its line: the class with the highest score, all

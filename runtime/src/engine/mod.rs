@@ -1,18 +1,20 @@
 //! The state of one model in an arena that the caller owns.
 
-mod steps;
-mod store;
+mod error;
 #[cfg(test)]
 mod tests;
 
-use crate::format::records::{ALIGNMENT, OpCode};
-use crate::kernels::pad::{self, MapRow};
+pub use error::{EngineError, InputError};
+
+use crate::arena::{self, Maps};
+use crate::format::records::{ALIGNMENT, Node, OpCode, Segment, Tensor};
+use crate::kernels::load::{self, MapRow};
 use crate::kernels::{self, Backend, elementwise};
 use crate::model::Model;
-use crate::schedule::{Pull, Turn};
-use core::fmt;
-use steps::Step;
-use store::Maps;
+use crate::ops::{self, Operators, conv};
+use crate::rows::{self, is_slice, row_offset};
+use crate::schedule::{Network, Pull, Turn};
+use crate::step::Step;
 
 /// Memory for an [`Engine`], aligned as it has to be.
 #[derive(Clone, Debug)]
@@ -35,62 +37,6 @@ impl<const LEN: usize> Default for Arena<LEN> {
     }
 }
 
-/// Why a model cannot run here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineError {
-    /// The arena is shorter than the model needs.
-    ArenaTooSmall {
-        /// Bytes that the model needs.
-        needed: usize,
-        /// Bytes that the arena has.
-        found: usize,
-    },
-    /// The arena does not start at a multiple of 16.
-    ArenaMisaligned,
-    /// The weights of a node are laid out for kernels that the backend does not have.
-    NoKernel {
-        /// The node.
-        node: usize,
-        /// The backend's name.
-        backend: &'static str,
-    },
-}
-
-impl fmt::Display for EngineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ArenaTooSmall { needed, found } => {
-                write!(f, "the arena has {found} bytes, the model needs {needed}")
-            }
-            Self::ArenaMisaligned => f.write_str("the arena does not start at a multiple of 16: use Arena"),
-            Self::NoKernel { node, backend } => write!(
-                f,
-                "the weights of node {node} are laid out for another processor, not for {backend}: pack the model for \
-                 this target"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for EngineError {}
-
-/// An image, or a row of one, has another length than the model's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InputError {
-    /// Bytes of an image or a row.
-    pub expected: usize,
-    /// Bytes that were given.
-    pub found: usize,
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the input has {} bytes where the model takes {}", self.found, self.expected)
-    }
-}
-
-impl core::error::Error for InputError {}
-
 /// A row that a node has made. A view makes none: its rows are those of its operands, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made<'r> {
@@ -107,7 +53,7 @@ pub struct Made<'r> {
 /// Scores are int8; `(score - zero_point) * scale` of [`Model::output`] gives their real values.
 pub struct Engine<'m, 'a> {
     model: Model<'m>,
-    backend: &'static Backend,
+    program: Program,
     maps: Maps<'a>,
     scratch: &'a mut [i8],
     pull: Pull,
@@ -115,33 +61,77 @@ pub struct Engine<'m, 'a> {
     fed: usize,
 }
 
-impl<'m, 'a> Engine<'m, 'a> {
-    /// Runs `model` in `arena` by the fastest kernels that this processor has.
-    pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
-        Self::with_backend(model, arena, kernels::best())
+/// What a program can run: operators, and kernels for its convolutions. What no program names is not linked.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// The operators.
+    pub operators: &'static Operators,
+    /// The kernels, which this processor must have.
+    pub backend: &'static Backend,
+}
+
+impl Program {
+    /// Every operator, and the fastest kernels that this processor has.
+    pub fn any() -> Self {
+        Self { operators: &ops::ALL, backend: kernels::best() }
     }
 
-    /// Runs `model` in `arena` by the kernels of `backend`, which must be available.
+    /// Whether it runs a model.
+    ///
+    /// # Errors
+    /// The first node for which it has no operator or no kernel.
+    pub fn runs(&self, model: &Model<'_>) -> Result<(), EngineError> {
+        for (index, node) in model.nodes().iter().enumerate() {
+            if self.operators.get(node.op).is_none() {
+                return Err(EngineError::NoOperator { node: index, operator: node.op });
+            }
+            let tensor = |index: u16| model.tensor(index.into());
+            let runs = || conv::kernel(self.backend, node, tensor(node.input), tensor(node.output)).is_some();
+            if node.op == OpCode::Conv as u8 && !runs() {
+                return Err(EngineError::NoKernel { node: index, backend: self.backend.name });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'m, 'a> Engine<'m, 'a> {
+    /// Runs `model` in `arena`, which has at least [`Model::arena_len`] bytes at a multiple of 16, with every operator and
+    /// the fastest kernels that this processor has for it.
+    ///
+    /// # Errors
+    /// [`EngineError`] where the arena does not suit, or no kernel reads the model's weights.
+    pub fn new(model: &Model<'m>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
+        Self::with_program(model, arena, Program::any())
+    }
+
+    /// [`new`](Self::new) with the kernels of `backend`, which must be available.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
     pub fn with_backend(
         model: &Model<'m>,
         arena: &'a mut [u8],
         backend: &'static Backend,
     ) -> Result<Self, EngineError> {
+        Self::with_program(model, arena, Program { operators: &ops::ALL, backend })
+    }
+
+    /// [`new`](Self::new) with the operators and kernels that a program names.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or the program lacks an operator.
+    pub fn with_program(model: &Model<'m>, arena: &'a mut [u8], program: Program) -> Result<Self, EngineError> {
         let model = *model;
-        for (index, node) in model.nodes().iter().enumerate() {
-            let is_conv = OpCode::from_code(node.op) == Some(OpCode::Conv);
-            if is_conv && steps::readable_kind(&node, backend).is_none() {
-                return Err(EngineError::NoKernel { node: index, backend: backend.name });
-            }
-        }
+        program.runs(&model)?;
         if !arena.as_ptr().addr().is_multiple_of(ALIGNMENT) {
             return Err(EngineError::ArenaMisaligned);
         }
         let too_small = EngineError::ArenaTooSmall { needed: model.arena_len(), found: arena.len() };
         let arena = arena.get_mut(..model.arena_len()).ok_or(too_small)?;
         let arena = bytemuck::try_cast_slice_mut(arena).map_err(|_| too_small)?;
-        let (maps, scratch) = store::divide(arena, model.header()).ok_or(too_small)?;
-        let mut engine = Self { model, backend, maps, scratch, pull: Pull::default(), fed: 0 };
+        let (maps, scratch) = arena::divide(arena, model.header()).ok_or(too_small)?;
+        let mut engine = Self { model, program, maps, scratch, pull: Pull::default(), fed: 0 };
         engine.begin();
         Ok(engine)
     }
@@ -153,7 +143,7 @@ impl<'m, 'a> Engine<'m, 'a> {
 
     /// The kernels that run it.
     pub fn backend(&self) -> &'static Backend {
-        self.backend
+        self.program.backend
     }
 
     /// Classifies an image, `[height][width][channels]` of pixels 0..=255, and returns the scores.
@@ -162,9 +152,9 @@ impl<'m, 'a> Engine<'m, 'a> {
     }
 
     /// [`run`](Self::run), which shows every row that a node makes.
-    pub fn run_observed(&mut self, pixels: &[u8], observe: impl FnMut(Made<'_>)) -> Result<&[i8], InputError> {
+    pub fn run_observed(&mut self, pixels: &[u8], mut observe: impl FnMut(Made<'_>)) -> Result<&[i8], InputError> {
         let requant = self.model.pixel_requant();
-        self.run_image(pixels, |row, out| elementwise::quantize(row, requant, out), observe)
+        self.run_image(pixels, |row, out| elementwise::quantize(row, requant, out), &mut observe)
     }
 
     /// Classifies an image that is int8 already.
@@ -173,8 +163,8 @@ impl<'m, 'a> Engine<'m, 'a> {
     }
 
     /// [`run_int8`](Self::run_int8), which shows every row that a node makes.
-    pub fn run_int8_observed(&mut self, image: &[i8], observe: impl FnMut(Made<'_>)) -> Result<&[i8], InputError> {
-        self.run_image(image, pad::copy, observe)
+    pub fn run_int8_observed(&mut self, image: &[i8], mut observe: impl FnMut(Made<'_>)) -> Result<&[i8], InputError> {
+        self.run_image(image, load::copy, &mut observe)
     }
 
     /// Takes the next row of an image, `[width][channels]` of pixels 0..=255, and runs until it needs another one.
@@ -235,7 +225,7 @@ impl<'m, 'a> Engine<'m, 'a> {
         &mut self,
         image: &[P],
         convert: impl Fn(&[P], &mut [i8]),
-        mut observe: impl FnMut(Made<'_>),
+        observe: &mut dyn FnMut(Made<'_>),
     ) -> Result<&[i8], InputError> {
         let input = self.model.input();
         let row_len = usize::from(input.width) * usize::from(input.channels);
@@ -245,12 +235,12 @@ impl<'m, 'a> Engine<'m, 'a> {
         }
         self.begin();
         for row in image.chunks(row_len.max(1)) {
-            if self.advance(&mut observe) != Turn::NeedsInputRow {
+            if self.advance(observe) != Turn::NeedsInputRow {
                 break;
             }
             self.take_row(row, &convert);
         }
-        self.advance(&mut observe);
+        self.advance(observe);
         self.fed = input.height.into();
         Ok(self.scores())
     }
@@ -265,10 +255,10 @@ impl<'m, 'a> Engine<'m, 'a> {
     fn take_row<P>(&mut self, row: &[P], convert: impl Fn(&[P], &mut [i8])) {
         let input = self.model.input();
         let (width, channels) = (usize::from(input.width), usize::from(input.channels));
-        if input.pixel_stride == input.channels {
+        if !is_slice(&input) {
             convert(row, self.maps.dense_row_mut(&input, self.fed));
         } else {
-            let start = crate::geometry::row_offset(&input, self.fed);
+            let start = row_offset(&input, self.fed);
             for (x, pixel) in row.chunks(channels.max(1)).take(width).enumerate() {
                 convert(pixel, self.maps.bytes_mut(start + x * usize::from(input.pixel_stride), channels));
             }
@@ -277,14 +267,51 @@ impl<'m, 'a> Engine<'m, 'a> {
     }
 
     /// Runs all steps up to the next row of the image or the end.
-    fn advance(&mut self, observe: &mut impl FnMut(Made<'_>)) -> Turn {
+    fn advance(&mut self, observe: &mut dyn FnMut(Made<'_>)) -> Turn {
+        let running = Running { model: &self.model, operators: self.program.operators };
         loop {
-            match self.pull.next(&self.model, &mut self.maps, self.fed) {
-                Turn::Step { node, step } => {
-                    Step::new(&self.model, self.backend, node, step).run(&mut self.maps, self.scratch, observe);
-                }
+            let (node, step) = match self.pull.next(&running, &mut self.maps, self.fed) {
+                Turn::Step { node, step } => (node, step),
                 turn => return turn,
+            };
+            let index = node;
+            let node = self.model.node(index);
+            let Some(operator) = self.program.operators.get(node.op) else { return Turn::Done };
+            let (input, output) = (self.model.tensor(node.input.into()), self.model.tensor(node.output.into()));
+            let at = Step { model: &self.model, backend: self.program.backend, node, input, output, step };
+            (operator.step)(&at, &mut self.maps, self.scratch);
+            if rows::is_view(node) {
+                continue;
+            }
+            let made = |steps| self.program.operators.rows_made(node, input, output, steps);
+            for row in made(step)..made(step + 1) {
+                observe(Made { node: index, row, values: self.maps.row(output, row) });
             }
         }
+    }
+}
+
+/// A model and the operators that run it.
+struct Running<'e, 'm> {
+    model: &'e Model<'m>,
+    operators: &'static Operators,
+}
+
+impl Network for Running<'_, '_> {
+    #[inline(always)]
+    fn node(&self, index: usize) -> &Node {
+        self.model.node(index)
+    }
+    #[inline(always)]
+    fn tensor(&self, index: usize) -> &Tensor {
+        self.model.tensor(index)
+    }
+    #[inline(always)]
+    fn segment(&self, index: usize) -> Option<&Segment> {
+        self.model.segment(index)
+    }
+    #[inline(always)]
+    fn operators(&self) -> &'static Operators {
+        self.operators
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! `docs/model-format.md` is the normative description.
 
-pub mod check;
 pub mod checksum;
 mod error;
 pub mod records;

@@ -208,9 +208,9 @@ record! {
     Node, 64 {
         /// [`OpCode`].
         op: u8 = 0,
-        /// [`WeightKind`].
-        weight_kind: u8 = 1,
-        /// Output rows of one step: 1, or 2 for kernels that want pairs.
+        /// How a convolution's weights lie: the code of a [`Layout`](crate::kernels::layout::Layout).
+        layout: u8 = 1,
+        /// Output rows of one step, 1 to [`MAX_ROWS`](crate::kernels::conv::MAX_ROWS).
         rows_per_step: u8 = 2,
         /// Of a pool [`COUNT_INCLUDE_PAD`] or 0; of a resize its [`ResizeMode`]; of a copy its [`PadMode`]; otherwise 0.
         flags: u8 = 3,
@@ -251,7 +251,7 @@ record! {
         /// Bytes of it; [`TABLE_LEN`] for a table.
         weights_len: u32 = 28,
         /// File offset of the [`Requant`](crate::arith::Requant)s, of which there are
-        /// [`requant_count`](crate::geometry::requant_count).
+        /// [`requant_count`](crate::ops::requant_count).
         requant: u32 = 32,
         /// Multiplier of the raised second operand; the shift is then the same for all channels. Of a gate: what is added
         /// to the mask, -255..=32767. Of an instance norm: bits by which the sum of squares is raised.
@@ -262,8 +262,8 @@ record! {
         state_len: u32 = 44,
         /// String offset of the name.
         name: u32 = 48,
-        /// File offset of canonical weights, where the file holds them beside another kind; 0 if not.
-        canonical: u32 = 52,
+        /// Zero.
+        reserved_52: Reserved<4> = 52,
         /// File offset of one [`Requant`](crate::arith::Requant) for each input channel, through which a convolution reads
         /// its raised input; 0 if it reads it as it is.
         prologue: u32 = 56,
@@ -383,7 +383,8 @@ pub enum OpCode {
 }
 
 impl OpCode {
-    const ALL: [Self; 13] = [
+    /// Every operator, in order of their codes.
+    pub const ALL: [Self; 13] = [
         Self::Conv,
         Self::Add,
         Self::GlobalAveragePool,
@@ -402,6 +403,25 @@ impl OpCode {
     /// The operator of a code, if there is one.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// Its name, for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Conv => "convolution",
+            Self::Add => "sum",
+            Self::GlobalAveragePool => "global average pool",
+            Self::Copy => "copy",
+            Self::Affine => "affine",
+            Self::MaxPool => "max pool",
+            Self::AveragePool => "average pool",
+            Self::Lookup => "lookup",
+            Self::Gate => "gate",
+            Self::Resize => "resize",
+            Self::Concat => "concatenation",
+            Self::L2Norm => "L2 norm",
+            Self::InstanceNorm => "instance norm",
+        }
     }
 }
 
@@ -458,26 +478,6 @@ pub struct Run {
     pub len: u16,
 }
 
-/// How a convolution's weights are laid out. A program runs the kinds that its kernels read and refuses the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum WeightKind {
-    /// int8, OHWI: `[output][kernel row][kernel column][input channel of the group]`. Every program runs it.
-    Canonical = 0,
-    /// For dual 16-bit multiply-accumulates (SMLAD). For each pair of output channels (A, B) and each kernel row: the
-    /// row's `kernel_w * channels` weights of both, padded with zeros to a multiple of 4, alternating:
-    /// `A0 B0 A1 B1 A2 B2 ...`, so that SXTB16 of a word gives (A0, A1) and SXTB16 of the word rotated by 8 bits gives
-    /// (B0, B1). [`pairs_index`](crate::geometry::pairs_index) says where each weight lies.
-    Pairs = 1,
-}
-
-impl WeightKind {
-    /// The kind of a code, if there is one.
-    pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Canonical, Self::Pairs].into_iter().find(|&kind| kind as u8 == code)
-    }
-}
-
 /// The core that a packed model is laid out for. Any program may load the file: it runs the model if it has kernels for
 /// every layout in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -523,15 +523,5 @@ impl Core {
     /// The core of a code, if there is one.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
-    }
-
-    /// Whether kernels for this core read weights in that layout. A file laid out for the core has no other layouts.
-    pub fn reads(self, kind: WeightKind) -> bool {
-        match kind {
-            WeightKind::Canonical => true,
-            WeightKind::Pairs => {
-                matches!(self, Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55)
-            }
-        }
     }
 }

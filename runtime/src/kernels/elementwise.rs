@@ -1,7 +1,7 @@
 //! Operators without weights, on dense output rows or on some channels of a pixel. They are a small part of a network's
 //! work, so that one portable version serves every processor.
 
-use super::pad::{self, MapRow};
+use super::load::{self, MapRow};
 use crate::arith::{self, Requant, raise};
 use crate::format::records::{Run, TABLE_LEN};
 
@@ -157,7 +157,7 @@ pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
         let len = usize::from(run.len).saturating_sub(skipped);
         let values = input.get(from..).unwrap_or(&[]);
         let out = out.get_mut(usize::from(run.to) + skipped..).unwrap_or(&mut []);
-        pad::copy(values.get(..len).unwrap_or(values), out);
+        load::copy(values.get(..len).unwrap_or(values), out);
     }
 }
 

@@ -1,25 +1,29 @@
 //! Scalar kernels for every processor: blocks of 4 output channels x 2 pixels, in safe code without any table.
 
-use super::{Backend, ConvKernel, ConvRow, Element, pad};
+use super::conv::{ConvRow, ConvRows};
+use super::spec::CONV_4X2_PORTABLE;
+use super::{Backend, ConvCode, ConvKernel, load};
 use crate::arith::Requant;
 
 /// Plain Rust; what cores without a SIMD extension run, such as Cortex-M0+ and M3.
-pub static BACKEND: Backend = Backend {
-    name: "portable",
-    available: || true,
-    canonical: ConvKernel { name: "conv_4x2_portable", run: conv_4x2_portable },
-    pairs: None,
-    widen: pad::widen,
-};
+pub static BACKEND: Backend = Backend { name: "portable", available: || true, kernels: &[CONV], widen: load::widen };
+
+/// [`CONV_4X2_PORTABLE`].
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_PORTABLE, code: ConvCode::Int8(conv_4x2_portable) };
 
 /// Convolution by canonical weights.
-pub fn conv_4x2_portable(row: &mut ConvRow<'_, i8>) {
-    if row.groups == 1 { ungrouped(row) } else { grouped(row) }
+pub fn conv_4x2_portable(rows: &mut ConvRows<'_, i8>) {
+    rows.each(conv_row);
+}
+
+/// One row of [`conv_4x2_portable`].
+pub(super) fn conv_row(row: &mut ConvRow<'_, i8>) {
+    if row.shape.groups == 1 { ungrouped(row) } else { grouped(row) }
 }
 
 fn ungrouped(row: &mut ConvRow<'_, i8>) {
     let requant = row.requant;
-    let kernel = row.kernel_h * row.run();
+    let kernel = row.shape.kernel_h * row.run();
     let mut first = 0;
     while first < requant.len() {
         let weights = |channel: usize| run_at(row.weights, (first + channel) * kernel, kernel);
@@ -55,7 +59,7 @@ fn pixels<const C: usize>(row: &mut ConvRow<'_, i8>, first: usize, weights: [&[i
 fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, at: [usize; P], weights: [&[i8]; C]) -> [[i32; C]; P] {
     let run = row.run();
     let mut acc = [[0i32; C]; P];
-    for ky in 0..row.kernel_h {
+    for ky in 0..row.shape.kernel_h {
         let pixels = at.map(|at| run_at(row.rows, at + ky * row.row_len, run));
         let weights = weights.map(|weights| run_at(weights, ky * run, run));
         // The runs all have `run` elements; the minimum tells the compiler.
@@ -81,17 +85,17 @@ fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, at: [usize; P], w
 
 /// Convolutions with groups, one output at a time.
 fn grouped(row: &mut ConvRow<'_, i8>) {
-    let groups = row.groups.max(1);
-    let (group_in, group_out) = (row.channels_in / groups, (row.channels_out() / groups).max(1));
+    let groups = row.shape.groups.max(1);
+    let (group_in, group_out) = (row.shape.channels_in / groups, (row.channels_out() / groups).max(1));
     let (requant, channels, step) = (row.requant, row.channels_out(), row.pixel_step());
-    let kernel = row.kernel_h * row.kernel_w * group_in;
+    let kernel = row.shape.kernel_h * row.shape.kernel_w * group_in;
     for x in 0..row.width_out() {
         for (channel, requant) in requant.chunks(1).enumerate() {
             let mut weights = run_at(row.weights, channel * kernel, kernel).chunks(group_in.max(1));
             let mut acc = 0i32;
-            for ky in 0..row.kernel_h {
-                for kx in 0..row.kernel_w {
-                    let at = ky * row.row_len + x * step + kx * row.channels_in + channel / group_out * group_in;
+            for ky in 0..row.shape.kernel_h {
+                for kx in 0..row.shape.kernel_w {
+                    let at = ky * row.row_len + x * step + kx * row.shape.channels_in + channel / group_out * group_in;
                     for (value, weight) in run_at(row.rows, at, group_in).iter().zip(weights.next().unwrap_or(&[])) {
                         acc = acc.wrapping_add(i32::from(*value).wrapping_mul(i32::from(*weight)));
                     }
@@ -110,12 +114,7 @@ fn run_at(elements: &[i8], at: usize, len: usize) -> &[i8] {
 
 /// Turns the accumulators of neighbouring output channels into the outputs that start at `at`.
 #[inline(always)]
-pub(super) fn finish<T: Element, const C: usize>(
-    row: &mut ConvRow<'_, T>,
-    at: usize,
-    sums: [i32; C],
-    requant: &[Requant],
-) {
+pub(super) fn finish<T, const C: usize>(row: &mut ConvRow<'_, T>, at: usize, sums: [i32; C], requant: &[Requant]) {
     let (residual, lo, hi) = (row.residual, row.lo, row.hi);
     let outputs = row.out.get_mut(at..).unwrap_or(&mut []);
     for ((out, acc), requant) in outputs.iter_mut().zip(sums).zip(requant) {

@@ -1,23 +1,24 @@
 //! Small networks that tests share.
 
 use super::{Conv, Network, Part, Random, Window};
-use crate::format::records::{OpCode, PadMode, ResizeMode, Run, Tensor, WeightKind};
+use crate::format::records::{OpCode, PadMode, ResizeMode, Run, Tensor};
+use crate::kernels::layout::{CANONICAL, Layout, PAIRS};
 
 /// Every operator once: a residual in place, a parameter-free shortcut, a residual that is copied, a sum, a pool, a
 /// linear layer whose kernel is the whole map, one whose kernel is a pixel.
-pub(crate) fn small_resnet(height: usize, width: usize, kind: WeightKind) -> Network {
+pub(crate) fn small_resnet(height: usize, width: usize, layout: &'static Layout) -> Network {
     let mut random = Random::new(7);
     let mut net = Network::new(height, width, 3);
-    let stem = net.conv(Conv { kind, ..Conv::new(0, 8, 3) }, &mut random);
-    let a = net.conv(Conv { kind, ..Conv::new(stem, 8, 3) }, &mut random);
-    let in_place = net.conv(Conv { kind, residual: Some(stem), ..Conv::new(a, 8, 3) }, &mut random);
+    let stem = net.conv(Conv { layout, ..Conv::new(0, 8, 3) }, &mut random);
+    let a = net.conv(Conv { layout, ..Conv::new(stem, 8, 3) }, &mut random);
+    let in_place = net.conv(Conv { layout, residual: Some(stem), ..Conv::new(a, 8, 3) }, &mut random);
     let shortcut = net.shortcut(in_place, 2, 4, 16);
-    let b = net.conv(Conv { kind, stride: 2, ..Conv::new(in_place, 12, 3) }, &mut random);
-    let copied = net.conv(Conv { kind, residual: Some(shortcut), ..Conv::new(b, 16, 3) }, &mut random);
+    let b = net.conv(Conv { layout, stride: 2, ..Conv::new(in_place, 12, 3) }, &mut random);
+    let copied = net.conv(Conv { layout, residual: Some(shortcut), ..Conv::new(b, 16, 3) }, &mut random);
     let grouped = net.conv(Conv { groups: 4, ..Conv::new(copied, 16, 3) }, &mut random);
     let sum = net.add(grouped, copied);
     let pooled = net.pool(sum);
-    net.conv(Conv { kind, ..Conv::new(pooled, 12, 1) }, &mut random);
+    net.conv(Conv { layout, ..Conv::new(pooled, 12, 1) }, &mut random);
     net.classes = 10;
     net.place();
     net.alias(in_place, stem);
@@ -26,16 +27,16 @@ pub(crate) fn small_resnet(height: usize, width: usize, kind: WeightKind) -> Net
 
 /// Every operator that [`small_resnet`] lacks: a pooled stem, an affine of its own and one before a convolution, a
 /// concatenation, a mask that is interpolated, a gate of one pixel, norms.
-pub(crate) fn every_operator(height: usize, width: usize, kind: WeightKind) -> Network {
+pub(crate) fn every_operator(height: usize, width: usize, layout: &'static Layout) -> Network {
     let mut random = Random::new(11);
     let mut net = Network::new(height, width, 3);
     net.zero_points = vec![-9];
-    let stem = net.conv(Conv { kind, ..Conv::new(0, 8, 3) }, &mut random);
+    let stem = net.conv(Conv { layout, ..Conv::new(0, 8, 3) }, &mut random);
     let pooled = net.max_pool(stem, Window::new(3, 2, 1), 0).unwrap();
     let affine = net.affine(pooled, &mut random);
-    let bottleneck = net.conv(Conv { kind, prologue: true, ..Conv::new(affine, 4, 1) }, &mut random);
+    let bottleneck = net.conv(Conv { layout, prologue: true, ..Conv::new(affine, 4, 1) }, &mut random);
     let joined = net.concat(pooled, bottleneck);
-    let grown = net.conv(Conv { kind, prologue: true, ..Conv::new(joined, 4, 3) }, &mut random);
+    let grown = net.conv(Conv { layout, prologue: true, ..Conv::new(joined, 4, 3) }, &mut random);
     let trunk = net.concat(joined, grown);
     let mask = net.average_pool(trunk, Window { ceil: true, ..Window::new(3, 2, 1) }, 0).unwrap();
     let [height, width] = [net.tensors[trunk].height.into(), net.tensors[trunk].width.into()];
@@ -43,12 +44,12 @@ pub(crate) fn every_operator(height: usize, width: usize, kind: WeightKind) -> N
     let mask = net.lookup(mask, &mut random);
     let gated = net.gate(mask, trunk, 384, &mut random);
     let squeezed = net.pool(gated);
-    let excited = net.conv(Conv { kind, ..Conv::new(squeezed, 16, 1) }, &mut random);
+    let excited = net.conv(Conv { layout, ..Conv::new(squeezed, 16, 1) }, &mut random);
     let scaled = net.gate(excited, gated, 9, &mut random);
     let unit = net.l2_norm(scaled);
     let standard = net.instance_norm(unit, &mut random);
     let pooled = net.pool(standard);
-    net.conv(Conv { kind, ..Conv::new(pooled, 12, 1) }, &mut random);
+    net.conv(Conv { layout, ..Conv::new(pooled, 12, 1) }, &mut random);
     net.classes = 10;
     net.place();
     net
@@ -71,7 +72,7 @@ pub(crate) fn random_network(seed: u64) -> Network {
     net.conv(Conv::new(pooled, 4, 1), random);
     for node in &mut net.nodes {
         let global = OpCode::from_code(node.op) == Some(OpCode::GlobalAveragePool);
-        node.rows_per_step = if global { 1 } else { random.of(&[1, 1, 2]) };
+        node.rows_per_step = if global { 1 } else { random.of(&[1, 1, 2, 3, 4]) };
     }
     net.place();
     net
@@ -88,15 +89,11 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
     match random.below(14) {
         0 | 1 => {
             let groups = random.of(&[1, 1, 4]);
-            let kind = if groups == 1 {
-                random.of(&[WeightKind::Canonical, WeightKind::Pairs])
-            } else {
-                WeightKind::Canonical
-            };
+            let layout = if groups == 1 { random.of(&[&CANONICAL, &PAIRS]) } else { &CANONICAL };
             let (channels, stride) = (4 * (1 + random.below(3)), 1 + random.below(2));
             let conv = Conv {
                 groups,
-                kind,
+                layout,
                 stride,
                 channels,
                 prologue: random.below(2) == 0,

@@ -15,7 +15,6 @@ pub(crate) use run::{image, runs_as_defined, shrink_rings};
 use crate::arith::Requant;
 use crate::format::checksum;
 use crate::format::records::ALIGNMENT;
-use crate::geometry;
 
 /// Bytes that start at a multiple of 16.
 #[derive(Clone)]
@@ -87,14 +86,4 @@ impl Random {
         let c = (i64::from(self.int8() / 4) << shift) + (1 << (shift - 1));
         Requant { c, m, s: shift }
     }
-}
-
-/// Canonical weights of one group as pairs.
-pub(crate) fn to_pairs(canonical: &[i8], channels: usize, kernel_h: usize, run: usize) -> Vec<i8> {
-    let mut pairs = vec![0; channels * kernel_h * run.next_multiple_of(4)];
-    for (at, &weight) in canonical.iter().enumerate() {
-        let (channel, row, k) = (at / run / kernel_h, at / run % kernel_h, at % run);
-        pairs[geometry::pairs_index(kernel_h, run, channel, row, k)] = weight;
-    }
-    pairs
 }

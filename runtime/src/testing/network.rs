@@ -2,8 +2,9 @@
 
 use super::Random;
 use crate::arith::Requant;
-use crate::format::records::{CONCAT_VIEW, NONE, Node, OpCode, Segment, Tensor, WeightKind};
-use crate::geometry;
+use crate::format::records::{CONCAT_VIEW, NONE, Node, OpCode, Segment, Tensor};
+use crate::kernels::layout::{CANONICAL, Layout};
+use crate::{ops, rows};
 
 /// A convolution to be added.
 #[derive(Clone, Copy)]
@@ -17,13 +18,13 @@ pub(crate) struct Conv {
     pub(crate) residual: Option<usize>,
     /// Whether it reads its input through an affine.
     pub(crate) prologue: bool,
-    pub(crate) kind: WeightKind,
+    pub(crate) layout: &'static Layout,
 }
 
 impl Conv {
     pub(crate) fn new(input: usize, channels: usize, kernel: usize) -> Self {
-        let kind = WeightKind::Canonical;
-        Self { input, channels, kernel, stride: 1, pad: kernel / 2, groups: 1, residual: None, prologue: false, kind }
+        let layout = &CANONICAL;
+        Self { input, channels, kernel, stride: 1, pad: kernel / 2, groups: 1, residual: None, prologue: false, layout }
     }
 }
 
@@ -41,8 +42,6 @@ pub(crate) struct Network {
     pub(super) pixels: Vec<Requant>,
     /// Zero points of new tensors, in turn.
     pub(crate) zero_points: Vec<i8>,
-    /// Whether pairs are accompanied by canonical weights.
-    pub(crate) keep_canonical: bool,
 }
 
 impl Network {
@@ -57,7 +56,6 @@ impl Network {
             prologues: Vec::new(),
             pixels: Vec::new(),
             zero_points: vec![-128, 3, -7, 0],
-            keep_canonical: false,
         };
         network.tensor(height, width, channels, NONE);
         network.pixels = (0..channels as i64)
@@ -102,7 +100,7 @@ impl Network {
         let terms = conv.kernel * conv.kernel * usize::from(input.channels) / conv.groups;
         let node = Node {
             op: OpCode::Conv as u8,
-            weight_kind: conv.kind as u8,
+            layout: conv.layout.code,
             rows_per_step: 1,
             input: conv.input as u16,
             operand: conv.residual.map_or(NONE, |tensor| tensor as u16),
@@ -143,7 +141,7 @@ impl Network {
         let ring = self.tensors[index];
         let shares = |other: &usize| {
             let other = &self.tensors[*other];
-            !geometry::is_view(&self.nodes[..].get(usize::from(other.producer)).copied().unwrap_or_default())
+            !rows::is_view(&self.nodes[..].get(usize::from(other.producer)).copied().unwrap_or_default())
                 && other.row_stride == ring.row_stride
                 && other.offset.abs_diff(ring.offset) < ring.row_stride
         };
@@ -183,7 +181,7 @@ impl Network {
             let copies = |node: &Node| node.output == operand && OpCode::from_code(node.op) == Some(OpCode::Concat);
             if is_concat
                 && usize::from(output) + 1 < self.tensors.len()
-                && readers.all(|node| node.operand != output && geometry::reads_views(node))
+                && readers.all(|node| node.operand != output && ops::reads_views(node))
                 && !self.nodes.iter().any(copies)
             {
                 self.nodes[index].flags = CONCAT_VIEW;

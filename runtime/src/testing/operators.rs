@@ -3,7 +3,7 @@
 use super::{Network, Random};
 use crate::arith::Requant;
 use crate::format::records::{Node, OpCode, PadMode, ResizeMode, Run, TABLE_LEN, Tensor};
-use crate::geometry::{resize_columns, resize_rows};
+use crate::rows::{resize_columns, resize_rows};
 
 /// The windows of a pool.
 #[derive(Clone, Copy, Debug)]

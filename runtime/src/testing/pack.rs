@@ -1,9 +1,10 @@
 //! From a network to the bytes of its file.
 
-use super::{Aligned, Network, to_pairs};
-use crate::format::records::{ALIGNMENT, Core, Header, MAGIC, Node, OpCode, Segment, Tensor, VERSION, WeightKind};
+use super::{Aligned, Network};
+use crate::format::records::{ALIGNMENT, Core, Header, MAGIC, Node, OpCode, Segment, Tensor, VERSION};
 use crate::format::strings;
-use crate::geometry;
+use crate::kernels::layout;
+use crate::ops::{self, conv};
 
 impl Network {
     /// The file.
@@ -22,15 +23,13 @@ impl Network {
         for (index, node) in network.nodes.iter_mut().enumerate() {
             let (input, output) = (&self.tensors[usize::from(node.input)], &self.tensors[usize::from(node.output)]);
             let weights = &self.weights[index];
-            let pairs = WeightKind::from_code(node.weight_kind) == Some(WeightKind::Pairs);
-            if pairs && OpCode::from_code(node.op) == Some(OpCode::Conv) {
-                let run = usize::from(node.kernel_w) * usize::from(input.channels);
-                let pairs = to_pairs(weights, output.channels.into(), node.kernel_h.into(), run);
-                node.weights = blob(bytemuck::cast_slice(&pairs));
-                node.weights_len = pairs.len() as u32;
-                if self.keep_canonical {
-                    node.canonical = blob(bytemuck::cast_slice(weights));
-                }
+            if OpCode::from_code(node.op) == Some(OpCode::Conv) {
+                let shape = conv::conv_shape(node, input, output);
+                let packing = layout::from_code(node.layout).unwrap();
+                let mut packed = vec![0; (packing.layout.len)(&shape).unwrap()];
+                (packing.pack)(&shape, weights, &mut packed);
+                node.weights = blob(bytemuck::cast_slice(&packed));
+                node.weights_len = packed.len() as u32;
             } else {
                 node.weights = blob(bytemuck::cast_slice(weights));
                 node.weights_len = weights.len() as u32;
@@ -39,12 +38,12 @@ impl Network {
                 node.prologue = blob(bytemuck::cast_slice(&self.prologues[index]));
             }
             node.requant = blob(bytemuck::cast_slice(&self.requants[index]));
-            node.state_len = geometry::state_len(node, output) as u32;
+            node.state_len = ops::state_len(node, output) as u32;
             node.state = if node.state_len > 0 { end } else { 0 };
             end += node.state_len.next_multiple_of(16);
-            scratch_len = scratch_len.max(geometry::scratch_len(node, input, output) as u32);
+            scratch_len = scratch_len.max(ops::scratch_len(node, input, output) as u32);
         }
-        let pairs = network.nodes.iter().any(|node| node.weight_kind == WeightKind::Pairs as u8);
+        let pairs = network.nodes.iter().any(|node| node.layout == layout::PAIRS.code);
         let mut names = Vec::new();
         let name = strings::append(&mut names, "");
         let class_names = names.len() as u32;

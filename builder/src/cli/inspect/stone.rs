@@ -12,7 +12,8 @@ use crate::files;
 use crate::plan::{Timeline, layer_by_layer_bytes};
 use serde::Serialize;
 use skipstone_runtime::Model;
-use skipstone_runtime::format::records::{Core, NONE, Node, OpCode, Tensor, WeightKind};
+use skipstone_runtime::format::records::{Core, NONE, Node, OpCode, Tensor};
+use skipstone_runtime::kernels::layout;
 use skipstone_runtime::schedule::Network;
 use std::path::Path;
 
@@ -167,10 +168,7 @@ fn layer<'m>(model: &Model<'m>, tensors: &[Tensor], node: &Node) -> Layer<'m> {
         output: size(&output),
         rows: output.ring_rows,
         offset: output.offset,
-        weights: match WeightKind::from_code(node.weight_kind) {
-            Some(kind) if conv => kind_name(kind),
-            _ => "",
-        },
+        weights: if conv { layout::from_code(node.layout).map_or("", |packing| packing.layout.name) } else { "" },
         weights_bytes: node.weights_len,
         macs: if conv { macs } else { 0 },
     }
@@ -212,12 +210,5 @@ fn core_name(core: Core) -> &'static str {
         Core::Neon => "neon",
         Core::Dotprod => "dotprod",
         Core::X86 => "x86",
-    }
-}
-
-fn kind_name(kind: WeightKind) -> &'static str {
-    match kind {
-        WeightKind::Canonical => "canonical",
-        WeightKind::Pairs => "pairs",
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::plan::Plan;
 use skipstone_runtime::format::records::{NONE, OpCode};
-use skipstone_runtime::geometry;
 use skipstone_runtime::schedule::{Pull, Records, Turn, members};
+use skipstone_runtime::{ops, rows};
 use std::ops::Range;
 
 /// What a byte of the arena belongs to: a row of a tensor, or what a node keeps.
@@ -23,8 +23,8 @@ pub(super) fn follow(plan: &Plan) -> Result<(), String> {
     let (mut pull, mut fed, mut steps) = (Pull::default(), 0, 0);
     let mut content = vec![Owner::Nobody; plan.counters];
     let bytes = |index: usize, row: usize| -> Range<usize> {
-        let start = geometry::row_offset(&plan.tensors[index], row);
-        start..start + geometry::row_bytes(&plan.tensors[index])
+        let start = rows::row_offset(&plan.tensors[index], row);
+        start..start + rows::row_bytes(&plan.tensors[index])
     };
     loop {
         let (node, step) = match pull.next(&records, counters.as_mut_slice(), fed) {
@@ -38,13 +38,13 @@ pub(super) fn follow(plan: &Plan) -> Result<(), String> {
         };
         steps += 1;
         let record = &plan.nodes[node];
-        if geometry::is_view(record) {
+        if rows::is_view(record) {
             continue;
         }
         let (input, output) = (&plan.tensors[usize::from(record.input)], &plan.tensors[usize::from(record.output)]);
         let reads = [
-            (record.input, geometry::input_rows(record, input, output, step)),
-            (record.operand, geometry::output_rows(record, output, step)),
+            (record.input, ops::input_rows(record, input, output, step)),
+            (record.operand, rows::output_rows(record, output, step)),
         ];
         for (operand, rows) in reads.into_iter().filter(|(operand, _)| *operand != NONE) {
             for member in members(&records, operand).map(|member| usize::from(member.index)) {
@@ -60,14 +60,14 @@ pub(super) fn follow(plan: &Plan) -> Result<(), String> {
             return Err(format!("node {node}, step {step}: what it keeps is not there"));
         }
         content[state].fill(Owner::State(node));
-        let done = |done: usize| geometry::rows_made(record, input, output, done);
+        let done = |done: usize| ops::rows_made(record, input, output, done);
         for row in done(step)..done(step + 1) {
             content[bytes(record.output.into(), row)].fill(Owner::Row(record.output.into(), row));
         }
     }
     let all = plan.nodes.iter().map(|node| {
         let [input, output] = [node.input, node.output].map(|tensor| &plan.tensors[usize::from(tensor)]);
-        geometry::steps(node, input, output)
+        ops::steps(node, input, output)
     });
     let scores = plan.nodes.last().map_or(0, |node| usize::from(node.output));
     if steps != all.sum::<usize>() || plan.nodes.iter().all(|node| node.op == OpCode::Concat as u8) {

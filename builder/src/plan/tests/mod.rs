@@ -5,6 +5,7 @@ use super::*;
 use follow::follow;
 use proptest::prelude::*;
 use skipstone_runtime::format::records::{NONE, OpCode};
+use skipstone_runtime::rows;
 use std::time::{Duration, Instant};
 use zoo::Net;
 
@@ -45,7 +46,7 @@ fn an_operand_that_is_a_part_of_the_input_keeps_its_place() {
     let c = net.conv(joined, b, 4, [3, 1]);
     net.head(c, 12);
     let plan = net.plan();
-    assert!(plan.nodes.iter().any(geometry::is_view));
+    assert!(plan.nodes.iter().any(rows::is_view));
     assert_ne!(plan.tensors[usize::from(c)].offset, plan.tensors[usize::from(b)].offset);
 }
 
@@ -66,7 +67,7 @@ fn a_gate_works_in_place_over_its_trunk() {
 #[test]
 fn members_of_a_concatenation_keep_what_is_read_of_them() {
     let plan = Net::densenet(8, 3).plan();
-    let views: Vec<_> = plan.nodes.iter().filter(|node| geometry::is_view(node)).collect();
+    let views: Vec<_> = plan.nodes.iter().filter(|node| rows::is_view(node)).collect();
     // The last one is read by an affine, which does not gather; it copies from a view.
     assert_eq!(views.len(), 8);
     let rows = |node: usize| plan.tensors[usize::from(plan.nodes[node].output)].ring_rows;
@@ -86,7 +87,7 @@ fn a_concatenation_that_cannot_be_gathered_is_copied() {
     net.head(d, 12);
     let plan = net.plan();
     // One is the other's second member and has to have bytes.
-    assert_eq!([2, 4].map(|node| geometry::is_view(&plan.nodes[node])), [false, true]);
+    assert_eq!([2, 4].map(|node| rows::is_view(&plan.nodes[node])), [false, true]);
     follow(&plan).unwrap();
 }
 

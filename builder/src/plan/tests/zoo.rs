@@ -2,6 +2,8 @@
 
 use crate::plan::{Goal, Plan, plan};
 use skipstone_runtime::format::records::{NONE, Node, OpCode, ResizeMode, Tensor};
+use skipstone_runtime::kernels::spec::CONV_2X3_SMLAD;
+use skipstone_runtime::ops::conv::conv_shape;
 
 /// Records of a network as it is put together.
 #[derive(Clone)]
@@ -262,7 +264,11 @@ impl Net {
         self.plan_for(Goal::Ram)
     }
 
-    pub(super) fn plan_for(self, goal: Goal) -> Plan {
+    pub(super) fn plan_for(mut self, goal: Goal) -> Plan {
+        for node in self.nodes.iter_mut().filter(|node| node.op == OpCode::Conv as u8) {
+            let (input, output) = (&self.tensors[usize::from(node.input)], &self.tensors[usize::from(node.output)]);
+            node.rows_per_step = (CONV_2X3_SMLAD.rows)(&conv_shape(node, input, output)) as u8;
+        }
         plan(self.tensors, self.nodes, goal).unwrap()
     }
 }

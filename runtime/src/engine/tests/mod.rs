@@ -1,20 +1,22 @@
 mod operators;
 
-use super::{Engine, EngineError, InputError};
-use crate::format::records::{NONE, Segment, Tensor, WeightKind};
+use super::{Engine, EngineError, InputError, Program};
+use crate::format::records::{NONE, Segment, Tensor};
+use crate::kernels::layout::{CANONICAL, PAIRS};
 use crate::kernels::{portable, reference};
 use crate::model::Model;
+use crate::ops::{Operators, add};
 use crate::testing::{Aligned, Conv, Network, Random, image, runs_as_defined, shrink_rings, small_resnet};
 
 #[test]
 fn whole_maps_give_what_the_operators_define() {
-    let ran = runs_as_defined(&small_resnet(9, 7, WeightKind::Canonical));
+    let ran = runs_as_defined(&small_resnet(9, 7, &CANONICAL));
     assert!(ran.contains(&"portable") && ran.contains(&"reference"), "{ran:?}");
 }
 
 #[test]
 fn rings_of_few_rows_give_the_same() {
-    let mut net = small_resnet(12, 5, WeightKind::Canonical);
+    let mut net = small_resnet(12, 5, &CANONICAL);
     let whole: u32 = net.tensors.iter().map(|t| u32::from(t.ring_rows) * t.row_stride).sum();
     shrink_rings(&mut net);
     let rings: Vec<_> = net.tensors.iter().map(|t| t.ring_rows).collect();
@@ -28,7 +30,7 @@ fn rings_of_few_rows_give_the_same() {
 
 #[test]
 fn a_ring_one_row_too_small_is_refused() {
-    let mut net = small_resnet(12, 5, WeightKind::Canonical);
+    let mut net = small_resnet(12, 5, &CANONICAL);
     shrink_rings(&mut net);
     for index in (0..net.tensors.len()).filter(|&index| net.tensors[index].ring_rows > 1) {
         let mut smaller = net.clone();
@@ -39,7 +41,7 @@ fn a_ring_one_row_too_small_is_refused() {
 
 #[test]
 fn segments_give_the_same() {
-    let mut net = small_resnet(9, 7, WeightKind::Canonical);
+    let mut net = small_resnet(9, 7, &CANONICAL);
     net.segments = (0..net.nodes.len() as u16)
         .map(|node| Segment { first: node, end: node + 1, operand_first: u32::from(node % 2) })
         .collect();
@@ -47,12 +49,12 @@ fn segments_give_the_same() {
 }
 
 #[test]
-fn steps_of_two_rows_give_the_same() {
-    for height in [8, 9] {
-        let mut net = small_resnet(height, 6, WeightKind::Canonical);
+fn steps_of_several_rows_give_the_same() {
+    for (height, rows) in [(8, 2), (9, 2), (9, 3), (10, 4)] {
+        let mut net = small_resnet(height, 6, &CANONICAL);
         for node in &mut net.nodes {
             let output = net.tensors[usize::from(node.output)];
-            node.rows_per_step = if node.op == 2 || output.height == 1 { 1 } else { 2 };
+            node.rows_per_step = if node.op == 2 || output.height == 1 { 1 } else { rows };
         }
         assert!(runs_as_defined(&net).contains(&"portable"));
         shrink_rings(&mut net);
@@ -63,7 +65,7 @@ fn steps_of_two_rows_give_the_same() {
 
 #[test]
 fn pairs_give_the_same_and_need_a_backend_that_reads_them() {
-    let mut net = small_resnet(9, 7, WeightKind::Pairs);
+    let net = small_resnet(9, 7, &PAIRS);
     let ran = runs_as_defined(&net);
     assert!(ran.contains(&"reference") && !ran.contains(&"portable"), "{ran:?}");
     let file = net.pack();
@@ -71,9 +73,11 @@ fn pairs_give_the_same_and_need_a_backend_that_reads_them() {
     let refused = Engine::with_backend(&model, &mut Aligned::zeroed(model.arena_len()), &portable::BACKEND).err();
     assert_eq!(refused, Some(EngineError::NoKernel { node: 0, backend: "portable" }));
 
-    net.keep_canonical = true;
-    let ran = runs_as_defined(&net);
-    assert!(ran.contains(&"reference") && ran.contains(&"portable"), "{ran:?}");
+    static SUMS: Operators = Operators::of(&[&add::OPERATOR]);
+    let program = Program { operators: &SUMS, backend: &reference::BACKEND };
+    let refused = Engine::with_program(&model, &mut Aligned::zeroed(model.arena_len()), program).err().unwrap();
+    assert_eq!(refused, EngineError::NoOperator { node: 0, operator: 0 });
+    assert!(refused.to_string().contains("without the convolution that node 0 needs"), "{refused}");
 }
 
 /// Two convolutions write neighbouring channels of one buffer, a third adds a slice to its own, all read slices.
@@ -118,7 +122,7 @@ fn rows_that_nothing_needs_are_taken_and_ignored() {
 
 #[test]
 fn two_engines_share_a_model() {
-    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let net = small_resnet(9, 7, &CANONICAL);
     let file = net.pack();
     let model = Model::from_bytes(&file).unwrap();
     let (mut one, mut two) = (Aligned::zeroed(model.arena_len()), Aligned::zeroed(model.arena_len() + 5));
@@ -138,7 +142,7 @@ fn two_engines_share_a_model() {
 
 #[test]
 fn an_interrupted_image_is_forgotten() {
-    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let net = small_resnet(9, 7, &CANONICAL);
     let file = net.pack();
     let model = Model::from_bytes(&file).unwrap();
     let mut arena = Aligned::zeroed(model.arena_len());
@@ -153,7 +157,7 @@ fn an_interrupted_image_is_forgotten() {
 
 #[test]
 fn wrong_memory_and_wrong_images_are_errors() {
-    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let net = small_resnet(9, 7, &CANONICAL);
     let file = net.pack();
     let model = Model::from_bytes(&file).unwrap();
     let needed = model.arena_len();
@@ -169,7 +173,7 @@ fn wrong_memory_and_wrong_images_are_errors() {
 
 #[test]
 fn the_best_classes_are_ranked() {
-    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let net = small_resnet(9, 7, &CANONICAL);
     let file = net.pack();
     let model = Model::from_bytes(&file).unwrap();
     let mut arena = Aligned::zeroed(model.arena_len());
@@ -189,7 +193,7 @@ fn the_best_classes_are_ranked() {
 
 #[test]
 fn the_model_tells_about_itself() {
-    let net = small_resnet(9, 7, WeightKind::Canonical);
+    let net = small_resnet(9, 7, &CANONICAL);
     let file = net.pack();
     let model = Model::from_bytes(&file).unwrap();
     assert_eq!(model.class_names().collect::<Vec<_>>(), (0..10).map(|i| format!("class {i}")).collect::<Vec<_>>());

@@ -1,5 +1,6 @@
 use crate::engine::{Engine, Made};
-use crate::format::records::{ResizeMode, Segment, WeightKind};
+use crate::format::records::{ResizeMode, Segment};
+use crate::kernels::layout::{CANONICAL, PAIRS};
 use crate::kernels::reference;
 use crate::model::Model;
 use crate::testing::{
@@ -24,15 +25,15 @@ fn runs_however_it_lies(mut net: Network) {
 #[test]
 fn every_operator_gives_what_it_defines() {
     for (height, width) in [(9, 7), (12, 5), (4, 4), (1, 6), (6, 1), (1, 1)] {
-        for kind in [WeightKind::Canonical, WeightKind::Pairs] {
-            runs_however_it_lies(every_operator(height, width, kind));
+        for layout in [&CANONICAL, &PAIRS] {
+            runs_however_it_lies(every_operator(height, width, layout));
         }
     }
 }
 
 #[test]
 fn every_operator_streams() {
-    let mut net = every_operator(12, 9, WeightKind::Canonical);
+    let mut net = every_operator(12, 9, &CANONICAL);
     net.merge_concats();
     shrink_rings(&mut net);
     // The image, the pool's windows, the affine, the concatenations and their members, the windows of the mask, the mask.
@@ -45,7 +46,7 @@ fn every_operator_streams() {
 
 #[test]
 fn segments_and_orders_give_the_same() {
-    let mut net = every_operator(9, 7, WeightKind::Canonical);
+    let mut net = every_operator(9, 7, &CANONICAL);
     net.merge_concats();
     net.segments = (0..net.nodes.len() as u16)
         .map(|node| Segment { first: node, end: node + 1, operand_first: u32::from(node % 2) })
@@ -88,24 +89,24 @@ fn half_of_a_concatenation_is_copied() {
 /// A dense block: each layer reads all that were before it.
 #[test]
 fn members_of_views_keep_only_what_is_read_of_them() {
-    for kind in [WeightKind::Canonical, WeightKind::Pairs] {
+    for layout in [&CANONICAL, &PAIRS] {
         let mut random = Random::new(4);
         let mut net = Network::new(12, 5, 3);
         net.zero_points = vec![5];
-        let mut joined = net.conv(Conv { kind, ..Conv::new(0, 8, 3) }, &mut random);
+        let mut joined = net.conv(Conv { layout, ..Conv::new(0, 8, 3) }, &mut random);
         let mut members = vec![joined];
         for layer in 0..3 {
             let prologue = layer != 1;
-            let bottleneck = net.conv(Conv { kind, prologue, ..Conv::new(joined, 12, 1) }, &mut random);
-            members.push(net.conv(Conv { kind, ..Conv::new(bottleneck, 4, 3) }, &mut random));
+            let bottleneck = net.conv(Conv { layout, prologue, ..Conv::new(joined, 12, 1) }, &mut random);
+            members.push(net.conv(Conv { layout, ..Conv::new(bottleneck, 4, 3) }, &mut random));
             joined = net.concat(joined, members[layer + 1]);
         }
-        let whole = net.conv(Conv { kind, prologue: true, ..Conv::new(joined, 8, 3) }, &mut random);
+        let whole = net.conv(Conv { layout, prologue: true, ..Conv::new(joined, 8, 3) }, &mut random);
         let pooled = net.pool(whole);
-        net.conv(Conv { kind, ..Conv::new(pooled, 4, 1) }, &mut random);
+        net.conv(Conv { layout, ..Conv::new(pooled, 4, 1) }, &mut random);
         net.place();
         net.view_concats();
-        assert_eq!(net.nodes.iter().filter(|node| crate::geometry::is_view(node)).count(), 3);
+        assert_eq!(net.nodes.iter().filter(|node| crate::rows::is_view(node)).count(), 3);
         runs_as_defined(&net);
         shrink_rings(&mut net);
         let rows: Vec<_> = members.iter().map(|&member| net.tensors[member].ring_rows).collect();

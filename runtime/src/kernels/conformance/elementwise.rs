@@ -5,7 +5,7 @@ use super::Buffers;
 use crate::arith::{L2_SHIFT, Requant, over_root};
 use crate::format::records::TABLE_LEN;
 use crate::kernels::elementwise::{Deviations, affine, average, gate, instance_norm, l2_norm, lookup, weigh};
-use crate::kernels::pad::MapRow;
+use crate::kernels::load::MapRow;
 
 const CHANNELS: usize = 13;
 const LEN: usize = 3 * CHANNELS;

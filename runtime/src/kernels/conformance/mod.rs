@@ -3,9 +3,10 @@
 
 mod elementwise;
 
-use super::{Backend, ConvKernel, ConvRow, Element, reference};
+use super::conv::{ConvParts, ConvRows, ConvShape, Element, MAX_ROWS};
+use super::layout::{self, Layout};
+use super::{Backend, ConvCode, ConvKernel, reference};
 use crate::arith::Requant;
-use crate::format::records::WeightKind;
 use core::fmt;
 
 const ROWS_LEN: usize = 4096;
@@ -20,22 +21,46 @@ const GUARD: usize = 8;
 pub struct Case {
     kernel_h: usize,
     kernel_w: usize,
+    stride_h: usize,
     stride_w: usize,
     channels_in: usize,
     channels_out: usize,
     groups: usize,
     width: usize,
+    /// Output rows of one call.
+    rows: usize,
     residual: bool,
     /// Weights and pixels at the ends of their ranges.
     extreme: bool,
 }
 
 impl Case {
-    /// Whether the kernels of `T` run it, and the buffers hold it.
-    fn fits<T: Element>(&self) -> bool {
-        let kind_fits = T::KIND == WeightKind::Canonical || (self.groups == 1 && self.channels_out.is_multiple_of(2));
-        let rows = self.kernel_h * self.row_len();
-        kind_fits && rows <= ROWS_LEN && self.weights_len::<T>() <= WEIGHTS_LEN
+    fn shape(&self) -> ConvShape {
+        ConvShape {
+            kernel_h: self.kernel_h,
+            kernel_w: self.kernel_w,
+            stride_h: self.stride_h,
+            stride_w: self.stride_w,
+            channels_in: self.channels_in,
+            channels_out: self.channels_out,
+            groups: self.groups,
+        }
+    }
+
+    /// Whether a kernel runs it, and the buffers hold it.
+    fn fits(&self, kernel: &ConvKernel) -> bool {
+        let (shape, layout) = (self.shape(), kernel.spec.layout);
+        let rows = shape.span(self.rows) * self.row_len();
+        (kernel.spec.suits)(&shape)
+            && (layout.suits)(&shape)
+            && rows <= ROWS_LEN
+            && (layout.len)(&shape).is_some_and(|len| len <= WEIGHTS_LEN)
+            && self.rows * (self.row_outputs() + GUARD) <= OUT_LEN
+    }
+
+    /// Outputs of a row.
+    fn row_outputs(&self) -> usize {
+        self.width * self.channels_out
     }
 
     /// Elements from a row to the next; odd, so that rows lie on every alignment.
@@ -47,12 +72,6 @@ impl Case {
     /// Smallest and largest output.
     fn clamp(&self) -> (i8, i8) {
         if self.extreme { (-128, 127) } else { (-100, 90) }
-    }
-
-    fn weights_len<T: Element>(&self) -> usize {
-        let run = self.kernel_w * self.channels_in / self.groups;
-        let run = if T::KIND == WeightKind::Pairs { run.next_multiple_of(4) } else { run };
-        self.channels_out * self.kernel_h * run
     }
 }
 
@@ -88,11 +107,13 @@ fn cases() -> impl Iterator<Item = Case> {
             [(false, false), (true, false), (true, true)].into_iter().map(move |(residual, extreme)| Case {
                 kernel_h,
                 kernel_w,
+                stride_h: stride_w.min(2),
                 stride_w,
                 channels_in,
                 channels_out,
                 groups,
                 width,
+                rows: 1 + width % 3,
                 residual,
                 extreme,
             })
@@ -135,13 +156,11 @@ pub fn compare_backend(
     backend: &Backend,
     mut report: impl FnMut(&'static str, usize),
 ) -> Result<usize, Difference> {
-    let canonical = compare_kernel(buffers, &backend.canonical, &reference::BACKEND.canonical)?;
-    report(backend.canonical.name, canonical);
-    let mut compared = canonical;
-    if let (Some(kernel), Some(reference)) = (&backend.pairs, &reference::BACKEND.pairs) {
-        let pairs = compare_kernel(buffers, kernel, reference)?;
-        report(kernel.name, pairs);
-        compared += pairs;
+    let mut compared = 0;
+    for kernel in backend.kernels {
+        let of_kernel = compare_kernel(buffers, kernel)?;
+        report(kernel.spec.name, of_kernel);
+        compared += of_kernel;
     }
     let widened = buffers.compare_widen(backend.widen);
     report("widen", widened);
@@ -150,14 +169,20 @@ pub fn compare_backend(
     Ok(compared + widened + elementwise)
 }
 
-fn compare_kernel<T: Element + From<i8>>(
-    buffers: &mut Buffers,
-    kernel: &ConvKernel<T>,
-    reference: &ConvKernel<T>,
-) -> Result<usize, Difference> {
+fn compare_kernel(buffers: &mut Buffers, kernel: &ConvKernel) -> Result<usize, Difference> {
+    let layout = kernel.spec.layout;
     let mut compared = 0;
-    for case in cases().filter(Case::fits::<T>) {
-        buffers.compare(&case, kernel, reference)?;
+    for case in cases().filter(|case| case.fits(kernel)) {
+        let reference = reference::BACKEND.kernel(layout.code, &case.shape()).map(|reference| reference.code);
+        match (kernel.code, reference) {
+            (ConvCode::Int8(run), Some(ConvCode::Int8(expected))) => {
+                buffers.compare(&case, kernel.spec.name, layout, [run, expected])?;
+            }
+            (ConvCode::Int16(run), Some(ConvCode::Int16(expected))) => {
+                buffers.compare(&case, kernel.spec.name, layout, [run, expected])?;
+            }
+            _ => panic!("kernel {} has no reference", kernel.spec.name),
+        }
         compared += 1;
     }
     Ok(compared)
@@ -166,6 +191,7 @@ fn compare_kernel<T: Element + From<i8>>(
 /// Where the cases' rows, weights and outputs lie.
 pub struct Buffers {
     random: u64,
+    canonical: [i8; WEIGHTS_LEN],
     weights: [i8; WEIGHTS_LEN],
     requant: [Requant; CHANNELS_MAX],
     out: [i8; OUT_LEN + 2 * GUARD],
@@ -177,6 +203,7 @@ impl Buffers {
     pub fn new() -> Self {
         Self {
             random: 0x9E37_79B9_7F4A_7C15,
+            canonical: [0; WEIGHTS_LEN],
             weights: [0; WEIGHTS_LEN],
             requant: [Requant { c: 0, m: 0, s: 32 }; CHANNELS_MAX],
             out: [0; OUT_LEN + 2 * GUARD],
@@ -184,56 +211,66 @@ impl Buffers {
         }
     }
 
-    /// Runs both kernels on the same contents.
-    fn compare<T: Element + From<i8>>(
+    /// Runs two kernels, one to judge and the reference, on the same contents.
+    fn compare<T: Element>(
         &mut self,
         case: &Case,
-        kernel: &ConvKernel<T>,
-        reference: &ConvKernel<T>,
+        kernel: &'static str,
+        layout: &'static Layout,
+        kernels: [fn(&mut ConvRows<'_, T>); 2],
     ) -> Result<(), Difference> {
+        let shape = case.shape();
         let mut rows = [T::from(0); ROWS_LEN];
         let extreme = |bits: u32, low: i8, high: i8| if bits & 1 == 0 { low } else { high };
         for value in &mut rows {
             let bits = self.next();
             *value = T::from(if case.extreme { extreme(bits, -128, 127) } else { bits as i8 });
         }
-        let weights_len = case.weights_len::<T>();
-        for at in 0..weights_len {
+        let canonical_len = shape.macs();
+        for at in 0..canonical_len {
             let bits = self.next();
-            self.weights[at] = if case.extreme { extreme(bits, -127, 127) } else { (bits as i8).max(-127) };
+            self.canonical[at] = if case.extreme { extreme(bits, -127, 127) } else { (bits as i8).max(-127) };
         }
-        if T::KIND == WeightKind::Pairs {
-            self.clear_padding(case);
+        let weights_len = (layout.len)(&shape).unwrap_or(0);
+        self.weights[..weights_len].fill(0);
+        if let Some(packing) = layout::from_code(layout.code) {
+            (packing.pack)(&shape, &self.canonical[..canonical_len], &mut self.weights[..weights_len]);
         }
         for channel in 0..case.channels_out {
             self.requant[channel] = self.requant(case);
         }
-        let len = case.width * case.channels_out;
+        let outputs = case.row_outputs();
         for at in 0..OUT_LEN + 2 * GUARD {
             self.out[at] = self.next() as i8;
         }
         self.expected = self.out;
         let multiplier = (self.next() >> 4) as i32;
-        for (out, run) in [(&mut self.out, kernel.run), (&mut self.expected, reference.run)] {
-            run(&mut ConvRow {
+        for (out, run) in [&mut self.out, &mut self.expected].into_iter().zip(kernels) {
+            let mut out_rows: [&mut [i8]; MAX_ROWS] = Default::default();
+            // Between the rows lie guards, too.
+            let places = out[GUARD..].chunks_mut(outputs + GUARD);
+            for (row, place) in out_rows.iter_mut().zip(places).take(case.rows) {
+                *row = &mut place[..outputs];
+            }
+            let parts = ConvParts {
                 rows: &rows,
                 row_len: case.row_len(),
-                kernel_h: case.kernel_h,
-                kernel_w: case.kernel_w,
-                stride_w: case.stride_w,
-                channels_in: case.channels_in,
-                groups: case.groups,
+                shape,
+                layout,
                 weights: &self.weights[..weights_len],
                 requant: &self.requant[..case.channels_out],
                 residual: case.residual.then_some(multiplier),
                 lo: case.clamp().0,
                 hi: case.clamp().1,
-                out: &mut out[GUARD..][..len],
-            });
+                out: out_rows,
+                count: case.rows,
+            };
+            let Some(mut convolution) = ConvRows::new(parts) else { panic!("{kernel}, {case:?}: not in bounds") };
+            run(&mut convolution);
         }
         let differs = self.out.iter().zip(&self.expected).position(|(found, expected)| found != expected);
         differs.map_or(Ok(()), |at| {
-            let (kernel, case, found, expected) = (kernel.name, *case, self.out[at], self.expected[at]);
+            let (case, found, expected) = (*case, self.out[at], self.expected[at]);
             Err(Difference { kernel, case, at: at as isize - GUARD as isize, found, expected })
         })
     }
@@ -250,15 +287,6 @@ impl Buffers {
             assert!(to[len] == 0x5A5A, "widening {len} elements wrote behind them");
         }
         LENGTHS
-    }
-
-    /// Sets the weights that round runs up to 4 elements to zero, as the packer does.
-    fn clear_padding(&mut self, case: &Case) {
-        let run = case.kernel_w * case.channels_in;
-        let padded = run.next_multiple_of(4);
-        for row in self.weights[..case.channels_out * case.kernel_h * padded].chunks_mut(2 * padded) {
-            row[2 * run..].fill(0);
-        }
     }
 
     /// Constants that spread the sums of the case over the whole int8 range and a little more.
@@ -290,6 +318,8 @@ impl Default for Buffers {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use crate::kernels::layout::CANONICAL;
+    use crate::kernels::spec::CONV_4X2_PORTABLE;
     use crate::kernels::{BACKENDS, portable};
 
     #[test]
@@ -307,12 +337,11 @@ mod tests {
     #[test]
     fn outputs_are_spread_over_their_range() {
         let mut counts = [0usize; 3];
-        for case in cases().filter(|case| case.fits::<i8>()) {
+        for case in cases().filter(|case| case.fits(&portable::CONV)) {
             let mut buffers = Buffers::new();
-            let (kernel, reference) = (&portable::BACKEND.canonical, &reference::BACKEND.canonical);
-            buffers.compare(&case, kernel, reference).unwrap();
+            buffers.compare(&case, "portable", &CANONICAL, [portable::conv_4x2_portable; 2]).unwrap();
             let (lo, hi) = case.clamp();
-            for &value in &buffers.expected[GUARD..][..case.width * case.channels_out] {
+            for &value in &buffers.expected[GUARD..][..case.row_outputs()] {
                 counts[if value == lo {
                     0
                 } else if value == hi {
@@ -328,14 +357,58 @@ mod tests {
 
     #[test]
     fn a_wrong_kernel_is_found() {
-        fn wrong(row: &mut ConvRow<'_, i8>) {
-            portable::conv_4x2_portable(row);
-            if let (Some(last), true) = (row.out.last_mut(), row.residual.is_some()) {
-                *last ^= 1;
-            }
+        fn wrong(rows: &mut ConvRows<'_, i8>) {
+            rows.each(|row| {
+                portable::conv_row(row);
+                if let (Some(last), true) = (row.out.last_mut(), row.residual.is_some()) {
+                    *last ^= 1;
+                }
+            });
         }
-        let kernel = ConvKernel { name: "wrong", run: wrong };
-        let difference = compare_kernel(&mut Buffers::new(), &kernel, &reference::BACKEND.canonical).unwrap_err();
+        let kernel = ConvKernel { spec: &CONV_4X2_PORTABLE, code: ConvCode::Int8(wrong) };
+        let difference = compare_kernel(&mut Buffers::new(), &kernel).unwrap_err();
         assert!(difference.case.residual && difference.at >= 0, "{difference}");
+    }
+
+    #[test]
+    fn rows_outside_their_slices_are_no_convolution() {
+        let shape = ConvShape {
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: 1,
+            stride_w: 1,
+            channels_in: 4,
+            channels_out: 4,
+            groups: 1,
+        };
+        let fits = |rows: usize, weights: usize, outputs: [usize; 2], count: usize| {
+            let (rows, weights) = (std::vec![0i8; rows], std::vec![1i8; weights]);
+            let [mut first, mut second] = outputs.map(|len| std::vec![0i8; len]);
+            let out = [&mut first[..], &mut second[..], &mut [], &mut []];
+            let (requant, layout) = (&[Requant { c: 0, m: 1, s: 32 }; 4][..], &CANONICAL);
+            let (residual, lo, hi) = (None, -128, 127);
+            let parts = ConvParts {
+                rows: &rows,
+                row_len: 32,
+                shape,
+                layout,
+                weights: &weights,
+                requant,
+                residual,
+                lo,
+                hi,
+                out,
+                count,
+            };
+            ConvRows::new(parts).is_some()
+        };
+        // Four pixels: the last run starts at 12 and is read up to 28.
+        let (rows, weights) = (3 * 32 + 12 + 16, 144);
+        assert!(fits(rows, weights, [16, 16], 2) && fits(2 * 32 + 28, weights, [16, 0], 1));
+        assert!(!fits(rows - 1, weights, [16, 16], 2) && !fits(rows, weights - 1, [16, 16], 2));
+        assert!(
+            !fits(rows, weights, [16, 12], 2) && !fits(rows, weights, [0, 0], 2) && !fits(rows, weights, [16, 16], 0)
+        );
+        assert!(!fits(rows, weights, [16, 16], 3));
     }
 }

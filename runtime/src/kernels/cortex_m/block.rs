@@ -2,7 +2,7 @@
 //! than `asm!` may use.
 
 use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
-use crate::kernels::ConvRow;
+use crate::kernels::conv::ConvRow;
 use core::arch::naked_asm;
 
 /// What the assembly needs besides weights and pixels; it reads the fields by their order.
@@ -46,13 +46,10 @@ pub(super) struct Channels<'r> {
 }
 
 impl<'r> Channels<'r> {
-    /// The channels `first` and `first + 1` of a row; `None` if the row is not in bounds or has no such channels.
+    /// The channels `first` and `first + 1` of a row; `None` if it has no such channels.
     pub(super) fn new(row: &'r mut ConvRow<'_, i16>, first: usize) -> Option<Self> {
-        if !row.in_bounds() {
-            return None;
-        }
         let run = row.run().next_multiple_of(4);
-        let weights_len = 2 * run * row.kernel_h;
+        let weights_len = 2 * run * row.shape.kernel_h;
         let arguments = Arguments {
             pixel_step: 2 * row.pixel_step() as u32,
             weights_row: 2 * run as u32,
@@ -87,7 +84,7 @@ macro_rules! blocks {
                 let (weights, pixels) = (self.weights.as_ptr(), self.pixels.as_ptr());
                 // SAFETY: `new` sliced the weights and the constants; the outputs were just compared. The pixels that
                 // the assembly reads, up to whole groups of four elements in each kernel row, end inside of the rows,
-                // because `new` found the row in bounds and the outputs that are left show that it has these pixels.
+                // because that is what a `ConvRow` promises and the outputs that are left show that it has these pixels.
                 unsafe { $assembly(weights, pixels, &self.arguments) };
                 self.pixels = self.pixels.get($pixels * self.pixel_step..).unwrap_or_default();
                 let out = core::mem::take(&mut self.out);

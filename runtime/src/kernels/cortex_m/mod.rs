@@ -19,21 +19,24 @@ macro_rules! extension {
 mod block;
 mod widen;
 
-use super::{Backend, ConvKernel, ConvRow, portable};
+use super::conv::{ConvRow, ConvRows};
+use super::spec::CONV_2X3_SMLAD;
+use super::{Backend, ConvCode, ConvKernel, portable};
 use block::Channels;
 use widen::widen;
 
 /// SMLAD kernels; canonical weights run the portable one, because these cores multiply no bytes.
-pub static BACKEND: Backend = Backend {
-    name: "cortex_m",
-    available: || true,
-    canonical: ConvKernel { name: "conv_4x2_portable", run: portable::conv_4x2_portable },
-    pairs: Some(ConvKernel { name: "conv_2x3_smlad", run: conv_2x3_smlad }),
-    widen,
-};
+pub static BACKEND: Backend = Backend { name: "cortex_m", available: || true, kernels: &[CONV, portable::CONV], widen };
+
+/// [`CONV_2X3_SMLAD`].
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16(conv_2x3_smlad) };
 
 /// Convolution by weights in pairs: blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one.
-pub fn conv_2x3_smlad(row: &mut ConvRow<'_, i16>) {
+pub fn conv_2x3_smlad(rows: &mut ConvRows<'_, i16>) {
+    rows.each(conv_row);
+}
+
+fn conv_row(row: &mut ConvRow<'_, i16>) {
     for first in (0..row.channels_out()).step_by(2) {
         let mut left = row.width_out();
         let Some(mut channels) = Channels::new(row, first) else { return };

@@ -1,6 +1,6 @@
 //! Bytes to halfwords, four at a time.
 
-use crate::kernels::pad;
+use crate::kernels::load;
 use core::arch::naked_asm;
 
 /// Widens the elements of the first slice into the second, which is as long.
@@ -12,7 +12,7 @@ pub(super) fn widen(from: &[i8], to: &mut [i16]) {
         // SAFETY: there is at least one group of eight, and both slices have exactly `8 * eights` elements.
         unsafe { widen_eights(from.as_ptr(), to.as_mut_ptr(), eights) };
     }
-    pad::widen(from_rest, to_rest);
+    load::widen(from_rest, to_rest);
 }
 
 /// Widens `eights` groups of eight elements, which may lie on any address.

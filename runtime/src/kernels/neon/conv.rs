@@ -1,5 +1,6 @@
 use super::requant::{Requant4, total};
-use crate::kernels::{ConvRow, portable};
+use crate::kernels::conv::{ConvRow, ConvRows};
+use crate::kernels::portable;
 use core::arch::aarch64::{
     int8x16_t, int32x4_t, vandq_s8, vdupq_n_s32, vget_low_s8, vld1q_s8, vmlal_high_s8, vmull_s8, vpadalq_s16,
 };
@@ -9,13 +10,14 @@ const LANES: usize = 16;
 
 /// Convolution by canonical weights: blocks of 4 output channels x 4 pixels; the pixels left by two and one, the
 /// channels left one by one. Groups run the portable kernel.
-pub fn conv_4x4_neon(row: &mut ConvRow<'_, i8>) {
-    if row.groups != 1 {
-        return portable::conv_4x2_portable(row);
-    }
-    assert!(row.in_bounds(), "a convolution row outside its slices");
-    // SAFETY: NEON is part of every aarch64 target that this folder is compiled for.
-    unsafe { ungrouped(row) }
+pub fn conv_4x4_neon(rows: &mut ConvRows<'_, i8>) {
+    rows.each(|row| {
+        if row.shape.groups != 1 {
+            return portable::conv_row(row);
+        }
+        // SAFETY: NEON is part of every aarch64 target that this folder is compiled for.
+        unsafe { ungrouped(row) }
+    });
 }
 
 #[target_feature(enable = "neon")]
@@ -78,12 +80,13 @@ fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, first: usize, x: 
     let run = row.run();
     let whole = run - run % LANES;
     let mut sums = [[vdupq_n_s32(0); C]; P];
-    for ky in 0..row.kernel_h {
-        // `in_bounds` promises that rows are readable up to whole vectors; weights end with the run.
+    for ky in 0..row.shape.kernel_h {
+        // a `ConvRow` promises that rows are readable up to whole vectors; weights end with the run.
         let pixels: [&[i8]; P] = core::array::from_fn(|p| {
             &row.rows[(x + p) * row.pixel_step() + ky * row.row_len..][..run.next_multiple_of(LANES)]
         });
-        let weights: [&[i8]; C] = core::array::from_fn(|c| &row.weights[((first + c) * row.kernel_h + ky) * run..]);
+        let weights: [&[i8]; C] =
+            core::array::from_fn(|c| &row.weights[((first + c) * row.shape.kernel_h + ky) * run..]);
         for at in (0..whole).step_by(LANES) {
             // SAFETY: `at + LANES <= whole`, and each of the slices has at least `whole` elements.
             let weights = weights.map(|weights| unsafe { vld1q_s8(weights.as_ptr().wrapping_add(at)) });

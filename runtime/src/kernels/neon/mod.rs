@@ -3,14 +3,13 @@
 mod conv;
 mod requant;
 
-use super::{Backend, ConvKernel, pad};
+use super::spec::CONV_4X4_NEON;
+use super::{Backend, ConvCode, ConvKernel, load, portable};
 pub use conv::conv_4x4_neon;
 
 /// NEON kernels. Every aarch64 processor that runs Linux has them.
-pub static BACKEND: Backend = Backend {
-    name: "neon",
-    available: || true,
-    canonical: ConvKernel { name: "conv_4x4_neon", run: conv_4x4_neon },
-    pairs: None,
-    widen: pad::widen,
-};
+pub static BACKEND: Backend =
+    Backend { name: "neon", available: || true, kernels: &[CONV, portable::CONV], widen: load::widen };
+
+/// [`CONV_4X4_NEON`].
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X4_NEON, code: ConvCode::Int8(conv_4x4_neon) };

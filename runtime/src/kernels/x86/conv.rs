@@ -1,4 +1,5 @@
-use crate::kernels::{ConvRow, portable};
+use crate::kernels::conv::ConvRow;
+use crate::kernels::portable;
 use core::arch::x86_64::{
     __m256i, _mm_add_epi32, _mm_and_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
     _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_setzero_si256,
@@ -11,7 +12,7 @@ const LANES: usize = 16;
 #[target_feature(enable = "avx2,bmi2")]
 pub(super) fn ungrouped(row: &mut ConvRow<'_, i8>) {
     let (width, channels, step) = (row.width_out(), row.channels_out(), row.pixel_step());
-    let kernel = row.kernel_h * row.run();
+    let kernel = row.shape.kernel_h * row.run();
     for (index, requant) in row.requant.as_chunks::<4>().0.iter().enumerate() {
         let weights = from(row.weights, 4 * index * kernel);
         let weights = [weights, from(weights, kernel), from(weights, 2 * kernel), from(weights, 3 * kernel)];
@@ -38,7 +39,7 @@ fn sums(row: &ConvRow<'_, i8>, at: [usize; 2], weights: [&[i8]; 4]) -> [[__m256i
     let mut a = [_mm256_setzero_si256(); 4];
     let mut b = a;
     let [mut w0, mut w1, mut w2, mut w3] = weights;
-    for pixels in row.rows.chunks(row.row_len.max(1)).take(row.kernel_h) {
+    for pixels in row.rows.chunks(row.row_len.max(1)).take(row.shape.kernel_h) {
         let (pixels_a, pixels_b) = (vectors(from(pixels, at[0])), vectors(from(pixels, at[1])));
         let of_0 = vectors(w0).iter().zip(vectors(w1));
         let of_2 = vectors(w2).iter().zip(vectors(w3));

@@ -1,4 +1,5 @@
-use crate::kernels::{ConvRow, portable};
+use crate::kernels::conv::ConvRow;
+use crate::kernels::portable;
 use core::arch::x86_64::{
     __m256i, _mm_shuffle_epi8, _mm256_add_epi32, _mm256_castsi128_si256, _mm256_cvtepi8_epi16, _mm256_madd_epi16,
     _mm256_permutevar8x32_epi32, _mm256_setr_epi32, _mm256_setzero_si256,
@@ -13,7 +14,7 @@ const PIXELS: usize = 4;
 #[target_feature(enable = "avx2,bmi2")]
 pub(super) fn paired(row: &mut ConvRow<'_, i16>) {
     let (width, channels, step) = (row.width_out(), row.channels_out(), row.pixel_step());
-    let kernel = 2 * row.kernel_h * row.run().next_multiple_of(4);
+    let kernel = 2 * row.shape.kernel_h * row.run().next_multiple_of(4);
     for (index, requant) in row.requant.as_chunks::<2>().0.iter().enumerate() {
         let weights = row.weights.get(index * kernel..).unwrap_or(&[]);
         for x in (0..width).step_by(PIXELS) {
@@ -37,7 +38,7 @@ fn sums(row: &ConvRow<'_, i16>, at: [usize; PIXELS], mut weights: &[i8]) -> [[i3
     let run = row.run().next_multiple_of(4);
     let mut vectors = [_mm256_setzero_si256(); PIXELS];
     let mut tails = [[0i32; 2]; PIXELS];
-    for pixels in row.rows.chunks(row.row_len.max(1)).take(row.kernel_h) {
+    for pixels in row.rows.chunks(row.row_len.max(1)).take(row.shape.kernel_h) {
         let (of_run, rest) = weights.split_at_checked(2 * run).unwrap_or_default();
         weights = rest;
         let (whole, tail) = of_run.as_chunks::<{ 2 * STEP }>();

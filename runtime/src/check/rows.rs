@@ -4,9 +4,9 @@
 use super::{Outcome, ensure};
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::format::{LoadError, Place};
-use crate::geometry;
 use crate::model::Model;
 use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view, members, rows_made};
+use crate::{ops, rows};
 use core::ops::Range;
 
 /// Largest number of nodes.
@@ -134,7 +134,7 @@ impl Active {
 }
 
 fn is_complete(model: &Model<'_>, node: &Node, done: usize) -> bool {
-    done >= geometry::steps(node, &model.tensor(node.input.into()), &model.tensor(node.output.into()))
+    done >= ops::steps(node, &model.tensor(node.input.into()), model.tensor(node.output.into()))
 }
 
 /// What a step writes of each of its rows.
@@ -146,23 +146,23 @@ struct Part {
 
 impl Part {
     fn is_written(&self, row: usize) -> bool {
-        self.copy_of.as_ref().is_none_or(|from| !geometry::same_row(from, &self.tensor, row))
+        self.copy_of.as_ref().is_none_or(|from| !rows::same_row(from, &self.tensor, row))
     }
 }
 
 fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
-    if geometry::is_view(node) {
+    if rows::is_view(node) {
         return [None, None];
     }
     let output = *model.tensor(node.output.into());
-    if OpCode::from_code(node.op) != Some(OpCode::Concat) {
+    if node.op != OpCode::Concat as u8 {
         return [Some(Part { tensor: output, copy_of: None }), None];
     }
     let (input, operand) = (*model.tensor(node.input.into()), *model.tensor(node.operand.into()));
     [(0, input), (input.channels, operand)].map(|(before, from)| {
         // A view's row is copied member by member.
         let copy_of = (!is_view(model, &from)).then_some(from);
-        Some(Part { tensor: geometry::member(&output, before, from.channels), copy_of })
+        Some(Part { tensor: rows::member(&output, before, from.channels), copy_of })
     })
 }
 
@@ -171,7 +171,7 @@ fn written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
     if is_pool(node) {
         return 0..usize::from(step + 1 == usize::from(model.tensor(node.input.into()).height));
     }
-    geometry::output_rows(node, &model.tensor(node.output.into()), step)
+    rows::output_rows(node, model.tensor(node.output.into()), step)
 }
 
 /// A tensor that a step reads.
@@ -186,13 +186,13 @@ struct Read {
 fn read<'m>(model: &'m Model<'m>, node: &Node, step: usize) -> impl Iterator<Item = Read> + use<'m> {
     let node = *node;
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-    let operands = if geometry::is_view(&node) { [NONE; 2] } else { [node.input, node.operand] };
+    let operands = if rows::is_view(&node) { [NONE; 2] } else { [node.input, node.operand] };
     let operands = operands.into_iter().enumerate().filter(|&(_, operand)| operand != NONE);
     operands.flat_map(move |(position, operand)| {
         let is_operand = position == 1;
         let rows = match is_operand {
-            true => geometry::output_rows(&node, &output, step),
-            false => geometry::input_rows(&node, &input, &output, step),
+            true => rows::output_rows(&node, &output, step),
+            false => ops::input_rows(&node, &input, &output, step),
         };
         let mut next = Members::new(model, operand);
         core::iter::from_fn(move || next.next(model)).map(move |member| Read {
@@ -214,7 +214,7 @@ fn spares_own_rows(
     written: &Range<usize>,
     place: Place,
 ) -> Outcome {
-    if geometry::is_view(node) {
+    if rows::is_view(node) {
         return Ok(());
     }
     let output = model.tensor(node.output.into());
@@ -224,7 +224,7 @@ fn spares_own_rows(
     }
     for Read { tensor, rows, is_operand, .. } in read(model, node, step) {
         for (row, target) in rows.flat_map(|row| written.clone().map(move |target| (row, target))) {
-            let in_place = is_operand && row == target && geometry::same_row(&tensor, &output, row);
+            let in_place = is_operand && row == target && rows::same_row(&tensor, &output, row);
             let mut parts = parts.iter().flatten().filter(|part| part.is_written(target));
             let clear = in_place || parts.all(|part| is_apart(&tensor, row, &part.tensor, target));
             ensure!(clear, place, "it overwrites a row that it reads");
@@ -267,7 +267,7 @@ impl At<'_, '_> {
             return true;
         }
         let tensor = &part.tensor;
-        let meets = |other: usize, live: &Tensor| other != index && !geometry::are_apart(tensor, live);
+        let meets = |other: usize, live: &Tensor| other != index && !rows::are_apart(tensor, live);
         let clear = |live: &Tensor, row| written.clone().all(|target| is_apart(live, row, tensor, target));
         let keeps_states = || {
             let mut begun = self.active.working(self.model).filter(|(node, record)| self.keeps_state(*node, record));
@@ -281,7 +281,7 @@ impl At<'_, '_> {
     fn spares_what_lies_under_state(&self, node: usize, record: &Node, looked: &mut u32) -> bool {
         let meets = |_, live: &Tensor| {
             let (first, state) = (live.offset as usize, record.state as usize);
-            first < state + record.state_len as usize && state < first + geometry::ring_bytes(live)
+            first < state + record.state_len as usize && state < first + rows::ring_bytes(live)
         };
         let are_apart = |a: &Node, b: &Node| a.state + a.state_len <= b.state || b.state + b.state_len <= a.state;
         let spares_states = || {
@@ -326,19 +326,19 @@ impl At<'_, '_> {
 
 /// Whether a row shares no byte with what a node keeps.
 fn is_off_state(tensor: &Tensor, row: usize, node: &Node) -> bool {
-    let (first, state) = (geometry::row_offset(tensor, row), node.state as usize);
-    first + geometry::row_bytes(tensor) <= state || state + node.state_len as usize <= first
+    let (first, state) = (rows::row_offset(tensor, row), node.state as usize);
+    first + rows::row_bytes(tensor) <= state || state + node.state_len as usize <= first
 }
 
 /// A pool has read its last row before it writes its only one.
 fn is_pool(node: &Node) -> bool {
-    OpCode::from_code(node.op) == Some(OpCode::GlobalAveragePool)
+    ops::rules(node).is_some_and(|rules| rules.operator.reduces)
 }
 
 /// Whether a row of one tensor and a row of another share no byte.
 fn is_apart(a: &Tensor, row_a: usize, b: &Tensor, row_b: usize) -> bool {
-    let (first_a, first_b) = (geometry::row_offset(a, row_a), geometry::row_offset(b, row_b));
-    if first_a + geometry::row_bytes(a) <= first_b || first_b + geometry::row_bytes(b) <= first_a {
+    let (first_a, first_b) = (rows::row_offset(a, row_a), rows::row_offset(b, row_b));
+    if first_a + rows::row_bytes(a) <= first_b || first_b + rows::row_bytes(b) <= first_a {
         return true;
     }
     // Two slices of one concatenation: on the grid of its pixels, their channels must not meet.

@@ -1,7 +1,8 @@
 use super::super::rows;
 use super::{all_refused, change_node, change_tensor, check, header};
 use crate::format::Place;
-use crate::format::records::{Node, OpCode, ResizeMode, Run, Segment, Tensor, WeightKind};
+use crate::format::records::{Node, OpCode, ResizeMode, Run, Segment, Tensor};
+use crate::kernels::layout::CANONICAL;
 use crate::model::Model;
 use crate::testing::{Aligned, Conv, Network, Part, Random, every_operator};
 
@@ -20,7 +21,7 @@ const L2_NORM: usize = 14;
 const INSTANCE_NORM: usize = 15;
 
 fn network() -> Network {
-    every_operator(9, 7, WeightKind::Canonical)
+    every_operator(9, 7, &CANONICAL)
 }
 
 fn with_node(index: usize, change: impl FnOnce(&mut Node)) -> Aligned {

@@ -1,19 +1,17 @@
 //! The only way from bytes to a [`Model`]: what passes can be executed without another test.
 //!
-//! The proof has six parts: the file and its records (here), shapes (`operators`) and memory (`layout`), weights that mean
-//! the same to every kernel (`weights`), sums that cannot overflow (`sums`), and an execution of the schedule on row
-//! numbers (`rows`), which shows that every row is where its readers expect it until the last of them has read it.
+//! The proof has five parts: the file and its records (here), shapes (`operators`) and memory (`layout`), weights and sums
+//! that keep to their bits (`operators`), and an execution of the schedule on row numbers (`rows`), which shows that every
+//! row is where its readers expect it until the last of them has read it. What an operator wants is said in its own file.
 
 mod layout;
 mod operators;
 mod rows;
-mod sums;
 #[cfg(test)]
 mod tests;
-mod weights;
 
-use super::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
-use super::{LoadError, Place, checksum, strings};
+use crate::format::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
+use crate::format::{LoadError, Place, checksum, strings};
 use crate::model::Model;
 use crate::schedule::Network;
 
@@ -31,14 +29,24 @@ pub use rows::MAX_NODES;
 
 type Outcome = Result<(), LoadError>;
 
-/// Checks a packed model.
-pub fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
+impl<'m> Model<'m> {
+    /// Checks `bytes`, which must start at a multiple of 16 in memory, and gives access to them.
+    ///
+    /// Nothing that is done with a model afterwards can fail or read outside of `bytes`.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong with which record.
+    pub fn from_bytes(bytes: &'m [u8]) -> Result<Self, LoadError> {
+        check(bytes)
+    }
+}
+
+fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
     let model = envelope(bytes)?;
     sections(&model)?;
     records(&model)?;
     layout::check(&model)?;
-    weights::check(&model)?;
-    sums::check(&model)?;
+    operators::sums(&model)?;
     rows::check(&model)?;
     Ok(model)
 }
@@ -63,7 +71,7 @@ fn envelope(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
         return Err(LoadError::Checksum { stated: header.checksum, computed });
     }
     ensure!(header.is_plain(), Place::Header, "unnamed bytes are not zero");
-    if !bytes.as_ptr().addr().is_multiple_of(super::records::ALIGNMENT) {
+    if !bytes.as_ptr().addr().is_multiple_of(crate::format::records::ALIGNMENT) {
         return Err(LoadError::Misaligned);
     }
     Model::unchecked(bytes).ok_or(LoadError::Misaligned)

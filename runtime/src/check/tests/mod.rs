@@ -2,16 +2,17 @@ mod operators;
 
 use super::check;
 use crate::engine::{Engine, EngineError};
-use crate::format::records::{Core, Header, Node, Source, Tensor, WeightKind};
+use crate::format::records::{Core, Header, Node, Source, Tensor};
 use crate::format::{LoadError, Place};
 use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
 use crate::kernels::BACKENDS;
+use crate::kernels::layout::{CANONICAL, PAIRS};
 use crate::model::Model;
 use crate::testing::{Aligned, every_operator, random_network, small_resnet};
 use proptest::prelude::*;
 
 fn file() -> Aligned {
-    small_resnet(6, 5, WeightKind::Canonical).pack()
+    small_resnet(6, 5, &CANONICAL).pack()
 }
 
 fn header(file: &Aligned) -> Header {
@@ -85,7 +86,7 @@ fn damage_is_told_apart_from_another_version() {
 
 #[test]
 fn every_layout_is_one_of_the_core_that_the_header_names() {
-    let pairs = small_resnet(6, 5, WeightKind::Pairs).pack();
+    let pairs = small_resnet(6, 5, &PAIRS).pack();
     let on = |core: Core| {
         let mut file = Aligned::copy_of(&pairs);
         file[..Header::LEN].copy_from_slice(&Header { core: core as u8, ..header(&pairs) }.emit());
@@ -227,8 +228,9 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites what a later step reads"),
         (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
         (with_node(0, |n| n.op = 13), node(0), "does not know its operator"),
-        (with_node(0, |n| n.weight_kind = 9), node(0), "does not know the layout"),
-        (with_node(0, |n| n.rows_per_step = 3), node(0), "one nor two rows"),
+        (with_node(0, |n| n.layout = 9), node(0), "does not know the layout"),
+        (with_node(0, |n| n.rows_per_step = 5), node(0), "or more than four"),
+        (with_node(0, |n| n.rows_per_step = 0), node(0), "makes no rows"),
         (with_node(0, |n| n.stride_w = 0), node(0), "a stride is 0"),
         (with_node(0, |n| n.kernel_h = 0), node(0), "the kernel is empty"),
         (with_node(0, |n| n.kernel_h = 255), node(0), "the output's size does not follow"),
@@ -236,10 +238,9 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_node(0, |n| n.input = 5), node(0), "made later"),
         (with_node(0, |n| n.operand = 0), node(0), "the residual has another shape"),
         (with_node(0, |n| n.groups = 2), node(0), "groups do not divide"),
-        (with_node(6, |n| n.weight_kind = 1), node(6), "only canonical weights"),
+        (with_node(6, |n| n.layout = 1), node(6), "cannot hold its channels and groups"),
         (with_node(0, |n| n.weights_len += 1), node(0), "its weights do not have the length"),
         (with_node(0, |n| n.weights = 1 << 30), node(0), "its weights lie outside"),
-        (with_node(0, |n| n.canonical = 1 << 30), node(0), "its canonical weights lie outside"),
         (with_node(0, |n| n.requant += 4), node(0), "its output conversion lies outside"),
         (with_node(3, |n| n.first_row = 2), node(3), "it copies nothing, or what is not there"),
         (with_node(3, |n| n.groups = u16::MAX), node(3), "it copies nothing, or what is not there"),
@@ -278,28 +279,20 @@ fn sums_that_can_overflow_are_refused() {
 
 #[test]
 fn weights_that_kernels_would_read_differently_are_refused() {
-    for both in [false, true] {
-        let mut network = small_resnet(6, 5, WeightKind::Pairs);
-        network.keep_canonical = both;
-        let file = network.pack();
-        let node = Node::parse(file[header(&file).nodes as usize..].first_chunk().unwrap());
-        let change = |at: u32| {
-            let mut file = file.clone();
-            file[at as usize] = if file[at as usize] == 1 { 2 } else { 1 };
-            file.seal();
-            check(&file).err().map(|error| error.to_string())
-        };
-        assert!(check(&file).is_ok());
-        // A row of the first kernel has 9 weights of two channels and 3 zeros behind them.
-        let padding = "not a valid model: node 0: a weight that only fills up a run is not 0";
-        assert_eq!(change(node.weights + 2 * 9).as_deref(), Some(padding));
-        assert_eq!(change(node.weights + 2 * 12 - 1).as_deref(), Some(padding));
-        let differs = "not a valid model: node 0: its two layouts hold different weights";
-        assert_eq!(change(node.weights + 2 * 9 - 1).as_deref(), both.then_some(differs));
-        if both {
-            assert_eq!(change(node.canonical).as_deref(), Some(differs));
-        }
-    }
+    let file = small_resnet(6, 5, &PAIRS).pack();
+    let node = Node::parse(file[header(&file).nodes as usize..].first_chunk().unwrap());
+    let change = |at: u32| {
+        let mut file = file.clone();
+        file[at as usize] = if file[at as usize] == 1 { 2 } else { 1 };
+        file.seal();
+        check(&file).err().map(|error| error.to_string())
+    };
+    assert!(check(&file).is_ok());
+    // A row of the first kernel has 9 weights of two channels and 3 zeros after them.
+    let padding = "not a valid model: node 0: a weight that only fills up a run is not 0";
+    assert_eq!(change(node.weights + 2 * 9).as_deref(), Some(padding));
+    assert_eq!(change(node.weights + 2 * 12 - 1).as_deref(), Some(padding));
+    assert_eq!(change(node.weights + 2 * 9 - 1), None);
 }
 
 /// Runs what passes the check by every backend that reads its weights, the reference among them, which indexes.
@@ -331,10 +324,10 @@ proptest! {
         network in 0..6usize,
         seed in any::<u64>(),
     ) {
-        let kind = if network % 2 == 0 { WeightKind::Pairs } else { WeightKind::Canonical };
+        let layout = if network % 2 == 0 { &PAIRS } else { &CANONICAL };
         let mut net = match network {
-            0 | 1 => small_resnet(6, 5, kind),
-            2 | 3 => every_operator(6, 5, kind),
+            0 | 1 => small_resnet(6, 5, layout),
+            2 | 3 => every_operator(6, 5, layout),
             _ => random_network(seed),
         };
         match seed % 3 {
@@ -344,11 +337,11 @@ proptest! {
         }
         let mut file = net.pack();
         let tail = header(&file).tensors as usize;
-        for (index, kind, value) in changes {
+        for (index, layout, value) in changes {
             // Records lie at both ends of the file, the weights between them.
             let at = index.index(if anywhere { file.len() } else { file.len() - tail + Header::LEN });
             let at = if anywhere || at < Header::LEN { at } else { at - Header::LEN + tail };
-            file[at] = match kind {
+            file[at] = match layout {
                 0 => value,
                 1 => 0xFF,
                 2 => 0,

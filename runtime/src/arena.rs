@@ -1,13 +1,14 @@
-//! The arena as steps see it: maps before and behind scratch, and scratch.
+//! The arena as steps see it: maps before and after scratch, and scratch.
 
 use crate::format::records::{Header, Tensor};
-use crate::geometry;
-use crate::kernels::pad::{self, MapRow};
+use crate::kernels::conv::MAX_ROWS;
+use crate::kernels::load::{self, MapRow};
+use crate::rows;
 use crate::schedule::Counters;
 use core::ops::Range;
 
 /// Everything in the arena but scratch. Offsets are the arena's; what does not exist is empty.
-pub(super) struct Maps<'a> {
+pub(crate) struct Maps<'a> {
     before: &'a mut [i8],
     after: &'a mut [i8],
     /// Arena offset of `after`.
@@ -17,7 +18,7 @@ pub(super) struct Maps<'a> {
 }
 
 /// Divides an arena into maps and scratch.
-pub(super) fn divide<'a>(arena: &'a mut [i8], header: &Header) -> Option<(Maps<'a>, &'a mut [i8])> {
+pub(crate) fn divide<'a>(arena: &'a mut [i8], header: &Header) -> Option<(Maps<'a>, &'a mut [i8])> {
     let (before, rest) = arena.split_at_mut_checked(header.scratch as usize)?;
     let (scratch, after) = rest.split_at_mut_checked(header.scratch_len as usize)?;
     let scratch_end = before.len() + scratch.len();
@@ -25,7 +26,7 @@ pub(super) fn divide<'a>(arena: &'a mut [i8], header: &Header) -> Option<(Maps<'
 }
 
 impl Maps<'_> {
-    pub(super) fn bytes(&self, offset: usize, len: usize) -> &[i8] {
+    pub(crate) fn bytes(&self, offset: usize, len: usize) -> &[i8] {
         let (piece, at) = match offset.checked_sub(self.scratch_end) {
             Some(at) => (&*self.after, at),
             None => (&*self.before, offset),
@@ -33,7 +34,7 @@ impl Maps<'_> {
         piece.get(at..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
     }
 
-    pub(super) fn bytes_mut(&mut self, offset: usize, len: usize) -> &mut [i8] {
+    pub(crate) fn bytes_mut(&mut self, offset: usize, len: usize) -> &mut [i8] {
         let (piece, at) = match offset.checked_sub(self.scratch_end) {
             Some(at) => (&mut *self.after, at),
             None => (&mut *self.before, offset),
@@ -54,79 +55,99 @@ impl Maps<'_> {
         pair.unwrap_or((&[], &mut []))
     }
 
-    pub(super) fn row(&self, tensor: &Tensor, row: usize) -> MapRow<'_> {
-        map_row(tensor, self.bytes(geometry::row_offset(tensor, row), geometry::row_bytes(tensor)))
+    pub(crate) fn row(&self, tensor: &Tensor, row: usize) -> MapRow<'_> {
+        map_row(tensor, self.bytes(rows::row_offset(tensor, row), rows::row_bytes(tensor)))
     }
 
     /// A row with pixels that follow each other without gaps.
-    pub(super) fn dense_row_mut(&mut self, tensor: &Tensor, row: usize) -> &mut [i8] {
-        self.bytes_mut(geometry::row_offset(tensor, row), geometry::row_bytes(tensor))
+    pub(crate) fn dense_row_mut(&mut self, tensor: &Tensor, row: usize) -> &mut [i8] {
+        self.bytes_mut(rows::row_offset(tensor, row), rows::row_bytes(tensor))
+    }
+
+    /// [`dense_row_mut`](Self::dense_row_mut) of some rows that follow each other, no more than the ring has.
+    pub(crate) fn dense_rows_mut(&mut self, tensor: &Tensor, made: Range<usize>) -> [&mut [i8]; MAX_ROWS] {
+        if made.len() == 1 {
+            let mut out: [&mut [i8]; MAX_ROWS] = Default::default();
+            if let Some(first) = out.first_mut() {
+                *first = self.dense_row_mut(tensor, made.start);
+            }
+            return out;
+        }
+        let (piece, start) = match (tensor.offset as usize).checked_sub(self.scratch_end) {
+            Some(_) => (&mut *self.after, self.scratch_end),
+            None => (&mut *self.before, 0),
+        };
+        let mut places: [Range<usize>; MAX_ROWS] = Default::default();
+        for (place, row) in places.iter_mut().zip(made) {
+            let first = rows::row_offset(tensor, row) - start;
+            *place = first..first + rows::row_bytes(tensor);
+        }
+        piece.get_disjoint_mut(places).unwrap_or_default()
     }
 
     /// A row to read, and a dense row to write.
-    pub(super) fn row_and_dense_row_mut(
+    pub(crate) fn row_and_dense_row_mut(
         &mut self,
         (read, read_row): (&Tensor, usize),
         (write, write_row): (&Tensor, usize),
     ) -> (MapRow<'_>, &mut [i8]) {
-        let from = geometry::row_offset(read, read_row);
-        let to = geometry::row_offset(write, write_row);
-        let (bytes, out) =
-            self.read_and_write(from..from + geometry::row_bytes(read), to..to + geometry::row_bytes(write));
+        let from = rows::row_offset(read, read_row);
+        let to = rows::row_offset(write, write_row);
+        let (bytes, out) = self.read_and_write(from..from + rows::row_bytes(read), to..to + rows::row_bytes(write));
         (map_row(read, bytes), out)
     }
 
     /// Writes dense pixels to a row whose pixels have gaps between them.
-    pub(super) fn scatter(&mut self, dense: &[i8], tensor: &Tensor, row: usize) {
+    pub(crate) fn scatter(&mut self, dense: &[i8], tensor: &Tensor, row: usize) {
         let (channels, stride) = (usize::from(tensor.channels), usize::from(tensor.pixel_stride));
-        let target = self.bytes_mut(geometry::row_offset(tensor, row), geometry::row_bytes(tensor));
+        let target = self.bytes_mut(rows::row_offset(tensor, row), rows::row_bytes(tensor));
         for (to, from) in target.chunks_mut(stride.max(1)).zip(dense.chunks(channels.max(1))) {
-            pad::copy(from, to);
+            load::copy(from, to);
         }
     }
 
     /// Some channels of pixel `x` of the row at arena offset `row`.
-    pub(super) fn pixel(&self, tensor: &Tensor, row: usize, x: usize, channels: &Range<usize>) -> &[i8] {
+    pub(crate) fn pixel(&self, tensor: &Tensor, row: usize, x: usize, channels: &Range<usize>) -> &[i8] {
         self.bytes(row + x * usize::from(tensor.pixel_stride) + channels.start, channels.len())
     }
 
     /// [`pixel`](Self::pixel) to be written.
-    pub(super) fn pixel_mut(&mut self, tensor: &Tensor, row: usize, x: usize, channels: &Range<usize>) -> &mut [i8] {
+    pub(crate) fn pixel_mut(&mut self, tensor: &Tensor, row: usize, x: usize, channels: &Range<usize>) -> &mut [i8] {
         self.bytes_mut(row + x * usize::from(tensor.pixel_stride) + channels.start, channels.len())
     }
 
     /// Copies a row to the same row of another tensor of the same size, with which it may be interleaved.
-    pub(super) fn copy_row(&mut self, from: &Tensor, to: &Tensor, row: usize) {
-        let (mut read, mut write) = (geometry::row_offset(from, row), geometry::row_offset(to, row));
+    pub(crate) fn copy_row(&mut self, from: &Tensor, to: &Tensor, row: usize) {
+        let (mut read, mut write) = (rows::row_offset(from, row), rows::row_offset(to, row));
         let channels = usize::from(from.channels);
         for _ in 0..to.width {
             let (pixel, out) = self.read_and_write(read..read + channels, write..write + channels);
-            pad::copy(pixel, out);
+            load::copy(pixel, out);
             read += usize::from(from.pixel_stride);
             write += usize::from(to.pixel_stride);
         }
     }
 
     /// State of a pool at `state`, and the row that it reads.
-    pub(super) fn row_and_sums(
+    pub(crate) fn row_and_sums(
         &mut self,
         (tensor, row): (&Tensor, usize),
         state: usize,
         channels: usize,
     ) -> (MapRow<'_>, &mut [i32]) {
-        let from = geometry::row_offset(tensor, row);
-        let (bytes, state) = self.read_and_write(from..from + geometry::row_bytes(tensor), state..state + 4 * channels);
+        let from = rows::row_offset(tensor, row);
+        let (bytes, state) = self.read_and_write(from..from + rows::row_bytes(tensor), state..state + 4 * channels);
         (map_row(tensor, bytes), bytemuck::try_cast_slice_mut(state).unwrap_or(&mut []))
     }
 
     /// State of a pool at `state`, and as many bytes at `offset` to write.
-    pub(super) fn sums_and_bytes(&mut self, state: usize, channels: usize, offset: usize) -> (&[i32], &mut [i8]) {
+    pub(crate) fn sums_and_bytes(&mut self, state: usize, channels: usize, offset: usize) -> (&[i32], &mut [i8]) {
         let (state, bytes) = self.read_and_write(state..state + 4 * channels, offset..offset + channels);
         (bytemuck::try_cast_slice(state).unwrap_or(&[]), bytes)
     }
 
     /// Some channels of a pixel to read, and the same of another one to write; each as its tensor and its row's offset.
-    pub(super) fn pixel_pair(
+    pub(crate) fn pixel_pair(
         &mut self,
         (read, read_row): (&Tensor, usize),
         (write, write_row): (&Tensor, usize),
@@ -139,12 +160,12 @@ impl Maps<'_> {
     }
 
     /// State of `words` numbers at `state`.
-    pub(super) fn state_mut(&mut self, state: usize, words: usize) -> &mut [i32] {
+    pub(crate) fn state_mut(&mut self, state: usize, words: usize) -> &mut [i32] {
         bytemuck::try_cast_slice_mut(self.bytes_mut(state, 4 * words)).unwrap_or(&mut [])
     }
 
     /// State of `words` numbers at `state`, and some channels of a pixel to write.
-    pub(super) fn state_and_pixel_mut(
+    pub(crate) fn state_and_pixel_mut(
         &mut self,
         (state, words): (usize, usize),
         (tensor, row): (&Tensor, usize),
@@ -157,7 +178,7 @@ impl Maps<'_> {
     }
 
     /// No node has taken a step.
-    pub(super) fn reset_counters(&mut self, nodes: usize) {
+    pub(crate) fn reset_counters(&mut self, nodes: usize) {
         self.bytes_mut(self.counters, 2 * nodes).fill(0);
     }
 
@@ -171,7 +192,7 @@ impl Maps<'_> {
 
 /// The arena offsets of neighbouring rows, without a division for each.
 #[derive(Clone)]
-pub(super) struct RowOffsets {
+pub(crate) struct RowOffsets {
     slot: usize,
     slots: usize,
     left: usize,
@@ -180,7 +201,7 @@ pub(super) struct RowOffsets {
 }
 
 impl RowOffsets {
-    pub(super) fn new(tensor: &Tensor, rows: Range<usize>) -> Self {
+    pub(crate) fn new(tensor: &Tensor, rows: Range<usize>) -> Self {
         let slots = usize::from(tensor.ring_rows).max(1);
         let (start, row_stride) = (tensor.offset as usize, tensor.row_stride as usize);
         Self { slot: rows.start % slots, slots, left: rows.len(), start, row_stride }
@@ -206,7 +227,7 @@ impl Counters for Maps<'_> {
     }
     fn advance(&mut self, node: usize) {
         let count = self.counter(node).wrapping_add(1).to_le_bytes().map(|byte| byte as i8);
-        pad::copy(&count, self.bytes_mut(self.counters + 2 * node, 2));
+        load::copy(&count, self.bytes_mut(self.counters + 2 * node, 2));
     }
 }
 

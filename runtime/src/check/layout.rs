@@ -3,13 +3,13 @@
 use super::{Outcome, ensure, operators};
 use crate::format::Place;
 use crate::format::records::Tensor;
-use crate::geometry;
 use crate::model::Model;
+use crate::ops;
 use crate::schedule::{Network, is_view};
 
 pub(super) fn check(model: &Model<'_>) -> Outcome {
     let header = model.header();
-    ensure!(u64::from(header.arena_len) < operators::LIMIT, Place::Header, "the arena has 2 GiB or more");
+    ensure!(u64::from(header.arena_len) < crate::ops::conv::LIMIT, Place::Header, "the arena has 2 GiB or more");
     let scratch = region(header.scratch, header.scratch_len.into());
     let counters = region(header.counters, 2 * u64::from(header.node_count));
     ensure!(fits(scratch, model) && header.scratch.is_multiple_of(16), Place::Header, "scratch lies outside the arena");
@@ -44,9 +44,9 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
         let place = Place::Node(index);
         operators::check(model, &node, place)?;
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-        let scratch_len = geometry::scratch_len(&node, &input, &output) as u64;
+        let scratch_len = ops::scratch_len(&node, &input, &output) as u64;
         ensure!(scratch_len <= header.scratch_len.into(), place, "scratch is too small for it");
-        let state_len = geometry::state_len(&node, &output);
+        let state_len = ops::state_len(&node, &output);
         ensure!(node.state_len as usize == state_len, place, "its state does not have the length that it needs");
         let state = region(node.state, state_len as u64);
         if state_len > 0 {

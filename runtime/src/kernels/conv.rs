@@ -1,0 +1,181 @@
+//! What convolution kernels are given: a shape, and rows that are proved to lie inside their slices.
+
+use super::layout::Layout;
+use crate::arith::Requant;
+
+/// Most output rows that one call of a kernel makes.
+pub const MAX_ROWS: usize = 4;
+
+/// The shape of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Kernel height.
+    pub kernel_h: usize,
+    /// Kernel width.
+    pub kernel_w: usize,
+    /// Vertical stride, in rows.
+    pub stride_h: usize,
+    /// Horizontal stride, in pixels.
+    pub stride_w: usize,
+    /// Channels of an input pixel, all groups together.
+    pub channels_in: usize,
+    /// Channels of an output pixel.
+    pub channels_out: usize,
+    /// Groups.
+    pub groups: usize,
+}
+
+impl ConvShape {
+    /// Input channels of one group.
+    #[inline(always)]
+    pub fn group_in(&self) -> usize {
+        self.channels_in.checked_div(self.groups).unwrap_or(0)
+    }
+
+    /// Elements of one input row that one output pixel reads: contiguous where there is one group.
+    #[inline(always)]
+    pub fn run(&self) -> usize {
+        self.kernel_w * self.channels_in
+    }
+
+    /// Padded input rows that `rows` output rows read.
+    #[inline(always)]
+    pub fn span(&self, rows: usize) -> usize {
+        rows.saturating_sub(1) * self.stride_h + self.kernel_h
+    }
+
+    /// Multiply-accumulates of an output pixel.
+    pub fn macs(&self) -> usize {
+        self.kernel_h * self.kernel_w * self.group_in() * self.channels_out
+    }
+}
+
+/// What a padded row consists of: `i8`, or `i16` for kernels that multiply 16-bit numbers in pairs.
+pub trait Element: Copy + Into<i32> + From<i8> + bytemuck::Pod + sealed::Sealed {}
+
+impl Element for i8 {}
+impl Element for i16 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i8 {}
+    impl Sealed for i16 {}
+}
+
+/// Everything about the output rows of one call, before it is proved to fit.
+pub struct ConvParts<'a, T> {
+    /// Padded input rows, the first one first; 16-byte aligned when the engine makes them.
+    pub rows: &'a [T],
+    /// Elements from a row to the next, [`Layout::row_len`].
+    pub row_len: usize,
+    /// The convolution.
+    pub shape: ConvShape,
+    /// How the weights lie.
+    pub layout: &'static Layout,
+    /// The weights.
+    pub weights: &'a [i8],
+    /// How accumulators become outputs: one for each output channel.
+    pub requant: &'a [Requant],
+    /// Multiplier of the residual operand, which lies in `out` when the kernel starts.
+    pub residual: Option<i32>,
+    /// Smallest output.
+    pub lo: i8,
+    /// Largest output.
+    pub hi: i8,
+    /// The rows to make, `[width][channels]`, dense and of one length; the first `count` of them.
+    pub out: [&'a mut [i8]; MAX_ROWS],
+    /// How many rows to make.
+    pub count: usize,
+}
+
+/// Output rows of a convolution, ready to be computed.
+///
+/// `out[y][x][o] = requant[o](sum over ky, i of rows[y * stride_h + ky][x * pixel_step + i] * weights[o][ky][i])`, `i` in
+/// `0..run`, for one group; with more groups see [`reference`](mod@super::reference). Padding is in the rows already,
+/// zero points are in the [`Requant`]s.
+///
+/// That one exists proves what unsafe code relies on: every run, rounded up to [`Layout::vector`] elements, lies inside
+/// the input rows; the weights have the layout's length; there are `width * channels_out` outputs in each row.
+pub struct ConvRows<'a, T> {
+    parts: ConvParts<'a, T>,
+}
+
+impl<'a, T: Element> ConvRows<'a, T> {
+    /// Proves that everything lies inside the slices; `None` if it does not. Of the engine's rows it always does: the check
+    /// of a model has shown it.
+    #[inline]
+    pub fn new(parts: ConvParts<'a, T>) -> Option<Self> {
+        let ConvParts { shape, layout, .. } = &parts;
+        let channels = shape.channels_out;
+        let outputs = parts.out.first()?.len();
+        let width = outputs.checked_div(channels)?;
+        let last_pixel = width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
+        let span = parts.count.checked_sub(1)?.checked_mul(shape.stride_h)?.checked_add(shape.kernel_h)?;
+        let last_row = span.checked_sub(1)?.checked_mul(parts.row_len)?;
+        let run = shape.kernel_w.checked_mul(shape.channels_in)?.checked_next_multiple_of(layout.vector)?;
+        let rows_end = last_row.checked_add(last_pixel)?.checked_add(run)?;
+        let made = parts.out.get(..parts.count)?;
+        let fits = rows_end <= parts.rows.len()
+            && shape.kernel_h > 0
+            && (layout.suits)(shape)
+            && parts.weights.len() == (layout.len)(shape)?
+            && parts.requant.len() == channels
+            && width * channels == outputs
+            && made.iter().all(|row| row.len() == outputs);
+        fits.then_some(Self { parts })
+    }
+
+    /// How many output rows there are.
+    pub fn count(&self) -> usize {
+        self.parts.count
+    }
+
+    /// Hands out the rows one by one, for kernels that make one row at a time.
+    #[inline(always)]
+    pub fn each(&mut self, mut run: impl FnMut(&mut ConvRow<'_, T>)) {
+        let ConvParts { rows, row_len, shape, weights, requant, residual, lo, hi, ref mut out, count, .. } = self.parts;
+        for (y, out) in out.iter_mut().take(count).enumerate() {
+            let rows = rows.get(y * shape.stride_h * row_len..).unwrap_or(&[]);
+            run(&mut ConvRow { rows, row_len, shape, weights, requant, residual, lo, hi, out });
+        }
+    }
+}
+
+/// One of [`ConvRows`], with the same promise. `rows` begins with the first input row of this output row.
+pub struct ConvRow<'a, T> {
+    pub(super) rows: &'a [T],
+    pub(super) row_len: usize,
+    pub(super) shape: ConvShape,
+    pub(super) weights: &'a [i8],
+    pub(super) requant: &'a [Requant],
+    pub(super) residual: Option<i32>,
+    pub(super) lo: i8,
+    pub(super) hi: i8,
+    pub(super) out: &'a mut [i8],
+}
+
+impl<T> ConvRow<'_, T> {
+    /// Elements of one input row that one output pixel reads.
+    #[inline(always)]
+    pub(super) fn run(&self) -> usize {
+        self.shape.run()
+    }
+
+    /// Elements from the run of an output pixel to that of the next.
+    #[inline(always)]
+    pub(super) fn pixel_step(&self) -> usize {
+        self.shape.stride_w * self.shape.channels_in
+    }
+
+    /// Channels of an output pixel.
+    #[inline(always)]
+    pub(super) fn channels_out(&self) -> usize {
+        self.requant.len()
+    }
+
+    /// Pixels of the output row.
+    #[inline(always)]
+    pub(super) fn width_out(&self) -> usize {
+        self.out.len().checked_div(self.requant.len()).unwrap_or(0)
+    }
+}

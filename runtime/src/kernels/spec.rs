@@ -1,0 +1,121 @@
+//! Descriptions of convolution kernels: what the host's planner, packer, check and `inspect` know of kernels that only
+//! another processor runs. Compiled everywhere; the code behind them only where it runs.
+//!
+//! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
+
+use super::conv::ConvShape;
+use super::layout::{CANONICAL, Layout, PAIRS};
+use crate::format::records::Core;
+
+/// A convolution kernel, described.
+pub struct ConvSpec {
+    /// Operator, tile and instruction set: `conv_4x2_portable`.
+    pub name: &'static str,
+    /// The weights that it reads.
+    pub layout: &'static Layout,
+    /// Output rows of one step by which it is fastest for a convolution, at most [`MAX_ROWS`](super::conv::MAX_ROWS).
+    pub rows: fn(&ConvShape) -> usize,
+    /// Whether it runs a convolution.
+    pub suits: fn(&ConvShape) -> bool,
+    /// Estimated instructions of an output row of so many pixels, padding and requantization included.
+    pub cost: fn(&ConvShape, usize) -> u64,
+}
+
+/// Kernels of one kind of core, the most specific first. The last one runs every convolution.
+pub type CoreKernels = [&'static ConvSpec];
+
+/// Cores without a SIMD extension: Cortex-M0, M0+, M3. Also what every program understands.
+pub static PORTABLE: &CoreKernels = &[&CONV_4X2_PORTABLE];
+/// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
+pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_4X2_PORTABLE];
+/// 64-bit Arm with NEON.
+pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &CONV_4X2_PORTABLE];
+/// 64-bit x86 with AVX2.
+pub static X86: &CoreKernels = &[&CONV_4X2_AVX2, &CONV_4X2_PORTABLE];
+
+impl Core {
+    /// The kernels that a program for this core has, the most specific first. A host asks the same list.
+    pub fn kernels(self) -> &'static CoreKernels {
+        match self {
+            Self::Generic | Self::CortexM0 | Self::CortexM3 => PORTABLE,
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55 => CORTEX_M,
+            Self::Neon | Self::Dotprod => NEON,
+            Self::X86 => X86,
+        }
+    }
+
+    /// Whether kernels for this core read weights in the layout of a code. A file laid out for the core has no other ones.
+    pub fn reads(self, layout: u8) -> bool {
+        self.kernels().iter().any(|spec| spec.layout.code == layout)
+    }
+}
+
+/// Blocks of 4 output channels x 2 pixels in plain Rust.
+pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
+    name: "conv_4x2_portable",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |_| true,
+    cost: |shape, width| cost(shape, width, 120, 40),
+};
+
+/// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.
+pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
+    name: "conv_2x3_smlad",
+    layout: &PAIRS,
+    rows: shared_rows,
+    suits: PAIRS.suits,
+    cost: |shape, width| cost(shape, width, 12, 24),
+};
+
+/// Blocks of 4 output channels x 4 pixels with NEON's byte products.
+pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
+    name: "conv_4x4_neon",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |shape| shape.groups == 1,
+    cost: |shape, width| cost(shape, width, 2, 8),
+};
+
+/// Blocks of 4 output channels x 2 pixels with AVX2.
+pub static CONV_4X2_AVX2: ConvSpec = ConvSpec {
+    name: "conv_4x2_avx2",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(4),
+    cost: |shape, width| cost(shape, width, 2, 12),
+};
+
+/// Blocks of 2 output channels x 4 pixels with AVX2 over weights in pairs, so that the host evaluates models packed for a
+/// microcontroller as fast as others.
+pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
+    name: "conv_2x4_avx2_pairs",
+    layout: &PAIRS,
+    rows: shared_rows,
+    suits: PAIRS.suits,
+    cost: |shape, width| cost(shape, width, 2, 12),
+};
+
+/// For two rows of a 3x3 convolution four rows of the input are padded, not six.
+fn shared_rows(shape: &ConvShape) -> usize {
+    let small = (shape.kernel_h, shape.kernel_w, shape.stride_h, shape.stride_w) == (3, 3, 1, 1);
+    if small && shape.groups == 1 { 2 } else { 1 }
+}
+
+/// `per_mac` tenths of an instruction for each multiply-accumulate and `per_output` instructions for each output.
+fn cost(shape: &ConvShape, width: usize, per_mac: u64, per_output: u64) -> u64 {
+    let (macs, outputs) = (shape.macs() as u64, shape.channels_out as u64);
+    width as u64 * (macs * per_mac / 10 + outputs * per_output)
+}
+
+/// The kernel of a core that runs a convolution in the fewest instructions, by its own estimate, of those that `allowed`
+/// lets pass.
+pub fn fastest(
+    kernels: &CoreKernels,
+    shape: &ConvShape,
+    width: usize,
+    allowed: impl Fn(&ConvSpec) -> bool,
+) -> Option<&'static ConvSpec> {
+    let suiting = kernels.iter().copied().filter(|spec| (spec.suits)(shape) && allowed(spec));
+    suiting.min_by_key(|spec| (spec.cost)(shape, width))
+}
