@@ -1,6 +1,6 @@
 //! The graph itself and its builder.
 
-use crate::{GraphError, Normalization, Op, Preprocessing, Quantization, Source, Tensor, shape};
+use crate::{GraphError, Normalization, Op, Preprocessing, QuantParams, Quantization, Source, Tensor, shape};
 use std::collections::HashMap;
 
 pub use crate::value::{Parameter, Value};
@@ -40,17 +40,6 @@ pub struct Node {
     pub output: ValueId,
 }
 
-/// How an activation becomes int8 numbers `q`: real value = `scale * (q - zero_point)`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ActivationScale {
-    /// Name of the activation.
-    pub name: String,
-    /// Real value of one step; positive and finite.
-    pub scale: f32,
-    /// The int8 value of the real number 0.
-    pub zero_point: i8,
-}
-
 /// What travels with a network besides its arithmetic.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
@@ -65,8 +54,8 @@ pub struct Metadata {
     pub class_names: Vec<String>,
     /// The command that made the weights.
     pub command: Option<String>,
-    /// The int8 scales that the weights were trained for; empty if they were trained for none.
-    pub activation_scales: Vec<ActivationScale>,
+    /// The int8 activations, by name, that the weights were trained for; empty if they were trained for none.
+    pub activation_scales: Vec<(String, QuantParams)>,
     /// How the file rounded the network's tensors, if others quantized it. Not written into files.
     pub quantization: Quantization,
 }

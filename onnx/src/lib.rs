@@ -47,11 +47,11 @@ mod fixtures;
 
 pub use error::{GraphError, ImportError};
 pub use export::{Batch, export};
-pub use graph::{ActivationScale, Graph, GraphBuilder, Metadata, Node, NodeId, ValueId};
+pub use graph::{Graph, GraphBuilder, Metadata, Node, NodeId, ValueId};
 pub use import::{Imported, import, import_file};
 pub use op::{Border, BorderPad, Conv, Op, Pad, Slice, Window};
 pub use preprocessing::{ChannelOrder, Filter, Fit, Normalization, Preprocessing};
-pub use quantization::{InputIntegers, Integers, Quantization, Rounding};
+pub use quantization::{InputIntegers, Integers, QuantParams, Quantization};
 pub use resize::{Coordinates, Resize, ResizeKernel};
 pub use rewrite::Rewrite;
 pub use source::{Ending, Source};

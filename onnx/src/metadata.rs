@@ -11,7 +11,7 @@
 //! A key that is absent stands for unknown. Keys of others are ignored.
 
 use crate::proto::StringStringEntryProto;
-use crate::{ActivationScale, Metadata, Normalization, Preprocessing, Quantization};
+use crate::{Metadata, Normalization, Preprocessing, QuantParams, Quantization};
 
 const MEAN: &str = "skipstone.mean";
 const STD: &str = "skipstone.std";
@@ -39,7 +39,7 @@ impl Metadata {
             props.push(StringStringEntryProto::new(COMMAND, command));
         }
         if !self.activation_scales.is_empty() {
-            let line = |a: &ActivationScale| format!("{} {} {}", a.scale, a.zero_point, escape(&a.name));
+            let line = |(name, by): &(String, QuantParams)| format!("{} {} {}", by.scale, by.zero_point, escape(name));
             let lines: Vec<String> = self.activation_scales.iter().map(line).collect();
             props.push(StringStringEntryProto::new(ACTIVATIONS, lines.join("\n")));
         }
@@ -96,12 +96,12 @@ fn read_numbers(key: &str, text: &str) -> Result<Vec<f32>, String> {
         .collect()
 }
 
-fn read_scale(line: &str) -> Result<ActivationScale, String> {
+fn read_scale(line: &str) -> Result<(String, QuantParams), String> {
     let mut parts = line.splitn(3, ' ');
     let scale = parts.next().and_then(|scale| scale.parse().ok()).filter(|s: &f32| s.is_finite() && *s > 0.0);
     let zero_point = parts.next().and_then(|zero_point| zero_point.parse().ok());
     match (scale, zero_point, parts.next()) {
-        (Some(scale), Some(zero_point), Some(name)) => Ok(ActivationScale { name: unescape(name), scale, zero_point }),
+        (Some(scale), Some(zero_point), Some(name)) => Ok((unescape(name), QuantParams { scale, zero_point })),
         _ => Err(format!("`{ACTIVATIONS}` must hold lines of scale, zero point and name, holds `{line}`")),
     }
 }
@@ -144,7 +144,7 @@ mod tests {
             scales in proptest::collection::vec(("[a-z /\\\\\n]{0,6}", 1e-30f32..1e6, any::<i8>()), 0..4),
         ) {
             let (mean, std) = channels.into_iter().unzip();
-            let scale = |(name, scale, zero_point)| ActivationScale { name, scale, zero_point };
+            let scale = |(name, scale, zero_point)| (name, QuantParams { scale, zero_point });
             let activation_scales = scales.into_iter().map(scale).collect();
             let normalization = Some(Normalization { mean, std });
             let quantization = Quantization::default();

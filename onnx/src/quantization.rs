@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quantization {
     /// Activations that the file rounds to int8, or to uint8: then the zero point is 128 less than the file's.
-    pub activations: BTreeMap<String, Rounding>,
+    pub activations: BTreeMap<String, QuantParams>,
     /// Weights and biases that the file holds as integers.
     pub parameters: BTreeMap<String, Integers>,
     /// What the integers stand for that the file takes as its input; nothing if it takes floats.
@@ -25,13 +25,26 @@ pub struct InputIntegers {
     pub zero_point: i32,
 }
 
-/// `round(x / scale) + zero_point`, between -128 and 127.
+/// How real numbers become int8: `q = round(x / scale) + zero_point`, between -128 and 127, stands for
+/// `scale * (q - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rounding {
-    /// Distance of two integers; positive.
+pub struct QuantParams {
+    /// Real value of one step; positive and finite.
     pub scale: f32,
     /// The integer that stands for 0.
     pub zero_point: i8,
+}
+
+impl QuantParams {
+    /// What the integer `q` stands for.
+    pub fn real(self, q: i8) -> f64 {
+        f64::from(self.scale) * (f64::from(q) - f64::from(self.zero_point))
+    }
+
+    /// `x` in steps, before it is rounded to an integer.
+    pub fn steps(self, x: f64) -> f64 {
+        x / f64::from(self.scale) + f64::from(self.zero_point)
+    }
 }
 
 /// A parameter's elements as integers times scales.

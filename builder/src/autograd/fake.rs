@@ -5,7 +5,7 @@ use super::pool::Pool;
 use super::tape::Gradients;
 use super::{Shared, tape};
 use crate::tensor::Tensor;
-use skipstone_onnx::{Graph, NodeId, ValueId};
+use skipstone_onnx::{Graph, NodeId, QuantParams, ValueId};
 use std::sync::Arc;
 
 /// Largest magnitude of a bias, so that accumulator and bias together stay within 32 bits in engines that add them.
@@ -31,13 +31,11 @@ pub(crate) fn bias_steps(bias: f64, input_scale: f64, scale: f32) -> i32 {
     (bias / (input_scale * f64::from(scale))).round().clamp(-BIAS_LIMIT, BIAS_LIMIT) as i32
 }
 
-/// The values that an int8 activation can have: `scale * (q - zero_point)` for `q` from `lo` to `hi`.
+/// The values that an int8 activation can have: what the integers from `lo` to `hi` stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
-    /// Real value of one step.
-    pub scale: f32,
-    /// The int8 value of the real number 0.
-    pub zero_point: i8,
+    /// What the integers stand for.
+    pub params: QuantParams,
     /// Smallest int8 value.
     pub lo: i8,
     /// Largest int8 value.
@@ -47,16 +45,16 @@ pub struct Grid {
 impl Grid {
     /// Smallest and largest number of steps from 0.
     fn steps(&self) -> [f32; 2] {
-        [self.lo, self.hi].map(|end| f32::from(end) - f32::from(self.zero_point))
+        [self.lo, self.hi].map(|end| f32::from(end) - f32::from(self.params.zero_point))
     }
 
     /// Writes the nearest values to `x`, ties up, into `y`. What is not a number stays so.
     fn round(&self, y: &mut [f32], x: &[f32]) {
-        let [lo, hi] = self.steps();
+        let ([lo, hi], scale) = (self.steps(), self.params.scale);
         for (y, x) in y.iter_mut().zip(x) {
-            let steps = (x / self.scale + 0.5).floor();
+            let steps = (x / scale + 0.5).floor();
             let steps = if steps < lo { lo } else { steps };
-            *y = self.scale * if steps > hi { hi } else { steps };
+            *y = scale * if steps > hi { hi } else { steps };
         }
     }
 
@@ -64,7 +62,7 @@ impl Grid {
     fn mask(&self, grad: &mut [f32], x: &[f32]) {
         let [lo, hi] = self.steps();
         for (grad, x) in grad.iter_mut().zip(x) {
-            let steps = x / self.scale + 0.5;
+            let steps = x / self.params.scale + 0.5;
             *grad = if steps >= lo && steps < hi + 1.0 { *grad } else { 0.0 };
         }
     }
@@ -173,7 +171,7 @@ pub fn observe_quantized(
 mod tests {
     use super::*;
 
-    const GRID: Grid = Grid { scale: 0.5, zero_point: -126, lo: -128, hi: 127 };
+    const GRID: Grid = Grid { params: QuantParams { scale: 0.5, zero_point: -126 }, lo: -128, hi: 127 };
 
     #[test]
     fn ties_go_up_and_ends_clip() {

@@ -53,7 +53,7 @@ fn label(node: &QNode) -> &'static str {
 /// The largest distance of an image's int8 elements from the float network's. Last rows that nobody reads are missing.
 fn error(tensor: &QTensor, made: &[i8], float: &[f32]) -> f64 {
     assert!(!made.is_empty() && made.len() <= float.len(), "{}", tensor.name);
-    let real = |&q: &i8| (f64::from(q) - f64::from(tensor.zero_point)) * f64::from(tensor.scale);
+    let real = |&q: &i8| (f64::from(q) - f64::from(tensor.params.zero_point)) * f64::from(tensor.params.scale);
     made.iter().zip(float).map(|(q, &x)| (real(q) - f64::from(x)).abs()).fold(0.0, f64::max)
 }
 
@@ -85,7 +85,7 @@ fn measure(graph: &Graph, images: &Dataset, quantized: &Quantized, seen: &mut BT
         let found = all.iter().map(|&i| error(output, &made(i), expected.image(i))).fold(0.0, f64::max);
         assert!(found <= bound, "{} ({}) is off by {found}, at most {bound} expected", node.name, label(node));
         errors[node.output] = found;
-        let [found, bound] = [found, bound].map(|error| error / f64::from(output.scale));
+        let [found, bound] = [found, bound].map(|error| error / f64::from(output.params.scale));
         let seen = seen.entry(label(node)).or_default();
         seen.nodes += 1;
         seen.elements += expected.data().len();

@@ -76,8 +76,8 @@ fn scores_leave_the_file_as_float() {
     for index in 0..2 {
         let ours = trace(&quantized.stone, images.image(index)).unwrap().scores;
         for (&q, &score) in ours.iter().zip(scores.image(index)) {
-            let real = (f32::from(q) - f32::from(output.zero_point)) * output.scale;
-            assert!((real - score).abs() <= output.scale * 1.01, "{real} {score}");
+            let real = (f32::from(q) - f32::from(output.params.zero_point)) * output.params.scale;
+            assert!((real - score).abs() <= output.params.scale * 1.01, "{real} {score}");
         }
     }
     let model = ModelProto::from_bytes(&quantized.qdq).unwrap();

@@ -8,7 +8,7 @@ use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images, r
 use crate::quant::{QGraph, QNode};
 use crate::zoo;
 use proptest::prelude::*;
-use skipstone_onnx::Graph;
+use skipstone_onnx::{Graph, QuantParams};
 
 const TARGETS: [Target; 4] = [Target::Generic, Target::CortexM, Target::Neon, Target::X86];
 
@@ -35,7 +35,7 @@ pub(super) fn assert_engine_is_exact(quantized: &Quantized, image: &[u8]) {
 
 fn dequantized(quantized: &Quantized, scores: &[i8]) -> Vec<f64> {
     let output = &quantized.qgraph.tensors[quantized.qgraph.output];
-    let real = |&q: &i8| (f64::from(q) - f64::from(output.zero_point)) * f64::from(output.scale);
+    let real = |&q: &i8| (f64::from(q) - f64::from(output.params.zero_point)) * f64::from(output.params.scale);
     scores.iter().map(real).collect()
 }
 
@@ -209,7 +209,7 @@ fn the_scales_of_a_packed_model_give_its_integers_back() {
     }
     struct Nothing;
     impl crate::quant::Known for Nothing {
-        fn tensor(&self, _: &str) -> Option<(f32, i8)> {
+        fn tensor(&self, _: &str) -> Option<QuantParams> {
             None
         }
         fn prologue(&self, _: &str) -> Option<(Vec<skipstone_runtime::arith::Requant>, i8)> {
@@ -229,7 +229,7 @@ fn a_qdq_file_gives_its_integers_back() {
         let none = Dataset { pixels: Vec::new(), labels: Vec::new(), ..images };
         let again = quantize(&graph, &none, &Options::default()).unwrap().qgraph;
         let tensors = |qgraph: &QGraph| -> Vec<_> {
-            qgraph.tensors.iter().map(|tensor| (tensor.dims, tensor.scale, tensor.zero_point)).collect()
+            qgraph.tensors.iter().map(|tensor| (tensor.dims, tensor.params.scale, tensor.params.zero_point)).collect()
         };
         let nodes = |qgraph: &QGraph| -> Vec<_> {
             let integers = |node: &QNode| (node.op.clone(), node.input, node.operand, node.output, node.lo, node.hi);

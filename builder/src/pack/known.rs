@@ -1,13 +1,14 @@
 //! The quantization that a packed model was made with.
 
 use crate::quant::Known;
+use skipstone_onnx::QuantParams;
 use skipstone_runtime::Model;
 use skipstone_runtime::arith::Requant;
 
 impl Known for Model<'_> {
-    fn tensor(&self, name: &str) -> Option<(f32, i8)> {
+    fn tensor(&self, name: &str) -> Option<QuantParams> {
         let tensor = self.tensors().iter().find(|tensor| self.string(tensor.name) == name)?;
-        Some((tensor.scale, tensor.zero_point))
+        Some(QuantParams { scale: tensor.scale, zero_point: tensor.zero_point })
     }
 
     fn prologue(&self, conv: &str) -> Option<(Vec<Requant>, i8)> {

@@ -121,7 +121,7 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
                 record.weights = file.section(bytemuck::cast_slice(&weights));
             }
             QOp::Affine(_) => {
-                conversions = output.spread(conversions, constant(qgraph.tensors[node.output].zero_point));
+                conversions = output.spread(conversions, constant(qgraph.tensors[node.output].params.zero_point));
             }
             QOp::Copy(copy) => {
                 let runs = weights::runs(copy, [input, output]);
@@ -189,8 +189,8 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
 
 /// The conversion of the channels that only pad the output of a convolution.
 fn padding(qgraph: &QGraph, node: &QNode, requants: &Requants) -> Requant {
-    let operand = node.operand.map(|index| qgraph.tensors[index].zero_point);
-    requants.padding(qgraph.tensors[node.output].zero_point, operand)
+    let operand = node.operand.map(|index| qgraph.tensors[index].params.zero_point);
+    requants.padding(qgraph.tensors[node.output].params.zero_point, operand)
 }
 
 /// The record of the network's file and its normalization, if the file's input and output are not the packed model's.

@@ -30,8 +30,8 @@ pub(super) fn tensors(qgraph: &QGraph, channels: &[Channels]) -> Result<Vec<Tens
             width: narrow(&tensor.name, "width", width)?,
             channels: narrow(&tensor.name, "number of channels", channels[index].count)?,
             producer: producers[index].map_or(Ok(NONE), |node| narrow(&tensor.name, "producer", node))?,
-            zero_point: tensor.zero_point,
-            scale: tensor.scale,
+            zero_point: tensor.params.zero_point,
+            scale: tensor.params.scale,
             ..Tensor::default()
         })
     };
@@ -67,7 +67,7 @@ fn record(node: &QNode, channels: &[Channels]) -> Result<Node, PackError> {
             if let Some(prologue) = &conv.prologue {
                 // Its place is known when it is written; until then it is there.
                 record.prologue = u32::MAX;
-                record.prologue_zero = prologue.tensor.zero_point;
+                record.prologue_zero = prologue.tensor.params.zero_point;
                 (record.prologue_lo, record.prologue_hi) = (prologue.lo, prologue.hi);
             }
         }

@@ -92,7 +92,7 @@ mod tests {
     use crate::autograd;
     use crate::quant::fixtures::{Net, random_graph, random_images};
     use proptest::prelude::*;
-    use skipstone_onnx::{Conv, Rounding, Window};
+    use skipstone_onnx::{Conv, QuantParams, Window};
 
     fn norms(graph: &Graph) -> usize {
         graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. })).count()
@@ -193,7 +193,7 @@ mod tests {
         let mut graph = net.head(norm, 2);
         assert_eq!(norms(&fold_batch_norm(&graph).unwrap()), 0);
         let rounded = graph.value(conv).name.clone();
-        graph.metadata.quantization.activations.insert(rounded, Rounding { scale: 0.1, zero_point: 3 });
+        graph.metadata.quantization.activations.insert(rounded, QuantParams { scale: 0.1, zero_point: 3 });
         assert_eq!(fold_batch_norm(&graph).unwrap(), graph);
     }
 }

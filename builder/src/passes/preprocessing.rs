@@ -1,7 +1,7 @@
 //! What a network of others does to its input before its first layer, as the normalization of its pixels.
 
 use crate::session::batch_norm_affine;
-use skipstone_onnx::{Conv, Graph, GraphError, Node, Normalization, Op, Rounding, ValueId};
+use skipstone_onnx::{Conv, Graph, GraphError, Node, Normalization, Op, QuantParams, ValueId};
 
 /// How far a pixel may lie beyond a limit that does not limit it, or from the step that it is rounded to, in parts of the
 /// largest one: what float32 errs.
@@ -33,7 +33,7 @@ pub fn absorb_preprocessing(mut graph: Graph) -> Result<Graph, GraphError> {
 }
 
 /// The result of the first operator, the normalization with what it does, and how that is rounded.
-fn preprocessing(graph: &Graph) -> Option<(ValueId, Normalization, Option<Rounding>)> {
+fn preprocessing(graph: &Graph) -> Option<(ValueId, Normalization, Option<QuantParams>)> {
     let outer = graph.metadata.normalization.as_ref()?;
     let readers = &graph.consumers()[graph.input().index()];
     let &[reader] = readers.as_slice() else { return None };
@@ -106,10 +106,10 @@ fn affine(graph: &Graph, node: &Node) -> Option<Vec<Function>> {
 
 /// Whether a normalized pixel becomes the same without being rounded `before` the function: the same integer where it is
 /// rounded `after` it, and the same number where it is not.
-fn keeps(function: &Function, before: Option<Rounding>, after: Option<Rounding>, x: f64, slack: f64) -> bool {
+fn keeps(function: &Function, before: Option<QuantParams>, after: Option<QuantParams>, x: f64, slack: f64) -> bool {
     let Some(before) = before else { return true };
     let apply = |x: f64| x * function.scale + function.shift;
-    let steps = |rounding: Rounding, x: f64| {
+    let steps = |rounding: QuantParams, x: f64| {
         ((x / f64::from(rounding.scale)).round_ties_even() + f64::from(rounding.zero_point)).clamp(-128.0, 127.0)
     };
     let rounded = (steps(before, x) - f64::from(before.zero_point)) * f64::from(before.scale);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     /// Raw pixels of one channel, `op` on them, a convolution; rounded as `roundings` say of the image and of the result.
-    fn rounded(op: Op, constants: &[(&str, Tensor)], roundings: [Option<Rounding>; 2]) -> Graph {
+    fn rounded(op: Op, constants: &[(&str, Tensor)], roundings: [Option<QuantParams>; 2]) -> Graph {
         let mut builder = GraphBuilder::new("net", "x", [1, 3, 4]).unwrap();
         builder.metadata_mut().normalization = Some(Normalization { mean: vec![0.0], std: vec![1.0 / 255.0] });
         let mut inputs = vec![builder.input()];
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_rounding_that_loses_nothing_goes_and_that_of_the_result_stays() {
-        let step = |scale: f32, zero_point: i8| Some(Rounding { scale, zero_point });
+        let step = |scale: f32, zero_point: i8| Some(QuantParams { scale, zero_point });
         let scale = || [("scale", Tensor::new([1, 1, 1, 1], vec![1.0 / 255.0]).unwrap())];
         let conv = || Op::Conv(Conv::square(1, 1, 0));
         for (roundings, kept) in [

@@ -3,7 +3,7 @@
 use super::graph::{QGraph, QNode, QOp, QTensor};
 use crate::autograd::FakeQuantization;
 use crate::autograd::fake::{Grid, Layer};
-use skipstone_onnx::{ActivationScale, Graph, NodeId, ValueId};
+use skipstone_onnx::{Graph, NodeId, QuantParams, ValueId};
 use std::collections::{HashMap, HashSet};
 
 /// Under which `graph` computes in float32 what `qgraph`, which was made from it, computes in integers: every activation
@@ -12,13 +12,12 @@ use std::collections::{HashMap, HashSet};
 /// What only moves or picks elements is left out: its result lies on the grid of its operands.
 pub fn fake_quantization(graph: &Graph, qgraph: &QGraph) -> FakeQuantization {
     let input = &qgraph.tensors[qgraph.input];
-    let whole =
-        |tensor: &QTensor| Grid { scale: tensor.scale, zero_point: tensor.zero_point, lo: i8::MIN, hi: i8::MAX };
+    let whole = |tensor: &QTensor| Grid { params: tensor.params, lo: i8::MIN, hi: i8::MAX };
     let mut grids = vec![(graph.input(), whole(input))];
     let mut layers = Vec::new();
     for Place { node, output, prologue, layer } in places(graph, qgraph) {
         if let Some(layer) = layer {
-            layers.push(Layer { node: layer, input_scale: qgraph.factor(node).scale });
+            layers.push(Layer { node: layer, input_scale: qgraph.factor(node).params.scale });
         }
         if let (Some(prologue), Some(value)) = (node.op.prologue(), prologue) {
             grids.push((value, Grid { lo: prologue.lo, hi: prologue.hi, ..whole(&prologue.tensor) }));
@@ -82,13 +81,9 @@ pub(super) fn places<'g>(graph: &Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
     qgraph.nodes.iter().filter_map(place).collect()
 }
 
-/// The scales of all activations, to be kept with the float network.
-pub fn activation_scales(qgraph: &QGraph) -> Vec<ActivationScale> {
-    let scale = |QTensor { name, scale, zero_point, .. }: &QTensor| ActivationScale {
-        name: name.clone(),
-        scale: *scale,
-        zero_point: *zero_point,
-    };
+/// What the integers of all activations stand for, by name, to be kept with the float network.
+pub fn activation_scales(qgraph: &QGraph) -> Vec<(String, QuantParams)> {
+    let scale = |tensor: &QTensor| (tensor.name.clone(), tensor.params);
     let behind = qgraph.nodes.iter().filter_map(|node| node.op.prologue()).map(|prologue| &prologue.tensor);
     qgraph.tensors.iter().chain(behind).map(scale).collect()
 }

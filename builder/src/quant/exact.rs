@@ -27,11 +27,11 @@ impl Map<'_> {
     }
 
     pub(super) fn zero(&self) -> i64 {
-        self.tensor.zero_point.into()
+        self.tensor.params.zero_point.into()
     }
 
     fn scale(&self) -> f64 {
-        self.tensor.scale.into()
+        self.tensor.params.scale.into()
     }
 
     /// The rows or columns of the map that window `index` of an axis covers, and how many positions with padding.
@@ -119,9 +119,9 @@ fn is_dyadic(factor: f64) -> bool {
 /// A normalized pixel of level `level` before it is rounded, `(level / 255 - mean) / std` in steps of `image`.
 pub fn exact_pixel(level: u8, mean: f32, std: f32, image: &QTensor) -> Exact {
     let (level, mean) = (f64::from(level) / 255.0, f64::from(mean));
-    let steps = f64::from(std) * f64::from(image.scale);
+    let steps = f64::from(std) * f64::from(image.params.scale);
     let magnitude = (level + mean.abs()) / steps;
-    Exact { steps: (level - mean) / steps + f64::from(image.zero_point), magnitude, terms: 2, dyadic: false }
+    Exact { steps: (level - mean) / steps + f64::from(image.params.zero_point), magnitude, terms: 2, dyadic: false }
 }
 
 /// The element of `output` at a row, column and channel as `node` computes it from int8 maps; `None` where it does not
@@ -136,7 +136,7 @@ pub fn exact(
     output: &QTensor,
     at @ [y, x, c]: [usize; 3],
 ) -> Option<Exact> {
-    let step = f64::from(output.scale);
+    let step = f64::from(output.params.scale);
     let ratio = input.scale() / step;
     let value = match &node.op {
         QOp::Copy(_) | QOp::Concat | QOp::MaxPool { .. } => return None,
@@ -146,7 +146,7 @@ pub fn exact(
             let products = taps(conv, input, output.dims[0], at).map(|(value, weight)| (value - input.zero()) * weight);
             match conv.bias_scales[c] {
                 None => sum(products.chain([conv.bias[c].into()]), unit),
-                Some(_) => sum(products, unit).plus(conv.real_bias(c, input.tensor.scale) / step),
+                Some(_) => sum(products, unit).plus(conv.real_bias(c, input.tensor.params.scale) / step),
             }
         }
         QOp::Lookup { function, .. } => {
@@ -184,7 +184,7 @@ pub fn exact(
         }
         _ => value,
     };
-    Some(Exact { steps: value.steps + f64::from(output.zero_point), ..value })
+    Some(Exact { steps: value.steps + f64::from(output.params.zero_point), ..value })
 }
 
 /// As [`exact`], of an affine: factor and constant for each channel.
@@ -192,13 +192,13 @@ pub fn exact(
 /// # Panics
 /// If the map has other channels.
 pub fn affine(parameters: &QAffine, input: Map<'_>, output: &QTensor, [y, x, c]: [usize; 3]) -> Exact {
-    let step = f64::from(output.scale);
+    let step = f64::from(output.params.scale);
     let real = input.scale() * (input.at(y, x, c) - input.zero()) as f64;
     let product = real * f64::from(parameters.factors[c]) / step;
     let dyadic = is_dyadic(input.scale() * f64::from(parameters.factors[c]) / step);
     let value = Exact { steps: product, magnitude: product.abs(), terms: 1, dyadic };
     let value = value.plus(f64::from(parameters.constants[c]) / step);
-    Exact { steps: value.steps + f64::from(output.zero_point), ..value }
+    Exact { steps: value.steps + f64::from(output.params.zero_point), ..value }
 }
 
 /// An element less the mean of its channel's map, over the deviation. In float32 the mean is off by roundings of what is

@@ -1,7 +1,7 @@
 //! What the file of a network that others quantized says of its integers, which then are ours too.
 
 use super::graph::{QGraph, QNode, QOp};
-use skipstone_onnx::{Graph, Integers, Node, ValueId};
+use skipstone_onnx::{Graph, Integers, Node, QuantParams, ValueId};
 use std::collections::HashMap;
 
 /// Largest magnitude of a weight in a packed model.
@@ -12,9 +12,8 @@ const LARGEST: i32 = 127;
 const CANDIDATES: std::ops::RangeInclusive<i32> = 96..=LARGEST;
 
 /// Scale and zero point that the file has for an activation.
-pub(super) fn rounding(graph: &Graph, value: ValueId) -> Option<(f32, i8)> {
-    let known = graph.metadata.quantization.activations.get(&graph.value(value).name)?;
-    Some((known.scale, known.zero_point))
+pub(super) fn rounding(graph: &Graph, value: ValueId) -> Option<QuantParams> {
+    graph.metadata.quantization.activations.get(&graph.value(value).name).copied()
 }
 
 /// Integers and scales of a layer's weights, if it still has the weights of the file.
@@ -122,8 +121,8 @@ pub fn rerounded(graph: &Graph, qgraph: &QGraph) -> Vec<Rerounded> {
 pub fn rerounding_bounds(graph: &Graph, qgraph: &QGraph) -> HashMap<String, Vec<f64>> {
     let bounds = |(node, errors): (&QNode, Vec<f64>)| {
         let read = qgraph.factor(node);
-        let zero_point = i32::from(read.zero_point);
-        let largest = f64::from(read.scale) * f64::from((127 - zero_point).max(zero_point + 128));
+        let zero_point = i32::from(read.params.zero_point);
+        let largest = f64::from(read.params.scale) * f64::from((127 - zero_point).max(zero_point + 128));
         (node.name.clone(), errors.into_iter().map(|error| error * largest).collect::<Vec<_>>())
     };
     let layers = weight_errors(graph, qgraph).into_iter().map(bounds);

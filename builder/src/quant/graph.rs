@@ -1,6 +1,6 @@
 //! The quantized network: what is computed in integers, apart from where it lies in memory.
 
-use skipstone_onnx::{Coordinates, Metadata, Unary, Window};
+use skipstone_onnx::{Coordinates, Metadata, QuantParams, Unary, Window};
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::records::PadMode;
 use skipstone_runtime::rows::Copied;
@@ -8,17 +8,15 @@ use skipstone_runtime::rows::Copied;
 /// Index of a tensor in [`QGraph::tensors`].
 pub type TensorIndex = usize;
 
-/// An int8 feature map: real value = `scale * (q - zero_point)`.
+/// An int8 feature map.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QTensor {
     /// Name of the float network's value with the same contents; unique.
     pub name: String,
     /// Channels, height, width of one image; `[features, 1, 1]` for vectors.
     pub dims: [usize; 3],
-    /// Real value of one step; positive and finite.
-    pub scale: f32,
-    /// The int8 value of the real number 0.
-    pub zero_point: i8,
+    /// What its integers stand for.
+    pub params: QuantParams,
 }
 
 /// An integer convolution over logical (unpadded) channels.

@@ -3,7 +3,7 @@
 use super::QuantError;
 use super::ranges::{scale_of, zero_point_of};
 use super::requant::pixel;
-use skipstone_onnx::Normalization;
+use skipstone_onnx::{Normalization, QuantParams};
 use skipstone_runtime::arith::Requant;
 
 /// Distance from a tie of rounding, in steps, that the conversion of every pixel keeps where it can: far more than
@@ -17,8 +17,7 @@ const CANDIDATE_STEP: f64 = 1.0 / 4096.0;
 /// Scale, zero point and pixel conversion of the image.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ImageQuantization {
-    pub(crate) scale: f32,
-    pub(crate) zero_point: i8,
+    pub(crate) params: QuantParams,
     pub(crate) pixels: Vec<Requant>,
 }
 
@@ -38,22 +37,22 @@ pub(crate) fn quantize_image(normalization: &Normalization, channels: usize) -> 
         .collect();
     let lo = levels.iter().copied().fold(0.0, f64::min) as f32;
     let hi = levels.iter().copied().fold(0.0, f64::max) as f32;
-    let mut best = (f64::MIN, 0.0, 0);
+    let mut best = (f64::MIN, QuantParams { scale: 0.0, zero_point: 0 });
     for step in 0..CANDIDATES {
         let scale = (f64::from(scale_of((lo, hi))) * (1.0 + f64::from(step) * CANDIDATE_STEP)) as f32;
         let zero_point = zero_point_of((lo, hi), scale);
         let margin = levels.iter().map(|x| tie_distance(x / f64::from(scale))).fold(1.0, f64::min);
         if margin > best.0 {
-            best = (margin, scale, zero_point);
+            best = (margin, QuantParams { scale, zero_point });
         }
         if margin >= TIE_MARGIN {
             break;
         }
     }
-    let (_, scale, zero_point) = best;
-    let pixels: Option<Vec<Requant>> = mean.iter().zip(std).map(|(&m, &s)| pixel(m, s, scale, zero_point)).collect();
+    let (_, params) = best;
+    let pixels: Option<Vec<Requant>> = mean.iter().zip(std).map(|(&m, &s)| pixel(m, s, params)).collect();
     let pixels = pixels.ok_or_else(|| fail(format!("its deviations differ too much: {std:?}")))?;
-    Ok(ImageQuantization { scale, zero_point, pixels })
+    Ok(ImageQuantization { params, pixels })
 }
 
 /// As [`quantize_image`], with a scale and a zero point that a file has for the normalized image.
@@ -63,14 +62,15 @@ pub(crate) fn quantize_image(normalization: &Normalization, channels: usize) -> 
 pub(crate) fn quantize_image_by(
     normalization: &Normalization,
     channels: usize,
-    (scale, zero_point): (f32, i8),
+    params: QuantParams,
 ) -> Result<ImageQuantization, QuantError> {
     let Normalization { mean, std } = normalization;
     check(normalization, channels)?;
-    let pixels: Option<Vec<Requant>> = mean.iter().zip(std).map(|(&m, &s)| pixel(m, s, scale, zero_point)).collect();
-    let reason = || format!("pixels cannot be converted to steps of {scale}, which the file has for the image");
+    let pixels: Option<Vec<Requant>> = mean.iter().zip(std).map(|(&m, &s)| pixel(m, s, params)).collect();
+    let reason =
+        || format!("pixels cannot be converted to steps of {}, which the file has for the image", params.scale);
     let pixels = pixels.ok_or_else(|| QuantError::Normalization { reason: reason() })?;
-    Ok(ImageQuantization { scale, zero_point, pixels })
+    Ok(ImageQuantization { params, pixels })
 }
 
 fn check(normalization: &Normalization, channels: usize) -> Result<(), QuantError> {
@@ -121,19 +121,20 @@ mod tests {
         ];
         for (mean, std) in normalizations {
             let image = quantized(mean, std);
-            let scale = f64::from(image.scale);
+            let scale = f64::from(image.params.scale);
             for (channel, (&mean, &std)) in mean.iter().zip(std).enumerate() {
                 for p in 0..256 {
                     let real = (f64::from(p) / 255.0 - f64::from(mean)) / f64::from(std);
                     let q = convert(&image, channel, p);
-                    let error = (f64::from(q) - f64::from(image.zero_point)) - real / scale;
+                    let error = (f64::from(q) - f64::from(image.params.zero_point)) - real / scale;
                     // The nudged end of the range may be clamped.
                     let most = if q == i8::MAX || q == i8::MIN { 1.0 } else { 0.5 };
                     assert!(error.abs() <= most, "{mean} {std}: pixel {p} is {q}, off by {error} steps");
                     // What QuantizeLinear finds from the normalized image in float32.
                     let normalized = (p as f32 / 255.0 - mean) / std;
-                    let float = ((normalized / image.scale).round_ties_even() + f32::from(image.zero_point))
-                        .clamp(-128.0, 127.0);
+                    let float = ((normalized / image.params.scale).round_ties_even()
+                        + f32::from(image.params.zero_point))
+                    .clamp(-128.0, 127.0);
                     assert_eq!(float as i8, q, "{mean} {std}: pixel {p}");
                 }
             }

@@ -29,10 +29,10 @@ impl QGraph {
     /// [`lower`](super::lower()) made.
     pub fn requants(&self, node: &QNode) -> Result<Requants, QuantError> {
         let (input, output) = (&self.tensors[node.input], &self.tensors[node.output]);
-        let ratio = |index: TensorIndex| f64::from(self.tensors[index].scale) / f64::from(output.scale);
+        let ratio = |index: TensorIndex| f64::from(self.tensors[index].params.scale) / f64::from(output.params.scale);
         let raised = |count: i64, divisor: f64| Channel {
             multiplier: ratio(node.input) / f64::from(1u32 << OPERAND_SHIFT) / divisor,
-            offset: -((count * i64::from(input.zero_point)) << OPERAND_SHIFT),
+            offset: -((count * i64::from(input.params.zero_point)) << OPERAND_SHIFT),
             constant: 0.0,
             bound: (count * 128) << OPERAND_SHIFT,
         };
@@ -74,20 +74,22 @@ impl QGraph {
                 let trunk = &self.tensors[node.operand.unwrap_or(node.input)];
                 let offset = mask_offset(node, input);
                 let bound = (127 + offset).abs().max((offset - 128).abs())
-                    * (127 - i64::from(trunk.zero_point)).max(i64::from(trunk.zero_point) + 128);
-                let multiplier = f64::from(input.scale) * f64::from(trunk.scale) / f64::from(output.scale);
+                    * (127 - i64::from(trunk.params.zero_point)).max(i64::from(trunk.params.zero_point) + 128);
+                let multiplier =
+                    f64::from(input.params.scale) * f64::from(trunk.params.scale) / f64::from(output.params.scale);
                 let channel = Channel { multiplier, offset: 0, constant: 0.0, bound };
-                let made = requants(&[channel], None, output.zero_point).map_err(overflow)?;
+                let made = requants(&[channel], None, output.params.zero_point).map_err(overflow)?;
                 return Ok(Requants { operand_multiplier: offset as i32, ..made });
             }
             QOp::L2Norm | QOp::InstanceNorm { .. } => {
                 let root = match node.op {
                     QOp::InstanceNorm { epsilon } => {
-                        Root::instance(input.dims[1] * input.dims[2], epsilon, input.scale).map_err(unsupported)?
+                        Root::instance(input.dims[1] * input.dims[2], epsilon, input.params.scale)
+                            .map_err(unsupported)?
                     }
                     _ => Root::l2(input.dims[0]),
                 };
-                let requant = root.requant(output.scale);
+                let requant = root.requant(output.params.scale);
                 let requant = requant.map_err(|reason| overflow(RequantError { channel: 0, reason: reason.into() }))?;
                 return Ok(Requants { channels: vec![requant], operand_multiplier: root.fraction as i32 });
             }
@@ -96,9 +98,9 @@ impl QGraph {
         if matches!(node.op, QOp::Conv(_) | QOp::Add) {
             operand = node
                 .operand
-                .map(|index| Operand { multiplier: ratio(index), zero_point: self.tensors[index].zero_point });
+                .map(|index| Operand { multiplier: ratio(index), zero_point: self.tensors[index].params.zero_point });
         }
-        requants(&channels, operand, output.zero_point).map_err(overflow)
+        requants(&channels, operand, output.params.zero_point).map_err(overflow)
     }
 
     /// The conversions through which a convolution reads its input, one for each logical channel; none without a
@@ -135,10 +137,10 @@ pub(super) fn resize_weight(coordinates: Coordinates, input: &QTensor, output: &
 /// What is added to a gate's mask before the product: its zero point taken away, and one if it stands for `1 + mask`.
 fn mask_offset(node: &QNode, mask: &QTensor) -> i64 {
     let one = match node.op {
-        QOp::Gate { one_plus: true } => (1.0 / f64::from(mask.scale)).round() as i64,
+        QOp::Gate { one_plus: true } => (1.0 / f64::from(mask.params.scale)).round() as i64,
         _ => 0,
     };
-    one - i64::from(mask.zero_point)
+    one - i64::from(mask.params.zero_point)
 }
 
 fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel> {
@@ -146,7 +148,7 @@ fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel
         let weights = conv.channel(index);
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let magnitude: i64 = weights.iter().map(|&w| i64::from(w).abs()).sum();
-        let bias = conv.real_bias(index, input.scale) / f64::from(output.scale);
+        let bias = conv.real_bias(index, input.params.scale) / f64::from(output.params.scale);
         if magnitude == 0 {
             // Whatever the scale of weights that are all 0 is, only the bias is left.
             return Channel { multiplier: 0.0, offset: 0, constant: bias.clamp(-CONSTANT, CONSTANT), bound: 0 };
@@ -156,8 +158,9 @@ fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel
             Some(_) => (0, bias),
         };
         Channel {
-            multiplier: f64::from(input.scale) * f64::from(conv.weight_scales[index]) / f64::from(output.scale),
-            offset: whole - i64::from(input.zero_point) * sum,
+            multiplier: f64::from(input.params.scale) * f64::from(conv.weight_scales[index])
+                / f64::from(output.params.scale),
+            offset: whole - i64::from(input.params.zero_point) * sum,
             constant,
             bound: 128 * magnitude,
         }
@@ -166,11 +169,11 @@ fn conv_channels(conv: &QConv, input: &QTensor, output: &QTensor) -> Vec<Channel
 }
 
 fn affine_channels(parameters: &QAffine, input: &QTensor, output: &QTensor) -> Result<Vec<Requant>, RequantError> {
-    let steps = f64::from(output.scale);
+    let steps = f64::from(output.params.scale);
     let channel = |(channel, (&factor, &constant)): (usize, (&f32, &f32))| {
-        let multiplier = f64::from(factor) * f64::from(input.scale) / steps / f64::from(1u32 << OPERAND_SHIFT);
-        let constant = f64::from(constant) / steps + f64::from(output.zero_point);
-        let offset = -(i64::from(input.zero_point) << OPERAND_SHIFT);
+        let multiplier = f64::from(factor) * f64::from(input.params.scale) / steps / f64::from(1u32 << OPERAND_SHIFT);
+        let constant = f64::from(constant) / steps + f64::from(output.params.zero_point);
+        let offset = -(i64::from(input.params.zero_point) << OPERAND_SHIFT);
         affine(multiplier, offset, constant, 128 << OPERAND_SHIFT)
             .map_err(|reason| RequantError { channel, reason: reason.into() })
     };

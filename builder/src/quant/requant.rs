@@ -4,6 +4,7 @@
 //! integer to `multiplier * 2^s`; everything that the accumulator's zero points and bias contribute is multiplied by
 //! that same `m`, so that a real zero stays an exact zero.
 
+use skipstone_onnx::QuantParams;
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant, SHIFT_MAX, SHIFT_MIN};
 
 /// Bits that stay free above the largest 64-bit sum and below the largest shift: kernels whose accumulators are up to
@@ -129,7 +130,7 @@ pub fn affine(multiplier: f64, offset: i64, constant: f64, bound: i64) -> Result
 
 /// Conversion of a raised pixel to int8: `(pixel / 255 - mean) / std` in steps of `scale`, `None` where the numbers are
 /// out of range.
-pub fn pixel(mean: f32, std: f32, scale: f32, zero_point: i8) -> Option<Requant> {
+pub fn pixel(mean: f32, std: f32, QuantParams { scale, zero_point }: QuantParams) -> Option<Requant> {
     let steps = f64::from(std) * f64::from(scale);
     let multiplier = 1.0 / (255.0 * steps) / f64::from(1u32 << OPERAND_SHIFT);
     let constant = f64::from(zero_point) - f64::from(mean) / steps;
@@ -226,7 +227,7 @@ mod tests {
     #[test]
     fn worked_pixel() {
         // docs/quantization.md, "Pixels": mean 0.25, std 0.5, scale 1 / 127.5, so that a step is a pixel level.
-        let requant = pixel(0.25, 0.5, 1.0 / 127.5, -64).unwrap();
+        let requant = pixel(0.25, 0.5, QuantParams { scale: 1.0 / 127.5, zero_point: -64 }).unwrap();
         // Level 0 is -63.75 steps from the mean, which is -127.75 with the zero point: -128.
         assert_eq!(requant.apply(0, -128, 127), -128);
         assert_eq!(requant.apply(64 << 8, -128, 127), -64);
@@ -248,7 +249,7 @@ mod tests {
         assert!(requants(&[Channel { multiplier: f64::NAN, ..good }], None, 0).is_err());
         let operand = Operand { multiplier: OPERAND_LIMIT, zero_point: 0 };
         assert!(requants(&[good], Some(operand), 0).is_err());
-        assert!(pixel(0.5, 1e-20, 1e-20, 0).is_none());
+        assert!(pixel(0.5, 1e-20, QuantParams { scale: 1e-20, zero_point: 0 }).is_none());
     }
 
     #[test]

@@ -9,8 +9,8 @@ impl QGraph {
     /// Part of the elements of a node that are exact ties where its sums spread evenly over the integers: a power of 1/2
     /// where the ratios of its scales are whole numbers of one, else 0.
     pub fn tie_share(&self, node: &QNode) -> f64 {
-        let scale = |index: usize| f64::from(self.tensors[index].scale);
-        let [input, output] = [f64::from(self.factor(node).scale), scale(node.output)];
+        let scale = |index: usize| f64::from(self.tensors[index].params.scale);
+        let [input, output] = [f64::from(self.factor(node).params.scale), scale(node.output)];
         let operand = node.operand.map(|index| scale(index) / output);
         match &node.op {
             QOp::Conv(conv) => {

@@ -12,7 +12,7 @@ use crate::passes::fold_batch_norm;
 use crate::quant::fixtures::{random_graph, random_images};
 use crate::quant::{self, Quantization, Settings, fake_quantization};
 use crate::tensor::Tensor;
-use skipstone_onnx::{Node, Op};
+use skipstone_onnx::{Node, Op, QuantParams};
 
 /// The annotated network, as `train --qat` starts with it.
 fn annotated(graph: &Graph, images: &Dataset) -> (Graph, FakeQuantization) {
@@ -42,7 +42,7 @@ fn fake_quantization_is_what_the_engine_computes_but_for_ties() {
             let quantized = &qgraph.tensors[node.output];
             let made = channels[node.output].strip(&made.values);
             for (&q, &x) in made.iter().zip(tensor.data()) {
-                let steps = x / quantized.scale + f32::from(quantized.zero_point);
+                let steps = x / quantized.params.scale + f32::from(quantized.params.zero_point);
                 assert!((steps - steps.round()).abs() < 1e-3, "{name}: {x} is no int8 value");
                 let off = (steps - f32::from(q)).abs().round();
                 assert!(off <= 2.0, "seed {seed}, {name}: {q} is {steps}");
@@ -118,7 +118,7 @@ fn what_is_clipped_has_no_gradient() {
     images.labels.truncate(8);
     let mut graph = graph;
     graph.metadata.normalization = Some("digits".parse::<Spec>().unwrap().normalization());
-    let grid = |scale| Grid { scale, zero_point: -128, lo: -128, hi: 127 };
+    let grid = |scale| Grid { params: QuantParams { scale, zero_point: -128 }, lo: -128, hi: 127 };
     let first = graph.nodes().iter().find(|node| node.op == Op::Relu).unwrap().output;
     let weight = graph.parameters().position(|(_, name, _)| name == "conv1.weight").unwrap();
     let norm = |scale| {

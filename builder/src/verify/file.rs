@@ -13,7 +13,7 @@ use crate::quant::{Function, QGraph, QOp, QTensor, quantized_name};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
-use skipstone_onnx::Rounding;
+use skipstone_onnx::QuantParams;
 use skipstone_onnx::extract::extract;
 use skipstone_onnx::import::{RoundedTensor, as_pairs};
 use skipstone_onnx::proto::{DataType, Dim, ModelProto, ValueInfoProto};
@@ -211,10 +211,7 @@ impl<'q> FileCheck<'q> {
     pub fn finish(self) -> FileAgreement {
         let layers: Vec<FileLayer> =
             [self.image].into_iter().chain(self.agreements).filter(|layer| layer.elements > 0).collect();
-        let other = |map: &&&QTensor| {
-            rounding(self.layers, map)
-                .is_some_and(|own| own != Rounding { scale: map.scale, zero_point: map.zero_point })
-        };
+        let other = |map: &&&QTensor| rounding(self.layers, map).is_some_and(|own| own != map.params);
         FileAgreement {
             file_layers: layers.len(),
             file_unexplained: layers.iter().map(|layer| layer.unexplained).sum(),
@@ -229,9 +226,9 @@ impl<'q> FileCheck<'q> {
 impl FileLayer {
     /// Adds our values before they are rounded, and those that the file has rounded. `bounds` is how far each channel may
     /// be off because its weights were rounded anew; nothing where none were.
-    fn add(&mut self, map: &QTensor, rounding: Option<Rounding>, bounds: &[f64], ours: &[f32], theirs: &[f32]) {
+    fn add(&mut self, map: &QTensor, rounding: Option<QuantParams>, bounds: &[f64], ours: &[f32], theirs: &[f32]) {
         // Scores may be no integers.
-        let scale = f64::from(rounding.map_or(map.scale, |rounding| rounding.scale));
+        let scale = f64::from(rounding.map_or(map.params.scale, |rounding| rounding.scale));
         let half = if rounding.is_some() { 0.5 } else { 0.0 };
         let area = map.dims[1] * map.dims[2];
         for (index, (&ours, &theirs)) in ours.iter().zip(theirs).enumerate() {
@@ -260,21 +257,21 @@ fn requantizes(qgraph: &QGraph, tensor: usize) -> bool {
 }
 
 /// How the file rounds a tensor.
-fn rounding(layers: &Layers<'_>, map: &QTensor) -> Option<Rounding> {
+fn rounding(layers: &Layers<'_>, map: &QTensor) -> Option<QuantParams> {
     layers.qgraph.metadata.quantization.activations.get(&map.name).copied()
 }
 
 /// A tensor of the file as real numbers, channels first.
 fn reals(
     map: &QTensor,
-    rounding: Option<Rounding>,
+    rounding: Option<QuantParams>,
     elements: &Elements,
     places: Option<&[usize]>,
     count: usize,
 ) -> Result<Vec<f32>, VerifyError> {
     let values = match (elements, rounding) {
         (Elements::F32(reals), _) => reals.clone(),
-        (Elements::I8(ints), Some(Rounding { scale, zero_point })) => {
+        (Elements::I8(ints), Some(QuantParams { scale, zero_point })) => {
             ints.iter().map(|&q| (f32::from(q) - f32::from(zero_point)) * scale).collect()
         }
         (Elements::I8(_), None) => {

@@ -10,7 +10,7 @@ use super::feature::Feature;
 use super::node::NodeReader;
 use crate::graph::Graph;
 use crate::proto::DataType;
-use crate::{Op, Quantization, ResizeKernel, Rounding};
+use crate::{Op, QuantParams, Quantization, ResizeKernel};
 
 pub(super) use rounding::Roundings;
 
@@ -76,7 +76,7 @@ fn kind_of(number: i32) -> Result<DataType, Failure> {
 }
 
 /// Scale and zero point of a whole tensor, in terms of int8.
-fn rounding(node: &mut NodeReader<'_, '_>, kind: DataType) -> Result<Rounding, Failure> {
+fn rounding(node: &mut NodeReader<'_, '_>, kind: DataType) -> Result<QuantParams, Failure> {
     node.attributes.only("block_size", 0)?;
     for name in ["axis", "saturate", "precision"] {
         node.attributes.ignore(name);
@@ -99,7 +99,7 @@ fn rounding(node: &mut NodeReader<'_, '_>, kind: DataType) -> Result<Rounding, F
         false => 0,
     };
     let zero = if kind == DataType::Int8 { zero } else { zero - UINT8 };
-    Ok(Rounding { scale, zero_point: i8::try_from(zero).map_err(|_| "its zero point does not fit its type")? })
+    Ok(QuantParams { scale, zero_point: i8::try_from(zero).map_err(|_| "its zero point does not fit its type")? })
 }
 
 /// The integer that stands for 0 in operand 0, in the file's type; `None` where the operand holds real numbers.

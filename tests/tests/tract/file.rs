@@ -128,7 +128,7 @@ fn a_wrong_integer_is_found() {
         }
         // What padding writes, and what is taken off every element, is the engine's matter; that it is another is said.
         let mut qgraph = case.quantized.qgraph.clone();
-        qgraph.tensors[1].zero_point += 1;
+        qgraph.tensors[1].params.zero_point += 1;
         assert!(case.with_engine(&qgraph).int8_unexplained > 10);
         assert_eq!(case.with_file(&qgraph).unwrap().rescaled, [qgraph.tensors[1].name.clone()]);
     }

@@ -182,7 +182,7 @@ impl<'g> Fusion<'g> {
         // Where the smallest integer stands for 0, rounding to it is a ReLU.
         let rounds = clamp == Clamp { lo: 0.0, ..Clamp::NONE }
             && given::rounding(self.graph, input).is_none()
-            && given::rounding(self.graph, node.output).is_some_and(|(_, zero)| zero == i8::MIN);
+            && given::rounding(self.graph, node.output).is_some_and(|by| by.zero_point == i8::MIN);
         match self.sole_producer(input).filter(|&at| once && (rounds || self.steps[at].op.clamps())) {
             Some(at) => {
                 let step = &mut self.steps[at];

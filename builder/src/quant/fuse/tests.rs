@@ -310,7 +310,7 @@ fn a_relu_that_the_files_rounding_does_anyway_joins_a_table_or_a_copy() {
     let tables = |graph: &Graph| ops(graph).iter().filter(|op| matches!(op, StepOp::Lookup(_))).count();
     assert_eq!(tables(&graph), 3);
     for value in [first, second] {
-        let rounding = skipstone_onnx::Rounding { scale: 0.1, zero_point: -128 };
+        let rounding = skipstone_onnx::QuantParams { scale: 0.1, zero_point: -128 };
         graph.metadata.quantization.activations.insert(graph.value(value).name.clone(), rounding);
     }
     assert_eq!(tables(&graph), 1);

@@ -47,7 +47,7 @@ pub(super) fn quantize(graph: &Graph, node: &Node, input: &QTensor, output_scale
     let (known, known_bias) = (given::weights(graph, node), given::bias(graph, node));
     // A file of integers has biases that are no multiples of our units; they stay what they are.
     let keeps_biases = !graph.metadata.quantization.is_empty();
-    let input_scale = f64::from(input.scale);
+    let input_scale = f64::from(input.params.scale);
     for (index, (weights, bias)) in channels(graph, node).enumerate() {
         let channel = match known {
             Some(known) => {

@@ -12,7 +12,7 @@ use super::image::{quantize_image, quantize_image_by};
 use super::ranges::{Ranges, scale_of, zero_point_of};
 use super::{QuantError, TensorIndex};
 use scales::{Source, TensorScales};
-use skipstone_onnx::{ActivationScale, Graph, ValueId};
+use skipstone_onnx::{Graph, QuantParams, ValueId};
 use skipstone_runtime::arith::Requant;
 use std::collections::{HashMap, HashSet};
 
@@ -39,7 +39,7 @@ pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<QGraph, QuantError> {
             return Err(QuantError::NonFiniteActivation { name: graph.value(*odd).name.clone() });
         }
         let scale = f64::from(scale_of(range)).max(smallest) as f32;
-        Ok((scale, zero_point_of(range, scale)))
+        Ok(QuantParams { scale, zero_point: zero_point_of(range, scale) })
     };
     lower_by(graph, &Source::Measured(scales))
 }
@@ -47,7 +47,7 @@ pub fn lower(graph: &Graph, ranges: &Ranges) -> Result<QGraph, QuantError> {
 /// What is known of a quantization that was made before.
 pub trait Known {
     /// Scale and zero point of an activation.
-    fn tensor(&self, name: &str) -> Option<(f32, i8)>;
+    fn tensor(&self, name: &str) -> Option<QuantParams>;
 
     /// Where [`tensor`](Self::tensor) does not know what the prologue of a convolution gives: its conversions in the order
     /// of channels, some of which may only pad, and the zero point behind them.
@@ -57,7 +57,7 @@ pub trait Known {
 }
 
 impl<T: Known + ?Sized> Known for &T {
-    fn tensor(&self, name: &str) -> Option<(f32, i8)> {
+    fn tensor(&self, name: &str) -> Option<QuantParams> {
         (**self).tensor(name)
     }
 
@@ -66,10 +66,9 @@ impl<T: Known + ?Sized> Known for &T {
     }
 }
 
-impl Known for [ActivationScale] {
-    fn tensor(&self, name: &str) -> Option<(f32, i8)> {
-        let found = self.iter().find(|known| known.name == name)?;
-        Some((found.scale, found.zero_point))
+impl Known for [(String, QuantParams)] {
+    fn tensor(&self, name: &str) -> Option<QuantParams> {
+        self.iter().find(|(known, _)| known == name).map(|(_, params)| *params)
     }
 }
 
@@ -83,7 +82,7 @@ pub fn lower_with_scales(graph: &Graph, known: &(impl Known + ?Sized)) -> Result
 }
 
 /// Gives scale and zero point of activations that share them. The scale must be at least a number.
-type Scales<'s> = &'s dyn Fn(&[ValueId], f64) -> Result<(f32, i8), QuantError>;
+type Scales<'s> = &'s dyn Fn(&[ValueId], f64) -> Result<QuantParams, QuantError>;
 
 fn lower_by(graph: &Graph, source: &Source<'_>) -> Result<QGraph, QuantError> {
     check_parameters(graph)?;
@@ -95,9 +94,9 @@ fn lower_by(graph: &Graph, source: &Source<'_>) -> Result<QGraph, QuantError> {
         None => quantize_image(normalization, dims[0])?,
     };
     let name = graph.value(fused.input).name.clone();
-    let input = QTensor { name, dims, scale: image.scale, zero_point: image.zero_point };
+    let input = QTensor { name, dims, params: image.params };
 
-    let scales = TensorScales::choose(graph, &fused, source, (image.scale, image.zero_point))?;
+    let scales = TensorScales::choose(graph, &fused, source, image.params)?;
     let mut lowering = Lowering {
         graph,
         scales,
@@ -156,17 +155,19 @@ struct Lowering<'g> {
 
 impl Lowering<'_> {
     fn step(&mut self, step: &Step<'_>) -> Result<(), QuantError> {
-        let (scale, zero_point) = self.scales.of(step.output);
+        let params = self.scales.of(step.output);
         let mut input = self.read(step, step.input, matches!(step.op, StepOp::Conv | StepOp::Copy(_)));
         let mut operand = step.operand.map(|id| self.read(step, id, false));
         let name = self.graph.value(step.output).name.clone();
-        let tensor = QTensor { name, dims: step.dims, scale, zero_point };
+        let tensor = QTensor { name, dims: step.dims, params };
         let op = match &step.op {
             StepOp::Conv => QOp::Conv(self.conv(step, input)?),
             StepOp::Add => QOp::Add,
             StepOp::GlobalAveragePool => QOp::GlobalAveragePool,
             &StepOp::Copy(copy) => QOp::Copy(copy),
-            StepOp::Affine => QOp::Affine(affine::batch_norm(self.graph, step.node, self.tensors[input].scale, scale)?),
+            StepOp::Affine => {
+                QOp::Affine(affine::batch_norm(self.graph, step.node, self.tensors[input].params.scale, params.scale)?)
+            }
             StepOp::MaxPool { window, count_include_pad } => {
                 QOp::MaxPool { window: window.clone(), count_include_pad: *count_include_pad }
             }
@@ -212,42 +213,42 @@ impl Lowering<'_> {
             };
             self.padded = Some(index);
         }
-        let scale = self.scales.of(step.output);
-        if step.op != StepOp::Concat || self.scales.of(value) == scale {
+        let params = self.scales.of(step.output);
+        if step.op != StepOp::Concat || self.scales.of(value) == params {
             return index;
         }
-        let key = (index, scale.0.to_bits(), scale.1);
+        let key = (index, params.scale.to_bits(), params.zero_point);
         if let Some(&known) = self.rescaled.get(&key) {
             return known;
         }
         let channels = self.tensors[index].dims[0];
         let affine = QAffine { factors: vec![1.0; channels], constants: vec![0.0; channels] };
-        let rescaled = self.insert("rescaled", QOp::Affine(affine), index, scale);
+        let rescaled = self.insert("rescaled", QOp::Affine(affine), index, params);
         self.rescaled.insert(key, rescaled);
         rescaled
     }
 
     /// Adds an operator that the float network does not have, and the map of the same shape that it makes.
-    fn insert(&mut self, what: &str, op: QOp, input: TensorIndex, (scale, zero_point): (f32, i8)) -> TensorIndex {
+    fn insert(&mut self, what: &str, op: QOp, input: TensorIndex, params: QuantParams) -> TensorIndex {
         let of = &self.tensors[input];
         let (of, dims) = (of.name.clone(), of.dims);
         let output = self.tensors.len();
         let [name, node] = [format!("{of}.{what}"), format!("{of}.{what}.node")].map(|name| self.fresh(&name));
-        self.tensors.push(QTensor { name, dims, scale, zero_point });
+        self.tensors.push(QTensor { name, dims, params });
         self.nodes.push(QNode { name: node, op, input, operand: None, output, lo: i8::MIN, hi: i8::MAX });
         output
     }
 
     fn conv(&self, step: &Step<'_>, input: TensorIndex) -> Result<QConv, QuantError> {
         let input = &self.tensors[input];
-        let (output_scale, _) = self.scales.of(step.output);
+        let output_scale = self.scales.of(step.output).scale;
         let Some(prologue) = &step.prologue else {
             return Ok(conv::quantize(self.graph, step.node, input, output_scale));
         };
-        let (scale, zero_point) = self.scales.of(prologue.value);
+        let params = self.scales.of(prologue.value);
         let name = self.graph.value(prologue.value).name.clone();
-        let tensor = QTensor { name, dims: input.dims, scale, zero_point };
-        let affine = affine::batch_norm(self.graph, prologue.node, input.scale, scale)?;
+        let tensor = QTensor { name, dims: input.dims, params };
+        let affine = affine::batch_norm(self.graph, prologue.node, input.params.scale, params.scale)?;
         let (lo, hi) = bounds(prologue.clamp, &tensor);
         let conv = conv::quantize(self.graph, step.node, &tensor, output_scale);
         let prologue = QPrologue { name: prologue.node.name.clone(), affine, tensor, lo, hi };
@@ -266,7 +267,7 @@ impl Lowering<'_> {
 /// A clamp in steps of a tensor; what has no bound has those of int8.
 fn bounds(clamp: Clamp, tensor: &QTensor) -> (i8, i8) {
     let steps = |x: f32| {
-        let steps = f64::from(x) / f64::from(tensor.scale) + f64::from(tensor.zero_point);
+        let steps = tensor.params.steps(x.into());
         (steps + 0.5).floor().clamp(i8::MIN.into(), i8::MAX.into()) as i8
     };
     (steps(clamp.lo), steps(clamp.hi))
@@ -275,8 +276,7 @@ fn bounds(clamp: Clamp, tensor: &QTensor) -> (i8, i8) {
 /// What a function gives for each int8 value of `input`, in steps of `output`, ties up.
 fn table(function: Function, input: &QTensor, output: &QTensor) -> Vec<i8> {
     let entry = |q: i8| {
-        let x = f64::from(input.scale) * (f64::from(q) - f64::from(input.zero_point));
-        let steps = function.at(x) / f64::from(output.scale) + f64::from(output.zero_point);
+        let steps = output.params.steps(function.at(input.params.real(q)));
         (steps + 0.5).floor().clamp(i8::MIN.into(), i8::MAX.into()) as i8
     };
     (i8::MIN..=i8::MAX).map(entry).collect()

@@ -2,10 +2,11 @@
 
 use super::{Known, Scales, affine, conv};
 use crate::quant::fuse::{Fused, Prologue, Step, StepOp};
+use crate::quant::graph::Function;
 use crate::quant::requant::{MULTIPLIER_LIMIT, OPERAND_LIMIT};
 use crate::quant::root::Root;
 use crate::quant::{QuantError, given};
-use skipstone_onnx::{Graph, ValueId};
+use skipstone_onnx::{Graph, QuantParams, ValueId};
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use std::collections::HashMap;
 pub(super) const MARGIN: f64 = 1.0 + 1.0 / 65536.0;
 
 /// A sigmoid's scale and zero point: its values, 0 to 1, are 256 steps.
-const SIGMOID: (f32, i8) = (1.0 / 256.0, -128);
+const SIGMOID: QuantParams = QuantParams { scale: 1.0 / 256.0, zero_point: -128 };
 
 /// Rounds in which scales are raised until nothing changes. Each follows the network once; tensors that share a scale
 /// send it back to the front.
@@ -44,7 +45,7 @@ pub(super) enum Source<'s> {
 /// Scale and zero point of the image, of what each step makes, and of what each prologue gives.
 pub(super) struct TensorScales {
     groups: Groups,
-    chosen: HashMap<ValueId, (f32, i8)>,
+    chosen: HashMap<ValueId, QuantParams>,
 }
 
 impl TensorScales {
@@ -56,7 +57,7 @@ impl TensorScales {
         graph: &Graph,
         fused: &Fused<'_>,
         source: &Source<'_>,
-        image: (f32, i8),
+        image: QuantParams,
     ) -> Result<Self, QuantError> {
         let groups = Groups::new(graph, fused);
         let mut members: HashMap<ValueId, Vec<&Step<'_>>> = HashMap::new();
@@ -100,12 +101,12 @@ impl TensorScales {
     }
 
     /// Scale and zero point of a tensor.
-    pub(super) fn of(&self, value: ValueId) -> (f32, i8) {
+    pub(super) fn of(&self, value: ValueId) -> QuantParams {
         self.chosen[&self.groups.of(value)]
     }
 
     fn scale(&self, value: ValueId) -> f64 {
-        self.of(value).0.into()
+        self.of(value).scale.into()
     }
 
     /// The smallest scale of a step's result for which its multipliers fit.
@@ -140,7 +141,7 @@ impl TensorScales {
         source: &Source<'_>,
         step: &Step<'_>,
         prologue: &Prologue<'_>,
-    ) -> Result<(f32, i8), QuantError> {
+    ) -> Result<QuantParams, QuantError> {
         match source {
             Source::Measured(scales) => scales(&[prologue.value], 0.0),
             Source::Known(known) => {
@@ -163,7 +164,7 @@ impl TensorScales {
                     .map(scale)
                     .filter(|(_, multiplier, _)| *multiplier < 0.49);
                 let (_, _, scale) = scales.max_by_key(|(digits, ..)| *digits).ok_or_else(missing)?;
-                Ok((scale as f32, zero_point))
+                Ok(QuantParams { scale: scale as f32, zero_point })
             }
         }
     }
@@ -184,7 +185,7 @@ fn propose(
     members: &[&Step<'_>],
     smallest: f64,
     neighbours: Neighbours,
-) -> Result<(f32, i8), QuantError> {
+) -> Result<QuantParams, QuantError> {
     let scales = match source {
         Source::Known(known) => {
             let name = &graph.value(members[0].output).name;
@@ -202,13 +203,13 @@ fn propose(
         }
         let chosen = scales(&[value], smallest)?;
         // Where one channel has all of a pixel's length, 1 and -1 are common.
-        if step.op == StepOp::L2Norm && ((1.0 / f64::from(chosen.0)).fract() - 0.5).abs() < L2_MARGIN {
-            return scales(&[value], f64::from(chosen.0) * MEAN_RATIO);
+        if step.op == StepOp::L2Norm && ((1.0 / f64::from(chosen.scale)).fract() - 0.5).abs() < L2_MARGIN {
+            return scales(&[value], f64::from(chosen.scale) * MEAN_RATIO);
         }
         return match neighbours {
             Neighbours { is_sigmoid_input: true, .. } => away_from_ties(scales, value, chosen),
-            Neighbours { averaged: Some(input), .. } if makes_halves(input / f64::from(chosen.0)) => {
-                scales(&[value], f64::from(chosen.0) * MEAN_RATIO)
+            Neighbours { averaged: Some(input), .. } if makes_halves(input / f64::from(chosen.scale)) => {
+                scales(&[value], f64::from(chosen.scale) * MEAN_RATIO)
             }
             _ => Ok(chosen),
         };
@@ -218,7 +219,7 @@ fn propose(
 }
 
 /// What the file has for what `members` make, if it does not contradict itself.
-fn given(graph: &Graph, members: &[&Step<'_>]) -> Option<(f32, i8)> {
+fn given(graph: &Graph, members: &[&Step<'_>]) -> Option<QuantParams> {
     let mut roundings = members.iter().filter_map(|step| given::rounding(graph, step.output));
     let first = roundings.next()?;
     roundings.all(|other| other == first).then_some(first)
@@ -231,17 +232,14 @@ fn makes_halves(ratio: f64) -> bool {
 
 /// The first of some scales of a sigmoid's input for which no entry of its table is next to a half, where an engine that
 /// computes in float32 would round to another side than the table, for every element with that value.
-fn away_from_ties(scales: Scales<'_>, value: ValueId, first: (f32, i8)) -> Result<(f32, i8), QuantError> {
+fn away_from_ties(scales: Scales<'_>, value: ValueId, first: QuantParams) -> Result<QuantParams, QuantError> {
     for candidate in 0..CANDIDATES {
-        let smallest = f64::from(first.0) * (1.0 + f64::from(candidate) * CANDIDATE_STEP);
-        let (scale, zero_point) = scales(&[value], smallest)?;
-        let steps = |q: i8| {
-            let x = f64::from(scale) * (f64::from(q) - f64::from(zero_point));
-            crate::quant::graph::Function::Sigmoid.at(x) / f64::from(SIGMOID.0)
-        };
+        let smallest = f64::from(first.scale) * (1.0 + f64::from(candidate) * CANDIDATE_STEP);
+        let params = scales(&[value], smallest)?;
+        let steps = |q: i8| Function::Sigmoid.at(params.real(q)) / f64::from(SIGMOID.scale);
         let is_apart = |steps: f64| (steps.fract() - 0.5).abs() > TIE_MARGIN || steps > 255.6;
         if (i8::MIN..=i8::MAX).map(steps).all(is_apart) {
-            return Ok((scale, zero_point));
+            return Ok(params);
         }
     }
     Ok(first)

@@ -1,7 +1,9 @@
 use super::*;
 use crate::quant::fixtures::Net;
 use crate::quant::requant::MULTIPLIER_LIMIT;
-use skipstone_onnx::{Conv, Coordinates, GraphBuilder, Integers, Normalization, Op, Resize, Rounding, Tensor, Window};
+use skipstone_onnx::{
+    Conv, Coordinates, GraphBuilder, Integers, Normalization, Op, QuantParams, Resize, Tensor, Window,
+};
 
 /// A 1x1 convolution with the given weights (one for each output) and biases over a map of one channel.
 fn graph(weights: &[f32], bias: &[f32]) -> Graph {
@@ -35,7 +37,7 @@ fn the_largest_weight_of_a_channel_is_127() {
     let conv = conv(&qgraph);
     assert_eq!(conv.weights, [127, -127]);
     assert_eq!(conv.weight_scales, [0.5 / 127.0, 2.0 / 127.0]);
-    let steps = 0.25 / (f64::from(qgraph.tensors[0].scale) * f64::from(conv.weight_scales[0]));
+    let steps = 0.25 / (f64::from(qgraph.tensors[0].params.scale) * f64::from(conv.weight_scales[0]));
     assert_eq!(conv.bias, [steps.round() as i32, 0]);
 }
 
@@ -44,8 +46,9 @@ fn a_bias_beside_no_weights_fits() {
     let qgraph = lowered(&graph(&[0.0, 1e-12, 1.0], &[3.0, -3.0, 0.0]), -3.0, 3.0).unwrap();
     let conv = conv(&qgraph);
     for (channel, expected) in [3.0, -3.0].into_iter().enumerate() {
-        let real =
-            f64::from(conv.bias[channel]) * f64::from(conv.weight_scales[channel]) * f64::from(qgraph.tensors[0].scale);
+        let real = f64::from(conv.bias[channel])
+            * f64::from(conv.weight_scales[channel])
+            * f64::from(qgraph.tensors[0].params.scale);
         assert!((real - expected).abs() < 1e-5, "{real}");
         assert!(conv.bias[channel].unsigned_abs() <= (1 << 30) + 128, "{}", conv.bias[channel]);
     }
@@ -57,8 +60,8 @@ fn an_output_scale_is_raised_until_the_multiplier_fits() {
     for range in [(0.0, 0.0), (0.0, 1e-6), (-1e-20, 0.0)] {
         let graph = graph(&[50_000.0], &[0.0]);
         let qgraph = lowered(&graph, range.0, range.1).unwrap();
-        let multiplier = f64::from(qgraph.tensors[0].scale) * f64::from(conv(&qgraph).weight_scales[0])
-            / f64::from(qgraph.tensors[1].scale);
+        let multiplier = f64::from(qgraph.tensors[0].params.scale) * f64::from(conv(&qgraph).weight_scales[0])
+            / f64::from(qgraph.tensors[1].params.scale);
         assert!(multiplier < MULTIPLIER_LIMIT, "{multiplier}");
         assert_eq!(qgraph.requants(&qgraph.nodes[0]).unwrap().channels[0].s, 32);
     }
@@ -141,7 +144,7 @@ fn what_is_put_side_by_side_shares_a_scale() {
     let qgraph = lower(&graph, &ranges).unwrap();
     for id in [a, b, joined, largest] {
         let tensor = qgraph.tensors.iter().find(|tensor| tensor.name == graph.value(id).name).unwrap();
-        assert_eq!((tensor.scale, tensor.zero_point), (0.01, -28), "{}", tensor.name);
+        assert_eq!((tensor.params.scale, tensor.params.zero_point), (0.01, -28), "{}", tensor.name);
     }
     assert_eq!(qgraph.nodes[0].lo, -28);
 }
@@ -168,7 +171,7 @@ fn the_image_beside_other_maps_is_rounded_to_their_scale() {
     assert_eq!(named[..8], expected);
     let scale = |name: &str| {
         let tensor = qgraph.tensors.iter().find(|tensor| tensor.name == name).unwrap();
-        (tensor.scale, tensor.zero_point)
+        (tensor.params.scale, tensor.params.zero_point)
     };
     assert_eq!(scale("image.padded"), scale("image"));
     assert_eq!(scale("MaxPool4.out"), scale("image"));
@@ -235,12 +238,12 @@ fn a_sigmoid_is_a_table_without_ties() {
     let qgraph = lowered(&graph, -7.0, 5.0).unwrap();
     let QOp::Lookup { table, .. } = &qgraph.nodes[1].op else { panic!("{:?}", qgraph.nodes[1]) };
     let [input, output] = [qgraph.nodes[1].input, qgraph.nodes[1].output].map(|index| &qgraph.tensors[index]);
-    assert_eq!((output.scale, output.zero_point), (1.0 / 256.0, -128));
-    assert!(input.scale >= 12.0 / 255.0 && input.scale < 12.0 / 255.0 * 1.017, "{}", input.scale);
-    assert_eq!(table[(128 + i32::from(input.zero_point)) as usize], 0);
+    assert_eq!((output.params.scale, output.params.zero_point), (1.0 / 256.0, -128));
+    assert!(input.params.scale >= 12.0 / 255.0 && input.params.scale < 12.0 / 255.0 * 1.017, "{}", input.params.scale);
+    assert_eq!(table[(128 + i32::from(input.params.zero_point)) as usize], 0);
     assert!(table.is_sorted());
     for (q, &entry) in (-128..=127).zip(table) {
-        let x = f64::from(input.scale) * f64::from(q - i32::from(input.zero_point));
+        let x = f64::from(input.params.scale) * f64::from(q - i32::from(input.params.zero_point));
         let steps = 256.0 / (1.0 + (-x).exp()) - 128.0;
         assert!((f64::from(entry) - steps.min(127.0)).abs() < 0.5 - 1.0 / 4096.0, "{q}: {entry} for {steps}");
     }
@@ -254,7 +257,7 @@ fn means_have_another_scale_than_what_they_are_the_means_of() {
     let pooled = net.push(Op::AveragePool { window, count_include_pad: false }, &[x]);
     let last = net.conv(pooled, 3, Conv::square(1, 1, 0), true);
     let qgraph = lowered(&net.head(last, 2), -1.0, 1.0).unwrap();
-    let [x, pooled] = [1, 2].map(|index| f64::from(qgraph.tensors[index].scale));
+    let [x, pooled] = [1, 2].map(|index| f64::from(qgraph.tensors[index].params.scale));
     assert!((pooled / x - (1.0 + 1.0 / 2048.0)).abs() < 1e-6, "{x} {pooled}");
 }
 
@@ -293,8 +296,8 @@ fn of_integers(weights: (&[i32], &[f32]), biases: (&[i32], &[f32])) -> Graph {
     let result = graph.value(graph.nodes()[0].output).name.clone();
     let known = &mut graph.metadata.quantization;
     known.parameters = [("weight".into(), weights), ("bias".into(), biases)].into();
-    known.activations.insert("image".into(), Rounding { scale: 1.0 / 255.0, zero_point: -128 });
-    known.activations.insert(result, Rounding { scale: 0.02, zero_point: -128 });
+    known.activations.insert("image".into(), QuantParams { scale: 1.0 / 255.0, zero_point: -128 });
+    known.activations.insert(result, QuantParams { scale: 0.02, zero_point: -128 });
     graph
 }
 
@@ -310,7 +313,7 @@ fn a_dead_channel_is_its_bias_whatever_its_scale() {
     // Of a network without a file.
     let qgraph = lowered(&graph(&[0.0, 0.5], &[1.5, 0.0]), -1.0, 2.0).unwrap();
     let (requant, output) = (qgraph.requants(&qgraph.nodes[0]).unwrap().channels[0], &qgraph.tensors[1]);
-    let steps = 1.5 / f64::from(output.scale) + f64::from(output.zero_point);
+    let steps = 1.5 / f64::from(output.params.scale) + f64::from(output.params.zero_point);
     assert_eq!((requant.m, f64::from(requant.apply(0, -128, 127))), (0, steps.round()));
 }
 
@@ -331,7 +334,7 @@ fn biases_of_a_file_are_exact_in_any_scale() {
     let qgraph = lower(&graph, &Ranges::new(&graph)).unwrap();
     let QOp::Conv(conv) = &qgraph.nodes[0].op else { panic!("a convolution") };
     let real = graph.parameters().find(|(_, name, _)| *name == "bias").unwrap().2.tensor.data();
-    let kept: Vec<f32> = (0..2).map(|channel| conv.real_bias(channel, qgraph.tensors[0].scale) as f32).collect();
+    let kept: Vec<f32> = (0..2).map(|channel| conv.real_bias(channel, qgraph.tensors[0].params.scale) as f32).collect();
     assert_eq!(kept, real);
 }
 

@@ -110,8 +110,8 @@ impl Writer<'_> {
         let quantized = quantized_name(tensor);
         let scale = self.fresh(&format!("{}_scale", tensor.name));
         let zero_point = self.fresh(&format!("{}_zero_point", tensor.name));
-        self.initializers.push(TensorProto::f32(&scale, &[], &[tensor.scale]));
-        self.initializers.push(TensorProto::i8(&zero_point, &[], &[tensor.zero_point]));
+        self.initializers.push(TensorProto::f32(&scale, &[], &[tensor.params.scale]));
+        self.initializers.push(TensorProto::i8(&zero_point, &[], &[tensor.params.zero_point]));
         let inputs = [value.to_string(), scale.clone(), zero_point.clone()];
         self.push("QuantizeLinear", &format!("{}_quantize", tensor.name), &inputs, &quantized, Vec::new());
         let name = format!("{}_dequantized", tensor.name);
@@ -120,8 +120,8 @@ impl Writer<'_> {
 
     /// Clamps the real value `value`, rounds it to `tensor`, and dequantizes that.
     fn round(&mut self, name: &str, tensor: &QTensor, mut value: String, [lo, hi]: [i8; 2]) -> String {
-        let real = |q: i8| tensor.scale * (f32::from(q) - f32::from(tensor.zero_point));
-        if lo == tensor.zero_point && hi == i8::MAX {
+        let real = |q: i8| tensor.params.scale * (f32::from(q) - f32::from(tensor.params.zero_point));
+        if lo == tensor.params.zero_point && hi == i8::MAX {
             value = self.computed("Relu", &format!("{name}_relu"), &[value], Vec::new());
         } else if (lo, hi) != (i8::MIN, i8::MAX) {
             let lo = if lo == i8::MIN { f32::NEG_INFINITY } else { real(lo) };
@@ -175,7 +175,7 @@ impl Writer<'_> {
                 weights.extend(channel.iter().skip(c).step_by(per_group));
             }
         }
-        let input_scale = self.qgraph.factor(node).scale;
+        let input_scale = self.qgraph.factor(node).params.scale;
         let scales = conv.weight_scales.iter().zip(&conv.bias_scales);
         let bias_scales: Vec<f32> = scales.map(|(weight, own)| own.unwrap_or(weight * input_scale)).collect();
         let dims = [outputs, per_group, conv.kernel[0], conv.kernel[1]];

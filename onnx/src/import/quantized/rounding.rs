@@ -6,7 +6,7 @@ use crate::import::draft::Id;
 use crate::import::failure::Failure;
 use crate::import::feature::Feature;
 use crate::import::node::NodeReader;
-use crate::{Op, Rounding};
+use crate::{Op, QuantParams};
 use std::collections::HashMap;
 
 /// Operators one after the other that only move elements, before giving up.
@@ -18,16 +18,16 @@ const AGAIN_DEPTH: usize = 8;
 /// How the file rounds values of the graph. A flattened map is the map.
 #[derive(Default)]
 pub(in crate::import) struct Roundings {
-    pub(in crate::import) noted: HashMap<Id, Rounding>,
+    pub(in crate::import) noted: HashMap<Id, QuantParams>,
     /// For a value: what has been rounded of it, how, and the value that this became.
-    made: HashMap<Id, Vec<(Id, Rounding, Id)>>,
+    made: HashMap<Id, Vec<(Id, QuantParams, Id)>>,
     /// Values that no pair rounds, but that only move into one that is.
-    shared: HashMap<Id, Rounding>,
+    shared: HashMap<Id, QuantParams>,
 }
 
 /// The feature, rounded. Its value is a new one where it is a ReLU that optimizers left out (the smallest integer stands
 /// for 0), where numbers on other steps are rounded again, and where the file rounds one value in several ways.
-pub(super) fn rounded(node: &mut NodeReader<'_, '_>, x: Feature, rounding: Rounding) -> Result<Feature, Failure> {
+pub(super) fn rounded(node: &mut NodeReader<'_, '_>, x: Feature, rounding: QuantParams) -> Result<Feature, Failure> {
     let value = x.value;
     let base = node.importer.base(value);
     let roundings = &node.importer.roundings;
@@ -59,7 +59,7 @@ pub(super) fn rounded(node: &mut NodeReader<'_, '_>, x: Feature, rounding: Round
 pub(super) fn note_dequantized(
     node: &mut NodeReader<'_, '_>,
     value: Id,
-    rounding: Rounding,
+    rounding: QuantParams,
     given: bool,
 ) -> Result<(), Failure> {
     let base = node.importer.base(value);
@@ -73,7 +73,7 @@ pub(super) fn note_dequantized(
     }
 }
 
-fn contradiction(known: Rounding, other: Rounding) -> Failure {
+fn contradiction(known: QuantParams, other: QuantParams) -> Failure {
     let [(scale, zero), (other, other_zero)] = [known, other].map(|r| (r.scale, r.zero_point));
     format!(
         "its operand is rounded with scale {scale} and zero point {zero} (of int8) already, and cannot be taken for one \
@@ -82,7 +82,7 @@ fn contradiction(known: Rounding, other: Rounding) -> Failure {
     .into()
 }
 
-fn note(importer: &mut Importer<'_>, of: Id, rounding: Rounding, result: Id) {
+fn note(importer: &mut Importer<'_>, of: Id, rounding: QuantParams, result: Id) {
     let (base, result_base) = (importer.base(of), importer.base(result));
     importer.roundings.noted.insert(result_base, rounding);
     if base != result_base {
@@ -91,7 +91,7 @@ fn note(importer: &mut Importer<'_>, of: Id, rounding: Rounding, result: Id) {
 }
 
 /// A rounded value, rounded again to other steps.
-fn requantized(node: &mut NodeReader<'_, '_>, value: Id, rounding: Rounding) -> Result<Id, Failure> {
+fn requantized(node: &mut NodeReader<'_, '_>, value: Id, rounding: QuantParams) -> Result<Id, Failure> {
     let base = node.importer.base(value);
     let made = node.importer.roundings.made.get(&base).map(Vec::as_slice).unwrap_or_default();
     if let Some(&(.., before)) = made.iter().find(|(of, by, _)| *of == value && *by == rounding) {
@@ -110,7 +110,7 @@ fn requantized(node: &mut NodeReader<'_, '_>, value: Id, rounding: Rounding) -> 
 fn carried(
     node: &mut NodeReader<'_, '_>,
     value: Id,
-    rounding: Rounding,
+    rounding: QuantParams,
     done: &mut HashMap<Id, Id>,
     depth: usize,
 ) -> Result<Id, Failure> {
@@ -146,7 +146,7 @@ fn carried(
 }
 
 /// The operators between rounded values and `value` once more, so that their result can have a rounding of its own.
-fn again(node: &mut NodeReader<'_, '_>, value: Id, rounding: Rounding, depth: usize) -> Result<Id, Failure> {
+fn again(node: &mut NodeReader<'_, '_>, value: Id, rounding: QuantParams, depth: usize) -> Result<Id, Failure> {
     let base = node.importer.base(value);
     let known = node.importer.roundings.noted.get(&base).copied();
     let Some(producer) = node.importer.draft.producer(value).filter(|_| depth <= AGAIN_DEPTH) else {
@@ -194,11 +194,11 @@ impl Importer<'_> {
     }
 
     /// The rounding of a value, or of all that it only moves, where that is one.
-    pub(super) fn effective_rounding(&self, value: Id) -> Option<Rounding> {
+    pub(super) fn effective_rounding(&self, value: Id) -> Option<QuantParams> {
         self.effective(value, &mut HashMap::new(), 0)
     }
 
-    fn effective(&self, value: Id, done: &mut HashMap<Id, Option<Rounding>>, depth: usize) -> Option<Rounding> {
+    fn effective(&self, value: Id, done: &mut HashMap<Id, Option<QuantParams>>, depth: usize) -> Option<QuantParams> {
         if let Some(known) = self.roundings.noted.get(&self.base(value)) {
             return Some(*known);
         }
@@ -214,7 +214,7 @@ impl Importer<'_> {
     }
 
     /// The roundings of vectors whose maps are rounded.
-    pub(super) fn flattened_roundings(&self) -> impl Iterator<Item = (Id, Rounding)> + '_ {
+    pub(super) fn flattened_roundings(&self) -> impl Iterator<Item = (Id, QuantParams)> + '_ {
         let nodes = (0..self.draft.node_count()).map(|index| self.draft.node(index));
         let vectors = nodes.filter(|node| passes(&node.op)).map(|node| node.output);
         vectors.filter_map(|vector| Some((vector, *self.roundings.noted.get(&self.base(vector))?)))

@@ -1,7 +1,7 @@
 //! Files of networks that others quantized.
 
 use super::*;
-use crate::{Integers, Quantization, Rounding};
+use crate::{Integers, QuantParams, Quantization};
 
 /// Nodes from `image` `[2, 4, 4]` to `scores`, and initializers, as a file.
 pub(super) fn file(nodes: Vec<NodeProto>, initializer: Vec<TensorProto>) -> Result<Graph, ImportError> {
@@ -55,7 +55,7 @@ pub(super) fn constants() -> Vec<TensorProto> {
 }
 
 fn expected(graph: &Graph, activations: &[(&str, f32, i8)], weight: &str, bias: &str) {
-    let rounding = |&(name, scale, zero_point): &(&str, f32, i8)| (name.to_owned(), Rounding { scale, zero_point });
+    let rounding = |&(name, scale, zero_point): &(&str, f32, i8)| (name.to_owned(), QuantParams { scale, zero_point });
     let parameters = [
         (weight.to_owned(), Integers { scales: vec![0.5, 0.25], values: vec![127, -3, 5, 100] }),
         (bias.to_owned(), Integers { scales: vec![0.125, 0.0625], values: vec![BIG, -7] }),

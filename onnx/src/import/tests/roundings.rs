@@ -2,13 +2,13 @@
 
 use super::quantized::{constants, file, node, unsigned, zero};
 use super::*;
-use crate::{Op, Rounding};
+use crate::{Op, QuantParams};
 
 fn operators(graph: &Graph) -> Vec<&'static str> {
     graph.nodes().iter().map(|node| node.op.name()).collect()
 }
 
-fn rounding(graph: &Graph, node: usize) -> Option<Rounding> {
+fn rounding(graph: &Graph, node: usize) -> Option<QuantParams> {
     let name = &graph.value(graph.nodes()[node].output).name;
     graph.metadata.quantization.activations.get(name).copied()
 }
@@ -36,7 +36,7 @@ fn a_missing_zero_point_is_0_of_the_operands_type() {
         dequantize.attribute.extend([AttributeProto::int("block_size", 0), AttributeProto::int("axis", 1)]);
         let nodes = vec![quantize, pool, dequantize, node("Flatten", &["pool.dq"], "scores")];
         let graph = file(nodes, constants().into_iter().chain([zero_point]).collect()).unwrap();
-        let known = Rounding { scale: 0.25, zero_point: expected };
+        let known = QuantParams { scale: 0.25, zero_point: expected };
         assert_eq!(graph.metadata.quantization.activations["image"], known);
         assert_eq!(rounding(&graph, 0), Some(known));
     }
@@ -121,7 +121,7 @@ fn pairs_of_one_scale_are_one() {
     for chained in [false, true] {
         let graph = file(two_pairs(["s.out", "low"], chained), extra()).unwrap();
         assert_eq!(operators(&graph), ["Conv", "Relu", "Add", "Flatten"]);
-        assert_eq!(rounding(&graph, 1), Some(Rounding { scale: 0.5, zero_point: -128 }));
+        assert_eq!(rounding(&graph, 1), Some(QuantParams { scale: 0.5, zero_point: -128 }));
     }
 }
 
@@ -131,13 +131,13 @@ fn pairs_of_several_scales_each_round_what_the_file_says() {
         || constants().into_iter().chain([zero("z.in", 0), zero("low", -128), zero("z", 0)]).collect::<Vec<_>>();
     let graph = file(two_pairs(["s.in", "z"], false), extra()).unwrap();
     assert_eq!(operators(&graph), ["Conv", "Relu", "Conv", "Add", "Flatten"]);
-    assert_eq!(rounding(&graph, 1), Some(Rounding { scale: 0.5, zero_point: -128 }));
-    assert_eq!(rounding(&graph, 2), Some(Rounding { scale: 0.25, zero_point: 0 }));
+    assert_eq!(rounding(&graph, 1), Some(QuantParams { scale: 0.5, zero_point: -128 }));
+    assert_eq!(rounding(&graph, 2), Some(QuantParams { scale: 0.25, zero_point: 0 }));
     // Rounded twice.
     let graph = file(two_pairs(["s.in", "z"], true), extra()).unwrap();
     assert_eq!(operators(&graph), ["Conv", "Relu", "Clip", "Add", "Flatten"]);
     assert_eq!(graph.nodes()[2].op, Op::Clip { min: -32.0, max: 31.75 });
-    assert_eq!(rounding(&graph, 2), Some(Rounding { scale: 0.25, zero_point: 0 }));
+    assert_eq!(rounding(&graph, 2), Some(QuantParams { scale: 0.25, zero_point: 0 }));
 }
 
 #[test]
@@ -155,9 +155,9 @@ fn maps_beside_each_other_come_to_the_scale_of_both() {
     ];
     let graph = file(nodes, constants().into_iter().chain([zero("z", 0)]).collect()).unwrap();
     assert_eq!(operators(&graph), ["Conv", "Conv", "Clip", "Concat", "Flatten"]);
-    let quarter = Some(Rounding { scale: 0.25, zero_point: 0 });
+    let quarter = Some(QuantParams { scale: 0.25, zero_point: 0 });
     assert_eq!([2, 3].map(|index| rounding(&graph, index)), [quarter; 2]);
-    assert_eq!(rounding(&graph, 0), Some(Rounding { scale: 0.5, zero_point: 0 }));
+    assert_eq!(rounding(&graph, 0), Some(QuantParams { scale: 0.5, zero_point: 0 }));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_only_moves_or_limits_rounded_elements_has_their_steps() {
         node("Flatten", &["y"], "scores"),
     ];
     let graph = file(nodes, constants().into_iter().chain([zero("z", 0)]).collect()).unwrap();
-    let known = Some(Rounding { scale: 0.5, zero_point: 0 });
+    let known = Some(QuantParams { scale: 0.5, zero_point: 0 });
     assert_eq!([0, 1, 2, 3].map(|index| rounding(&graph, index)), [known, known, known, None]);
     // A vector is the map that it was.
     let nodes = vec![
