@@ -26,24 +26,13 @@ fn network(input: [usize; 3], classes: usize) -> Result<Graph, GraphError> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let spec: Spec = "digits".parse()?;
-    let graph = network(spec.dims(), spec.classes()?)?;
+    let mut graph = network(spec.dims(), spec.classes()?)?;
+    graph.metadata.normalization = Some(spec.normalization());
     println!("{} parameters, {} multiply-accumulates per image", graph.parameter_count(), graph.macs());
     let out = tempfile::tempdir()?;
-    let outcome = train(
-        Job {
-            config: Config { epochs: 1, warmup: 0.0, ..Config::new(&graph.name, &spec) },
-            fake: None,
-            graph,
-            train: data::load(&spec, Split::Train)?,
-            test: data::load(&spec, Split::Test)?,
-            normalization: spec.normalization(),
-            start: None,
-            out: out.path().join("run"),
-            resume: false,
-            threads: None,
-        },
-        &mut (),
-    )?;
+    let config = Config { epochs: 1, warmup: 0.0, ..Config::new(&graph.name, &spec) };
+    let sets = [data::load(&spec, Split::Train)?, data::load(&spec, Split::Test)?];
+    let outcome = train(Job::new(graph, config, sets, out.path().join("run")), &mut ())?;
     println!("{:.1} % of the test images after one epoch", 100.0 * outcome.accuracy);
     Ok(())
 }

@@ -13,6 +13,9 @@ mod kernels;
 
 pub mod autograd;
 pub mod session;
+
+pub mod metrics;
+
 pub mod zoo;
 
 pub mod train;

@@ -135,8 +135,9 @@ fn networks_trained_by_others_have_the_accuracy_that_others_measured() {
     for (file, normalization, expected) in
         [("mlperf-tiny-resnet8.onnx", raw, 0.8721), ("resnet20-cifar10.onnx", imagenet, 0.9173)]
     {
-        let graph = import::import_file(&models.join(file)).unwrap();
-        let accuracy = skipstone::train::evaluate(&graph, &data, &normalization).accuracy;
+        let mut graph = import::import_file(&models.join(file)).unwrap();
+        graph.metadata.normalization = Some(normalization);
+        let accuracy = skipstone::metrics::evaluate_float(&graph, &data).accuracy;
         assert!((accuracy - expected).abs() <= 0.0005, "{file}: {accuracy}");
     }
 }
@@ -150,12 +151,11 @@ fn a_file_that_takes_int8_takes_pixels_less_128() {
     let imported = import::read(&model).unwrap();
     let integers = imported.graph.metadata.quantization.input.unwrap();
     assert_eq!((integers.signed, integers.scale, integers.zero_point), (true, 1.0, -128));
-    let normalization = imported.graph.metadata.normalization.clone().unwrap();
-    let accuracy = skipstone::train::evaluate(&imported.graph, &images, &normalization).accuracy;
+    let accuracy = skipstone::metrics::evaluate_float(&imported.graph, &images).accuracy;
     assert!(accuracy > 0.85, "{accuracy}");
     // The file itself rounds.
     let few = images.spread(20);
-    let batch = few.batch(&(0..20).collect::<Vec<_>>(), &normalization);
+    let batch = few.batch_for(&imported.graph, &(0..20).collect::<Vec<_>>());
     let scores = autograd::infer(&imported.graph, &batch);
     let agreement = verify::float_model(imported.in_float(model), imported.channels_last, &batch, &scores).unwrap();
     assert!(agreement.float_top1_agreement >= 0.9, "{agreement:?}");

@@ -45,22 +45,11 @@ fn chain() -> &'static Chain {
         };
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        let outcome = train(
-            Job {
-                graph: zoo::build("resnet8", &options).unwrap(),
-                config: Config { epochs: 2, ..Config::new("resnet8", &spec) },
-                fake: None,
-                train: load(Split::Train),
-                test: load(Split::Test),
-                normalization: spec.normalization(),
-                start: None,
-                out: out.clone(),
-                resume: false,
-                threads: None,
-            },
-            &mut (),
-        )
-        .unwrap();
+        let mut graph = zoo::build("resnet8", &options).unwrap();
+        graph.metadata.normalization = Some(spec.normalization());
+        let config = Config { epochs: 2, ..Config::new("resnet8", &spec) };
+        let sets = [load(Split::Train), load(Split::Test)];
+        let outcome = train(Job::new(graph, config, sets, &out), &mut ()).unwrap();
         let file = std::fs::read(out.join("model.onnx")).unwrap();
         let graph = import(&file).unwrap();
         let calibration = calibration();
@@ -87,7 +76,7 @@ fn calibration() -> Dataset {
 /// The first test images, normalized.
 fn batch(chain: &Chain, count: usize) -> skipstone::tensor::Tensor {
     let indices: Vec<usize> = (0..count).collect();
-    chain.test.batch(&indices, chain.trained.metadata.normalization.as_ref().unwrap())
+    chain.test.batch_for(&chain.trained, &indices)
 }
 
 #[test]

@@ -141,18 +141,10 @@ fn row(run: &Run, arguments: &Arguments, train: &Dataset, test: &Dataset) -> Res
     let mut row = Row::new(run.name, &graph);
     let batch = config.batch.min(train.len());
     let images = train.len() / batch * batch;
-    let job = Job {
-        graph,
-        config,
-        fake: None,
-        train: train.clone(),
-        test: test.clone(),
-        normalization: arguments.data.normalization_for(train.dims[0]),
-        start: None,
-        out: arguments.out.join(run.name),
-        resume: true,
-        threads: arguments.threads.map(usize::from),
-    };
+    graph.metadata.normalization = Some(arguments.data.normalization_for(train.dims[0]));
+    let sets = [train.clone(), test.clone()];
+    let threads = arguments.threads.map(usize::from);
+    let job = Job { resume: true, threads, ..Job::new(graph, config, sets, arguments.out.join(run.name)) };
     match train::train(job, &mut Lines { run: run.name, epochs: arguments.epochs }) {
         Ok(outcome) => row.trained(&outcome.history, images),
         Err(TrainError::Diverged { epoch, .. }) => row.diverged(epoch),

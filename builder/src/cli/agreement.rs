@@ -12,7 +12,7 @@ use crate::verify::{
 };
 use rayon::prelude::*;
 use skipstone_onnx::proto::ModelProto;
-use skipstone_onnx::{Batch, Graph, Normalization};
+use skipstone_onnx::{Batch, Graph};
 use std::path::Path;
 
 /// Images compared at a time.
@@ -30,14 +30,9 @@ const FEEDBACK: &str = "single steps at ties feed on each other";
 const TIE_SHARE: f64 = 1.0 / 1024.0;
 
 /// Compares our float scores of `images` with tract's of the exported network. Also gives the largest score.
-pub(super) fn float(
-    graph: &Graph,
-    normalization: &Normalization,
-    images: &Dataset,
-    console: &Console,
-) -> Result<(FloatAgreement, f32), Failure> {
+pub(super) fn float(graph: &Graph, images: &Dataset, console: &Console) -> Result<(FloatAgreement, f32), Failure> {
     let model = skipstone_onnx::export::to_model(graph, Batch::Any);
-    float_of_file(graph, &model, false, normalization, images, console)
+    float_of_file(graph, &model, false, images, console)
 }
 
 /// As [`float`], with the file `model` that the network was read from, whose output holds the scores and whose input is
@@ -46,7 +41,6 @@ pub(super) fn float_of_file(
     graph: &Graph,
     model: &ModelProto,
     channels_last: bool,
-    normalization: &Normalization,
     images: &Dataset,
     console: &Console,
 ) -> Result<(FloatAgreement, f32), Failure> {
@@ -54,7 +48,7 @@ pub(super) fn float_of_file(
     let bar = console.bar("float", images.len(), "images");
     let (mut largest, mut difference, mut same) = (0f32, 0f32, 0.0);
     for indices in batches(images.len()) {
-        let batch = images.batch(&indices, normalization);
+        let batch = images.batch_for(graph, &indices);
         let scores = session.run(&batch);
         let agreement = verify::float_model(model.clone(), channels_last, &batch, &scores)?;
         largest = scores.data().iter().fold(largest, |largest, score| largest.max(score.abs()));
@@ -71,9 +65,8 @@ pub(super) fn float_of_file(
 /// file that the network was read from, if it was.
 pub(super) fn int8(
     (graph, qgraph): (&Graph, &QGraph),
-    stone: &[u8],
+    stone: &host::Model<'_>,
     file: Option<&QuantizedFile<'_>>,
-    normalization: &Normalization,
     images: &Dataset,
     console: &Console,
 ) -> Result<(Int8Agreement, Option<FileAgreement>), Failure> {
@@ -86,7 +79,7 @@ pub(super) fn int8(
         .map_err(uncompared)?;
     let bar = console.bar("int8", images.len(), "images");
     for indices in batches(images.len()) {
-        let traces = indices.par_iter().map(|&index| host::trace(stone, images.image(index)));
+        let traces = indices.par_iter().map(|&index| stone.trace(images.image(index)));
         let traces = traces.collect::<Result<Vec<Trace>, _>>()?;
         for trace in &traces {
             let names = trace.nodes.iter().map(|node| &node.name);
@@ -96,7 +89,7 @@ pub(super) fn int8(
                 ));
             }
         }
-        let (batch, values) = (images.batch(&indices, normalization), layers.values(&traces));
+        let (batch, values) = (images.batch_for(graph, &indices), layers.values(&traces));
         layers.compare(&mut check, &batch, &values)?;
         if let Some(of_file) = &mut of_file {
             of_file.add(&batch, &values).map_err(uncompared)?;

@@ -11,13 +11,13 @@ use crate::data::Dataset;
 use crate::session::Session;
 use crate::tensor::Tensor;
 use crate::zoo;
-use skipstone_onnx::{Ending, Graph, Imported, Normalization, Preprocessing};
+use skipstone_onnx::{Ending, Graph, Imported, Preprocessing};
 use std::path::Path;
 
 /// A network that gives scores for images.
 pub(super) enum Classifier {
     /// In float32; and what its file gives of the scores.
-    Float(Box<Graph>, Normalization, Ending),
+    Float(Box<Graph>, Ending),
     /// In int8, by the engine.
     Packed(Packed),
 }
@@ -28,8 +28,8 @@ impl Classifier {
         match model::locate(model)? {
             (file, Kind::Onnx) => {
                 let (_, Imported { mut graph, ending, .. }) = model::load(&file)?;
-                let normalization = pixels.complete(&mut graph, &file)?;
-                Ok(Self::Float(Box::new(graph), normalization, ending))
+                pixels.complete(&mut graph, &file)?;
+                Ok(Self::Float(Box::new(graph), ending))
             }
             (file, Kind::Stone) if pixels.given() => {
                 Err(Failure::Usage(format!("{} carries the normalization of its input: {LEAVE_OUT}", file.display())))
@@ -60,7 +60,7 @@ impl Classifier {
     /// What the network's file gives of the scores.
     pub(super) fn ending(&self) -> Ending {
         match self {
-            Self::Float(_, _, ending) => *ending,
+            Self::Float(_, ending) => *ending,
             Self::Packed(packed) => tensors::ending(&packed.model()),
         }
     }
@@ -81,7 +81,7 @@ impl Classifier {
     /// The network made ready to run.
     pub(super) fn prepare(&self) -> Prepared<'_> {
         match self {
-            Self::Float(graph, normalization, _) => Prepared::Float(Session::new(graph), normalization),
+            Self::Float(graph, _) => Prepared::Float(Session::new(graph), graph),
             Self::Packed(packed) => Prepared::Packed(packed),
         }
     }
@@ -103,7 +103,7 @@ impl Classifier {
 /// A [`Classifier`] that is ready to run.
 pub(super) enum Prepared<'c> {
     /// In float32.
-    Float(Session<'c>, &'c Normalization),
+    Float(Session<'c>, &'c Graph),
     /// In int8, by the engine.
     Packed(&'c Packed),
 }
@@ -115,8 +115,8 @@ impl Prepared<'_> {
     /// Where a score is no number: damaged weights, or pixels normalized in a way that no network can take.
     pub(super) fn scores(&self, data: &Dataset, indices: &[usize]) -> Result<Tensor, Failure> {
         match self {
-            Self::Float(session, normalization) => {
-                let scores = session.run(&data.batch(indices, normalization));
+            Self::Float(session, graph) => {
+                let scores = session.run(&data.batch_for(graph, indices));
                 check_finite(&scores)?;
                 Ok(scores)
             }

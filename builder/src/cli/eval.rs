@@ -5,11 +5,9 @@ use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
 use super::model::Pixels;
-use crate::autograd::loss;
 use crate::data::{Dataset, Spec, Split};
-use serde::Serialize;
+use crate::metrics::{self, Evaluation};
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Images classified at a time.
 const BATCH: usize = 128;
@@ -27,19 +25,6 @@ pub(super) struct Arguments {
     pixels: Pixels,
     #[command(flatten)]
     images: Images,
-}
-
-/// How well a network classifies.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Evaluation {
-    /// Part of the images with the right label.
-    pub(super) accuracy: f64,
-    /// Mean cross entropy.
-    pub(super) loss: f64,
-    /// Number of images.
-    pub(super) count: usize,
-    /// Images classified in a second of wall clock.
-    pub(super) images_per_second: f64,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
@@ -66,22 +51,11 @@ pub(super) fn evaluate(
 ) -> Result<Evaluation, Failure> {
     let bar = console.bar(label, data.len(), "images");
     let classifier = classifier.prepare();
-    let start = Instant::now();
-    let (mut loss, mut correct) = (0.0, 0);
-    let indices: Vec<usize> = (0..data.len()).collect();
-    for batch in indices.chunks(BATCH) {
+    let evaluation = metrics::evaluate(data, BATCH, |batch| {
         let scores = classifier.scores(data, batch)?;
-        let step = loss::cross_entropy(&scores, &data.labels[batch[0]..][..batch.len()], 0.0);
-        loss += step.loss * batch.len() as f64;
-        correct += step.correct;
         bar.inc(batch.len() as u64);
-    }
+        Ok(scores)
+    });
     bar.finish_and_clear();
-    let count = data.len() as f64;
-    Ok(Evaluation {
-        accuracy: correct as f64 / count,
-        loss: loss / count,
-        count: data.len(),
-        images_per_second: count / start.elapsed().as_secs_f64(),
-    })
+    evaluation
 }

@@ -62,15 +62,9 @@ pub(super) fn read_graph(model: &Path) -> Result<(PathBuf, Graph), Failure> {
     Ok((file, graph))
 }
 
-/// The network of `file` without what it does to its input first, and the normalization that stands for both.
-pub(super) fn absorbed(
-    file: &Path,
-    graph: Graph,
-    normalization: Normalization,
-) -> Result<(Graph, Normalization), Failure> {
-    let graph = absorb_preprocessing(graph).map_err(|error| Failure::at(file, error))?;
-    let normalization = graph.metadata.normalization.clone().unwrap_or(normalization);
-    Ok((graph, normalization))
+/// The network of `file` without what it does to its input first; its normalization stands for both.
+pub(super) fn absorbed(file: &Path, graph: Graph) -> Result<Graph, Failure> {
+    absorb_preprocessing(graph).map_err(|error| Failure::at(file, error))
 }
 
 /// Reads an `.onnx` file, with the weights that it keeps beside it.
@@ -92,14 +86,14 @@ pub(super) fn load(file: &Path) -> Result<(ModelProto, Imported), Failure> {
     })
 }
 
-/// How the file that was read takes its image, whose pixels `normalization` makes the graph's input.
-pub(super) fn source(imported: &Imported, normalization: &Normalization) -> Source {
-    Source {
+/// How the file that was read takes its image; `None` where its graph does not say how pixels are normalized.
+pub(super) fn source(imported: &Imported) -> Option<Source> {
+    Some(Source {
         channels_last: imported.channels_last,
         integers: imported.graph.metadata.quantization.input,
         ending: imported.ending,
-        normalization: normalization.clone(),
-    }
+        normalization: imported.graph.metadata.normalization.clone()?,
+    })
 }
 
 /// Channels, height, width of an image that a network takes.
@@ -132,9 +126,9 @@ impl Pixels {
         self.raw || self.mean.is_some() || self.framing.given()
     }
 
-    /// Sets the preprocessing, and sets and gives the normalization of a network that was read from `file`; refuses to guess one, or to override
-    /// the file's own.
-    pub(super) fn complete(&self, graph: &mut Graph, file: &Path) -> Result<Normalization, Failure> {
+    /// Sets preprocessing and normalization of a network that was read from `file`; refuses to guess a normalization, or
+    /// to override the file's own.
+    pub(super) fn complete(&self, graph: &mut Graph, file: &Path) -> Result<(), Failure> {
         let shown = file.display();
         let channels = input_dims(graph)[0];
         // What integers of a file are is a default, which the command may override.
@@ -176,7 +170,7 @@ impl Pixels {
         }
         let preprocessing = self.framing.apply(graph.metadata.preprocessing, input_dims(graph))?;
         graph.metadata.preprocessing = preprocessing;
-        graph.metadata.normalization = Some(normalization.clone());
-        Ok(normalization)
+        graph.metadata.normalization = Some(normalization);
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::table::Table;
 use crate::data::Dataset;
 use crate::verify::{self, Int8Agreement, LayerAgreement, NodeAgreement};
 use serde::Serialize;
-use skipstone_onnx::{Graph, Normalization};
+use skipstone_onnx::Graph;
 
 /// Images on which single nodes are compared: all their activations are in memory at once.
 const IMAGES: usize = 4;
@@ -26,9 +26,9 @@ pub(super) struct Output {
 }
 
 /// Compares every float node with tract's.
-pub(super) fn compare(graph: &Graph, normalization: &Normalization, images: &Dataset) -> Result<Output, Failure> {
+pub(super) fn compare(graph: &Graph, images: &Dataset) -> Result<Output, Failure> {
     let indices: Vec<usize> = (0..images.len().min(IMAGES)).collect();
-    let float_nodes = verify::float_nodes(graph, &images.batch(&indices, normalization))?;
+    let float_nodes = verify::float_nodes(graph, &images.batch_for(graph, &indices))?;
     Ok(Output::new(float_nodes))
 }
 

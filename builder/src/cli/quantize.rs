@@ -17,7 +17,7 @@ use crate::pack::{self, Options, Quantized, Report};
 use crate::quant::{self, Rerounded};
 use clap::ValueEnum;
 use serde::Serialize;
-use skipstone_onnx::{Ending, Graph, Normalization, export};
+use skipstone_onnx::{Ending, Graph, export};
 use std::path::{Path, PathBuf};
 
 /// Calibration images, where nobody says how many.
@@ -155,10 +155,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let settings = arguments.numbers.settings()?;
     let file = model::locate_graph(&arguments.model)?;
     let (_, mut imported) = model::load(&file)?;
-    let normalization = arguments.pixels.complete(&mut imported.graph, &file)?;
-    let source = model::source(&imported, &normalization);
-    let (mut graph, normalization) = absorbed(&file, imported.graph, normalization)?;
-    graph.metadata.source = Some(source);
+    arguments.pixels.complete(&mut imported.graph, &file)?;
+    let source = model::source(&imported);
+    let mut graph = absorbed(&file, imported.graph)?;
+    graph.metadata.source = source;
     let dims = model::input_dims(&graph);
     let calibration = &arguments.calib;
     let calibration = arguments.images.load(calibration, Split::Train, dims, &graph.metadata.preprocessing, console)?;
@@ -193,7 +193,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         console.say(line);
     }
     let accuracies = match &test {
-        Some(test) => Some(accuracies(graph, normalization, &quantized, test, console)?),
+        Some(test) => Some(accuracies(graph, &quantized, test, console)?),
         None => None,
     };
     let output = Output {
@@ -262,18 +262,12 @@ fn test_images(
 }
 
 /// Accuracies of the float network and of its integers.
-fn accuracies(
-    graph: Graph,
-    normalization: Normalization,
-    quantized: &Quantized,
-    test: &Dataset,
-    console: &Console,
-) -> Result<[f64; 2], Failure> {
+fn accuracies(graph: Graph, quantized: &Quantized, test: &Dataset, console: &Console) -> Result<[f64; 2], Failure> {
     console.say(format!("evaluating on {} images", test.len()));
     // The same integers in the layout that this computer is fastest with.
     let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;
     let int8 = Packed::new(&generic.bytes).map_err(pack::PackError::Refused)?;
-    let float = evaluate(&Classifier::Float(Box::new(graph), normalization, Ending::Scores), test, "float", console)?;
+    let float = evaluate(&Classifier::Float(Box::new(graph), Ending::Scores), test, "float", console)?;
     let int8 = evaluate(&Classifier::Packed(int8), test, "int8", console)?;
     Ok([float.accuracy, int8.accuracy])
 }

@@ -18,7 +18,7 @@ use crate::{files, zoo};
 use indicatif::ProgressBar;
 use network::Network;
 use serde::Serialize;
-use skipstone_onnx::{Graph, Normalization};
+use skipstone_onnx::Graph;
 use std::path::{Path, PathBuf};
 
 /// Train a network. The run's folder holds the best weights, and all that --resume needs after an interruption.
@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let mut sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let network = network.for_classes(&config, &mut sets, console)?;
     let (graph, fake) = annotated(network.graph, &config, &sets[0], arguments.init.as_deref(), console)?;
-    let outcome = train(graph, fake, config, network.normalization, network.start, sets, arguments, console)?;
+    let outcome = train(graph, fake, config, network.start, sets, arguments, console)?;
     let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
     console.show(format!(
         "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
@@ -126,30 +126,18 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&Output { accuracy, loss, epochs, seconds, peak_bytes })
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of a job")]
 fn train(
     mut graph: Graph,
     fake: Option<FakeQuantization>,
     config: Config,
-    normalization: Normalization,
     start: Option<Vec<u8>>,
-    [train, test]: [Dataset; 2],
+    sets: [Dataset; 2],
     arguments: &Arguments,
     console: &Console,
 ) -> Result<Outcome, Failure> {
     graph.metadata.command = Some(command(&config, arguments));
-    let job = Job {
-        graph,
-        config,
-        fake,
-        train,
-        test,
-        normalization,
-        start,
-        out: arguments.out.clone(),
-        resume: arguments.resume,
-        threads: arguments.threads.map(usize::from),
-    };
+    let threads = arguments.threads.map(usize::from);
+    let job = Job { fake, start, resume: arguments.resume, threads, ..Job::new(graph, config, sets, &arguments.out) };
     let mut bars = Bars::new(console);
     let result = train::train(job, &mut bars);
     bars.finish();

@@ -13,7 +13,7 @@ use crate::passes::fold_batch_norm;
 use crate::quant::lower_with_scales;
 use crate::verify::{FileAgreement, FloatAgreement, Int8Agreement, QuantizedFile};
 use serde::Serialize;
-use skipstone_onnx::{Graph, Imported, Normalization};
+use skipstone_onnx::{Graph, Imported};
 use std::path::{Path, PathBuf};
 
 /// Calibration images where no packed model is given.
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let (model, imported) = model::load(&file)?;
     let model = imported.in_float(model);
     let Imported { mut graph, channels_last, scores, rounded, .. } = imported;
-    let normalization = arguments.pixels.complete(&mut graph, &file)?;
+    arguments.pixels.complete(&mut graph, &file)?;
     let dims = model::input_dims(&graph);
     let mut data = arguments.images.load(&arguments.data, Split::Test, dims, &graph.metadata.preprocessing, console)?;
     classifier::align(&file, &graph, &mut data, console)?;
@@ -86,14 +86,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let quantized = !graph.metadata.quantization.is_empty();
     let float = if quantized {
         console.say("the file is quantized: its weights are compared as a float network, its integers with ours");
-        agreement::float(&graph, &normalization, &images, console)
+        agreement::float(&graph, &images, console)
     } else {
-        agreement::float_of_file(&graph, &model, channels_last, &normalization, &images, console)
+        agreement::float_of_file(&graph, &model, channels_last, &images, console)
     };
     let (float, largest) = float.map_err(|failure| failure.of(&file))?;
     let mut checks = Checks::new();
     checks.add_float(&float, FLOAT_LIMIT * largest.max(1.0));
-    let compare_nodes = || per_node::compare(&graph, &normalization, &images).map_err(|failure| failure.of(&file));
+    let compare_nodes = || per_node::compare(&graph, &images).map_err(|failure| failure.of(&file));
     let mut nodes = arguments.per_node.then(compare_nodes).transpose()?;
     if let Some(nodes) = &nodes {
         nodes.show(console)?;
@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
             console.say("--skip-file: our integers are compared with our own QDQ file, not with those of the file");
         }
         let agreement;
-        (agreement, of_file) = compare_int8(arguments, &file, graph, normalization, &images, theirs, console)?;
+        (agreement, of_file) = compare_int8(arguments, &file, graph, &images, theirs, console)?;
         show_int8(arguments, &agreement, of_file.as_ref(), &mut checks, console)?;
         if let Some(nodes) = &mut nodes {
             nodes.add_int8(&agreement, console)?;
@@ -151,17 +151,16 @@ fn compare_int8(
     arguments: &Arguments,
     file: &Path,
     graph: Graph,
-    normalization: Normalization,
     images: &Dataset,
     theirs: Option<&QuantizedFile<'_>>,
     console: &Console,
 ) -> Result<(Int8Agreement, Option<FileAgreement>), Failure> {
-    let (graph, normalization) = absorbed(file, graph, normalization)?;
-    let (folded, qgraph, stone) = if let Some(path) = &arguments.stone {
+    let graph = absorbed(file, graph)?;
+    let (folded, qgraph, packed) = if let Some(path) = &arguments.stone {
         let packed = Packed::read(path)?;
         let folded = fold_batch_norm(&graph).map_err(|error| Failure::at(file, error))?;
         let qgraph = lower_with_scales(&folded, &packed.model()).map_err(|error| Failure::at(path, error))?;
-        (folded, qgraph, packed.bytes().to_vec())
+        (folded, qgraph, packed)
     } else {
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
         let (dims, preprocessing) = (model::input_dims(&graph), &graph.metadata.preprocessing);
@@ -170,11 +169,11 @@ fn compare_int8(
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default());
         let quantized = quantized.map_err(|error| Failure::at(file, error))?;
-        (quantized.float, quantized.qgraph, quantized.stone)
+        let packed = Packed::new(&quantized.stone).map_err(pack::PackError::Refused)?;
+        (quantized.float, quantized.qgraph, packed)
     };
     if let Some(remark) = agreement::rounding_remark(&qgraph) {
         console.say(remark);
     }
-    agreement::int8((&folded, &qgraph), &stone, theirs, &normalization, images, console)
-        .map_err(|failure| failure.of(file))
+    agreement::int8((&folded, &qgraph), packed.on_host(), theirs, images, console).map_err(|failure| failure.of(file))
 }

@@ -17,7 +17,7 @@ pub use spec::{Source, Spec, SpecError, Split};
 
 use crate::files::FileError;
 use crate::tensor::Tensor;
-use skipstone_onnx::{ChannelOrder, Normalization, Preprocessing};
+use skipstone_onnx::{ChannelOrder, Graph, Normalization, Preprocessing};
 use std::path::{Path, PathBuf};
 
 /// A data set that cannot be loaded.
@@ -162,6 +162,15 @@ impl Dataset {
             labels: indices().map(|index| self.labels[index]).collect(),
             class_names: self.class_names.clone(),
         }
+    }
+
+    /// The chosen images as the input of a network, `[N, H, W, C]`.
+    ///
+    /// # Panics
+    /// If the graph does not say how pixels are normalized.
+    pub fn batch_for(&self, graph: &Graph, indices: &[usize]) -> Tensor {
+        let normalization = graph.metadata.normalization.as_ref().expect("the graph says how pixels are normalized");
+        self.batch(indices, normalization)
     }
 
     /// The chosen images as a normalized batch, `[N, H, W, C]`.

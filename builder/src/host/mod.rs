@@ -1,16 +1,24 @@
 //! Packed models on the host, run by the device's own engine.
 
-mod evaluate;
 mod trace;
 
-pub use evaluate::{Evaluation, evaluate};
-pub use trace::{Trace, TracedNode, trace};
+pub use trace::{Trace, TracedNode};
 
+use crate::data::Dataset;
+use crate::metrics::{self, Evaluation};
 use crate::pack::AlignedBytes;
+use crate::tensor::Tensor;
+use rayon::prelude::*;
+use skipstone_runtime::Engine;
 use skipstone_runtime::engine::{EngineError, InputError};
 use skipstone_runtime::format::LoadError;
-use skipstone_runtime::kernels::{BACKENDS, Backend};
-use skipstone_runtime::{Engine, Model};
+use skipstone_runtime::kernels::{BACKENDS, Backend, best};
+
+/// Images that are evaluated together.
+const BATCH: usize = 1024;
+
+/// Images that one engine classifies before it is set up anew.
+const CHUNK: usize = 16;
 
 /// A packed model that cannot be run on images.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -47,30 +55,118 @@ pub enum HostError {
     },
 }
 
-/// Checks `stone`, which must be aligned, as [`AlignedBytes`] are.
-fn load(stone: &AlignedBytes) -> Result<Model<'_>, HostError> {
-    Model::from_bytes(stone.as_slice()).map_err(HostError::Load)
+/// A packed model in memory: checked once, with the kernels that are the fastest here among those that read its weights.
+#[derive(Clone, Copy)]
+pub struct Model<'b> {
+    view: skipstone_runtime::Model<'b>,
+    /// `None` where no kernels here read them: such a model can be looked at.
+    backend: Option<&'static Backend>,
 }
 
-/// An engine on the fastest kernels of this processor that read all of the model's weights.
+impl<'b> Model<'b> {
+    /// Checks a packed model and chooses its kernels.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the bytes are no valid packed model.
+    pub fn new(stone: &'b AlignedBytes) -> Result<Self, LoadError> {
+        let view = skipstone_runtime::Model::from_bytes(stone.as_slice())?;
+        let mut arena = AlignedBytes::zeros(view.arena_len());
+        let mut runs = |backend: &&'static Backend| {
+            (backend.available)() && Engine::with_backend(&view, arena.as_mut_slice(), backend).is_ok()
+        };
+        let backend = BACKENDS.iter().copied().find(|backend| runs(backend));
+        Ok(Self { view, backend })
+    }
+
+    /// The model as the engine sees it.
+    pub fn view(&self) -> &skipstone_runtime::Model<'b> {
+        &self.view
+    }
+
+    /// Channels, height, width of the model's image.
+    pub fn image_dims(&self) -> [usize; 3] {
+        let input = self.view.input();
+        [input.channels, input.height, input.width].map(usize::from)
+    }
+
+    /// An arena for [`engine`](Self::engine).
+    pub fn arena(&self) -> AlignedBytes {
+        AlignedBytes::zeros(self.view.arena_len())
+    }
+
+    /// An engine in an [`arena`](Self::arena).
+    ///
+    /// # Errors
+    /// [`HostError::Engine`] if no kernels here read the weights, or the arena is another model's.
+    pub fn engine<'a>(&self, arena: &'a mut AlignedBytes) -> Result<Engine<'b, 'a>, HostError> {
+        // Where no kernels read them, the fastest ones' refusal is the message.
+        let backend = self.backend.unwrap_or_else(best);
+        Engine::with_backend(&self.view, arena.as_mut_slice(), backend).map_err(HostError::Engine)
+    }
+
+    /// Real values of the scores of `count` images, `[N, classes]`, on all cores of the current rayon pool; `classify`
+    /// runs an engine on image number `i`.
+    ///
+    /// # Errors
+    /// [`HostError`] if the model cannot run here, or `classify` fails.
+    pub fn scores(
+        &self,
+        count: usize,
+        classify: impl Fn(&mut Engine, usize) -> Result<(), InputError> + Sync,
+    ) -> Result<Tensor, HostError> {
+        let (classes, output) = (self.view.class_count(), self.view.output());
+        let mut scores = Tensor::zeros([count, classes]);
+        scores.data_mut().par_chunks_mut(CHUNK * classes).enumerate().try_for_each(|(chunk, scores)| {
+            let mut arena = self.arena();
+            let mut engine = self.engine(&mut arena)?;
+            for (index, scores) in scores.chunks_exact_mut(classes).enumerate() {
+                classify(&mut engine, chunk * CHUNK + index).map_err(HostError::Input)?;
+                for (real, &score) in scores.iter_mut().zip(engine.scores()) {
+                    *real = f32::from(i16::from(score) - i16::from(output.zero_point)) * output.scale;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(scores)
+    }
+
+    /// Runs the model on every image of a data set. Accuracy and loss do not depend on the number of cores.
+    ///
+    /// # Errors
+    /// [`HostError`] if the model cannot run here, or does not fit the data set.
+    pub fn evaluate(&self, set: &Dataset) -> Result<Evaluation, HostError> {
+        let (expected, classes) = (self.image_dims(), self.view.class_count());
+        if set.is_empty() {
+            return Err(HostError::NoImages);
+        }
+        if set.dims != expected {
+            return Err(HostError::ImageDims { found: set.dims, expected });
+        }
+        if let Some(image) = set.labels.iter().position(|&label| usize::from(label) >= classes) {
+            return Err(HostError::Label { image, label: set.labels[image], classes });
+        }
+        metrics::evaluate(set, BATCH, |indices| {
+            self.scores(indices.len(), |engine, index| engine.run(set.image(indices[index])).map(drop))
+        })
+    }
+}
+
+/// Evaluates the packed model `stone`, as [`Model::evaluate`].
 ///
 /// # Errors
-/// [`HostError::Engine`] if no kernels here read them, or the arena is too short.
-pub fn engine<'m, 'a>(model: &Model<'m>, arena: &'a mut AlignedBytes) -> Result<Engine<'m, 'a>, HostError> {
-    let available = || BACKENDS.iter().copied().filter(|backend| (backend.available)());
-    let runs = |backend: &&'static Backend| {
-        let mut arena = AlignedBytes::zeros(model.arena_len());
-        Engine::with_backend(model, arena.as_mut_slice(), backend).is_ok()
-    };
-    // Where no backend reads the weights, the fastest one's refusal is the message.
-    let backend = available().find(runs).unwrap_or_else(skipstone_runtime::kernels::best);
-    Engine::with_backend(model, arena.as_mut_slice(), backend).map_err(HostError::Engine)
+/// [`HostError`] if the model is not valid, cannot run here, or does not fit the data set.
+pub fn evaluate(stone: &[u8], set: &Dataset) -> Result<Evaluation, HostError> {
+    let stone = AlignedBytes::copy(stone);
+    Model::new(&stone).map_err(HostError::Load)?.evaluate(set)
 }
 
-/// Channels, height, width of the model's image.
-fn image_dims(model: &Model<'_>) -> [usize; 3] {
-    let input = model.input();
-    [input.channels, input.height, input.width].map(usize::from)
+/// Traces the packed model `stone` on one image, as [`Model::trace`].
+///
+/// # Errors
+/// [`HostError`] if the model is not valid, cannot run here, or takes images of another size.
+pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, HostError> {
+    let stone = AlignedBytes::copy(stone);
+    Model::new(&stone).map_err(HostError::Load)?.trace(pixels)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn scores_leave_the_file_as_float() {
     let images = random_images(&graph, 2, 2);
     let quantized = quantize(&graph, &images, &Options::default()).unwrap();
     let output = &quantized.qgraph.tensors[quantized.qgraph.output];
-    let batch = images.batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+    let batch = images.batch_for(&graph, &[0, 1]);
     let scores = float_scores(&quantized.qdq, &batch).unwrap();
     assert_eq!(scores.dims(), [2, quantized.qgraph.class_count()]);
     for index in 0..2 {

@@ -41,7 +41,7 @@ fn dequantized(quantized: &Quantized, scores: &[i8]) -> Vec<f64> {
 
 fn float_scores(graph: &Graph, images: &Dataset) -> crate::tensor::Tensor {
     let all: Vec<usize> = (0..images.len()).collect();
-    autograd::infer(graph, &images.batch(&all, graph.metadata.normalization.as_ref().unwrap()))
+    autograd::infer(graph, &images.batch_for(graph, &all))
 }
 
 proptest! {
@@ -204,7 +204,7 @@ fn the_scales_of_a_packed_model_give_its_integers_back() {
     for (graph, quantized) in random.chain([(graph, quantized)]) {
         let folded = crate::passes::fold_batch_norm(&graph).unwrap();
         let stone = AlignedBytes::copy(&quantized.stone);
-        let model = load(&stone).unwrap();
+        let model = *Model::new(&stone).unwrap().view();
         assert_eq!(crate::quant::lower_with_scales(&folded, &model).unwrap(), quantized.qgraph);
     }
     struct Nothing;

@@ -1,7 +1,6 @@
 //! Every int8 tensor that the engine makes of one image.
 
-use super::{HostError, engine, load};
-use crate::pack::AlignedBytes;
+use super::{HostError, Model};
 use skipstone_runtime::arith::{Requant, raise};
 use skipstone_runtime::format::checksum::crc32;
 use skipstone_runtime::format::records::{NONE, Node};
@@ -37,56 +36,56 @@ pub struct TracedNode {
     pub checksum: u32,
 }
 
-/// Runs the packed model on one image, `[height][width][channels]` of pixels 0..=255, and keeps what every node makes.
-///
-/// # Errors
-/// [`HostError`] if the model is not valid, cannot run here, or takes images of another size.
-pub fn trace(stone: &[u8], pixels: &[u8]) -> Result<Trace, HostError> {
-    let stone = AlignedBytes::copy(stone);
-    let model = load(&stone)?;
-    let mut arena = AlignedBytes::zeros(model.arena_len());
-    let mut engine = engine(&model, &mut arena)?;
-    let mut made: Vec<Vec<i8>> = vec![Vec::new(); model.nodes().len()];
-    let scores = engine
-        .run_observed(pixels, |row| made[row.node].extend(row.values.pixels().flatten()))
-        .map_err(HostError::Input)?
-        .to_vec();
-    let requants = model.pixel_requant();
-    let convert = |(pixel, requant): (&u8, &Requant)| requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX);
-    let image: Vec<i8> =
-        pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
-    let checksums: Vec<u32> = made.iter().map(|values| crc32(bytemuck::cast_slice(values))).collect();
-    for (index, node) in model.nodes().iter().enumerate().filter(|(_, node)| rows::is_view(node)) {
-        let mut members = [node.input, node.operand].map(|tensor| {
-            let tensor = model.tensor(tensor.into());
-            made.get(usize::from(tensor.producer)).into_iter().flat_map(move |rows| rows.chunks(tensor.channels.into()))
-        });
-        let [input, operand] = &mut members;
-        made[index] = input.zip(operand).flat_map(|(first, second)| [first, second].concat()).collect();
-    }
-    let read = |node: &Node| {
-        let requants = model.prologue(node);
-        let apply =
-            |(&value, requant): (&i8, &Requant)| requant.apply(raise(value.into()), node.prologue_lo, node.prologue_hi);
-        let input = match model.tensor(node.input.into()).producer {
-            NONE => &image,
-            producer => &made[usize::from(producer)],
+impl Model<'_> {
+    /// Runs the model on one image, `[height][width][channels]` of pixels 0..=255, and keeps what every node makes.
+    ///
+    /// # Errors
+    /// [`HostError`] if the model cannot run here, or takes images of another size.
+    pub fn trace(&self, pixels: &[u8]) -> Result<Trace, HostError> {
+        let model = self.view();
+        let mut arena = self.arena();
+        let mut engine = self.engine(&mut arena)?;
+        let mut made: Vec<Vec<i8>> = vec![Vec::new(); model.nodes().len()];
+        let scores = engine
+            .run_observed(pixels, |row| made[row.node].extend(row.values.pixels().flatten()))
+            .map_err(HostError::Input)?
+            .to_vec();
+        let requants = model.pixel_requant();
+        let convert = |(pixel, requant): (&u8, &Requant)| requant.apply(raise(i32::from(*pixel)), i8::MIN, i8::MAX);
+        let image: Vec<i8> =
+            pixels.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(convert)).collect();
+        let checksums: Vec<u32> = made.iter().map(|values| crc32(bytemuck::cast_slice(values))).collect();
+        for (index, node) in model.nodes().iter().enumerate().filter(|(_, node)| rows::is_view(node)) {
+            let mut members = [node.input, node.operand].map(|tensor| {
+                let tensor = model.tensor(tensor.into());
+                made.get(usize::from(tensor.producer)).into_iter().flat_map(move |rows| rows.chunks(tensor.channels.into()))
+            });
+            let [input, operand] = &mut members;
+            made[index] = input.zip(operand).flat_map(|(first, second)| [first, second].concat()).collect();
+        }
+        let read = |node: &Node| {
+            let requants = model.prologue(node);
+            let apply =
+                |(&value, requant): (&i8, &Requant)| requant.apply(raise(value.into()), node.prologue_lo, node.prologue_hi);
+            let input = match model.tensor(node.input.into()).producer {
+                NONE => &image,
+                producer => &made[usize::from(producer)],
+            };
+            if requants.is_empty() {
+                return Vec::new();
+            }
+            input.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(apply)).collect()
         };
-        if requants.is_empty() {
-            return Vec::new();
-        }
-        input.chunks(requants.len()).flat_map(|pixel| pixel.iter().zip(requants).map(apply)).collect()
-    };
-    let nodes = model.nodes().iter().zip(&made).zip(checksums).map(|((node, values), checksum)| {
-        let output = model.tensor(node.output.into());
-        TracedNode {
-            name: model.string(node.name).into(),
-            output: model.string(output.name).into(),
-            channels: output.channels.into(),
-            checksum,
-            read: read(&node),
-            values: values.clone(),
-        }
-    });
-    Ok(Trace { nodes: nodes.collect(), image, scores })
+        let nodes = model.nodes().iter().zip(&made).zip(checksums).map(|((node, values), checksum)| {
+            let output = model.tensor(node.output.into());
+            TracedNode {
+                name: model.string(node.name).into(),
+                output: model.string(output.name).into(),
+                channels: output.channels.into(),
+                checksum,
+                read: read(&node),
+                values: values.clone(),
+            }
+        });
+        Ok(Trace { nodes: nodes.collect(), image, scores })
 }

@@ -1,6 +1,6 @@
 //! Every architecture of the zoo quantizes, packs and runs as its definition says.
 
-use super::load;
+use super::Model;
 use super::tests::{assert_engine_is_exact, quantized_zoo};
 use crate::pack::{AlignedBytes, Quantized};
 use crate::zoo::{self, Entry};
@@ -17,7 +17,7 @@ const LARGE: [(u64, usize); 2] = [(2_000_000_000, 8), (100_000_000, 16)];
 /// What each node makes of an image, hashed row by row, and the scores.
 fn run(quantized: &Quantized, pixels: &[u8], backend: &'static Backend) -> (Vec<u64>, Vec<i8>) {
     let stone = AlignedBytes::copy(&quantized.stone);
-    let model = load(&stone).unwrap();
+    let model = *Model::new(&stone).unwrap().view();
     let mut arena = AlignedBytes::zeros(model.arena_len());
     let mut engine = Engine::with_backend(&model, arena.as_mut_slice(), backend).unwrap();
     let mut rows = vec![DefaultHasher::new(); model.nodes().len()];

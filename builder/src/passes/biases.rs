@@ -31,7 +31,7 @@ mod tests {
             let with = with_biases(&graph).unwrap();
             let layers = with.nodes().iter().filter(|node| matches!(node.op, Op::Conv(_) | Op::Gemm));
             assert!(layers.clone().all(|node| node.inputs.len() == 3));
-            let images = random_images(&graph, 2, 1).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+            let images = random_images(&graph, 2, 1).batch_for(&graph, &[0, 1]);
             assert_eq!(autograd::infer(&graph, &images), autograd::infer(&with, &images));
             assert_eq!(with_biases(&with).unwrap(), with);
         }

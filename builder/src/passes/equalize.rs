@@ -163,7 +163,7 @@ mod tests {
         fn the_equalized_network_computes_the_same(seed in any::<u64>()) {
             let graph = fold_batch_norm(&random_graph(seed)).unwrap();
             let equal = equalize(&graph);
-            let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+            let images = random_images(&graph, 2, seed).batch_for(&graph, &[0, 1]);
             let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&equal, &images));
             for (before, after) in before.data().iter().zip(after.data()) {
                 prop_assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");

@@ -107,7 +107,7 @@ mod tests {
             let folded = fold_batch_norm(&graph).unwrap();
             prop_assert_eq!(norms(&folded) + folds(&graph).len(), norms(&graph));
             prop_assert_eq!(&folded.metadata, &graph.metadata);
-            let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+            let images = random_images(&graph, 2, seed).batch_for(&graph, &[0, 1]);
             let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&folded, &images));
             for (before, after) in before.data().iter().zip(after.data()) {
                 prop_assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");

@@ -127,7 +127,7 @@ mod tests {
             let corrected = correct_biases(&graph, &qgraph, &data).unwrap();
             let again = lower(&corrected, &ranges).unwrap();
             let all: Vec<usize> = (0..40).collect();
-            let images = data.batch(&all, graph.metadata.normalization.as_ref().unwrap());
+            let images = data.batch_for(&graph, &all);
             before += shift(&graph, &graph, &qgraph, &images);
             after += shift(&corrected, &graph, &again, &images);
         }

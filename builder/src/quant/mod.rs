@@ -40,4 +40,4 @@ pub use lower::{Known, lower, lower_with_scales};
 pub use method::{Method, Settings};
 pub use qdq::{quantized_name, to_qdq};
 pub use ranges::Ranges;
-pub use sensitivity::{LayerSensitivity, Score, Sensitivity, sensitivity};
+pub use sensitivity::{LayerSensitivity, Sensitivity, sensitivity};

@@ -3,25 +3,18 @@
 use super::annotate::places;
 use super::{Quantization, fake_quantization};
 use crate::autograd::fake::observe_quantized;
-use crate::autograd::{self, FakeQuantization, loss};
+use crate::autograd::{self, FakeQuantization};
 use crate::data::Dataset;
-use skipstone_onnx::{Graph, Normalization, ValueId};
+use crate::metrics::{self, Evaluation};
+use skipstone_onnx::{Graph, ValueId};
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 /// Images whose activations are compared together.
 const BATCH: usize = 16;
 
 /// Images that are classified together.
 const CLASSIFIED: usize = 256;
-
-/// How well a network classifies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    /// Share of the images whose highest score is their label's.
-    pub accuracy: f64,
-    /// Mean cross entropy.
-    pub loss: f64,
-}
 
 /// What one integer operator costs.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,16 +27,16 @@ pub struct LayerSensitivity {
     /// decimal logarithm of the ratio of the sums of squares. Infinite where they are equal.
     pub signal_to_noise: f64,
     /// The int8 network with this operator alone in float.
-    pub in_float: Score,
+    pub in_float: Evaluation,
 }
 
 /// Where a network loses accuracy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sensitivity {
     /// The float network.
-    pub float: Score,
+    pub float: Evaluation,
     /// The int8 network.
-    pub int8: Score,
+    pub int8: Evaluation,
     /// In order of execution. Operators that only move elements are left out.
     pub layers: Vec<LayerSensitivity>,
 }
@@ -56,10 +49,9 @@ pub struct Sensitivity {
 /// If there are no images, or they do not fit the network.
 pub fn sensitivity(quantization: &Quantization, images: &Dataset, progress: &mut dyn FnMut()) -> Sensitivity {
     let Quantization { float, rounded, qgraph } = quantization;
-    let normalization = float.metadata.normalization.as_ref().expect("a quantized network has a normalization");
     let fake = fake_quantization(rounded, qgraph);
-    let ratios = signal_to_noise(float, rounded, &fake, images, normalization);
-    let score = |fake: &FakeQuantization| score(rounded, Some(fake), images, normalization);
+    let ratios = signal_to_noise(float, rounded, &fake, images);
+    let score = |fake: &FakeQuantization| score(rounded, Some(fake), images);
     let layers = places(rounded, qgraph).into_iter().map(|place| {
         progress();
         LayerSensitivity {
@@ -70,25 +62,19 @@ pub fn sensitivity(quantization: &Quantization, images: &Dataset, progress: &mut
         }
     });
     let layers = layers.collect();
-    Sensitivity { float: self::score(float, None, images, normalization), int8: score(&fake), layers }
+    Sensitivity { float: self::score(float, None, images), int8: score(&fake), layers }
 }
 
-fn score(graph: &Graph, fake: Option<&FakeQuantization>, images: &Dataset, normalization: &Normalization) -> Score {
+fn score(graph: &Graph, fake: Option<&FakeQuantization>, images: &Dataset) -> Evaluation {
     let rounded = fake.map(|fake| fake.with_rounded_parameters(graph));
-    let (mut loss, mut correct) = (0.0, 0);
-    let indices: Vec<usize> = (0..images.len()).collect();
-    for batch in indices.chunks(CLASSIFIED) {
-        let tensor = images.batch(batch, normalization);
-        let scores = match (fake, &rounded) {
-            (Some(fake), Some(rounded)) => autograd::infer_quantized(rounded, fake, &tensor),
-            _ => autograd::infer(graph, &tensor),
-        };
-        let step = loss::cross_entropy(&scores, &images.labels[batch[0]..][..batch.len()], 0.0);
-        loss += step.loss * batch.len() as f64;
-        correct += step.correct;
-    }
-    let count = images.len() as f64;
-    Score { accuracy: correct as f64 / count, loss: loss / count }
+    let Ok(evaluation) = metrics::evaluate::<Infallible>(images, CLASSIFIED, |indices| {
+        let batch = images.batch_for(graph, indices);
+        Ok(match (fake, &rounded) {
+            (Some(fake), Some(rounded)) => autograd::infer_quantized(rounded, fake, &batch),
+            _ => autograd::infer(graph, &batch),
+        })
+    });
+    evaluation
 }
 
 /// The ratio, in decibels, for the name of each activation that is rounded.
@@ -97,7 +83,6 @@ fn signal_to_noise<'g>(
     rounded: &'g Graph,
     fake: &FakeQuantization,
     images: &Dataset,
-    normalization: &Normalization,
 ) -> HashMap<&'g String, f64> {
     let with_integers = fake.with_rounded_parameters(rounded);
     let name = |graph: &Graph, id: ValueId| graph.value(id).name.clone();
@@ -105,7 +90,7 @@ fn signal_to_noise<'g>(
     let mut sums: HashMap<&String, [f64; 2]> = watched.map(|id| (&rounded.value(id).name, [0.0; 2])).collect();
     let indices: Vec<usize> = (0..images.len()).collect();
     for batch in indices.chunks(BATCH) {
-        let batch = images.batch(batch, normalization);
+        let batch = images.batch_for(float, batch);
         let mut expected = HashMap::new();
         autograd::observe(float, &batch, &mut |id, tensor| {
             if sums.contains_key(&name(float, id)) {
@@ -150,10 +135,7 @@ mod tests {
             weights[0] = -60.0 * square.sqrt();
         }
         let mut images = random_images(&graph, 48, 5);
-        let scores = autograd::infer(
-            &graph,
-            &images.batch(&Vec::from_iter(0..48), graph.metadata.normalization.as_ref().unwrap()),
-        );
+        let scores = autograd::infer(&graph, &images.batch_for(&graph, &Vec::from_iter(0..48)));
         // The float network is right about every image.
         for (index, label) in images.labels.iter_mut().enumerate() {
             let scores = scores.image(index);

@@ -56,7 +56,7 @@ proptest! {
     #[test]
     fn random_networks_compute_what_autograd_does(seed in any::<u64>()) {
         let graph = random_graph(seed);
-        let images = random_images(&graph, 2, seed).batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+        let images = random_images(&graph, 2, seed).batch_for(&graph, &[0, 1]);
         agrees("random", &graph, &images);
     }
 

@@ -3,7 +3,6 @@
 mod average;
 mod checkpoint;
 mod config;
-mod evaluate;
 mod feed;
 mod frozen;
 mod gradients;
@@ -21,7 +20,6 @@ mod shared;
 mod tests;
 
 pub use config::{Config, ConfigError};
-pub use evaluate::{Evaluation, evaluate, evaluate_quantized};
 pub use head::{head_name, with_new_head};
 pub use lock::check_free;
 pub use memory::peak_bytes;
@@ -33,7 +31,7 @@ use crate::autograd::FakeQuantization;
 use crate::data::Dataset;
 use crate::files::FileError;
 use serde::{Deserialize, Serialize};
-use skipstone_onnx::{Graph, Normalization};
+use skipstone_onnx::Graph;
 use std::path::PathBuf;
 
 /// The file of a run directory that holds the network that the run began with, where no architecture's name stands for it.
@@ -42,7 +40,7 @@ pub const START: &str = "start.onnx";
 /// Everything that training needs.
 #[derive(Debug)]
 pub struct Job {
-    /// The network with its initial weights; its name is the architecture's.
+    /// The network with its initial weights; its name is the architecture's. It says how pixels are normalized.
     pub graph: Graph,
     /// How to train it.
     pub config: Config,
@@ -53,8 +51,6 @@ pub struct Job {
     pub train: Dataset,
     /// The images that choose the best epoch.
     pub test: Dataset,
-    /// Normalization of the images, written into the exported network.
-    pub normalization: Normalization,
     /// An ONNX file to keep in the run directory as `start.onnx`: the network to begin with where no architecture's name
     /// stands for it, from which a resumed run is built again.
     pub start: Option<Vec<u8>>,
@@ -64,6 +60,14 @@ pub struct Job {
     pub resume: bool,
     /// Number of threads; all cores if `None`. Results do not depend on it.
     pub threads: Option<usize>,
+}
+
+impl Job {
+    /// The training of `graph` from its beginning, in float32 on all cores.
+    pub fn new(graph: Graph, config: Config, [train, test]: [Dataset; 2], out: impl Into<PathBuf>) -> Self {
+        let out = out.into();
+        Self { graph, config, fake: None, train, test, start: None, out, resume: false, threads: None }
+    }
 }
 
 /// Training that cannot start or go on.
@@ -88,6 +92,12 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// The network does not say how pixels become its input.
+    #[error("`{arch}` does not say how pixels are normalized: set the metadata of its graph")]
+    NoNormalization {
+        /// The network.
+        arch: String,
     },
     /// Another process trains in the run directory.
     #[error(

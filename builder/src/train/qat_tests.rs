@@ -33,7 +33,7 @@ fn fake_quantization_is_what_the_engine_computes_but_for_ties() {
         let trace = host::trace(&stone, images.image(0)).unwrap();
         let channels = channels(&qgraph).unwrap();
         let fake = fake_quantization(&rounded, &qgraph);
-        let batch = images.batch(&[0], rounded.metadata.normalization.as_ref().unwrap());
+        let batch = images.batch_for(&rounded, &[0]);
         observe_quantized(&fake.with_rounded_parameters(&rounded), &fake, &batch, &mut |id, tensor| {
             let name = &rounded.value(id).name;
             let made =
@@ -91,7 +91,7 @@ fn is_layer(node: &Node) -> bool {
 /// The gradients of all parameters.
 fn gradients(mut tape: Tape, graph: &Graph, images: &Dataset) -> Vec<Option<Vec<f32>>> {
     let all: Vec<usize> = (0..images.len()).collect();
-    let batch = images.batch(&all, graph.metadata.normalization.as_ref().unwrap());
+    let batch = images.batch_for(&graph, &all);
     let targets = targets(&images.labels, images.class_names.len(), 0.0);
     tape.step(&mut graph.clone(), batch, &targets, Loss::CrossEntropy, Noise::default());
     graph.parameters().map(|(id, ..)| tape.gradient(id).map(<[f32]>::to_vec)).collect()
@@ -116,8 +116,6 @@ fn what_is_clipped_has_no_gradient() {
     let mut images = set.clone();
     images.pixels.truncate(8 * 64);
     images.labels.truncate(8);
-    let mut graph = graph;
-    graph.metadata.normalization = Some("digits".parse::<Spec>().unwrap().normalization());
     let grid = |scale| Grid { params: QuantParams { scale, zero_point: -128 }, lo: -128, hi: 127 };
     let first = graph.nodes().iter().find(|node| node.op == Op::Relu).unwrap().output;
     let weight = graph.parameters().position(|(_, name, _)| name == "conv1.weight").unwrap();

@@ -6,11 +6,11 @@ use super::feed::{self, Batch};
 use super::gradients::Accumulated;
 use super::lock::{self, Lock};
 use super::{
-    Config, EpochRecord, Job, Outcome, Progress, START, Status, TrainError, evaluate, evaluate_quantized, frozen,
-    memory, optimizer, shared,
+    Config, EpochRecord, Job, Outcome, Progress, START, Status, TrainError, frozen, memory, optimizer, shared,
 };
 use crate::autograd::{Noise, Tape};
 use crate::files;
+use crate::metrics::{self, Evaluation};
 use skipstone_onnx::{Graph, Op, Quantization, export, import};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -88,8 +88,10 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         }
     }
     check_noise(&job.graph, &job.config)?;
+    let Some(normalization) = job.graph.metadata.normalization.clone() else {
+        return Err(TrainError::NoNormalization { arch: job.graph.name.clone() });
+    };
     shared::separate(&mut job.graph);
-    job.graph.metadata.normalization = Some(job.normalization.clone());
     // Scales and integers are those of the weights as they were.
     job.graph.metadata.quantization = Quantization::default();
     job.graph.metadata.class_names = job.train.class_names.clone();
@@ -103,7 +105,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
     let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
     let batches = feed::batches(job.train.len(), &job.config);
-    let Job { config, train, test, normalization, fake, .. } = job;
+    let Job { config, train, test, fake, .. } = job;
     let mut run = Run {
         state,
         config: &config,
@@ -128,8 +130,8 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
             let (epoch, batch) = (run.counters.epoch, run.counters.batch);
             let feed = feed::feed(scope, &train, &config, &normalization, epoch, batch);
             run.epochs(&feed, &|graph| match &fake {
-                Some(fake) => evaluate_quantized(graph, fake, &test, &normalization),
-                None => evaluate(graph, &test, &normalization),
+                Some(fake) => metrics::evaluate_quantized(graph, fake, &test),
+                None => metrics::evaluate_float(graph, &test),
             })
         })
     })?;
@@ -172,11 +174,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn epochs(
-        &mut self,
-        feed: &Receiver<Batch>,
-        judge: &dyn Fn(&Graph) -> super::Evaluation,
-    ) -> Result<(), TrainError> {
+    fn epochs(&mut self, feed: &Receiver<Batch>, judge: &dyn Fn(&Graph) -> Evaluation) -> Result<(), TrainError> {
         while self.counters.epoch < self.config.epochs {
             while self.counters.batch < self.batches {
                 // The feed ends after the last epoch's last batch.
@@ -247,7 +245,7 @@ impl Run<'_> {
         self.state.average.as_ref().map_or(&self.state.graph, |average| &average.graph)
     }
 
-    fn finish_epoch(&mut self, test: super::Evaluation) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self, test: Evaluation) -> Result<(), TrainError> {
         let steps = self.batches.div_ceil(self.config.accumulate);
         let record = EpochRecord {
             epoch: self.counters.epoch + 1,

@@ -17,6 +17,7 @@ fn spec() -> Spec {
 pub(super) fn tiny() -> Graph {
     use skipstone_onnx::{Conv, GraphBuilder, Op, Tensor};
     let mut b = GraphBuilder::new("tiny", "image", [1, 8, 8]).unwrap();
+    b.metadata_mut().normalization = Some(spec().normalization());
     let mut rng = crate::data::stream(7, 0, 0);
     let mut x = b.input();
     let mut skip = None;
@@ -63,18 +64,8 @@ pub(super) fn job(out: &Path, resume: bool) -> Job {
         set.labels.truncate(count);
         set
     };
-    Job {
-        graph: tiny(),
-        config: config(),
-        fake: None,
-        train: first(Split::Train, 700),
-        test: first(Split::Test, 100),
-        normalization: spec().normalization(),
-        start: None,
-        out: out.to_path_buf(),
-        resume,
-        threads: None,
-    }
+    let sets = [first(Split::Train, 700), first(Split::Test, 100)];
+    Job { resume, ..Job::new(tiny(), config(), sets, out) }
 }
 
 /// Copies a run directory as soon as training stands at an epoch and a batch: what a killed process leaves.
@@ -197,6 +188,7 @@ fn averages_are_judged_and_exported() {
 fn accumulated_batches_are_one() {
     use skipstone_onnx::{GraphBuilder, Op, Tensor};
     let mut b = GraphBuilder::new("tiny", "image", [1, 8, 8]).unwrap();
+    b.metadata_mut().normalization = Some(spec().normalization());
     let weight = b.parameter("weight", Tensor::filled([10, 64], 0.0), true).unwrap();
     let bias = b.parameter("bias", Tensor::filled([10], 0.0), true).unwrap();
     let x = b.input();

@@ -66,7 +66,7 @@ impl Case {
 
     fn batch(&self) -> Tensor {
         let all: Vec<usize> = (0..self.images.len()).collect();
-        self.images.batch(&all, self.imported.graph.metadata.normalization.as_ref().unwrap())
+        self.images.batch_for(&self.imported.graph, &all)
     }
 }
 

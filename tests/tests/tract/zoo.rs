@@ -41,7 +41,7 @@ fn check(entry: &Entry, opset: i64) -> Result<(), String> {
     let dims = graph.value(graph.input()).dims.as_slice().try_into().unwrap();
     let set = images(if entry.macs > LARGE { 1 } else { 2 }, dims);
     let indices: Vec<usize> = (0..set.len()).collect();
-    let batch = set.batch(&indices, graph.metadata.normalization.as_ref().unwrap());
+    let batch = set.batch_for(&graph, &indices);
     let scores = Session::new(&graph).run(&batch);
     let agreement = verify::float(&file, &batch, &scores).map_err(|error| error.to_string())?;
     let extreme = |fold: fn(f32, f32) -> f32, from| scores.data().iter().copied().fold(from, fold);
@@ -92,7 +92,7 @@ fn files_without_batch_norm_agree_too() {
         let folded = fold_batch_norm(&graph).unwrap();
         assert!(folded.nodes().len() < graph.nodes().len(), "{name}");
         let set = images(2, [3, 32, 32]);
-        let batch = set.batch(&[0, 1], graph.metadata.normalization.as_ref().unwrap());
+        let batch = set.batch_for(&graph, &[0, 1]);
         let scores = Session::new(&graph).run(&batch);
         let agreement = verify::float(&export(&folded, Batch::Any), &batch, &scores).unwrap();
         let peak = scores.data().iter().fold(0f32, |peak, score| peak.max(score.abs()));

@@ -3,11 +3,12 @@
 use super::Row;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
+use crate::cli::packed::Packed;
 use crate::cli::table::grouped;
 use crate::data::Dataset;
 use crate::device::{self, Device, DeviceError, DeviceRun, TestImages};
+use crate::host;
 use crate::pack::Quantized;
-use crate::{files, host};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -48,11 +49,11 @@ impl OnDevice {
         if let Some(count) = run.instructions_to_load {
             console.say(format!("loading the model takes {} instructions there", grouped(count)));
         }
-        let bytes = files::read(stone)?;
+        let packed = Packed::read(stone)?;
         let expected = (0..images.len())
             .into_par_iter()
             .map(|index| {
-                let trace = host::trace(&bytes, images.image(index))?;
+                let trace = packed.on_host().trace(images.image(index))?;
                 Ok(trace.nodes.into_iter().map(|node| node.checksum).collect())
             })
             .collect::<Result<Vec<Vec<u32>>, host::HostError>>()?;

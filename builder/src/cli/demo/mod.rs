@@ -6,6 +6,7 @@ use super::agreement::{self, Checks, FLOAT_LIMIT};
 use super::console::Console;
 use super::failure::Failure;
 use super::model::{CONFIG, RUN_MODEL};
+use super::packed::Packed;
 use super::table::{Table, grouped};
 use super::train::Bars;
 use super::{model, outputs};
@@ -13,7 +14,7 @@ use crate::data::{self, Dataset, Spec, Split};
 use crate::device::Device;
 use crate::pack::{self, Options, Target};
 use crate::train::{self, Config, Job, Outcome};
-use crate::{files, host, zoo};
+use crate::{files, zoo};
 use devices::OnDevice;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -73,14 +74,13 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     files::write(&out.join(QDQ), &quantized.qdq)?;
     files::write(&out.join(STONE), &quantized.stone)?;
     files::write(&out.join(CORTEX_M_STONE), &for_cortex_m.bytes)?;
-    let on_host = host::evaluate(&quantized.stone, &test)?;
+    let packed = Packed::new(&quantized.stone).map_err(pack::PackError::Refused)?;
+    let on_host = packed.on_host().evaluate(&test)?;
 
     console.say(format!("comparing with tract on {} digits", test.len()));
-    let normalization = spec.normalization();
-    let (float, _) = agreement::float(&graph, &normalization, &test, console)?;
+    let (float, _) = agreement::float(&graph, &test, console)?;
     checks.add_float(&float, FLOAT_LIMIT);
-    let (int8, _) =
-        agreement::int8((&quantized.float, &quantized.qgraph), &quantized.stone, None, &normalization, &test, console)?;
+    let (int8, _) = agreement::int8((&quantized.float, &quantized.qgraph), packed.on_host(), None, &test, console)?;
     checks.add_int8(&int8);
 
     let mut rows = vec![
@@ -156,18 +156,8 @@ fn train(
     let options = config.options(spec.classes()?, spec.dims());
     let mut graph = zoo::build(ARCH, &options)?;
     graph.metadata.command = Some(COMMAND.into());
-    let job = Job {
-        graph,
-        config,
-        fake: None,
-        train: images.clone(),
-        test: test.clone(),
-        normalization: spec.normalization(),
-        start: None,
-        out: out.to_path_buf(),
-        resume: false,
-        threads: None,
-    };
+    graph.metadata.normalization = Some(spec.normalization());
+    let job = Job::new(graph, config, [images.clone(), test.clone()], out);
     let mut bars = Bars::new(console);
     let outcome = train::train(job, &mut bars);
     bars.finish();

@@ -65,8 +65,8 @@ impl Arguments {
 /// Ranks the layers of MODEL.
 pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console: &Console) -> Result<(), Failure> {
     let (file, mut graph) = model::read_graph(model)?;
-    let normalization = arguments.pixels.complete(&mut graph, &file)?;
-    let (graph, _) = absorbed(&file, graph, normalization)?;
+    arguments.pixels.complete(&mut graph, &file)?;
+    let graph = absorbed(&file, graph)?;
     let dims = model::input_dims(&graph);
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
     let calibration = load(spec, Split::Train)?;
@@ -145,11 +145,11 @@ fn show(layers: &[Layer<'_>], console: &Console) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::Score;
+    use crate::metrics::Evaluation;
 
     #[test]
     fn ranks_by_noise_and_by_what_is_regained() {
-        let score = |accuracy, loss| Score { accuracy, loss };
+        let score = |accuracy, loss| Evaluation { accuracy, loss, count: 1, images_per_second: 1.0 };
         let layer = |name: &str, signal_to_noise, in_float| LayerSensitivity {
             name: name.into(),
             op: "Conv",

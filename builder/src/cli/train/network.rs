@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 /// What training begins with.
 pub(super) struct Network {
     pub(super) graph: Graph,
-    /// Of the pixels.
-    pub(super) normalization: Normalization,
     /// The file to build a resumed run's network from.
     pub(super) start: Option<Vec<u8>>,
     /// What messages call it.
@@ -44,7 +42,8 @@ impl Network {
         {
             graph.metadata.class_names = best.metadata.class_names;
         }
-        Self { name: arguments.out.clone(), graph, normalization, start: None, origin: Origin::Architecture }
+        graph.metadata.normalization = Some(normalization);
+        Self { name: arguments.out.clone(), graph, start: None, origin: Origin::Architecture }
     }
 
     /// The network of --init, or what the run to continue kept of it.
@@ -52,18 +51,18 @@ impl Network {
         let kept = arguments.out.join(START);
         if arguments.resume && kept.exists() {
             let graph = model::import(&kept)?;
-            let Some(normalization) = graph.metadata.normalization.clone() else {
+            if graph.metadata.normalization.is_none() {
                 return Err(Failure::at(
                     &kept,
                     "the normalization of its input is missing; the run cannot be continued",
                 ));
-            };
-            return Ok(Self { graph, normalization, start: None, name: kept, origin: Origin::Resumed });
+            }
+            return Ok(Self { graph, start: None, name: kept, origin: Origin::Resumed });
         }
         let (file, mut graph) = model::read_graph(init)?;
         check(&file, &graph, arguments, config)?;
-        let normalization = arguments.pixels.complete(&mut graph, &file)?;
-        Ok(Self { graph, normalization, start: None, name: file, origin: Origin::Init })
+        arguments.pixels.complete(&mut graph, &file)?;
+        Ok(Self { graph, start: None, name: file, origin: Origin::Init })
     }
 
     /// The network with the classes of `sets`, the images to train on and those to test with; says what was changed in
