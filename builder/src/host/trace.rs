@@ -58,15 +58,18 @@ impl Model<'_> {
         for (index, node) in model.nodes().iter().enumerate().filter(|(_, node)| rows::is_view(node)) {
             let mut members = [node.input, node.operand].map(|tensor| {
                 let tensor = model.tensor(tensor.into());
-                made.get(usize::from(tensor.producer)).into_iter().flat_map(move |rows| rows.chunks(tensor.channels.into()))
+                made.get(usize::from(tensor.producer))
+                    .into_iter()
+                    .flat_map(move |rows| rows.chunks(tensor.channels.into()))
             });
             let [input, operand] = &mut members;
             made[index] = input.zip(operand).flat_map(|(first, second)| [first, second].concat()).collect();
         }
         let read = |node: &Node| {
             let requants = model.prologue(node);
-            let apply =
-                |(&value, requant): (&i8, &Requant)| requant.apply(raise(value.into()), node.prologue_lo, node.prologue_hi);
+            let apply = |(&value, requant): (&i8, &Requant)| {
+                requant.apply(raise(value.into()), node.prologue_lo, node.prologue_hi)
+            };
             let input = match model.tensor(node.input.into()).producer {
                 NONE => &image,
                 producer => &made[usize::from(producer)],
@@ -88,4 +91,5 @@ impl Model<'_> {
             }
         });
         Ok(Trace { nodes: nodes.collect(), image, scores })
+    }
 }
