@@ -1,4 +1,4 @@
-//! What the bench and the example `training_cost` measure: steps of training on images that are in memory.
+//! What the benches `training` and `training_cost` measure: steps of training on images that are in memory.
 
 use skipstone::autograd::loss::{Loss, targets};
 use skipstone::autograd::{Noise, Tape};

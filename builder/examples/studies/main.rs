@@ -10,7 +10,7 @@
 mod networks;
 mod plans;
 mod table;
-#[path = "../timing/mod.rs"]
+#[path = "../../benches/timing/mod.rs"]
 mod timing;
 
 use clap::Parser;

@@ -1,7 +1,7 @@
 //! Images per second of float evaluation, beside tract's and ONNX Runtime's in one run.
 //!
 //! ```text
-//! cargo run --release -p skipstone --example float_speed -- --data cifar10:DIR --onnxruntime VENV/bin/python
+//! cargo bench -p skipstone --bench float_speed -- --data cifar10:DIR --onnxruntime VENV/bin/python
 //! ```
 //! Each engine classifies the same images, prepared beforehand, in its own order of axes. Slices alternate; a ratio is
 //! the median of those of neighbouring slices, so that what else the machine does meets all. Scores are compared first.
@@ -26,6 +26,9 @@ use timing::median;
 #[derive(Parser)]
 #[command(about = "Images per second of float evaluation, beside tract and ONNX Runtime")]
 struct Cli {
+    /// `cargo bench` says so to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
     /// An architecture of `skipstone zoo`, or an .onnx file
     #[arg(long, default_value = "resnet8", value_name = "NAME|FILE.onnx")]
     model: String,

@@ -1,7 +1,7 @@
 //! What training steps of networks cost, operator by operator, and the same in PyTorch beside it.
 //!
 //! ```text
-//! cargo run --release -p skipstone --example training_cost -- resnet8 resnet20 --pytorch VENV/bin/python
+//! cargo bench -p skipstone --bench training_cost -- resnet8 resnet20 --pytorch VENV/bin/python
 //! ```
 //! The images are noise of 3x32x32, the optimizer is SGD with Nesterov momentum. Slices of a few steps of each side
 //! alternate; a ratio is the median of those of neighbouring slices, so that what else the machine does meets both.
@@ -9,7 +9,7 @@
 mod pytorch;
 #[path = "../timing/mod.rs"]
 mod timing;
-#[path = "../../benches/workload/mod.rs"]
+#[path = "../workload/mod.rs"]
 mod workload;
 
 use clap::Parser;
@@ -27,8 +27,11 @@ use workload::Workload;
 #[derive(Parser)]
 #[command(about = "What training steps of networks cost, and the same in PyTorch")]
 struct Cli {
+    /// `cargo bench` says so to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
     /// Architectures, as `skipstone zoo` names them
-    #[arg(required = true, value_name = "NETWORK")]
+    #[arg(default_value = "resnet8", value_name = "NETWORK")]
     networks: Vec<String>,
     /// Images per step
     #[arg(long, default_value_t = 128, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

@@ -1,4 +1,4 @@
-//! What examples that measure time share.
+//! What programs that measure time share.
 
 /// The value in the middle; between the two in the middle where their number is even.
 ///
