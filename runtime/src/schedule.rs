@@ -112,6 +112,16 @@ pub trait Counters {
     fn done(&self, node: usize) -> usize;
     /// Counts one more step of `node`.
     fn advance(&mut self, node: usize);
+    /// Rows of `tensor` that have been made, overwritten ones included; `fed` of the image.
+    #[inline]
+    fn rows_made(&self, network: &impl Network, fed: usize, tensor: &Tensor) -> usize {
+        if tensor.producer == NONE {
+            return fed;
+        }
+        let producer = usize::from(tensor.producer);
+        let node = network.node(producer);
+        network.operators().rows_made(node, network.tensor(node.input.into()), tensor, self.done(producer))
+    }
 }
 
 impl Counters for [u16] {
@@ -223,17 +233,6 @@ impl Pull {
     }
 }
 
-/// Rows of tensor `index` that have been made, overwritten ones included.
-pub fn rows_made(network: &impl Network, counters: &(impl Counters + ?Sized), fed: usize, index: usize) -> usize {
-    let tensor = network.tensor(index);
-    if tensor.producer == NONE {
-        return fed;
-    }
-    let producer = usize::from(tensor.producer);
-    let node = network.node(producer);
-    network.operators().rows_made(node, network.tensor(node.input.into()), tensor, counters.done(producer))
-}
-
 fn is_complete(network: &impl Network, counters: &(impl Counters + ?Sized), at: usize) -> bool {
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
@@ -257,12 +256,16 @@ fn missing(
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
     for is_operand in [operand_first, !operand_first] {
-        let (tensor, needed) = match is_operand {
+        let (index, needed) = match is_operand {
             true => (node.operand, rows::output_rows(node, output, step).end),
             false => (node.input, network.operators().input_rows(node, input, output, step).end),
         };
-        if tensor != NONE && rows_made(network, counters, fed, tensor.into()) < needed {
-            return match network.tensor(tensor.into()).producer {
+        if index == NONE {
+            continue;
+        }
+        let tensor = network.tensor(index.into());
+        if counters.rows_made(network, fed, tensor) < needed {
+            return match tensor.producer {
                 NONE => Missing::ImageRow,
                 producer => Missing::RowOf(producer.into()),
             };

@@ -1,4 +1,6 @@
 mod operators;
+mod oracle;
+mod schedules;
 
 use super::check;
 use crate::engine::{Engine, EngineError};

@@ -1,62 +1,29 @@
-//! Executes the schedule on row numbers: every row that a step reads has been made and still lies in its ring, and
-//! nothing is written over a row that a later step reads.
+//! The rule by which [`rows`](super::super::rows) checks schedules, in its plainest form: what a step writes is compared
+//! with all rows that all steps yet to come read.
 
-use super::{Outcome, ensure};
+use super::super::{Outcome, ensure};
+use crate::format::Place;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
-use crate::format::{LoadError, Place};
 use crate::model::Model;
-use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view, members, rows_made};
+use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view};
 use crate::{ops, rows};
 use core::ops::Range;
 
-/// Largest number of nodes.
-pub const MAX_NODES: usize = 4096;
+const OVERWRITES: &str = "it overwrites what a later step reads";
 
-/// Most records that the check looks at, which bounds its time.
-const MAX_LOOKS: u32 = 1 << 25;
-
-/// The check counts steps on its stack, in twice the bytes of a model's own counters at most.
 pub(super) fn check(model: &Model<'_>) -> Outcome {
-    looks(model).map(drop)
-}
-
-/// Checks a model; how many records that took.
-pub(super) fn looks(model: &Model<'_>) -> Result<u32, LoadError> {
-    match model.header().node_count {
-        0..=32 => counting::<32>(model),
-        33..=64 => counting::<64>(model),
-        65..=128 => counting::<128>(model),
-        129..=256 => counting::<256>(model),
-        257..=512 => counting::<512>(model),
-        513..=1024 => counting::<1024>(model),
-        1025..=2048 => counting::<2048>(model),
-        _ => counting::<MAX_NODES>(model),
-    }
-}
-
-/// A function of its own for each length, so that only the one that runs takes its stack.
-#[inline(never)]
-fn counting<const LEN: usize>(model: &Model<'_>) -> Result<u32, LoadError> {
-    execute(model, &mut [0; LEN])
-}
-
-#[inline(never)]
-fn execute(model: &Model<'_>, counters: &mut [u16]) -> Result<u32, LoadError> {
     let mut pull = Pull::default();
-    let (mut fed, mut looked) = (0, 0);
+    let mut counters = vec![0; model.nodes().len()];
+    let mut fed = 0;
     let image = usize::from(model.header().input);
-    let mut active = Active::new(model);
     loop {
-        let turn = pull.next_counted(model, counters, fed, &mut looked);
-        if let Turn::Step { node, .. } = turn {
-            active.advance(model, counters, node);
-        }
-        let at = At { model, counters, fed, active: &active };
+        let turn = pull.next(model, counters.as_mut_slice(), fed);
+        let at = At { model, counters: &counters, fed };
         match turn {
             Turn::NeedsInputRow => {
                 ensure!(fed < model.input().height.into(), Place::Header, "it needs more rows than the image has");
                 let part = Part { tensor: *model.input(), copy_of: None };
-                let spares = at.spares_live_rows(image, &part, fed..fed + 1, &mut looked);
+                let spares = at.spares_live_rows(image, &part, fed..fed + 1);
                 ensure!(spares, Place::Tensor(image), OVERWRITES);
                 fed += 1;
             }
@@ -68,73 +35,20 @@ fn execute(model: &Model<'_>, counters: &mut [u16]) -> Result<u32, LoadError> {
                 spares_own_rows(model, &node, step, &parts, &written, place)?;
                 let mut parts = parts.iter().flatten();
                 let output = node.output.into();
-                let spares = parts.all(|part| at.spares_live_rows(output, part, written.clone(), &mut looked))
-                    && at.spares_what_lies_under_state(index, &node, &mut looked);
+                let spares = parts.all(|part| at.spares_live_rows(output, part, written.clone()))
+                    && at.spares_what_lies_under_state(index, &node);
                 ensure!(spares, place, OVERWRITES);
             }
             Turn::Done => break,
         }
-        ensure!(looked < MAX_LOOKS, Place::Header, "the schedule is too long");
     }
-    let scores = rows_made(model, counters, fed, model.header().output.into());
+    let scores = counters.rows_made(model, fed, model.output());
     ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
-    Ok(looked)
-}
-
-const OVERWRITES: &str = "it overwrites what a later step reads";
-
-/// The nodes that can matter at a moment: those before have made all their rows, and of those behind nothing is there
-/// that they could read.
-struct Active {
-    first: usize,
-    /// One past the last node that has taken a step.
-    begun: usize,
-    /// Most nodes from one to a reader of its output.
-    reach: usize,
-    /// One past the last reader of the image.
-    image_end: usize,
-}
-
-impl Active {
-    fn new(model: &Model<'_>) -> Self {
-        let mut active = Self { first: 0, begun: 0, reach: 0, image_end: 0 };
-        for (index, node) in model.nodes().iter().enumerate() {
-            for tensor in [node.input, node.operand].into_iter().filter(|&tensor| tensor != NONE) {
-                for member in members(model, tensor) {
-                    match member.tensor.producer {
-                        NONE => active.image_end = index + 1,
-                        producer => active.reach = active.reach.max(index.saturating_sub(producer.into())),
-                    }
-                }
-            }
-        }
-        active
-    }
-
-    /// Takes notice of a step of `node`, which is counted already.
-    fn advance(&mut self, model: &Model<'_>, counters: &[u16], node: usize) {
-        self.begun = self.begun.max(node + 1);
-        while self.first < self.begun && is_complete(model, &model.node(self.first), counters.done(self.first)) {
-            self.first += 1;
-        }
-    }
-
-    /// Nodes that have begun and may not have ended.
-    fn working<'m>(&self, model: &Model<'m>) -> impl Iterator<Item = (usize, Node)> + use<'m> {
-        let model = *model;
-        (self.first..self.begun).map(move |index| (index, *model.node(index)))
-    }
-
-    /// Nodes that may still read a row that is there.
-    fn readers<'m>(&self, model: &Model<'m>) -> impl ExactSizeIterator<Item = (usize, Node)> + use<'m> {
-        let model = *model;
-        let end = self.image_end.max(self.begun + self.reach).min(model.header().node_count.into());
-        (self.first..end.max(self.first)).map(move |index| (index, *model.node(index)))
-    }
+    Ok(())
 }
 
 fn is_complete(model: &Model<'_>, node: &Node, done: usize) -> bool {
-    done >= ops::steps(node, &model.tensor(node.input.into()), model.tensor(node.output.into()))
+    done >= ops::steps(node, &model.tensor(node.input.into()), &model.tensor(node.output.into()))
 }
 
 /// What a step writes of each of its rows.
@@ -171,7 +85,7 @@ fn written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
     if is_pool(node) {
         return 0..usize::from(step + 1 == usize::from(model.tensor(node.input.into()).height));
     }
-    rows::output_rows(node, model.tensor(node.output.into()), step)
+    rows::output_rows(node, &model.tensor(node.output.into()), step)
 }
 
 /// A tensor that a step reads.
@@ -238,13 +152,12 @@ struct At<'c, 'm> {
     model: &'c Model<'m>,
     counters: &'c [u16],
     fed: usize,
-    active: &'c Active,
 }
 
 impl At<'_, '_> {
     /// Rows of a tensor that have been made, those of the current step included.
     fn made(&self, tensor: u16) -> usize {
-        rows_made(self.model, self.counters, self.fed, tensor.into())
+        self.counters.rows_made(self.model, self.fed, self.model.tensor(tensor.into()))
     }
 
     /// Whether what a step reads has been made and is still there.
@@ -261,7 +174,7 @@ impl At<'_, '_> {
 
     /// Whether a part of rows of tensor `index` can be written: no row of another tensor lies there that a step yet to
     /// come reads, nor the scores, nor what a node keeps that has begun and not ended.
-    fn spares_live_rows(&self, index: usize, part: &Part, rows: Range<usize>, looked: &mut u32) -> bool {
+    fn spares_live_rows(&self, index: usize, part: &Part, rows: Range<usize>) -> bool {
         let written = rows.filter(|&row| part.is_written(row));
         if written.clone().next().is_none() {
             return true;
@@ -270,26 +183,30 @@ impl At<'_, '_> {
         let meets = |other: usize, live: &Tensor| other != index && !rows::are_apart(tensor, live);
         let clear = |live: &Tensor, row| written.clone().all(|target| is_apart(live, row, tensor, target));
         let keeps_states = || {
-            let mut begun = self.active.working(self.model).filter(|(node, record)| self.keeps_state(*node, record));
+            let mut begun = self.nodes().filter(|(node, record)| self.keeps_state(*node, record));
             begun.all(|(_, record)| written.clone().all(|row| is_off_state(tensor, row, &record)))
         };
-        self.live_rows_are(meets, clear, looked) && keeps_states()
+        self.live_rows_are(meets, clear) && keeps_states()
     }
 
     /// Whether a node can write its state: no row lies there that a step yet to come reads, nor the scores, nor what
     /// another node keeps that has begun and not ended.
-    fn spares_what_lies_under_state(&self, node: usize, record: &Node, looked: &mut u32) -> bool {
+    fn spares_what_lies_under_state(&self, node: usize, record: &Node) -> bool {
         let meets = |_, live: &Tensor| {
             let (first, state) = (live.offset as usize, record.state as usize);
             first < state + record.state_len as usize && state < first + rows::ring_bytes(live)
         };
         let are_apart = |a: &Node, b: &Node| a.state + a.state_len <= b.state || b.state + b.state_len <= a.state;
         let spares_states = || {
-            let mut others = self.active.working(self.model).filter(|(other, _)| *other != node);
+            let mut others = self.nodes().filter(|(other, _)| *other != node);
             others.all(|(other, kept)| !self.keeps_state(other, &kept) || are_apart(record, &kept))
         };
         record.state_len == 0
-            || self.live_rows_are(meets, |live, row| is_off_state(live, row, record), looked) && spares_states()
+            || self.live_rows_are(meets, |live, row| is_off_state(live, row, record)) && spares_states()
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = (usize, Node)> {
+        self.model.nodes().iter().copied().enumerate()
     }
 
     fn keeps_state(&self, node: usize, record: &Node) -> bool {
@@ -299,28 +216,20 @@ impl At<'_, '_> {
 
     /// Whether `clear` holds for all rows, of the tensors for which `meets` holds, that a step yet to come reads, and
     /// for the scores.
-    fn live_rows_are(
-        &self,
-        meets: impl Fn(usize, &Tensor) -> bool,
-        clear: impl Fn(&Tensor, usize) -> bool,
-        looked: &mut u32,
-    ) -> bool {
-        let holds = |other: u16, live: Tensor, first_needed: usize, looked: &mut u32| {
-            *looked = looked.saturating_add(1);
+    fn live_rows_are(&self, meets: impl Fn(usize, &Tensor) -> bool, clear: impl Fn(&Tensor, usize) -> bool) -> bool {
+        let holds = |other: u16, live: Tensor, first_needed: usize| {
             if !meets(other.into(), &live) {
                 return true;
             }
             let mut rows = first_needed..self.made(other);
-            *looked = looked.saturating_add(rows.len() as u32);
             rows.all(|row| clear(&live, row))
         };
-        let mut readers = self.active.readers(self.model);
-        *looked = looked.saturating_add(readers.len() as u32);
+        let mut readers = self.nodes();
         readers.all(|(reader, node)| {
             let step = self.counters.done(reader);
             is_complete(self.model, &node, step)
-                || read(self.model, &node, step).all(|read| holds(read.index, read.tensor, read.rows.start, looked))
-        }) && holds(self.model.header().output, *self.model.output(), 0, looked)
+                || read(self.model, &node, step).all(|read| holds(read.index, read.tensor, read.rows.start))
+        }) && holds(self.model.header().output, *self.model.output(), 0)
     }
 }
 

@@ -1,0 +1,394 @@
+//! Executes the schedule on row numbers: every row that a step reads has been made and still lies in its ring, and
+//! nothing is written over a row that a later step reads.
+//!
+//! Tensors whose bytes do not meet, or not while both hold something, cannot harm each other. So each tensor is compared
+//! once, when its first row is made, with those that hold something then. Only where two of them meet, such as a sum that
+//! is made in the place of its operand, or the slices of a concatenation, rows are compared one by one.
+
+mod overlap;
+
+use super::{Outcome, ensure};
+use crate::format::records::{NONE, Node, OpCode, Tensor};
+use crate::format::{LoadError, Place};
+use crate::model::Model;
+use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view};
+use crate::{ops, rows};
+use core::ops::Range;
+use overlap::{Written, tensor_of};
+
+/// Largest number of nodes.
+pub const MAX_NODES: usize = 4096;
+
+/// Most records and rows that the check looks at, which bounds its time.
+const MAX_LOOKS: u32 = 1 << 25;
+
+const OVERWRITES: &str = "it overwrites what a later step reads";
+
+/// The check notes 12 bytes for each tensor on its stack, of twice as many tensors as there are at most.
+pub(super) fn check(model: &Model<'_>) -> Outcome {
+    looks(model).map(drop)
+}
+
+/// Checks a model; how many records and rows that took.
+pub(super) fn looks(model: &Model<'_>) -> Result<u32, LoadError> {
+    match model.tensors().len() {
+        0..=16 => noting::<16>(model),
+        17..=32 => noting::<32>(model),
+        33..=64 => noting::<64>(model),
+        65..=128 => noting::<128>(model),
+        129..=256 => noting::<256>(model),
+        257..=512 => noting::<512>(model),
+        513..=1024 => noting::<1024>(model),
+        1025..=2048 => noting::<2048>(model),
+        _ => noting::<{ MAX_NODES + 1 }>(model),
+    }
+}
+
+/// A function of its own for each length, so that only the one that runs takes its stack.
+#[inline(never)]
+fn noting<const LEN: usize>(model: &Model<'_>) -> Result<u32, LoadError> {
+    execute(model, &mut [Note::NEW; LEN])
+}
+
+#[inline(never)]
+fn execute(model: &Model<'_>, notes: &mut [Note]) -> Result<u32, LoadError> {
+    let has_views = model.nodes().iter().any(rows::is_view);
+    let notes = Notes { model, notes };
+    let mut execution = Execution { model, notes, has_views, present: NONE, meeting: NONE, fed: 0, looked: 0 };
+    execution.count_readers();
+    let mut pull = Pull::default();
+    loop {
+        let Execution { notes, fed, looked, .. } = &mut execution;
+        match pull.next_counted(model, notes, *fed, looked) {
+            Turn::NeedsInputRow => execution.feed()?,
+            Turn::Step { node, step } => execution.step(node, step)?,
+            Turn::Done => break,
+        }
+        ensure!(execution.looked < MAX_LOOKS, Place::Header, "the schedule is too long");
+    }
+    let scores = execution.made(model.output());
+    ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
+    Ok(execution.looked)
+}
+
+/// What is known of a tensor and of the node that makes it.
+#[derive(Clone, Copy)]
+struct Note {
+    /// Steps of the node.
+    done: u16,
+    /// Rows of the tensor that have been made.
+    made: u16,
+    /// Times that nodes with steps before them name the tensor, by its own index or as a member of a view; one more of
+    /// the scores.
+    readers: u16,
+    /// No row before this one is read any more.
+    live: u16,
+    /// The next one of those present, [`NONE`] of the last, [`ABSENT`] of others.
+    next: u16,
+    /// The next one of those present whose bytes, or those that its node keeps, meet another one's; as `next`.
+    next_meeting: u16,
+}
+
+/// Of a tensor that is not present.
+const ABSENT: u16 = NONE - 1;
+
+impl Note {
+    /// Of a tensor before its first row.
+    const NEW: Self = Self { done: 0, made: 0, readers: 0, live: 0, next: ABSENT, next_meeting: ABSENT };
+}
+
+/// One for each tensor: the image's, then those of the nodes.
+struct Notes<'n> {
+    model: &'n Model<'n>,
+    notes: &'n mut [Note],
+}
+
+/// The place in [`Notes`] of what `producer` makes.
+fn slot(producer: u16) -> u16 {
+    producer.wrapping_add(1)
+}
+
+impl Notes<'_> {
+    fn get(&self, slot: u16) -> &Note {
+        self.notes.get(usize::from(slot)).unwrap_or(&Note::NEW)
+    }
+
+    fn change(&mut self, slot: u16, change: impl FnOnce(&mut Note)) {
+        if let Some(note) = self.notes.get_mut(usize::from(slot)) {
+            change(note);
+        }
+    }
+}
+
+impl Counters for Notes<'_> {
+    fn done(&self, node: usize) -> usize {
+        self.notes.get(node + 1).map_or(0, |note| note.done.into())
+    }
+    fn advance(&mut self, node: usize) {
+        let (model, record) = (self.model, self.model.node(node));
+        if let Some(note) = self.notes.get_mut(node + 1) {
+            note.done = note.done.wrapping_add(1);
+            let (input, output) = (model.tensor(record.input.into()), model.tensor(record.output.into()));
+            note.made = ops::rows_made(record, input, output, note.done.into()) as u16;
+        }
+    }
+    fn rows_made(&self, _: &impl Network, fed: usize, tensor: &Tensor) -> usize {
+        if tensor.producer == NONE { fed } else { self.get(slot(tensor.producer)).made.into() }
+    }
+}
+
+/// The tensors that a node reads, all members where one is a view, and whether by its operand; none for a view.
+struct Reads {
+    /// Of the input, if the model has views.
+    members: Option<Members>,
+    input: u16,
+    operand: u16,
+}
+
+impl Reads {
+    fn next<'m>(&mut self, model: &'m Model<'_>) -> Option<Read<'m>> {
+        if let Some(members) = &mut self.members {
+            if let Some(member) = members.next(model) {
+                return Some(Read { tensor: member.tensor, index: member.index, is_operand: false });
+            }
+        } else if self.input != NONE {
+            let index = core::mem::replace(&mut self.input, NONE);
+            return Some(Read { tensor: model.tensor(index.into()), index, is_operand: false });
+        }
+        // An operand is no view.
+        let index = core::mem::replace(&mut self.operand, NONE);
+        (index != NONE).then(|| Read { tensor: model.tensor(index.into()), index, is_operand: true })
+    }
+}
+
+/// A tensor that a node reads.
+struct Read<'m> {
+    tensor: &'m Tensor,
+    index: u16,
+    is_operand: bool,
+}
+
+/// Rows that a step reads of its input and of its operand.
+fn rows_read(model: &Model<'_>, node: &Node, step: usize) -> [Range<usize>; 2] {
+    let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
+    [ops::input_rows(node, input, output, step), rows::output_rows(node, output, step)]
+}
+
+/// Rows that a step makes.
+fn rows_written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
+    if is_pool(node) {
+        return 0..usize::from(step + 1 == usize::from(model.tensor(node.input.into()).height));
+    }
+    rows::output_rows(node, model.tensor(node.output.into()), step)
+}
+
+/// A pool has read its last row before it writes its only one.
+fn is_pool(node: &Node) -> bool {
+    ops::rules(node).is_some_and(|rules| rules.operator.reduces)
+}
+
+/// What a step writes of each of its rows.
+struct Part {
+    tensor: Tensor,
+    /// An operand of a concatenation. Where it lies there already, nothing is written.
+    copy_of: Option<Tensor>,
+}
+
+impl Part {
+    fn is_written(&self, row: usize) -> bool {
+        self.copy_of.as_ref().is_none_or(|from| !rows::same_row(from, &self.tensor, row))
+    }
+}
+
+/// What a step of a node that is no view writes.
+fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
+    let output = model.tensor(node.output.into());
+    if node.op != OpCode::Concat as u8 {
+        return [Some(Part { tensor: *output, copy_of: None }), None];
+    }
+    let (input, operand) = (model.tensor(node.input.into()), model.tensor(node.operand.into()));
+    [(0, input), (input.channels, operand)].map(|(before, from)| {
+        // A view's row is copied member by member.
+        let copy_of = (!is_view(model, from)).then_some(*from);
+        Some(Part { tensor: rows::member(output, before, from.channels), copy_of })
+    })
+}
+
+/// A moment of the execution.
+struct Execution<'c> {
+    model: &'c Model<'c>,
+    notes: Notes<'c>,
+    has_views: bool,
+    /// The first of a list of the tensors that can hold something: a row has been made of it, or its node has begun, and
+    /// not all its readers, or not the node itself, have ended.
+    present: u16,
+    /// The first of a list of those present of which bytes meet.
+    meeting: u16,
+    /// Rows of the image that have arrived.
+    fed: usize,
+    looked: u32,
+}
+
+impl Execution<'_> {
+    fn look(&mut self, count: usize) {
+        self.looked = self.looked.saturating_add(count as u32);
+    }
+
+    fn reads(&self, node: &Node) -> Reads {
+        let [input, operand] = [node.input, node.operand];
+        if !self.has_views {
+            return Reads { members: None, input, operand };
+        }
+        let operand = if rows::is_view(node) { NONE } else { operand };
+        let input = if rows::is_view(node) { NONE } else { input };
+        Reads { members: Some(Members::new(self.model, input)), input: NONE, operand }
+    }
+
+    fn count_readers(&mut self) {
+        let model = self.model;
+        let one_more = |notes: &mut Notes<'_>, tensor: &Tensor| {
+            notes.change(slot(tensor.producer), |note| note.readers = note.readers.saturating_add(1));
+        };
+        for node in model.nodes() {
+            let mut reads = self.reads(node);
+            while let Some(read) = reads.next(model) {
+                one_more(&mut self.notes, read.tensor);
+            }
+        }
+        one_more(&mut self.notes, model.output());
+    }
+
+    /// Rows of a tensor that have been made, those of the current step included.
+    fn made(&self, tensor: &Tensor) -> usize {
+        self.notes.rows_made(self.model, self.fed, tensor)
+    }
+
+    /// Whether all rows of a tensor have been made: then its node has no steps before it.
+    fn is_complete(&self, tensor: &Tensor) -> bool {
+        self.made(tensor) >= tensor.height.into()
+    }
+
+    /// Takes the next row of the image.
+    fn feed(&mut self) -> Outcome {
+        let (image, index) = (self.model.input(), self.model.header().input);
+        ensure!(self.fed < image.height.into(), Place::Header, "it needs more rows than the image has");
+        if self.fed == 0 {
+            self.begin(slot(NONE));
+        }
+        if self.notes.get(slot(NONE)).next_meeting != ABSENT {
+            let part = Part { tensor: *image, copy_of: None };
+            let spares = self.spares_others(&Written {
+                slot: slot(NONE),
+                parts: &[Some(part), None],
+                rows: self.fed..self.fed + 1,
+                state: None,
+            });
+            ensure!(spares, Place::Tensor(index.into()), OVERWRITES);
+        }
+        self.fed += 1;
+        Ok(())
+    }
+
+    /// Takes a step, which is counted already.
+    fn step(&mut self, index: usize, step: usize) -> Outcome {
+        let (model, place) = (self.model, Place::Node(index));
+        let node = model.node(index);
+        let output = model.tensor(node.output.into());
+        let rows = rows_read(model, node, step);
+        let mut reads = self.reads(node);
+        while let Some(read) = reads.next(model) {
+            self.look(1);
+            let [input, operand] = &rows;
+            let rows = if read.is_operand { operand } else { input };
+            if !rows.is_empty() {
+                let made = self.made(read.tensor);
+                ensure!(rows.end <= made, place, "it reads a row that has not been made");
+                let kept = usize::from(read.tensor.ring_rows);
+                ensure!(rows.start + kept >= made, place, "it reads a row that has been overwritten");
+            }
+        }
+        if rows::is_view(node) {
+            return Ok(());
+        }
+        let written = rows_written(model, node, step);
+        ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
+        let slot = slot(index as u16);
+        if step == 0 {
+            self.begin(slot);
+        }
+        if self.is_complete(output) {
+            self.end_reads(node);
+        }
+        if self.notes.get(slot).next_meeting != ABSENT {
+            let parts = parts(model, node);
+            ensure!(self.spares_own_rows(node, &rows, &parts, &written), place, "it overwrites a row that it reads");
+            let state = (node.state_len > 0).then_some(node);
+            let spares = self.spares_others(&Written { slot, parts: &parts, rows: written, state });
+            ensure!(spares, place, OVERWRITES);
+        }
+        Ok(())
+    }
+
+    /// Adds a tensor to those present, and compares it with them. Those that nobody reads or makes any more are dropped.
+    fn begin(&mut self, slot: u16) {
+        if self.notes.get(slot).next != ABSENT {
+            return;
+        }
+        self.present = self.without_those_over(self.present, |note| &mut note.next);
+        self.meeting = self.without_those_over(self.meeting, |note| &mut note.next_meeting);
+        let mut other = self.present;
+        while other < ABSENT {
+            self.look(1);
+            if overlap::meet(self.model, slot, other) {
+                self.add_meeting(slot);
+                self.add_meeting(other);
+            }
+            other = self.notes.get(other).next;
+        }
+        let first = core::mem::replace(&mut self.present, slot);
+        self.notes.change(slot, |note| note.next = first);
+    }
+
+    fn add_meeting(&mut self, slot: u16) {
+        if self.notes.get(slot).next_meeting == ABSENT {
+            let first = core::mem::replace(&mut self.meeting, slot);
+            self.notes.change(slot, |note| note.next_meeting = first);
+        }
+    }
+
+    /// Drops tensors that are over from the list that starts with `first`; returns its new start.
+    fn without_those_over(&mut self, mut first: u16, next: impl Fn(&mut Note) -> &mut u16) -> u16 {
+        let (mut before, mut at) = (NONE, first);
+        while at < ABSENT {
+            self.look(1);
+            let mut behind = NONE;
+            let is_over = self.is_over(at);
+            self.notes.change(at, |note| {
+                let link = next(note);
+                behind = *link;
+                if is_over {
+                    *link = ABSENT;
+                }
+            });
+            match (is_over, before) {
+                (false, _) => before = at,
+                (true, NONE) => first = behind,
+                (true, _) => self.notes.change(before, |note| *next(note) = behind),
+            }
+            at = behind;
+        }
+        first
+    }
+
+    fn is_over(&self, slot: u16) -> bool {
+        self.notes.get(slot).readers == 0 && self.is_complete(tensor_of(self.model, slot))
+    }
+
+    /// A node that has ended reads nothing any more.
+    fn end_reads(&mut self, node: &Node) {
+        let mut reads = self.reads(node);
+        while let Some(read) = reads.next(self.model) {
+            self.notes.change(slot(read.tensor.producer), |note| note.readers = note.readers.saturating_sub(1));
+        }
+    }
+}
