@@ -117,24 +117,13 @@ impl Prepared<'_> {
         match self {
             Self::Float(session, graph) => {
                 let scores = session.run(&data.batch_for(graph, indices));
-                check_finite(&scores)?;
+                tensors::check_finite(&scores)?;
                 Ok(scores)
             }
             Self::Packed(packed) => {
                 packed.scores(indices.len(), |engine, index| engine.run(data.image(indices[index])).map(drop))
             }
         }
-    }
-}
-
-/// Checks that each score is a number.
-pub(super) fn check_finite(scores: &Tensor) -> Result<(), Failure> {
-    match (0..scores.batch()).find_map(|image| scores.image(image).iter().position(|score| !score.is_finite())) {
-        None => Ok(()),
-        Some(class) => Err(Failure::Work(format!(
-            "the network gives scores that are not finite (class {class}): its weights are damaged or it diverged in \
-             training, or --mean and --std are not its own"
-        ))),
     }
 }
 

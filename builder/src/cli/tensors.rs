@@ -1,6 +1,5 @@
 //! Scores of a tensor that is given to a network as its file takes it.
 
-use super::classifier;
 use super::failure::Failure;
 use super::model::{self, Kind};
 use super::npy::{self, Array};
@@ -31,7 +30,7 @@ pub(super) fn scores(model: &Path, input: &Path) -> Result<Tensor, Failure> {
         }
         Kind::Stone => of_packed(&Packed::read(&file)?, array, input)?,
     };
-    classifier::check_finite(&scores)?;
+    check_finite(&scores)?;
     Ok(finished(scores, ending))
 }
 
@@ -94,6 +93,17 @@ fn normalize(model: &Model, images: &mut Tensor) {
             let scaled = f64::from(*value) * f64::from(*file_std) + f64::from(*file_mean);
             *value = ((scaled - f64::from(*mean)) / f64::from(*std)) as f32;
         }
+    }
+}
+
+/// Checks that each score is a number.
+pub(super) fn check_finite(scores: &Tensor) -> Result<(), Failure> {
+    match (0..scores.batch()).find_map(|image| scores.image(image).iter().position(|score| !score.is_finite())) {
+        None => Ok(()),
+        Some(class) => Err(Failure::Work(format!(
+            "the network gives scores that are not finite (class {class}): its weights are damaged or it diverged in \
+             training, or --mean and --std are not its own"
+        ))),
     }
 }
 

@@ -9,11 +9,13 @@ mod notes;
 mod picture;
 pub(crate) mod preprocessing;
 mod spec;
+mod split;
 
 pub use augment::Augmentation;
 pub(crate) use augment::stream;
 pub use notes::Notes;
-pub use spec::{Source, Spec, SpecError, Split};
+pub use spec::{Source, Spec, SpecError};
+pub use split::Split;
 
 use crate::files::FileError;
 use crate::tensor::Tensor;

@@ -1,6 +1,7 @@
 //! How a data set is named on the command line.
 
 use super::augment::{Augmentation, ResizedCrop};
+use super::split::Split;
 use super::{DataError, folder};
 use skipstone_onnx::Normalization;
 use std::fmt;
@@ -23,15 +24,6 @@ pub enum Source {
     FashionMnist(Option<PathBuf>),
     /// A folder that holds a folder of PNG or JPEG files per class.
     Folder(PathBuf),
-}
-
-/// Which part of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// The images to learn from.
-    Train,
-    /// The images to be judged by.
-    Test,
 }
 
 /// A data set's name, such as `digits` or `cifar10:DIR`, with `@train` or `@test` at the end where the split matters.

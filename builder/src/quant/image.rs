@@ -1,8 +1,8 @@
 //! The quantization of the image: from pixels 0..=255 to int8, with as little loss as the normalization allows.
 
 use super::QuantError;
-use super::ranges::{scale_of, zero_point_of};
 use super::requant::pixel;
+use super::span::{scale_of, zero_point_of};
 use skipstone_onnx::{Normalization, QuantParams};
 use skipstone_runtime::arith::Requant;
 

@@ -2,15 +2,12 @@
 
 use super::graph::{QAffine, QConv, QGraph, QNode, QOp, QTensor};
 use super::requant::{Channel, Operand, RequantError, Requants, affine, requants};
-use super::root::Root;
+use super::root::{Root, SUM_LIMIT};
 use super::{QuantError, TensorIndex};
 use skipstone_onnx::Coordinates;
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
 use skipstone_runtime::format::records::ResizeMode;
 use skipstone_runtime::rows::Axis;
-
-/// Elements that may be added up (exclusive): their raised sum fits 32 bits.
-pub(super) const SUM_LIMIT: usize = 1 << 15;
 
 /// Output steps beyond which a constant gives the largest or smallest integer, whatever a residual adds.
 const CONSTANT: f64 = (1 << 17) as f64;

@@ -1,7 +1,7 @@
 //! How a range is chosen for values of which a histogram was made.
 
 use super::histogram::Histogram;
-use super::ranges::{scale_of, zero_point_of};
+use super::span::{scale_of, zero_point_of};
 
 /// Levels of an int8 number.
 const LEVELS: usize = 256;

@@ -19,16 +19,18 @@ mod integers;
 mod lower;
 mod method;
 mod qdq;
+mod quantize;
 mod ranges;
 pub mod requant;
 mod root;
 mod sensitivity;
 #[cfg(test)]
 mod shared_tests;
+mod span;
 mod ties;
 
 pub use annotate::{activation_scales, fake_quantization};
-pub use calibrate::{Quantization, calibrate, quantize};
+pub use calibrate::calibrate;
 pub(crate) use channels::groups;
 pub use channels::{Channels, channels};
 pub use error::QuantError;
@@ -39,5 +41,6 @@ pub use integers::resize_mode;
 pub use lower::{Known, lower, lower_with_scales};
 pub use method::{Method, Settings};
 pub use qdq::{quantized_name, to_qdq};
+pub use quantize::{Quantization, quantize};
 pub use ranges::Ranges;
 pub use sensitivity::{LayerSensitivity, Sensitivity, sensitivity};

@@ -1,8 +1,10 @@
 //! Norms, which divide by a root of a sum of squares of the image, in integers.
 
-use super::integers::SUM_LIMIT;
 use super::requant::MULTIPLIER;
 use skipstone_runtime::arith::{L2_SHIFT, ROOT_SHIFT_MAX, Requant, SHIFT_MIN, instance_shift};
+
+/// Elements that may be added up (exclusive): their raised sum fits 32 bits.
+pub(super) const SUM_LIMIT: usize = 1 << 15;
 
 /// Squares stay below this.
 const SQUARE_LIMIT: f64 = (1u64 << 61) as f64;

@@ -1,11 +1,10 @@
 //! The settings of a run, as they stand in `config.toml`.
 
-use super::optimizer::Optimizer;
-use super::recipe::Recipe;
+use super::rule::Optimizer;
 use super::schedule::{Schedule, Span};
 use crate::autograd::loss::Loss;
 use crate::data::augment::{AugmentationError, Mixing};
-use crate::data::{Augmentation, Spec};
+use crate::data::Augmentation;
 use crate::zoo;
 use crate::zoo::blocks::MaskActivation;
 use serde::{Deserialize, Serialize};
@@ -110,10 +109,12 @@ pub enum ConfigError {
     #[error(transparent)]
     Augmentation(#[from] AugmentationError),
     /// A recipe that does not exist.
-    #[error("unknown recipe `{name}`: known are {}", Recipe::NAMES.join(", "))]
+    #[error("unknown recipe `{name}`: known are {known}")]
     Recipe {
         /// The name given.
         name: String,
+        /// The names that there are.
+        known: String,
     },
     /// A settings file that does not say settings.
     #[error("{0}")]
@@ -131,11 +132,6 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Settings that suit a data set: [`Recipe::Basic`].
-    pub fn new(arch: &str, data: &Spec) -> Self {
-        Recipe::Basic.config(arch, data)
-    }
-
     /// The settings for another number of epochs; with fewer of them, warm-up takes at most a fifth.
     #[must_use]
     pub fn with_epochs(self, epochs: usize) -> Self {

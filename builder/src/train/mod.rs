@@ -13,6 +13,7 @@ mod optimizer;
 #[cfg(test)]
 mod qat_tests;
 mod recipe;
+mod rule;
 mod run;
 mod schedule;
 mod shared;
@@ -23,8 +24,9 @@ pub use config::{Config, ConfigError};
 pub use head::{head_name, with_new_head};
 pub use lock::check_free;
 pub use memory::peak_bytes;
-pub use optimizer::{Optimizer, State as OptimizerState};
+pub use optimizer::State as OptimizerState;
 pub use recipe::{Overrides, Recipe};
+pub use rule::Optimizer;
 pub use schedule::Schedule;
 
 use crate::autograd::FakeQuantization;

@@ -1,7 +1,7 @@
 //! Settings by name, and settings files.
 
 use super::config::{Config, ConfigError};
-use super::optimizer::Optimizer;
+use super::rule::Optimizer;
 use super::schedule::Schedule;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
@@ -136,12 +136,21 @@ fn rsb(arch: &str, data: &Spec, lr: f64, magnitude: f64) -> Config {
     }
 }
 
+impl Config {
+    /// Settings that suit a data set: [`Recipe::Basic`].
+    pub fn new(arch: &str, data: &Spec) -> Self {
+        Recipe::Basic.config(arch, data)
+    }
+}
+
 impl FromStr for Recipe {
     type Err = ConfigError;
 
     fn from_str(name: &str) -> Result<Self, ConfigError> {
         let named = Self::ALL.into_iter().zip(Self::NAMES).find(|(_, known)| *known == name);
-        named.map(|(recipe, _)| recipe).ok_or_else(|| ConfigError::Recipe { name: name.into() })
+        named
+            .map(|(recipe, _)| recipe)
+            .ok_or_else(|| ConfigError::Recipe { name: name.into(), known: Self::NAMES.join(", ") })
     }
 }
 

@@ -6,8 +6,9 @@
 //! file's layer made. So weights, biases, and what is computed are compared, whatever scales we round by; how the engine
 //! rounds is the matter of [`Int8Check`](super::Int8Check).
 
+use super::elements::Elements;
 use super::layers::Layers;
-use super::runner::{Elements, Runner};
+use super::runner::Runner;
 use super::{VerifyError, argmax, distinct, fraction, to_channels_first};
 use crate::quant::{Function, QGraph, QOp, QTensor, quantized_name};
 use crate::tensor::Tensor;

@@ -1,6 +1,7 @@
 //! Float scores of whole networks.
 
-use super::runner::{Elements, Runner};
+use super::elements::Elements;
+use super::runner::Runner;
 use super::{VerifyError, argmax, fraction, to_channels_first};
 use crate::tensor::Tensor;
 use serde::Serialize;

@@ -1,6 +1,7 @@
 //! Int8 execution against the QDQ file, layer by layer and end to end.
 
-use super::runner::{Elements, Runner};
+use super::elements::Elements;
+use super::runner::Runner;
 use super::{VerifyError, argmax, distinct, fraction, to_channels_first};
 use crate::quant::{Cause, Exact};
 use crate::tensor::Tensor;

@@ -5,6 +5,7 @@
 //! quantized file that the network comes from. An element that differs is explained by what its value is before it is
 //! rounded. Without the feature `tract` all of it is [`VerifyError::WithoutTract`].
 
+mod elements;
 mod file;
 mod float;
 mod int8;

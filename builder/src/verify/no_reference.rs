@@ -1,7 +1,7 @@
 //! Stands for tract in programs built without it.
 
 use super::VerifyError;
-use super::runner::Elements;
+use super::elements::Elements;
 use skipstone_onnx::proto::ModelProto;
 
 /// A model that cannot be run.

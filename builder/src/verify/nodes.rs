@@ -1,6 +1,7 @@
 //! Float activations of single nodes.
 
-use super::runner::{Elements, Runner};
+use super::elements::Elements;
+use super::runner::Runner;
 use super::{VerifyError, to_channels_first};
 use crate::autograd;
 use crate::tensor::Tensor;

@@ -1,7 +1,7 @@
 //! ONNX models run by tract.
 
 use super::VerifyError;
-use super::runner::Elements;
+use super::elements::Elements;
 use skipstone_onnx::proto::ModelProto;
 use std::sync::Arc;
 use tract_onnx::prelude::*;

@@ -1,32 +1,9 @@
 //! A reference model over any number of images.
 
 use super::VerifyError;
+use super::elements::Elements;
 use super::reference::Reference;
 use skipstone_onnx::proto::{DimensionValue, ModelProto, TypeProto, ValueInfoProto};
-
-/// Elements of a tensor, row-major in ONNX's order.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Elements {
-    F32(Vec<f32>),
-    I8(Vec<i8>),
-}
-
-impl Elements {
-    fn slice(&self, start: usize, len: usize) -> Self {
-        match self {
-            Elements::F32(data) => Elements::F32(data[start..][..len].to_vec()),
-            Elements::I8(data) => Elements::I8(data[start..][..len].to_vec()),
-        }
-    }
-
-    fn append(&mut self, other: Self) {
-        match (self, other) {
-            (Elements::F32(data), Elements::F32(more)) => data.extend(more),
-            (Elements::I8(data), Elements::I8(more)) => data.extend(more),
-            _ => unreachable!("one output of one model has one type"),
-        }
-    }
-}
 
 /// Runs a model over images, several at once where the model allows it. Keeps what it prepared for one batch size.
 pub(super) struct Runner {

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod blocks;
+mod choice;
 pub mod densenet;
 mod error;
 pub mod init;
@@ -17,8 +18,9 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub use choice::Choice;
 pub use error::ZooError;
-pub use options::{Choice, Options};
+pub use options::Options;
 pub use statistics::with_nontrivial_statistics;
 
 use blocks::{Net, Style};

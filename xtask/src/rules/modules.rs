@@ -1,44 +1,96 @@
-//! Modules stand in data-flow order: each uses only those declared above it, so that there is no circle between them.
+//! Modules use each other in one direction. Those of a crate stand in data-flow order: each uses only those declared
+//! above it. Modules of modules may stand in any order, as long as there is no circle between them.
 
 use super::source::{code_only, without_tests, words};
 use crate::shell::{Failure, fail};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The files whose modules stand in order. Their modules' own modules may use each other as they like.
+/// The crates without circles between modules.
+const CRATES: [&str; 2] = ["builder/src", "onnx/src"];
+/// The files whose modules stand in order.
 const ORDERED: [&str; 3] = ["builder/src/lib.rs", "onnx/src/lib.rs", "onnx/src/import.rs"];
+/// The files whose modules call each other: operators put closures on the tape, and the tape runs operators.
+const MUTUAL: [&str; 1] = ["builder/src/autograd/mod.rs"];
 
-/// What breaks the order, one line each. Unit tests may use any module.
+/// What breaks the order or closes a circle, one line each. Unit tests may use any module.
 ///
 /// # Errors
 /// If one of [`ORDERED`] declares no modules.
 pub(super) fn check(texts: &[(PathBuf, String)]) -> Result<Vec<String>, Failure> {
-    let tests: Vec<PathBuf> = texts.iter().flat_map(|(path, text)| test_modules(path, &code_only(text))).collect();
+    let of_crates = |path: &Path| CRATES.iter().any(|sources| path.starts_with(sources));
+    let codes: Vec<(&Path, String)> = texts
+        .iter()
+        .filter(|(path, _)| of_crates(path) && path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|(path, text)| (path.as_path(), code_only(text)))
+        .collect();
+    let tests: Vec<PathBuf> = codes.iter().flat_map(|(path, code)| test_modules(path, code)).collect();
+    let is_test = |path: &Path| tests.iter().any(|test| path.starts_with(test) || path.with_extension("") == *test);
     let mut broken = Vec::new();
     for file in ORDERED {
-        let text = texts.iter().find(|(path, _)| path == Path::new(file)).map_or("", |(_, text)| text.as_str());
-        let parent = Parent::new(file, &code_only(text));
-        if parent.modules.is_empty() {
+        let code = codes.iter().find(|(path, _)| *path == Path::new(file)).map_or("", |(_, code)| code.as_str());
+        if declared(code).is_empty() {
             return fail(format!("{file} declares no modules"));
         }
-        for (path, text) in texts {
+    }
+    for (file, code) in codes.iter().filter(|(path, _)| !is_test(path)) {
+        let parent = Parent::new(file, code);
+        let mut uses = Vec::new();
+        for (path, code) in codes.iter().filter(|(path, _)| !is_test(path)) {
             let Some(module) = parent.module_of(path) else { continue };
-            if tests.iter().any(|test| path.starts_with(test) || path.with_extension("") == *test) {
-                continue;
-            }
-            for used in parent.used(path, without_tests(&code_only(text))) {
-                if parent.position(used) > parent.position(module) {
-                    let shown = path.display();
-                    broken.push(format!("{shown}: module `{module}` uses `{used}`, which stands below it in {file}"));
-                }
-            }
+            let used = parent.used(path, without_tests(code)).into_iter().filter(|used| *used != module);
+            uses.extend(used.map(|used| Use { path, module, used }));
+        }
+        let is_named = |list: &[&str]| list.iter().any(|named| *file == Path::new(named));
+        if is_named(&ORDERED) {
+            let upwards = uses.iter().filter(|u| parent.position(u.used) > parent.position(u.module));
+            broken.extend(upwards.map(|Use { path, module, used }| {
+                let (path, file) = (path.display(), file.display());
+                format!("{path}: module `{module}` uses `{used}`, which stands below it in {file}")
+            }));
+        } else if !is_named(&MUTUAL)
+            && let Some(circle) = circle(&uses)
+        {
+            broken.push(format!("{}: modules use each other in a circle: {}", file.display(), circle.join(" -> ")));
         }
     }
     broken.dedup();
     Ok(broken)
 }
 
-/// A file that declares modules in order.
+/// A module names another one beside it.
+struct Use<'t> {
+    path: &'t Path,
+    module: &'t str,
+    used: &'t str,
+}
+
+/// Modules each of which uses the next one, from one of them to itself; `None` if there are none.
+fn circle(uses: &[Use<'_>]) -> Option<Vec<String>> {
+    fn visit(module: &str, uses: &[Use<'_>], path: &mut Vec<String>, done: &mut Vec<String>) -> bool {
+        if let Some(start) = path.iter().position(|name| name == module) {
+            path.drain(..start);
+            path.push(module.into());
+            return true;
+        }
+        if done.iter().any(|name| name == module) {
+            return false;
+        }
+        path.push(module.into());
+        for next in uses.iter().filter(|u| u.module == module) {
+            if visit(next.used, uses, path, done) {
+                return true;
+            }
+        }
+        path.pop();
+        done.push(module.into());
+        false
+    }
+    let (mut path, mut done) = (Vec::new(), Vec::new());
+    uses.iter().any(|start| visit(start.module, uses, &mut path, &mut done)).then_some(path)
+}
+
+/// A file that declares modules.
 struct Parent {
     /// The folder of its modules.
     folder: PathBuf,
@@ -50,7 +102,7 @@ struct Parent {
 }
 
 impl Parent {
-    fn new(file: &str, code: &str) -> Self {
+    fn new(file: &Path, code: &str) -> Self {
         let modules = declared(code);
         let mut names = HashMap::new();
         for list in code.split("use ").skip(1).filter_map(|after| after.split_once(';')) {
@@ -62,7 +114,7 @@ impl Parent {
                 }
             }
         }
-        Self { folder: module_folder(Path::new(file)), path: module_path(Path::new(file)), modules, names }
+        Self { folder: module_folder(file), path: module_path(file), modules, names }
     }
 
     fn position(&self, module: &str) -> Option<usize> {
@@ -264,6 +316,19 @@ mod tests {
                 "onnx/src/import/fold/shapes.rs: module `fold` uses `ops`",
             ]
         );
+    }
+
+    #[test]
+    fn modules_of_modules_form_no_circle() {
+        let broken = broken(&[
+            ("builder/src/lib.rs", "mod quant;\n"),
+            ("builder/src/quant/mod.rs", "mod a;\nmod b;\nmod c;\npub use b::B;\n"),
+            ("builder/src/quant/a.rs", "use super::c::C;\nfn f() -> super::B {}"),
+            ("builder/src/quant/b/mod.rs", "mod inner;"),
+            ("builder/src/quant/b/inner.rs", "use crate::quant::a::A;"),
+            ("builder/src/quant/c.rs", "#[cfg(test)]\nmod tests { use super::super::a; }"),
+        ]);
+        assert_eq!(broken, ["builder/src/quant/mod.rs: modules use each other in a circle: a -> b -> a"]);
     }
 
     #[test]

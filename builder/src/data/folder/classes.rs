@@ -1,9 +1,8 @@
 //! Which classes a folder has and which files belong to a split, before any of them is opened.
 
+use super::contents::{malformed, subfolders, visible};
 use super::layout::{HOLDS, Layout};
 use super::{DataError, Split};
-use crate::files::FileError;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One of so many files is for testing.
@@ -66,31 +65,6 @@ pub(super) fn entries(folder: &Path, split: Split) -> Result<Listing, DataError>
     Ok(Listing { class_names: names, entries, files: counts })
 }
 
-/// Names of the folders in a folder, sorted. Class names are UTF-8, so theirs have to be.
-pub(super) fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
-    for path in visible(folder)?.into_iter().filter(|path| path.is_dir()) {
-        match path.file_name().and_then(|name| name.to_str()) {
-            Some(name) => names.push(name.to_owned()),
-            None => {
-                let reason = "the name of this folder is not UTF-8, so that it cannot be a class's: rename it";
-                return Err(malformed(&path, reason.into()));
-            }
-        }
-    }
-    Ok(names)
-}
-
-/// Whether a file in a folder or below it is called as images are.
-pub(super) fn holds_images(folder: &Path) -> bool {
-    let is_image = |path: &Path| {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&extension.to_lowercase().as_str())
-    };
-    let paths = visible(folder).unwrap_or_default();
-    paths.iter().any(|path| if path.is_dir() && !path.is_symlink() { holds_images(path) } else { is_image(path) })
-}
-
 /// Files in a folder and those below it, each with its path from the class folder's name on. A link to a folder is
 /// not followed but counts as a file, so that decoding names it.
 fn collect(folder: &Path, key: &str, files: &mut Vec<(PathBuf, String)>) -> Result<(), DataError> {
@@ -103,20 +77,6 @@ fn collect(folder: &Path, key: &str, files: &mut Vec<(PathBuf, String)>) -> Resu
         }
     }
     Ok(())
-}
-
-/// What a folder holds, sorted, without names that begin with a dot.
-fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let fail = |error| FileError::new("read", folder, error);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn name(path: &Path) -> String {
@@ -132,10 +92,6 @@ pub(super) fn is_test(key: &str) -> bool {
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     (hash ^ (hash >> 33)).is_multiple_of(TEST_EVERY)
-}
-
-pub(super) fn malformed(path: &Path, reason: String) -> DataError {
-    DataError::Malformed { path: path.to_path_buf(), reason }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whether a folder holds class folders, or folders of splits that hold them.
 
-use super::classes::{holds_images, malformed, subfolders};
+use super::contents::{holds_images, malformed, subfolders};
 use crate::data::{DataError, Split};
 use std::path::{Path, PathBuf};
 

@@ -6,6 +6,7 @@
 //! dot are passed over.
 
 mod classes;
+mod contents;
 mod decode;
 mod layout;
 

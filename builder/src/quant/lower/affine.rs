@@ -1,6 +1,6 @@
 //! Batch normalization as a factor and a constant for each channel.
 
-use super::scales::MARGIN;
+use super::MARGIN;
 use crate::quant::QuantError;
 use crate::quant::graph::QAffine;
 use crate::quant::requant::OPERAND_LIMIT;

@@ -9,12 +9,16 @@ use super::fuse::{Clamp, Fused, Step, StepOp, fuse, map_dims};
 use super::given;
 use super::graph::{Function, QAffine, QConv, QCopy, QGraph, QNode, QOp, QPrologue, QTensor};
 use super::image::{quantize_image, quantize_image_by};
-use super::ranges::{Ranges, scale_of, zero_point_of};
+use super::ranges::Ranges;
+use super::span::{scale_of, zero_point_of};
 use super::{QuantError, TensorIndex};
 use scales::{Source, TensorScales};
 use skipstone_onnx::{Graph, QuantParams, ValueId};
 use skipstone_runtime::arith::Requant;
 use std::collections::{HashMap, HashSet};
+
+/// How far below a limit raised scales keep the multipliers, against the rounding of scales to float32.
+const MARGIN: f64 = 1.0 + 1.0 / 65536.0;
 
 /// Quantizes a network whose batch normalizations are folded where they can be, given the ranges of its activations.
 ///

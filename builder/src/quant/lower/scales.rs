@@ -1,6 +1,6 @@
 //! Scale and zero point of every tensor, where tensors that must have the same ones get them.
 
-use super::{Known, Scales, affine, conv};
+use super::{Known, MARGIN, Scales, affine, conv};
 use crate::quant::fuse::{Fused, Prologue, Step, StepOp};
 use crate::quant::graph::Function;
 use crate::quant::requant::{MULTIPLIER_LIMIT, OPERAND_LIMIT};
@@ -9,9 +9,6 @@ use crate::quant::{QuantError, given};
 use skipstone_onnx::{Graph, QuantParams, ValueId};
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
 use std::collections::HashMap;
-
-/// How far below a limit raised scales keep the multipliers, against the rounding of scales to float32.
-pub(super) const MARGIN: f64 = 1.0 + 1.0 / 65536.0;
 
 /// A sigmoid's scale and zero point: its values, 0 to 1, are 256 steps.
 const SIGMOID: QuantParams = QuantParams { scale: 1.0 / 256.0, zero_point: -128 };

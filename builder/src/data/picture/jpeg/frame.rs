@@ -1,6 +1,6 @@
 //! What a JPEG file's header announces, and what of it the scans have given.
 
-use super::scan::Fault;
+use super::bits::Fault;
 
 /// No bit of a coefficient was sent.
 const NOTHING: u8 = u8::MAX;

@@ -1,6 +1,6 @@
 //! Huffman codes of a JPEG file (T.81, C.2).
 
-use super::scan::{Bits, Fault};
+use super::bits::{Bits, Fault};
 
 /// Bits that are looked up at once.
 const SHORT: u32 = 8;

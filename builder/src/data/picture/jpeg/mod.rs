@@ -4,13 +4,15 @@
 //! computing a coefficient: what counts is that there are as many as the frame has (ITU-T T.81). A file is whole without
 //! the marker that ends it, as some cameras write them, and with anything after that marker.
 
+mod bits;
 mod frame;
 mod huffman;
 mod scan;
 
+use bits::Fault;
 use frame::Frame;
 use huffman::Huffman;
-use scan::{Fault, Scan};
+use scan::Scan;
 use std::borrow::Cow;
 
 /// End of image.
