@@ -49,7 +49,8 @@ pub(super) fn package(context: &Context) -> Result<String, Failure> {
         if unpacked.exists() {
             std::fs::remove_dir_all(&unpacked).map_err(|e| failed("remove", &unpacked, &e))?;
         }
-        Run::line(&format!("tar -xzf {member}.crate"), &folder).pass()?;
+        // Packages say that all their files are equally old; cargo would take the ones of before for the same.
+        Run::line(&format!("tar -xzmf {member}.crate"), &folder).pass()?;
         for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "Cargo.toml", "src/lib.rs"] {
             if !unpacked.join(file).is_file() {
                 return fail(format!("the package of {source}/ has no {file}"));
