@@ -3,6 +3,8 @@
 //! Modules stand in the order in which data flows through them, and a module uses only those above it.
 #![forbid(unsafe_code)]
 
+pub mod target;
+
 pub mod files;
 
 pub mod tensor;

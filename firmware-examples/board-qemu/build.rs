@@ -1,29 +1,32 @@
-//! Puts the memory map of the board that `SKIPSTONE_BOARD` names (`mps2` if nothing is named) where the linker finds it.
+//! Puts the memory map and the clock of the board that `SKIPSTONE_BOARD` names (`mps2-an386` if nothing is named) where the
+//! linker and the crate find them.
 
+use skipstone_targets::Board;
 use std::path::Path;
 
+const DEFAULT: &str = "mps2-an386";
+
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SKIPSTONE_BOARD");
-    println!("cargo::rerun-if-changed=mps2.x");
-    println!("cargo::rerun-if-changed=microbit.x");
-    println!("cargo::rustc-check-cfg=cfg(board_microbit)");
     if let Err(e) = prepare() {
         println!("cargo::error={e}");
     }
 }
 
 fn prepare() -> Result<(), String> {
-    let board = std::env::var("SKIPSTONE_BOARD").unwrap_or_else(|_| "mps2".into());
-    let memory: &[u8] = match board.as_str() {
-        "mps2" => include_bytes!("mps2.x"),
-        "microbit" => {
-            println!("cargo::rustc-cfg=board_microbit");
-            include_bytes!("microbit.x")
-        }
-        _ => return Err(format!("SKIPSTONE_BOARD is {board}: there are mps2 and microbit")),
-    };
+    let name = std::env::var("SKIPSTONE_BOARD").unwrap_or_else(|_| DEFAULT.into());
+    let emulated = |board: &&Board| board.machine.is_some();
+    let board = Board::named(&name).filter(emulated).ok_or_else(|| {
+        let names: Vec<&str> = Board::ALL.iter().filter(emulated).map(|board| board.name).collect();
+        format!("SKIPSTONE_BOARD is {name}: the emulated boards are {}", names.join(", "))
+    })?;
     let out = std::env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?;
-    std::fs::write(Path::new(&out).join("memory.x"), memory).map_err(|e| format!("cannot write memory.x: {e}"))?;
+    let write = |file: &str, text: String| {
+        std::fs::write(Path::new(&out).join(file), text).map_err(|e| format!("cannot write {file}: {e}"))
+    };
+    write("memory.x", board.memory_map())?;
+    write("board.rs", format!("const CLOCK_HZ: u64 = {};\n", board.clock_hz))?;
     println!("cargo::rustc-link-search={out}");
     Ok(())
 }

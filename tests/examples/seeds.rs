@@ -3,7 +3,8 @@
 //! Usage: `cargo run -p skipstone-tests --example seeds -- FOLDER`
 
 use skipstone::data::Dataset;
-use skipstone::pack::{Options, Target, quantize};
+use skipstone::pack::{Options, quantize};
+use skipstone::target::Core;
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     import::import(&integers)?;
     write("onnx", "integers.onnx", &integers)?;
     let pack = |name: &str, graph: &Graph, images: &Dataset| {
-        for (weights, target) in [("canonical", Target::Generic), ("pairs", Target::CortexM)] {
+        for (weights, target) in [("canonical", Core::Generic), ("pairs", Core::CortexM4)] {
             match quantize(graph, images, &Options { target, ..Options::default() }) {
                 Ok(packed) => {
                     write("onnx", &format!("{name}.qdq.onnx"), &packed.qdq)?;

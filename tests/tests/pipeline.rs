@@ -3,7 +3,8 @@
 use skipstone::autograd::infer;
 use skipstone::data::{self, Dataset, Spec, Split};
 use skipstone::host::{evaluate, trace};
-use skipstone::pack::{AlignedBytes, Options, Quantized, Target, quantize};
+use skipstone::pack::{AlignedBytes, Options, Quantized, quantize};
+use skipstone::target::Core;
 use skipstone::train::{Config, Job, train};
 use skipstone::verify::{self, Layers};
 use skipstone::zoo;
@@ -59,8 +60,8 @@ fn chain() -> &'static Chain {
             accuracy: outcome.accuracy,
             file,
             test: load(Split::Test),
-            pairs: quantized(Target::CortexM).stone,
-            quantized: quantized(Target::Generic),
+            pairs: quantized(Core::CortexM4).stone,
+            quantized: quantized(Core::Generic),
         }
     })
 }

@@ -4,6 +4,7 @@
 //! `cargo install` for cargo-fuzz. Everything else fails with the command to type.
 
 use crate::shell::{Failure, Run, fail, found};
+use skipstone_targets::Core;
 use std::path::Path;
 
 /// A file that must exist, and the Debian package that brings it.
@@ -37,15 +38,6 @@ const PYTHON_VENV: &str = "python3-venv";
 /// All packages of the test run.
 pub(crate) const PACKAGES: [&Package; 6] =
     [&C_COMPILER, &CPP_COMPILER, &QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC];
-
-/// Compiled targets besides the host.
-pub(crate) const TARGETS: [&str; 5] = [
-    "thumbv6m-none-eabi",
-    "thumbv7m-none-eabi",
-    "thumbv7em-none-eabihf",
-    "thumbv8m.main-none-eabihf",
-    "aarch64-unknown-linux-gnu",
-];
 
 impl Package {
     fn present(&self) -> bool {
@@ -175,15 +167,13 @@ pub(crate) fn compiler(target: &str) -> Result<Compiler, Failure> {
 /// With the command that would help.
 pub(crate) fn emulators() -> Result<(), Failure> {
     ensure(&[&QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC])?;
-    ["thumbv7em-none-eabihf", "thumbv6m-none-eabi", "aarch64-unknown-linux-gnu"]
-        .into_iter()
-        .try_for_each(|target| compiler(target).map(drop))
+    Core::triples().into_iter().try_for_each(|target| compiler(target).map(drop))
 }
 
 impl Compiler {
     /// `cargo <arguments>` for `target`; the first argument is cargo's subcommand.
     pub(crate) fn cargo(self, arguments: &str, target: &str, dir: &Path) -> Run {
-        let linux = target == "aarch64-unknown-linux-gnu";
+        let linux = target.contains("linux");
         let linker = format!("CARGO_TARGET_{}_LINKER", target.replace(['-', '.'], "_").to_uppercase());
         let (subcommand, rest) = arguments.split_once(' ').unwrap_or((arguments, ""));
         let run = Run::line(&format!("cargo {subcommand} --target {target}"), dir);

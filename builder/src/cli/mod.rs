@@ -23,6 +23,7 @@ mod per_node;
 mod quantize;
 mod run;
 mod table;
+mod targets;
 mod tensors;
 mod train;
 mod verify;

@@ -10,11 +10,13 @@ use super::model::{self, Pixels, absorbed};
 use super::numbers::Numbers;
 use super::packed::Packed;
 use super::table::grouped;
+use super::targets::Target;
 use super::{agreement, classifier, outputs};
 use crate::data::{Dataset, Spec, Split};
 use crate::files;
 use crate::pack::{self, Options, Quantized, Report};
 use crate::quant::{self, Rerounded};
+use crate::target::Core;
 use clap::ValueEnum;
 use serde::Serialize;
 use skipstone_onnx::{Ending, Graph, export};
@@ -58,8 +60,7 @@ pub(super) struct Arguments {
     float: Option<PathBuf>,
     #[command(flatten)]
     numbers: Numbers,
-    /// The processor whose kernels the weights are laid out for.
-    #[arg(long, value_enum, default_value_t = Target::Generic)]
+    #[command(flatten)]
     target: Target,
     /// What matters most: the arena, or how fast it runs (steps of two rows where kernels want them, for some more RAM), or
     /// the file (without the names of layers).
@@ -69,29 +70,6 @@ pub(super) struct Arguments {
     pixels: Pixels,
     #[command(flatten)]
     images: Images,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Target {
-    /// Runs everywhere.
-    Generic,
-    /// Cortex-M4, M7, M33.
-    CortexM,
-    /// aarch64.
-    Neon,
-    /// x86-64.
-    X86,
-}
-
-impl From<Target> for pack::Target {
-    fn from(target: Target) -> Self {
-        match target {
-            Target::Generic => Self::Generic,
-            Target::CortexM => Self::CortexM,
-            Target::Neon => Self::Neon,
-            Target::X86 => Self::X86,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -184,7 +162,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     } else {
         console.say("the network keeps the int8 scales that it was trained for");
     }
-    let options = Options { target: arguments.target.into(), goal: arguments.optimize.into(), settings };
+    let options = Options { target: arguments.target.core(), goal: arguments.optimize.into(), settings };
     let quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| Failure::at(&file, error))?;
     if let Some(remark) = agreement::rounding_remark(&quantized.qgraph).filter(|_| !settings.recalibrate) {
         console.say(remark);
@@ -224,6 +202,7 @@ fn show(arguments: &Arguments, quantized: &Quantized, output: &Output, console: 
         grouped(input_resident_bytes as u64)
     ))?;
     let packed = Packed::new(&quantized.stone).map_err(|reason| Failure::at(&arguments.output, reason))?;
+    arguments.target.check(&packed.model(), console);
     console.show(peak(&packed.model()))?;
     if let (Some(float), Some(int8)) = (output.accuracy_float, output.accuracy_int8) {
         let (float, int8) = (100.0 * float, 100.0 * int8);
@@ -265,7 +244,7 @@ fn test_images(
 fn accuracies(graph: Graph, quantized: &Quantized, test: &Dataset, console: &Console) -> Result<[f64; 2], Failure> {
     console.say(format!("evaluating on {} images", test.len()));
     // The same integers in the layout that this computer is fastest with.
-    let generic = pack::pack(&quantized.qgraph, pack::Target::Generic)?;
+    let generic = pack::pack(&quantized.qgraph, Core::Generic)?;
     let int8 = Packed::new(&generic.bytes).map_err(pack::PackError::Refused)?;
     let float = evaluate(&Classifier::Float(Box::new(graph), Ending::Scores), test, "float", console)?;
     let int8 = evaluate(&Classifier::Packed(int8), test, "int8", console)?;

@@ -2,12 +2,10 @@
 
 use super::DeviceError;
 use crate::files;
+use crate::target::Memory;
 use object::read::elf::{ElfFile32, ProgramHeader};
 use object::{Endianness, elf};
 use std::path::Path;
-
-/// First address of the RAM of Cortex-M.
-const RAM: u64 = 0x2000_0000;
 
 /// What a program for a microcontroller takes, in bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,20 +16,20 @@ pub(super) struct Sizes {
     pub(super) ram: u64,
 }
 
-/// The sizes of the program in the file `path`.
-pub(super) fn sizes(path: &Path) -> Result<Sizes, DeviceError> {
+/// The sizes of the program in the file `path`, linked for a board with such RAM.
+pub(super) fn sizes(path: &Path, ram: Memory) -> Result<Sizes, DeviceError> {
     let bytes = files::read(path)?;
-    parse(&bytes).map_err(|e| DeviceError::Elf { path: path.to_path_buf(), reason: e.to_string() })
+    parse(&bytes, ram).map_err(|e| DeviceError::Elf { path: path.to_path_buf(), reason: e.to_string() })
 }
 
-fn parse(bytes: &[u8]) -> Result<Sizes, object::Error> {
+fn parse(bytes: &[u8], ram: Memory) -> Result<Sizes, object::Error> {
     let file = ElfFile32::<Endianness>::parse(bytes)?;
     let mut sizes = Sizes { flash: 0, ram: 0 };
     for header in file.elf_program_headers() {
         let endian = file.endian();
         if header.p_type(endian) == elf::PT_LOAD {
             sizes.flash += u64::from(header.p_filesz(endian));
-            if u64::from(header.p_vaddr(endian)) >= RAM {
+            if header.p_vaddr(endian).checked_sub(ram.origin).is_some_and(|offset| offset < ram.bytes) {
                 sizes.ram += u64::from(header.p_memsz(endian));
             }
         }
@@ -48,7 +46,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("program");
         std::fs::write(&path, b"\x7fELF").unwrap();
-        let error = sizes(&path).unwrap_err().to_string();
+        let ram = Memory { origin: 0x2000_0000, bytes: 1024 };
+        let error = sizes(&path, ram).unwrap_err().to_string();
         assert!(error.contains("program: "), "{error}");
     }
 }

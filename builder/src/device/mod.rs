@@ -4,13 +4,17 @@
 mod elf;
 mod images;
 mod lines;
+mod place;
 mod process;
 mod tools;
 
 pub use images::TestImages;
+pub use place::Device;
 pub use tools::Missing;
 
 use crate::files::{self, FileError};
+use crate::target::Core;
+use place::Place;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -20,55 +24,6 @@ use tools::Toolchain;
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 /// Longest time that a program may run.
 const RUN_LIMIT: Duration = Duration::from_secs(300);
-
-/// A device that a model can be run on here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
-    /// Cortex-M4: QEMU's board `mps2-an386`, a program for Armv7E-M.
-    CortexM4,
-    /// Cortex-M3 without SMLAD: QEMU's board `mps2-an385`, a program for Armv6-M, as Cortex-M0+ runs it.
-    CortexM3,
-    /// BBC micro:bit: a Cortex-M0 with 16 KiB of RAM and 256 KiB of flash, into which program, model and images must fit.
-    MicroBit,
-    /// Cortex-A72 as on the Raspberry Pi 4, in QEMU's user mode; native where the host is aarch64 Linux itself.
-    CortexA72,
-}
-
-impl Device {
-    /// The name in tables and messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CortexM4 => "Cortex-M4",
-            Self::CortexM3 => "Cortex-M3",
-            Self::MicroBit => "micro:bit",
-            Self::CortexA72 => "aarch64",
-        }
-    }
-
-    fn target(self) -> &'static str {
-        match self {
-            Self::CortexM4 => "thumbv7em-none-eabihf",
-            Self::CortexM3 | Self::MicroBit => "thumbv6m-none-eabi",
-            Self::CortexA72 => "aarch64-unknown-linux-gnu",
-        }
-    }
-
-    /// The package of `firmware-examples` whose program it runs.
-    fn package(self) -> &'static str {
-        match self {
-            Self::CortexM4 | Self::CortexM3 | Self::MicroBit => "classifier",
-            Self::CortexA72 => "raspberry-pi",
-        }
-    }
-
-    /// The name of its memory map in `firmware-examples/board-qemu`.
-    fn board(self) -> &'static str {
-        match self {
-            Self::MicroBit => "microbit",
-            _ => "mps2",
-        }
-    }
-}
 
 /// What a device computed for a set of images.
 #[derive(Clone, Debug, PartialEq)]
@@ -189,9 +144,9 @@ pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRu
     let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
     let file = folder.path().join("images.bin");
     files::write(&file, &images_file)?;
-    if device == Device::CortexA72 {
+    let Place::Board(board) = device.place else {
         return run_linux(device, model, &[file], images.count());
-    }
+    };
     let toolchain = tools::toolchain(device)?;
     let mut command = tools::emulator(device)?;
     let firmware = firmware_folder()?;
@@ -202,7 +157,7 @@ pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRu
     command.arg("-kernel").arg(&program);
     let output = process::output(&mut command, RUN_LIMIT)?;
     let told = lines::parse(device, &output, images.count())?;
-    let sizes = elf::sizes(&program)?;
+    let sizes = elf::sizes(&program, board.ram)?;
     let images_bytes = images_file.len() as u64;
     Ok(DeviceRun {
         flash_bytes: Some(sizes.flash.saturating_sub(images_bytes)),
@@ -216,7 +171,8 @@ pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRu
 /// # Errors
 /// As [`run`].
 pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, DeviceError> {
-    run_linux(Device::CortexA72, model, pictures, pictures.len())
+    let device = Device::of_core(Core::Neon).expect("the emulator has it");
+    run_linux(device, model, pictures, pictures.len())
 }
 
 /// Classifies the `count` images in `pictures` by the program for Linux.
@@ -247,7 +203,7 @@ fn build(
     inputs: &[(&str, &Path)],
     to: &Path,
 ) -> Result<(), DeviceError> {
-    let (package, target) = (device.package(), device.target());
+    let (package, target) = (device.package(), device.triple());
     let folder = firmware.join("target");
     files::create_dir(&folder)?;
     let lock_path = folder.join(".emulate.lock");
@@ -257,7 +213,13 @@ fn build(
     let mut command = toolchain.cargo(target);
     command.args(["--release", "--quiet", "--locked", "--target", target, "--package", package]);
     command.arg("--target-dir").arg(&folder).current_dir(firmware);
-    command.env("SKIPSTONE_BOARD", device.board()).envs(inputs.iter().copied());
+    command.envs(inputs.iter().copied());
+    if let Place::Board(board) = device.place {
+        command.env("SKIPSTONE_BOARD", board.name);
+    }
+    if device.core().must_tell_dsp() {
+        command.env("SKIPSTONE_DSP", "1");
+    }
     let output = process::output(&mut command, BUILD_LIMIT)?;
     if !output.status.success() {
         return Err(DeviceError::Build { package, target, reason: process::first_error(&output) });

@@ -1,6 +1,7 @@
 //! Compilers and emulators, found or named with the command that brings them.
 
-use super::Device;
+use super::place::{Device, Place};
+use crate::target::AARCH64_ROOT;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,8 +9,6 @@ use std::process::{Command, Stdio};
 /// Where Debian's compiler and its library's source lie.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
-/// Where Debian's C library for aarch64 lies.
-const AARCH64_ROOT: &str = "/usr/aarch64-linux-gnu";
 const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
 
 /// Something that has to be installed.
@@ -36,7 +35,7 @@ impl Toolchain {
     /// `cargo build`, to be continued with arguments.
     pub(super) fn cargo(&self, target: &str) -> Command {
         let linux = target.contains("linux");
-        let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+        let linker = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace(['-', '.'], "_"));
         let mut command = match self {
             Self::Rustup(cargo) => Command::new(cargo),
             Self::Debian => Command::new(DEBIAN_CARGO),
@@ -63,16 +62,17 @@ impl Toolchain {
 /// A compiler for the device, with its linker.
 pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
     let missing = |what: &str, get: String| Missing { what: what.into(), device: device.name(), get };
-    if device == Device::CortexA72 && !is_native() {
+    let linux = matches!(device.place, Place::Linux(_));
+    if linux && !is_native() {
         let get = "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross";
         find(AARCH64_LINKER).ok_or_else(|| missing(AARCH64_LINKER, get.into()))?;
     }
-    let target = device.target();
+    let target = device.triple();
     if let Some(cargo) = cargo_with(target) {
         return Ok(Toolchain::Rustup(cargo));
     }
     let debian = Path::new(DEBIAN_CARGO).is_file() && Path::new(DEBIAN_SOURCE).is_dir();
-    let linker = device == Device::CortexA72 || Path::new("/usr/bin/ld.lld").is_file();
+    let linker = linux || Path::new("/usr/bin/ld.lld").is_file();
     if debian && linker {
         return Ok(Toolchain::Debian);
     }
@@ -82,23 +82,18 @@ pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
 
 /// The emulator's command line up to the program; without a program where the host is the device.
 pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
-    let (name, package) = match device {
-        Device::CortexM4 | Device::CortexM3 | Device::MicroBit => ("qemu-system-arm", "qemu-system-arm"),
-        Device::CortexA72 if is_native() => return Ok(Command::new("")),
-        Device::CortexA72 => ("qemu-aarch64", "qemu-user"),
+    let (name, package) = match device.place {
+        Place::Board(_) => ("qemu-system-arm", "qemu-system-arm"),
+        Place::Linux(_) if is_native() => return Ok(Command::new("")),
+        Place::Linux(_) => ("qemu-aarch64", "qemu-user"),
     };
     let get = format!("apt-get install {package}");
     let path = find(name).ok_or_else(|| Missing { what: name.into(), device: device.name(), get })?;
     let mut command = Command::new(path);
-    match device {
-        Device::CortexM4 => command.args(["-machine", "mps2-an386", "-cpu", "cortex-m4"]),
-        Device::CortexM3 => command.args(["-machine", "mps2-an385", "-cpu", "cortex-m3"]),
-        Device::MicroBit => command.args(["-machine", "microbit"]),
-        Device::CortexA72 => command.args(["-L", AARCH64_ROOT, "-cpu", "cortex-a72"]),
+    match device.place {
+        Place::Board(board) => command.args(board.emulator_arguments().into_iter().flatten()),
+        Place::Linux(cpu) => command.args(["-L", AARCH64_ROOT, "-cpu", cpu]),
     };
-    if device != Device::CortexA72 {
-        command.args(["-nographic", "-semihosting-config", "enable=on,target=native", "-icount", "shift=0"]);
-    }
     Ok(command)
 }
 

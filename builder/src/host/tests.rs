@@ -3,14 +3,15 @@
 use super::*;
 use crate::autograd;
 use crate::data::Dataset;
-use crate::pack::{Goal, Options, Quantized, Target, pack_for, quantize};
+use crate::pack::{Goal, Options, Quantized, pack_for, quantize};
 use crate::quant::fixtures::{error_bounds, naive, random_graph, random_images, random_norms};
 use crate::quant::{QGraph, QNode};
+use crate::target::Core;
 use crate::zoo;
 use proptest::prelude::*;
 use skipstone_onnx::{Graph, QuantParams};
 
-const TARGETS: [Target; 4] = [Target::Generic, Target::CortexM, Target::Neon, Target::X86];
+const TARGETS: [Core; 4] = [Core::Generic, Core::CortexM4, Core::Neon, Core::X86];
 
 /// Each node of the packed model gives what the definition says, for every target.
 pub(super) fn assert_engine_is_exact(quantized: &Quantized, image: &[u8]) {
@@ -130,7 +131,7 @@ fn resnet8_streams_through_rings_of_rows() {
 fn the_same_inputs_give_the_same_bytes() {
     let graph = random_graph(3);
     let images = random_images(&graph, 2, 3);
-    let make = || quantize(&graph, &images, &Options { target: Target::CortexM, ..Options::default() }).unwrap();
+    let make = || quantize(&graph, &images, &Options { target: Core::CortexM4, ..Options::default() }).unwrap();
     let (a, b) = (make(), make());
     assert_eq!((a.stone, a.qdq), (b.stone, b.qdq));
 }

@@ -18,37 +18,13 @@ use crate::data::preprocessing;
 use crate::plan::plan;
 use crate::quant::requant::{Requants, constant};
 use crate::quant::{QGraph, QNode, QOp};
+use crate::target::{Core, of_format};
 use records::narrow;
 use skipstone_onnx::{Metadata, Source};
 use skipstone_runtime::Model;
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::checksum;
-use skipstone_runtime::format::records::{ALIGNMENT, Core, Header, MAGIC, TABLE_LEN, VERSION};
-
-/// The processor whose kernels the weights are laid out for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Target {
-    /// Weights that every program reads.
-    #[default]
-    Generic,
-    /// Cortex-M4, M7, M33: pairs of channels for SMLAD.
-    CortexM,
-    /// aarch64 with NEON.
-    Neon,
-    /// x86-64.
-    X86,
-}
-
-impl From<Target> for Core {
-    fn from(target: Target) -> Self {
-        match target {
-            Target::Generic => Self::Generic,
-            Target::CortexM => Self::CortexM4,
-            Target::Neon => Self::Neon,
-            Target::X86 => Self::X86,
-        }
-    }
-}
+use skipstone_runtime::format::records::{ALIGNMENT, Header, MAGIC, TABLE_LEN, VERSION};
 
 /// A packed model and what it costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +43,7 @@ pub struct Packed {
 ///
 /// # Errors
 /// As [`pack_for`].
-pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
+pub fn pack(qgraph: &QGraph, target: Core) -> Result<Packed, PackError> {
     pack_for(qgraph, target, Goal::Ram)
 }
 
@@ -76,11 +52,11 @@ pub fn pack(qgraph: &QGraph, target: Target) -> Result<Packed, PackError> {
 ///
 /// # Errors
 /// [`PackError`] naming the node or tensor that does not fit the format.
-pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, PackError> {
+pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, PackError> {
     let channels = channels(qgraph)?;
     let tensors = records::tensors(qgraph, &channels)?;
     let mut nodes = records::nodes(qgraph, &channels)?;
-    layouts::choose(&mut nodes, &tensors, target.into(), goal);
+    layouts::choose(&mut nodes, &tensors, of_format(target), goal);
     let plan = plan(tensors, nodes, goal)?;
     let (mut tensors, mut nodes) = (plan.tensors, plan.nodes);
     let mut strings = Strings::default();
@@ -177,7 +153,7 @@ pub fn pack_for(qgraph: &QGraph, target: Target, goal: Goal) -> Result<Packed, P
         channel_order,
         resize,
         source,
-        core: Core::from(target) as u8,
+        core: target as u8,
         macs: qgraph.macs,
         ..Header::default()
     };
@@ -296,7 +272,7 @@ mod tests {
         graph.metadata.command = Some("skipstone train".into());
         let images = random_images(&graph, 2, 4);
         graph.metadata.class_names = images.class_names.clone();
-        let quantized = quantize(&graph, &images, &Options { target: Target::CortexM, ..Options::default() }).unwrap();
+        let quantized = quantize(&graph, &images, &Options { target: Core::CortexM4, ..Options::default() }).unwrap();
         let bytes = AlignedBytes::copy(&quantized.stone);
         let model = Model::from_bytes(bytes.as_slice()).unwrap();
         assert_eq!(model.class_names().collect::<Vec<_>>(), images.class_names);

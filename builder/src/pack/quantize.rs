@@ -1,8 +1,9 @@
 //! The whole way from a trained network to its packed model and its QDQ file.
 
-use super::{Goal, PackError, Packed, Target, pack_for};
+use super::{Goal, PackError, Packed, pack_for};
 use crate::data::Dataset;
 use crate::quant::{self, QGraph, Quantization, Settings, to_qdq};
+use crate::target::Core;
 use skipstone_onnx::Graph;
 use skipstone_onnx::export::Batch;
 
@@ -11,8 +12,8 @@ use skipstone_onnx::export::Batch;
 pub struct Options {
     /// How its numbers are chosen.
     pub settings: Settings,
-    /// The processor whose kernels the weights are laid out for.
-    pub target: Target,
+    /// The core whose kernels the weights are laid out for.
+    pub target: Core,
     /// What the plan is for.
     pub goal: Goal,
 }

@@ -7,10 +7,11 @@ use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::data::{Spec, Split, load};
 use crate::host;
-use crate::pack::{Target, channels, pack};
+use crate::pack::{channels, pack};
 use crate::passes::fold_batch_norm;
 use crate::quant::fixtures::{random_graph, random_images};
 use crate::quant::{self, Quantization, Settings, fake_quantization};
+use crate::target::Core;
 use crate::tensor::Tensor;
 use skipstone_onnx::{Node, Op, QuantParams};
 
@@ -29,7 +30,7 @@ fn fake_quantization_is_what_the_engine_computes_but_for_ties() {
         let graph = random_graph(seed);
         let images = random_images(&graph, 2, seed);
         let Quantization { rounded, qgraph, .. } = quant::quantize(&graph, &images, &Settings::default()).unwrap();
-        let stone = pack(&qgraph, Target::Generic).unwrap().bytes;
+        let stone = pack(&qgraph, Core::Generic).unwrap().bytes;
         let trace = host::trace(&stone, images.image(0)).unwrap();
         let channels = channels(&qgraph).unwrap();
         let fake = fake_quantization(&rounded, &qgraph);
@@ -63,7 +64,7 @@ fn the_exported_network_quantizes_to_what_was_trained() {
     let (calibration, test) = (data(Split::Train), data(Split::Test));
     let accuracy = |graph: &Graph| {
         let quantized = quant::quantize(graph, &calibration, &Settings::default()).unwrap();
-        let stone = pack(&quantized.qgraph, Target::Generic).unwrap().bytes;
+        let stone = pack(&quantized.qgraph, Core::Generic).unwrap().bytes;
         (quantized.qgraph, host::evaluate(&stone, &test).unwrap().accuracy)
     };
     let (_, before) = accuracy(&float.best);

@@ -4,8 +4,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::peripheral::{SYST, syst::SystClkSource};
 use cortex_m_rt::exception;
 
-/// Ticks of an emulated second: the processor clock of the board.
-const CLOCK_HZ: u64 = if cfg!(board_microbit) { 16_000_000 } else { 25_000_000 };
+// Ticks of an emulated second, `CLOCK_HZ`: the processor clock of the board.
+include!(concat!(env!("OUT_DIR"), "/board.rs"));
 const NANOSECONDS: u64 = 1_000_000_000;
 const PERIOD: u32 = 1 << 24;
 static PERIODS: AtomicU32 = AtomicU32::new(0);

@@ -3,11 +3,12 @@
 use super::{Context, silent};
 use crate::shell::Failure;
 use crate::{rules, tools};
+use skipstone_targets::Core;
 
 pub(super) fn tools(context: &Context) -> Result<String, Failure> {
     tools::ensure(&tools::PACKAGES)?;
     tools::ensure_components()?;
-    let compilers = tools::TARGETS.map(tools::compiler).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let compilers = Core::triples().into_iter().map(tools::compiler).collect::<Result<Vec<_>, _>>()?;
     tools::fuzzer(&context.root)?;
     let debian = compilers.iter().filter(|c| **c == tools::Compiler::Debian).count();
     let of_debian = if debian > 0 { format!(", {debian} by Debian's rustc-web") } else { String::new() };

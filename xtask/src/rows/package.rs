@@ -5,8 +5,12 @@ use crate::shell::{Failure, Run, fail};
 use std::path::Path;
 
 /// What is published, each after those that it depends on, with the folder that it is in.
-const PUBLISHED: [(&str, &str); 3] =
-    [("skipstone-onnx", "onnx"), ("skipstone-runtime", "runtime"), ("skipstone", "builder")];
+const PUBLISHED: [(&str, &str); 4] = [
+    ("skipstone-onnx", "onnx"),
+    ("skipstone-runtime", "runtime"),
+    ("skipstone-targets", "targets"),
+    ("skipstone", "builder"),
+];
 /// What the library must not bring along: crates of the command, and the ONNX engine of `verify`.
 const HEAVY: [&str; 3] = ["clap", "indicatif", "tract"];
 

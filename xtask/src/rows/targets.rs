@@ -3,24 +3,23 @@
 use super::{Context, silent};
 use crate::shell::{Failure, Run, fail};
 use crate::tools::{self, Compiler};
+use skipstone_targets::{AARCH64_ROOT, Board, Core};
 use std::time::Duration;
 
 const FIRMWARE: &str = "firmware-examples";
-const CORTEX_M4: &str = "thumbv7em-none-eabihf";
-const AARCH64: &str = "aarch64-unknown-linux-gnu";
-/// Raspberry Pi 3, 4 and 5.
-const CORTEX_A: [&str; 3] = ["cortex-a53", "cortex-a72", "cortex-a76"];
+/// Cores whose kernels are run on their emulated boards: those that have kernels of their own.
+const KERNELS: [Core; 3] = [Core::CortexM4, Core::CortexM33, Core::CortexM55];
+/// Cores whose programs are linked without a panic: the smallest, and one with SMLAD.
+const NO_PANIC: [Core; 2] = [Core::CortexM0, Core::CortexM4];
 /// An emulated program that runs so long hangs.
 const EMULATION_LIMIT: Duration = Duration::from_secs(300);
 
-/// Builds and, where the compiler has its lints, lints the runtime for a target: the host never sees the code of other
-/// instruction sets. `dsp` tells what rustc does not: that an Armv8-M core has SMLAD.
-fn runtime(context: &Context, target: &str, features: &str, dsp: bool) -> Result<String, Failure> {
+/// Builds and, where the compiler has its lints, lints the runtime for a core: the host never sees the code of other
+/// instruction sets.
+fn runtime(context: &Context, core: Core, features: &str) -> Result<String, Failure> {
+    let target = triple(core)?;
     let compiler = tools::compiler(target)?;
-    let cargo = |line: &str| {
-        let run = compiler.cargo(line, target, &context.root);
-        if dsp { run.env("SKIPSTONE_DSP", "1") } else { run }
-    };
+    let cargo = |line: &str| told(core, compiler.cargo(line, target, &context.root));
     cargo(&format!("build -p skipstone-runtime {features}")).pass()?;
     match compiler {
         Compiler::Default => {
@@ -31,35 +30,46 @@ fn runtime(context: &Context, target: &str, features: &str, dsp: bool) -> Result
     }
 }
 
+fn triple(core: Core) -> Result<&'static str, Failure> {
+    core.triple().ok_or_else(|| Failure(format!("{} has no compiler target of its own", core.name())))
+}
+
+/// Tells a build what the compiler does not: that an Armv8-M core has SMLAD.
+fn told(core: Core, run: Run) -> Run {
+    if core.must_tell_dsp() { run.env("SKIPSTONE_DSP", "1") } else { run }
+}
+
 pub(super) fn thumbv6m(context: &Context) -> Result<String, Failure> {
-    runtime(context, "thumbv6m-none-eabi", "--no-default-features", false)
+    runtime(context, Core::CortexM0, "--no-default-features")
 }
 
 pub(super) fn thumbv7m(context: &Context) -> Result<String, Failure> {
-    runtime(context, "thumbv7m-none-eabi", "--no-default-features", false)
+    runtime(context, Core::CortexM3, "--no-default-features")
 }
 
 pub(super) fn thumbv7em(context: &Context) -> Result<String, Failure> {
-    runtime(context, CORTEX_M4, "--no-default-features", false)
+    runtime(context, Core::CortexM4, "--no-default-features")
 }
 
 pub(super) fn thumbv8m(context: &Context) -> Result<String, Failure> {
-    let target = "thumbv8m.main-none-eabihf";
-    runtime(context, target, "--no-default-features", false)?;
-    runtime(context, target, "--no-default-features", true)
+    // Without the DSP extension: nothing tells the build of it.
+    let target = triple(Core::CortexM33)?;
+    tools::compiler(target)?.cargo("build -p skipstone-runtime --no-default-features", target, &context.root).pass()?;
+    runtime(context, Core::CortexM33, "--no-default-features")
 }
 
 pub(super) fn aarch64(context: &Context) -> Result<String, Failure> {
     tools::ensure(&[&tools::AARCH64_GCC, &tools::AARCH64_LIBC])?;
-    runtime(context, AARCH64, "--no-default-features", false)?;
-    runtime(context, AARCH64, "--features std", false)
+    runtime(context, Core::Neon, "--no-default-features")?;
+    runtime(context, Core::Neon, "--features std")
 }
 
 /// Links a program that calls everything and has no panic handler that could be linked, and then one that can panic, which
 /// must not link: so the proof is one.
 pub(super) fn no_panic(context: &Context) -> Result<String, Failure> {
     let firmware = context.root.join(FIRMWARE);
-    for target in ["thumbv6m-none-eabi", CORTEX_M4] {
+    for core in NO_PANIC {
+        let target = triple(core)?;
         let build = |features: &str| {
             let line = format!("build --release --target-dir target -p no-panic {features}");
             tools::compiler(target).map(|compiler| compiler.cargo(&line, target, &firmware))
@@ -74,29 +84,41 @@ pub(super) fn no_panic(context: &Context) -> Result<String, Failure> {
     Ok(String::new())
 }
 
-pub(super) fn kernels_m4(context: &Context) -> Result<String, Failure> {
+pub(super) fn kernels_cortex_m(context: &Context) -> Result<String, Failure> {
     tools::ensure(&[&tools::QEMU_ARM])?;
-    let compiler = tools::compiler(CORTEX_M4)?;
     let firmware = context.root.join(FIRMWARE);
-    lint(compiler, "-p kernel-tests -p board-qemu", CORTEX_M4, context)?;
-    compiler
-        .cargo("build --release --target-dir target -p kernel-tests --bin kernel-tests", CORTEX_M4, &firmware)
-        .pass()?;
-    let board = "-machine mps2-an386 -cpu cortex-m4 -nographic -semihosting-config enable=on,target=native";
-    let program = format!("qemu-system-arm {board} -icount shift=0 -kernel target/{CORTEX_M4}/release/kernel-tests");
-    silent(Run::line(&program, &firmware).limit(EMULATION_LIMIT).pass())
+    let mut ran = Vec::new();
+    for core in KERNELS {
+        let target = triple(core)?;
+        let board = core.emulated_board();
+        let machine = board.and_then(Board::emulator_arguments);
+        let (Some(board), Some(machine)) = (board, machine) else {
+            return fail(format!("no emulated board has a {}", core.title()));
+        };
+        let compiler = tools::compiler(target)?;
+        lint(compiler, "-p kernel-tests -p board-qemu", core, context)?;
+        let line = "build --release --target-dir target -p kernel-tests --bin kernel-tests";
+        told(core, compiler.cargo(line, target, &firmware)).env("SKIPSTONE_BOARD", board.name).pass()?;
+        let program = format!("target/{target}/release/kernel-tests");
+        let run = Run::new("qemu-system-arm", &firmware).args(machine).args(["-kernel", &program]);
+        run.limit(EMULATION_LIMIT).pass()?;
+        ran.push(board.name);
+    }
+    Ok(ran.join(", "))
 }
 
 pub(super) fn kernels_neon(context: &Context) -> Result<String, Failure> {
     tools::ensure(&[&tools::QEMU_AARCH64, &tools::AARCH64_GCC, &tools::AARCH64_LIBC])?;
-    let compiler = tools::compiler(AARCH64)?;
-    lint(compiler, "-p raspberry-pi", AARCH64, context)?;
-    for cpu in CORTEX_A {
-        let runner = format!("qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu {cpu}");
-        let test = compiler.cargo("test -p skipstone-runtime --lib", AARCH64, &context.root);
+    let target = triple(Core::Neon)?;
+    let compiler = tools::compiler(target)?;
+    lint(compiler, "-p raspberry-pi", Core::Neon, context)?;
+    let cpus = || Core::ALL.into_iter().flat_map(|core| core.emulated_cpus());
+    for cpu in cpus() {
+        let runner = format!("qemu-aarch64 -L {AARCH64_ROOT} -cpu {cpu}");
+        let test = compiler.cargo("test -p skipstone-runtime --lib", target, &context.root);
         test.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", &runner).pass()?;
     }
-    Ok(CORTEX_A.join(", "))
+    Ok(cpus().copied().collect::<Vec<_>>().join(", "))
 }
 
 pub(super) fn devices(context: &Context) -> Result<String, Failure> {
@@ -105,11 +127,11 @@ pub(super) fn devices(context: &Context) -> Result<String, Failure> {
 }
 
 /// Lints programs of the firmware's workspace, where the compiler has its lints.
-fn lint(compiler: Compiler, packages: &str, target: &str, context: &Context) -> Result<(), Failure> {
+fn lint(compiler: Compiler, packages: &str, core: Core, context: &Context) -> Result<(), Failure> {
     if compiler == Compiler::Debian {
         return Ok(());
     }
     tools::ensure_components()?;
     let line = format!("clippy --release {packages} -- -D warnings");
-    compiler.cargo(&line, target, &context.root.join(FIRMWARE)).pass()
+    told(core, compiler.cargo(&line, triple(core)?, &context.root.join(FIRMWARE))).pass()
 }

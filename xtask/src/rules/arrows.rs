@@ -14,16 +14,17 @@ struct Allowed {
 }
 
 /// The arrows of `docs/architecture.md`.
-const ARROWS: [Allowed; 5] = [
+const ARROWS: [Allowed; 6] = [
     Allowed { package: "skipstone-onnx", ours: &[], others: Some(&["libm", "prost", "thiserror"]) },
     Allowed {
         package: "skipstone-runtime",
         ours: &[],
         others: Some(&["bytemuck", "heapless", "micromath", "no-std-compat"]),
     },
-    Allowed { package: "skipstone", ours: &["skipstone-onnx", "skipstone-runtime"], others: None },
+    Allowed { package: "skipstone-targets", ours: &[], others: Some(&[]) },
+    Allowed { package: "skipstone", ours: &["skipstone-onnx", "skipstone-runtime", "skipstone-targets"], others: None },
     Allowed { package: "skipstone-tests", ours: &["skipstone-onnx", "skipstone-runtime", "skipstone"], others: None },
-    Allowed { package: "xtask", ours: &[], others: None },
+    Allowed { package: "xtask", ours: &["skipstone-targets"], others: None },
 ];
 
 /// Programs of a workspace beside the main one.
@@ -33,7 +34,7 @@ struct Programs {
 }
 
 const PROGRAMS: [Programs; 2] = [
-    Programs { manifest: "firmware-examples/Cargo.toml", ours: &["skipstone-runtime"] },
+    Programs { manifest: "firmware-examples/Cargo.toml", ours: &["skipstone-runtime", "skipstone-targets"] },
     Programs { manifest: "tests/fuzz/Cargo.toml", ours: &["skipstone-onnx", "skipstone-runtime"] },
 ];
 

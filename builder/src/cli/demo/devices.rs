@@ -5,6 +5,7 @@ use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::cli::packed::Packed;
 use crate::cli::table::grouped;
+use crate::cli::targets::check_core;
 use crate::data::Dataset;
 use crate::device::{self, Device, DeviceError, DeviceRun, TestImages};
 use crate::host;
@@ -31,6 +32,7 @@ impl OnDevice {
         images: &Dataset,
         console: &Console,
     ) -> Result<Option<Self>, Failure> {
+        check_core(stone, &Packed::read(stone)?.model(), device.core(), console)?;
         if let Err(missing) = device::available(device) {
             console.say(missing);
             return Ok(None);

@@ -12,7 +12,8 @@ use super::train::Bars;
 use super::{model, outputs};
 use crate::data::{self, Dataset, Spec, Split};
 use crate::device::Device;
-use crate::pack::{self, Options, Target};
+use crate::pack::{self, Options};
+use crate::target::Core;
 use crate::train::{self, Config, Job, Outcome};
 use crate::{files, zoo};
 use devices::OnDevice;
@@ -69,8 +70,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     );
 
     console.say("quantizing and packing");
-    let quantized = pack::quantize(&graph, &calibration, &Options { target: Target::Generic, ..Options::default() })?;
-    let for_cortex_m = pack::pack(&quantized.qgraph, Target::CortexM)?;
+    let quantized = pack::quantize(&graph, &calibration, &Options::default())?;
+    let for_cortex_m = pack::pack(&quantized.qgraph, Core::CortexM4)?;
     files::write(&out.join(QDQ), &quantized.qdq)?;
     files::write(&out.join(STONE), &quantized.stone)?;
     files::write(&out.join(CORTEX_M_STONE), &for_cortex_m.bytes)?;
@@ -102,10 +103,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         },
     ];
     let devices = [
-        (Device::CortexM4, "int8, Cortex-M4 (emulated)", CORTEX_M_STONE),
-        (Device::CortexA72, "int8, aarch64 (emulated)", STONE),
+        (Core::CortexM4, "int8, Cortex-M4 (emulated)", CORTEX_M_STONE),
+        (Core::Neon, "int8, aarch64 (emulated)", STONE),
     ];
-    for (device, name, stone) in devices {
+    for (core, name, stone) in devices {
+        let device = Device::of_core(core).expect("the emulator has it");
         if let Some(on_device) = OnDevice::run(device, &out.join(stone), &test, console)? {
             checks.add(on_device.text(), on_device.holds());
             rows.push(on_device.row(name, &quantized));

@@ -1,58 +1,79 @@
 //! Boards that a packed model may be meant for.
 
 use crate::cli::table::{Table, grouped};
+use crate::cli::targets::reservation;
+use crate::target::{Board, Fit, Need, Suit, suit};
+use serde::Serialize;
+use skipstone_runtime::Model;
 
-/// Flash that the program around the model takes: that of `firmware-examples/classifier`, which has all operators and
-/// prints text, with some room.
-pub(super) const PROGRAM_BYTES: u64 = 112 * 1024;
-/// RAM beside the arena: stack and the program's own variables.
-pub(super) const STACK_BYTES: u64 = 4 * 1024;
-
-struct Board {
-    name: &'static str,
+/// How a packed model suits a board.
+#[derive(Serialize)]
+pub(super) struct OnBoard {
+    board: &'static str,
     core: &'static str,
-    flash_kib: u64,
-    /// The largest contiguous RAM; the arena is one piece.
-    ram_kib: u64,
+    /// Whether the board can run it: it has the memory, and kernels for its core read the weights.
+    fits: bool,
+    /// Whether they do.
+    runs: bool,
+    /// How many times more instructions its convolutions take than if it were packed for the core, by estimate.
+    slowdown: Option<f64>,
+    flash: u32,
+    ram: u32,
+    flash_spare: i64,
+    ram_spare: i64,
+    #[serde(skip)]
+    title: &'static str,
+    #[serde(skip)]
+    verdict: String,
 }
 
-/// Source: the manufacturers' data sheets.
-const BOARDS: &[Board] = &[
-    Board { name: "BBC micro:bit v1 (nRF51822)", core: "Cortex-M0", flash_kib: 256, ram_kib: 16 },
-    Board { name: "Raspberry Pi Pico (RP2040)", core: "Cortex-M0+", flash_kib: 2048, ram_kib: 256 },
-    Board { name: "Blue Pill (STM32F103C8)", core: "Cortex-M3", flash_kib: 64, ram_kib: 20 },
-    Board { name: "BBC micro:bit v2 (nRF52833)", core: "Cortex-M4", flash_kib: 512, ram_kib: 128 },
-    Board { name: "Arduino Nano 33 BLE (nRF52840)", core: "Cortex-M4", flash_kib: 1024, ram_kib: 256 },
-    Board { name: "Arduino Uno R4 (RA4M1)", core: "Cortex-M4", flash_kib: 256, ram_kib: 32 },
-    Board { name: "Netduino Plus 2 (STM32F405)", core: "Cortex-M4", flash_kib: 1024, ram_kib: 128 },
-    Board { name: "Black Pill (STM32F411)", core: "Cortex-M4", flash_kib: 512, ram_kib: 128 },
-    Board { name: "Nucleo-L476RG (STM32L476)", core: "Cortex-M4", flash_kib: 1024, ram_kib: 96 },
-    Board { name: "Nucleo-H743ZI (STM32H743)", core: "Cortex-M7", flash_kib: 2048, ram_kib: 512 },
-    Board { name: "Raspberry Pi Pico 2 (RP2350)", core: "Cortex-M33", flash_kib: 4096, ram_kib: 512 },
-];
+/// How `model` suits the boards that people have.
+pub(super) fn on_boards(model: &Model<'_>) -> Vec<OnBoard> {
+    let need = Need { model_bytes: model.as_bytes().len() as u64, arena_bytes: model.arena_len() as u64 };
+    Board::ALL.iter().filter(|board| board.chip.is_some()).map(|board| on_board(model, need, board)).collect()
+}
 
-/// Which boards hold a model of `model_bytes` with an arena of `arena_bytes`.
-pub(super) fn table(model_bytes: u64, arena_bytes: u64) -> Table {
-    let mut table = Table::new(&["board", "core", "flash KiB", "RAM KiB", "flash to spare", "RAM to spare", "fits"]);
-    for board in BOARDS {
-        let [flash, ram] = spare(board, model_bytes, arena_bytes);
+fn on_board(model: &Model<'_>, need: Need, board: &Board) -> OnBoard {
+    let (fit, slowdown) = match suit(model, board.core) {
+        Suit::Runs { slowdown } => (need.on(board), Some(slowdown)),
+        Suit::Refused => (need.on(board), None),
+    };
+    let runs = slowdown.is_some();
+    let fits = fit.fits() && runs;
+    let remark = reservation(model, board.core).map_or(String::new(), |remark| format!(", {remark}"));
+    let Fit { flash_spare, ram_spare } = fit;
+    OnBoard {
+        board: board.name,
+        core: board.core.name(),
+        fits,
+        runs,
+        slowdown,
+        flash: board.flash.bytes,
+        ram: board.ram.bytes,
+        flash_spare,
+        ram_spare,
+        title: board.title,
+        verdict: format!("{}{remark}", if fits { "yes" } else { "no" }),
+    }
+}
+
+/// The same for people.
+pub(super) fn table(boards: &[OnBoard]) -> Table {
+    let mut table =
+        Table::new(&["board", "", "core", "flash KiB", "RAM KiB", "flash to spare", "RAM to spare", "fits"]);
+    for on in boards {
         table.row([
-            board.name.into(),
-            board.core.into(),
-            board.flash_kib.to_string(),
-            board.ram_kib.to_string(),
-            signed(flash),
-            signed(ram),
-            if flash >= 0 && ram >= 0 { "yes" } else { "no" }.into(),
+            on.board.into(),
+            on.title.into(),
+            on.core.into(),
+            (on.flash / 1024).to_string(),
+            (on.ram / 1024).to_string(),
+            signed(on.flash_spare),
+            signed(on.ram_spare),
+            on.verdict.clone(),
         ]);
     }
     table
-}
-
-/// Bytes of flash and of RAM that are left over; negative where they are missing.
-fn spare(board: &Board, model_bytes: u64, arena_bytes: u64) -> [i64; 2] {
-    let left = |kib: u64, used: u64| (kib * 1024) as i64 - used as i64;
-    [left(board.flash_kib, model_bytes + PROGRAM_BYTES), left(board.ram_kib, arena_bytes + STACK_BYTES)]
 }
 
 fn signed(bytes: i64) -> String {
@@ -63,14 +84,38 @@ fn signed(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pack::{AlignedBytes, Options, quantize};
+    use crate::quant::fixtures::{random_graph, random_images};
+    use crate::target::Core;
+
+    #[test]
+    fn a_board_fits_if_it_has_the_memory_and_reads_the_weights() {
+        let graph = random_graph(4);
+        let images = random_images(&graph, 2, 4);
+        let verdicts = |target: Core| {
+            let stone = quantize(&graph, &images, &Options { target, ..Options::default() }).unwrap().stone;
+            let stone = AlignedBytes::copy(&stone);
+            let boards = on_boards(&Model::from_bytes(stone.as_slice()).unwrap());
+            ["pico", "nucleo-f446re", "pico2", "blue-pill"].map(|name| {
+                let on = boards.iter().find(|on| on.board == name).unwrap();
+                assert_eq!(on.fits, on.verdict.starts_with("yes"));
+                on.verdict.clone()
+            })
+        };
+        let [pico, nucleo, pico2, blue_pill] = verdicts(Core::Generic);
+        assert_eq!((pico.as_str(), blue_pill.as_str()), ("yes", "no"));
+        for (verdict, core) in [(nucleo, "cortex-m4"), (pico2, "cortex-m33")] {
+            let slower = verdict.strip_prefix("yes, about ").and_then(|rest| rest.split_once(" times slower "));
+            assert_eq!(slower.map(|(_, than)| than), Some(format!("than packed for {core}").as_str()), "{verdict}");
+        }
+        assert_eq!(
+            verdicts(Core::CortexM4),
+            ["no, refused: packed for cortex-m4", "yes", "yes", "no, refused: packed for cortex-m4"]
+        );
+    }
 
     #[test]
     fn what_is_short_is_negative() {
-        let board = Board { name: "", core: "", flash_kib: 128, ram_kib: 20 };
-        assert_eq!(spare(&board, 16 * 1024, 16 * 1024), [0, 0]);
-        assert_eq!(spare(&board, 16 * 1024 + 1, 16 * 1024 - 5), [-1, 5]);
         assert_eq!([-1_500, 0, 2_000].map(signed), ["-1,500", "0", "2,000"]);
-        assert!(table(1 << 30, 1 << 30).to_string().lines().skip(1).all(|line| line.ends_with("no")));
-        assert!(table(0, 0).to_string().lines().skip(2).any(|line| line.ends_with("yes")));
     }
 }

@@ -1,6 +1,6 @@
 //! Packed networks.
 
-use super::boards::{self, PROGRAM_BYTES, STACK_BYTES};
+use super::boards::{self, OnBoard};
 use super::{arena, svg};
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
@@ -10,9 +10,10 @@ use crate::cli::packed::Packed;
 use crate::cli::table::{Table, grouped};
 use crate::files;
 use crate::plan::{Timeline, layer_by_layer_bytes};
+use crate::target::{PROGRAM_BYTES, STACK_BYTES, packed_for};
 use serde::Serialize;
 use skipstone_runtime::Model;
-use skipstone_runtime::format::records::{Core, NONE, Node, OpCode, Tensor};
+use skipstone_runtime::format::records::{NONE, Node, OpCode, Tensor};
 use skipstone_runtime::kernels::layout;
 use skipstone_runtime::schedule::Network;
 use std::path::Path;
@@ -32,6 +33,7 @@ struct Report<'m> {
     /// The core that the weights are laid out for.
     core: &'static str,
     layers: Vec<Layer<'m>>,
+    boards: Vec<OnBoard>,
 }
 
 /// When most bytes are alive.
@@ -100,8 +102,9 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         file_bytes: model.as_bytes().len() as u64,
         macs: model.header().macs,
         classes: model.class_count(),
-        core: core_name(Core::from_code(model.header().core).unwrap_or(Core::Generic)),
+        core: packed_for(&model).name(),
         layers,
+        boards: boards::on_boards(&model),
     };
     console.show(&table)?;
     console.show("")?;
@@ -122,7 +125,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         grouped(report.file_bytes),
         grouped(report.weights_bytes)
     ))?;
-    console.show(format!("laid out for: {}", report.core))?;
+    console.show(format!("packed for: {}", report.core))?;
     console.show(format!(
         "RAM: an arena of {} bytes, of which scratch {}, counters {}",
         grouped(report.arena_bytes),
@@ -143,7 +146,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
     console.show("")?;
     console.show(arena::text(&model, &timeline))?;
     console.show("")?;
-    console.show(boards::table(report.file_bytes, report.arena_bytes))?;
+    console.show(boards::table(&report.boards))?;
     console.show(format!(
         "counting {} KiB of flash for the program and {} KiB of RAM for stack and variables",
         PROGRAM_BYTES / 1024,
@@ -195,20 +198,5 @@ fn describe(node: &Node) -> String {
         Some(OpCode::L2Norm) => "L2 norm".into(),
         Some(OpCode::InstanceNorm) => "instance norm".into(),
         None => format!("operator {}", node.op),
-    }
-}
-
-fn core_name(core: Core) -> &'static str {
-    match core {
-        Core::Generic => "generic",
-        Core::CortexM0 => "cortex-m0",
-        Core::CortexM3 => "cortex-m3",
-        Core::CortexM4 => "cortex-m4",
-        Core::CortexM7 => "cortex-m7",
-        Core::CortexM33 => "cortex-m33",
-        Core::CortexM55 => "cortex-m55",
-        Core::Neon => "neon",
-        Core::Dotprod => "dotprod",
-        Core::X86 => "x86",
     }
 }

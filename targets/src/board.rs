@@ -1,0 +1,269 @@
+//! Boards: what a model has to fit and a program is linked for.
+
+use crate::Core;
+
+/// Memory in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Address of its first byte.
+    pub origin: u32,
+    /// Its bytes.
+    pub bytes: u32,
+}
+
+/// A board with a microcontroller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// The maker's name, in lower case with hyphens; of boards that only an emulator has, the emulator's.
+    pub name: &'static str,
+    /// The name for people, with the chip.
+    pub title: &'static str,
+    /// Its core.
+    pub core: Core,
+    /// Where programs and models lie.
+    pub flash: Memory,
+    /// Where a reset reads the stack pointer and the first instruction's address, if not at the flash's first byte.
+    pub reset: Option<u32>,
+    /// The largest RAM in one piece: the arena is one piece.
+    pub ram: Memory,
+    /// The core's clock: the highest of the chip, the emulator's where it emulates the board.
+    pub clock_hz: u32,
+    /// The machine of `qemu-system-arm` that emulates it.
+    pub machine: Option<&'static str>,
+    /// The chip as probe-rs names it; `None` of a board that only an emulator has.
+    pub chip: Option<&'static str>,
+}
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+
+const fn at(origin: u32, bytes: u32) -> Memory {
+    Memory { origin, bytes }
+}
+
+/// A board that people have. Source: the makers' data sheets.
+const fn real([name, title, chip]: [&'static str; 3], core: Core, flash: Memory, ram: Memory, megahertz: u32) -> Board {
+    Board {
+        name,
+        title,
+        core,
+        flash,
+        reset: None,
+        ram,
+        clock_hz: megahertz * 1_000_000,
+        machine: None,
+        chip: Some(chip),
+    }
+}
+
+/// A board that only the emulator has. Source: QEMU's `info mtree`, and `SYSCLK_FRQ` of its `hw/arm/mps2*.c`.
+const fn emulated([name, title]: [&'static str; 2], core: Core, flash: Memory, ram: Memory, megahertz: u32) -> Board {
+    Board {
+        name,
+        title,
+        core,
+        flash,
+        reset: None,
+        ram,
+        clock_hz: megahertz * 1_000_000,
+        machine: Some(name),
+        chip: None,
+    }
+}
+
+const BOARDS: [Board; 19] = [
+    Board {
+        machine: Some("microbit"),
+        ..real(
+            ["microbit", "BBC micro:bit v1 (nRF51822)", "nRF51822_xxAA"],
+            Core::CortexM0,
+            at(0, 256 * KIB),
+            at(0x2000_0000, 16 * KIB),
+            16,
+        )
+    },
+    // Two banks of 4 KiB follow the RAM that is striped over four.
+    real(
+        ["pico", "Raspberry Pi Pico (RP2040)", "RP2040"],
+        Core::CortexM0,
+        at(0x1000_0000, 2 * MIB),
+        at(0x2000_0000, 256 * KIB),
+        133,
+    ),
+    real(
+        ["blue-pill", "Blue Pill (STM32F103C8)", "STM32F103C8"],
+        Core::CortexM3,
+        at(0x0800_0000, 64 * KIB),
+        at(0x2000_0000, 20 * KIB),
+        72,
+    ),
+    real(
+        ["microbit-v2", "BBC micro:bit v2 (nRF52833)", "nRF52833_xxAA"],
+        Core::CortexM4,
+        at(0, 512 * KIB),
+        at(0x2000_0000, 128 * KIB),
+        64,
+    ),
+    real(
+        ["nrf52840-dk", "nRF52840 DK (nRF52840)", "nRF52840_xxAA"],
+        Core::CortexM4,
+        at(0, MIB),
+        at(0x2000_0000, 256 * KIB),
+        64,
+    ),
+    real(
+        ["arduino-nano-33-ble", "Arduino Nano 33 BLE (nRF52840)", "nRF52840_xxAA"],
+        Core::CortexM4,
+        at(0, MIB),
+        at(0x2000_0000, 256 * KIB),
+        64,
+    ),
+    real(
+        ["arduino-uno-r4", "Arduino Uno R4 (RA4M1)", "R7FA4M1AB"],
+        Core::CortexM4,
+        at(0, 256 * KIB),
+        at(0x2000_0000, 32 * KIB),
+        48,
+    ),
+    // 64 KiB of core-coupled RAM lie elsewhere.
+    Board {
+        machine: Some("netduinoplus2"),
+        ..real(
+            ["netduinoplus2", "Netduino Plus 2 (STM32F405)", "STM32F405RGTx"],
+            Core::CortexM4,
+            at(0x0800_0000, MIB),
+            at(0x2000_0000, 128 * KIB),
+            168,
+        )
+    },
+    real(
+        ["stm32f407g-disc1", "STM32F4 Discovery (STM32F407)", "STM32F407VGTx"],
+        Core::CortexM4,
+        at(0x0800_0000, MIB),
+        at(0x2000_0000, 128 * KIB),
+        168,
+    ),
+    real(
+        ["black-pill", "Black Pill (STM32F411)", "STM32F411CEUx"],
+        Core::CortexM4,
+        at(0x0800_0000, 512 * KIB),
+        at(0x2000_0000, 128 * KIB),
+        100,
+    ),
+    real(
+        ["nucleo-f446re", "Nucleo-F446RE (STM32F446)", "STM32F446RETx"],
+        Core::CortexM4,
+        at(0x0800_0000, 512 * KIB),
+        at(0x2000_0000, 128 * KIB),
+        180,
+    ),
+    // Another 32 KiB lie elsewhere.
+    real(
+        ["nucleo-l476rg", "Nucleo-L476RG (STM32L476)", "STM32L476RGTx"],
+        Core::CortexM4,
+        at(0x0800_0000, MIB),
+        at(0x2000_0000, 96 * KIB),
+        80,
+    ),
+    // The RAM of the AXI bus.
+    real(
+        ["nucleo-h743zi", "Nucleo-H743ZI (STM32H743)", "STM32H743ZITx"],
+        Core::CortexM7,
+        at(0x0800_0000, 2 * MIB),
+        at(0x2400_0000, 512 * KIB),
+        480,
+    ),
+    real(
+        ["pico2", "Raspberry Pi Pico 2 (RP2350)", "RP235x"],
+        Core::CortexM33,
+        at(0x1000_0000, 4 * MIB),
+        at(0x2000_0000, 512 * KIB),
+        150,
+    ),
+    emulated(["mps2-an385", "MPS2 AN385"], Core::CortexM3, at(0, 4 * MIB), at(0x2000_0000, 4 * MIB), 25),
+    emulated(["mps2-an386", "MPS2 AN386"], Core::CortexM4, at(0, 4 * MIB), at(0x2000_0000, 4 * MIB), 25),
+    emulated(["mps2-an500", "MPS2 AN500"], Core::CortexM7, at(0, 4 * MIB), at(0x2000_0000, 4 * MIB), 25),
+    // Secure aliases of SSRAM 1, and of SSRAM 2 and 3.
+    emulated(["mps2-an505", "MPS2 AN505"], Core::CortexM33, at(0x1000_0000, 4 * MIB), at(0x3800_0000, 4 * MIB), 20),
+    // Secure aliases of the SRAM and of the subsystem's SRAM; a reset reads the instruction TCM.
+    Board {
+        reset: Some(0x1000_0000),
+        ..emulated(
+            ["mps3-an547", "MPS3 AN547"],
+            Core::CortexM55,
+            at(0x1100_0000, 2 * MIB),
+            at(0x3100_0000, 4 * MIB),
+            32,
+        )
+    },
+];
+
+impl Board {
+    /// All boards.
+    pub const ALL: &[Self] = &BOARDS;
+
+    /// The board of a name, if there is one.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|board| board.name == name)
+    }
+
+    /// The arguments of `qemu-system-arm` before the program, under which semihosting works and each instruction takes a
+    /// nanosecond; `None` if the emulator does not have the board.
+    pub fn emulator_arguments(&self) -> Option<[&'static str; 7]> {
+        let machine = self.machine?;
+        Some([
+            "-machine",
+            machine,
+            "-nographic",
+            "-semihosting-config",
+            "enable=on,target=native",
+            "-icount",
+            "shift=0",
+        ])
+    }
+
+    /// The linker's memory map, as cortex-m-rt reads it from `memory.x`. A program for a board with an address of its own
+    /// for resets has to set `VTOR`, as cortex-m-rt's feature `set-vtor` does.
+    pub fn memory_map(&self) -> String {
+        let region = |name: &str, Memory { origin, bytes }: Memory| {
+            format!("  {name} : ORIGIN = {origin:#010x}, LENGTH = {bytes:#x}\n")
+        };
+        let (mut regions, mut sections) = (region("FLASH", self.flash) + &region("RAM", self.ram), "");
+        if let Some(origin) = self.reset {
+            regions += &region("RESET", Memory { origin, bytes: 8 });
+            sections =
+                "SECTIONS\n{\n  .reset : { LONG(_stack_start); LONG(Reset | 1); } > RESET\n} INSERT BEFORE .text;\n";
+        }
+        format!("MEMORY\n{{\n{regions}}}\n{sections}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_have_unique_names_microcontrollers_and_memories_apart() {
+        for board in Board::ALL {
+            assert_eq!(Board::named(board.name), Some(board));
+            assert!(board.core.triple().is_some_and(|triple| triple.starts_with("thumb")), "{}", board.name);
+            assert!(board.machine.is_some() || board.chip.is_some(), "{}", board.name);
+            let end = |memory: Memory| memory.origin + memory.bytes;
+            assert!(end(board.flash) <= board.ram.origin || end(board.ram) <= board.flash.origin, "{}", board.name);
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(board.name.chars().all(plain), "{}", board.name);
+        }
+        assert_eq!(Board::named("micro:bit"), None);
+    }
+
+    #[test]
+    fn a_memory_map_names_the_memories_and_where_a_reset_looks() {
+        let map = Board::named("mps2-an505").unwrap().memory_map();
+        assert_eq!(
+            map,
+            "MEMORY\n{\n  FLASH : ORIGIN = 0x10000000, LENGTH = 0x400000\n  RAM : ORIGIN = 0x38000000, LENGTH = 0x400000\n}\n"
+        );
+        let map = Board::named("mps3-an547").unwrap().memory_map();
+        assert!(map.contains("  RESET : ORIGIN = 0x10000000, LENGTH = 0x8\n}\nSECTIONS\n{\n  .reset :"), "{map}");
+    }
+}
