@@ -36,6 +36,7 @@ fn embed() -> Result<(), String> {
         parsed.nodes().len(),
         dims.iter().map(|&dim| usize::from(dim)).product::<usize>(),
     );
+    write(&out.join("program.rs"), skipstone_runtime::codegen::program(&parsed).as_bytes())?;
     write(&out.join("model.stone"), model.bytes())?;
     write(&out.join("images.bin"), images.bytes())?;
     write(&out.join("constants.rs"), constants.as_bytes())

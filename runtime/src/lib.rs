@@ -7,6 +7,8 @@
 mod arena;
 pub mod arith;
 pub mod check;
+#[cfg(feature = "std")]
+pub mod codegen;
 pub mod engine;
 pub mod format;
 pub mod image;
@@ -19,5 +21,5 @@ mod step;
 #[cfg(test)]
 mod testing;
 
-pub use engine::{Arena, Engine};
+pub use engine::{Arena, Engine, EngineError, InputError, Made, Program};
 pub use model::Model;

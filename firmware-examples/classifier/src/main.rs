@@ -7,9 +7,11 @@ use board_qemu::{Clock, Output, exit, paint_stack, println, stack_high_water};
 use core::fmt::Display;
 use cortex_m_rt::entry;
 use skipstone_runtime::format::checksum::Crc32;
+use skipstone_runtime::format::LoadError;
 use skipstone_runtime::{Arena, Engine, Model};
 
 include!(concat!(env!("OUT_DIR"), "/constants.rs"));
+include!(concat!(env!("OUT_DIR"), "/program.rs"));
 
 /// Bytes that start at a multiple of 16.
 #[repr(C, align(16))]
@@ -29,8 +31,8 @@ fn main() -> ! {
     paint_stack();
     let mut engine = None;
     let loading = clock.instructions(|| {
-        let model = Model::from_bytes(&MODEL.0).unwrap_or_else(|e| fail(e));
-        engine = Some(Engine::new(&model, &mut ARENA.0).unwrap_or_else(|e| fail(e)));
+        let model = load(&MODEL.0).unwrap_or_else(|e| fail(e));
+        engine = Some(Engine::with_program(&model, &mut ARENA.0, PROGRAM).unwrap_or_else(|e| fail(e)));
     });
     let mut engine = engine.unwrap_or_else(|| fail("there is no engine"));
     let mut instructions = 0;
@@ -53,6 +55,11 @@ fn main() -> ! {
     }
     println!("done {}", IMAGES);
     exit(written.is_ok())
+}
+
+/// The build has checked the model; with the feature `checker` the program does it again.
+fn load(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
+    if cfg!(feature = "checker") { Model::from_bytes(bytes) } else { Model::from_checked(bytes) }
 }
 
 fn fail(why: impl Display) -> ! {

@@ -50,14 +50,14 @@ fn main() -> ! {
             groups: 1,
         };
         let kernel = backend.kernel(PAIRS.code, &shape).map(|kernel| kernel.code);
-        let (Some(ConvCode::Int16(run)), Some(weights)) = (kernel, (PAIRS.len)(&shape)) else {
+        let (Some(ConvCode::Int16 { run, widen }), Some(weights)) = (kernel, (PAIRS.len)(&shape)) else {
             println!("{} reads no weights in pairs", backend.name);
             exit(false)
         };
         let instructions = size as u64
             * clock.instructions(|| {
                 for row in ROWS.chunks_exact_mut(row_len).take(kernel_size) {
-                    (backend.widen)(&MAP_ROW[..elements], &mut row[..elements]);
+                    widen(&MAP_ROW[..elements], &mut row[..elements]);
                 }
                 let rows = ConvRows::new(ConvParts {
                     rows: &*ROWS,

@@ -15,7 +15,7 @@ pub fn add(input: MapRow<'_>, requant: &Requant, multiplier: i32, lo: i8, hi: i8
 }
 
 /// Dense pixels, each channel by its own multiplier and constant.
-#[inline]
+#[inline(always)]
 pub fn affine<T: From<i8>>(values: &[i8], requant: &[Requant], lo: i8, hi: i8, out: &mut [T]) {
     let channels = requant.len().max(1);
     for (pixel, out) in values.chunks(channels).zip(out.chunks_mut(channels)) {

@@ -53,45 +53,22 @@ pub struct Part {
     pub pixel_stride: usize,
 }
 
-/// Writes the pixels of `row`, as many channels as it has, where they belong in a padded row; nothing for a row outside
-/// the map.
-pub fn load_part<T>(row: Option<MapRow<'_>>, part: Part, to: &mut [T], convert: impl Fn(&[i8], &mut [T])) {
-    let (Some(row), Some(to)) = (row, to.get_mut(part.left..)) else { return };
+/// Writes the pixels of `row`, as many channels as it has, where they belong in a padded row. `convert` converts a run of
+/// elements: all pixels at once where neither they nor their places have gaps.
+#[inline(never)]
+pub fn load<T>(row: MapRow<'_>, part: Part, to: &mut [T], convert: impl Fn(&[i8], &mut [T])) {
+    let Some(to) = to.get_mut(part.left..) else { return };
+    if row.is_dense() && row.channels == part.pixel_stride {
+        if let Some(to) = to.get_mut(..row.bytes.len()) {
+            convert(row.bytes, to);
+        }
+        return;
+    }
     for (pixel, to) in row.pixels().zip(to.chunks_mut(part.pixel_stride.max(1))) {
         if let Some(to) = to.get_mut(..pixel.len()) {
             convert(pixel, to);
         }
     }
-}
-
-/// Writes a padded row: `left` elements of the zero point, the pixels of `row` (none for a row outside the map), the
-/// zero point up to the end. `convert` copies a run of elements.
-pub fn load<T: Copy + From<i8>>(
-    row: Option<MapRow<'_>>,
-    left: usize,
-    zero_point: i8,
-    to: &mut [T],
-    convert: impl Fn(&[i8], &mut [T]),
-) {
-    let zero = T::from(zero_point);
-    let Some(row) = row else {
-        to.fill(zero);
-        return;
-    };
-    let Some((head, mut rest)) = to.split_at_mut_checked(left) else { return };
-    head.fill(zero);
-    let mut put = |run: &[i8]| {
-        if let Some((target, behind)) = core::mem::take(&mut rest).split_at_mut_checked(run.len()) {
-            convert(run, target);
-            rest = behind;
-        }
-    };
-    if row.is_dense() {
-        put(row.bytes);
-    } else {
-        row.pixels().for_each(put);
-    }
-    rest.fill(zero);
 }
 
 /// Copies the pixels of a row to dense ones.

@@ -23,20 +23,25 @@ pub mod x86;
 use conv::{ConvRows, ConvShape};
 use spec::ConvSpec;
 
-/// The function of a kernel, by the elements of its input rows.
+/// The functions of a kernel, by the elements of its input rows.
 #[derive(Clone, Copy)]
 pub enum ConvCode {
     /// Of int8 rows.
     Int8(fn(&mut ConvRows<'_, i8>)),
     /// Of rows widened to 16 bits.
-    Int16(fn(&mut ConvRows<'_, i16>)),
+    Int16 {
+        /// Computes the rows.
+        run: fn(&mut ConvRows<'_, i16>),
+        /// Widens the elements of the first slice into the second, which is as long.
+        widen: fn(&[i8], &mut [i16]),
+    },
 }
 
 /// A convolution kernel that this program has.
 pub struct ConvKernel {
     /// Its description.
     pub spec: &'static ConvSpec,
-    /// Computes the rows.
+    /// Its functions.
     pub code: ConvCode,
 }
 
@@ -48,8 +53,6 @@ pub struct Backend {
     pub available: fn() -> bool,
     /// Its convolutions, the fastest first.
     pub kernels: &'static [ConvKernel],
-    /// Widens the elements of the first slice into the second, which is as long.
-    pub widen: fn(&[i8], &mut [i16]),
 }
 
 impl Backend {

@@ -1,12 +1,12 @@
 //! Scalar kernels for every processor: blocks of 4 output channels x 2 pixels, in safe code without any table.
 
-use super::conv::{ConvRow, ConvRows};
+use super::conv::{ConvRow, ConvRows, ConvShape};
 use super::spec::CONV_4X2_PORTABLE;
-use super::{Backend, ConvCode, ConvKernel, load};
+use super::{Backend, ConvCode, ConvKernel};
 use crate::arith::Requant;
 
 /// Plain Rust; what cores without a SIMD extension run, such as Cortex-M0+ and M3.
-pub static BACKEND: Backend = Backend { name: "portable", available: || true, kernels: &[CONV], widen: load::widen };
+pub static BACKEND: Backend = Backend { name: "portable", available: || true, kernels: &[CONV] };
 
 /// [`CONV_4X2_PORTABLE`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_PORTABLE, code: ConvCode::Int8(conv_4x2_portable) };
@@ -85,21 +85,27 @@ fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, at: [usize; P], w
 
 /// Convolutions with groups, one output at a time.
 fn grouped(row: &mut ConvRow<'_, i8>) {
-    let groups = row.shape.groups.max(1);
-    let (group_in, group_out) = (row.shape.channels_in / groups, (row.channels_out() / groups).max(1));
+    let ConvShape { kernel_h, kernel_w, channels_in, groups, .. } = row.shape;
+    let (group_in, group_out) = (row.shape.group_in(), (row.channels_out() / groups.max(1)).max(1));
     let (requant, channels, step) = (row.requant, row.channels_out(), row.pixel_step());
-    let kernel = row.shape.kernel_h * row.shape.kernel_w * group_in;
-    for x in 0..row.width_out() {
+    let (rows, row_len, width) = (row.rows, row.row_len, row.width_out());
+    for x in 0..width {
+        let (mut weights, mut first, mut left) = (row.weights.chunks(group_in.max(1)), x * step, group_out);
         for (channel, requant) in requant.chunks(1).enumerate() {
-            let mut weights = run_at(row.weights, channel * kernel, kernel).chunks(group_in.max(1));
-            let mut acc = 0i32;
-            for ky in 0..row.shape.kernel_h {
-                for kx in 0..row.shape.kernel_w {
-                    let at = ky * row.row_len + x * step + kx * row.shape.channels_in + channel / group_out * group_in;
-                    for (value, weight) in run_at(row.rows, at, group_in).iter().zip(weights.next().unwrap_or(&[])) {
+            if left == 0 {
+                (first, left) = (first + group_in, group_out);
+            }
+            left -= 1;
+            let (mut acc, mut line) = (0i32, first);
+            for _ in 0..kernel_h {
+                let mut at = line;
+                for _ in 0..kernel_w {
+                    for (value, weight) in run_at(rows, at, group_in).iter().zip(weights.next().unwrap_or(&[])) {
                         acc = acc.wrapping_add(i32::from(*value).wrapping_mul(i32::from(*weight)));
                     }
+                    at += channels_in;
                 }
+                line += row_len;
             }
             finish(row, x * channels + channel, [acc], requant);
         }

@@ -6,21 +6,31 @@ use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
 
 /// The specification as a backend.
-pub static BACKEND: Backend = Backend {
-    name: "reference",
-    available: || true,
-    kernels: &[
-        ConvKernel { spec: &CONV_1X1_REFERENCE, code: ConvCode::Int8(conv_canonical) },
-        ConvKernel { spec: &CONV_1X1_REFERENCE_PAIRS, code: ConvCode::Int16(conv_pairs) },
-    ],
-    widen: load::widen,
+pub static BACKEND: Backend = Backend { name: "reference", available: || true, kernels: &[CONV, CONV_PAIRS] };
+
+/// Of canonical weights.
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE, code: ConvCode::Int8(conv_canonical) };
+
+/// Of weights in pairs.
+pub const CONV_PAIRS: ConvKernel =
+    ConvKernel { spec: &CONV_1X1_REFERENCE_PAIRS, code: ConvCode::Int16 { run: conv_pairs, widen: load::widen } };
+
+static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference",
+    path: "kernels::reference::CONV",
+    layout: &CANONICAL,
+    rows: |_| 1,
+    suits: |_| true,
+    cost: |_, _| u64::MAX,
 };
 
-static CONV_1X1_REFERENCE: ConvSpec =
-    ConvSpec { name: "conv_1x1_reference", layout: &CANONICAL, rows: |_| 1, suits: |_| true, cost: |_, _| u64::MAX };
-
-static CONV_1X1_REFERENCE_PAIRS: ConvSpec =
-    ConvSpec { name: "conv_1x1_reference_pairs", layout: &PAIRS, suits: PAIRS.suits, ..CONV_1X1_REFERENCE };
+static CONV_1X1_REFERENCE_PAIRS: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference_pairs",
+    path: "kernels::reference::CONV_PAIRS",
+    layout: &PAIRS,
+    suits: PAIRS.suits,
+    ..CONV_1X1_REFERENCE
+};
 
 /// Convolution by canonical weights, `[output][kernel row][kernel column][input channel of the group]`.
 pub fn conv_canonical(rows: &mut ConvRows<'_, i8>) {

@@ -11,6 +11,8 @@ use crate::format::records::Core;
 pub struct ConvSpec {
     /// Operator, tile and instruction set: `conv_4x2_portable`.
     pub name: &'static str,
+    /// Where its code is in this crate: the path of a [`ConvKernel`](super::ConvKernel).
+    pub path: &'static str,
     /// The weights that it reads.
     pub layout: &'static Layout,
     /// Output rows of one step by which it is fastest for a convolution, at most [`MAX_ROWS`](super::conv::MAX_ROWS).
@@ -44,6 +46,16 @@ impl Core {
         }
     }
 
+    /// The name of the [`Backend`](super::Backend) that has them.
+    pub fn backend(self) -> &'static str {
+        match self {
+            Self::Generic | Self::CortexM0 | Self::CortexM3 => "portable",
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55 => "cortex_m",
+            Self::Neon | Self::Dotprod => "neon",
+            Self::X86 => "avx2",
+        }
+    }
+
     /// Whether kernels for this core read weights in the layout of a code. A file laid out for the core has no other ones.
     pub fn reads(self, layout: u8) -> bool {
         self.kernels().iter().any(|spec| spec.layout.code == layout)
@@ -53,6 +65,7 @@ impl Core {
 /// Blocks of 4 output channels x 2 pixels in plain Rust.
 pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
     name: "conv_4x2_portable",
+    path: "kernels::portable::CONV",
     layout: &CANONICAL,
     rows: shared_rows,
     suits: |_| true,
@@ -62,6 +75,7 @@ pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.
 pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
     name: "conv_2x3_smlad",
+    path: "kernels::cortex_m::CONV",
     layout: &PAIRS,
     rows: shared_rows,
     suits: PAIRS.suits,
@@ -71,6 +85,7 @@ pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
 /// Blocks of 4 output channels x 4 pixels with NEON's byte products.
 pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
     name: "conv_4x4_neon",
+    path: "kernels::neon::CONV",
     layout: &CANONICAL,
     rows: shared_rows,
     suits: |shape| shape.groups == 1,
@@ -80,6 +95,7 @@ pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
 /// Blocks of 4 output channels x 2 pixels with AVX2.
 pub static CONV_4X2_AVX2: ConvSpec = ConvSpec {
     name: "conv_4x2_avx2",
+    path: "kernels::x86::CONV",
     layout: &CANONICAL,
     rows: shared_rows,
     suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(4),
@@ -90,6 +106,7 @@ pub static CONV_4X2_AVX2: ConvSpec = ConvSpec {
 /// microcontroller as fast as others.
 pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
     name: "conv_2x4_avx2_pairs",
+    path: "kernels::x86::CONV_PAIRS",
     layout: &PAIRS,
     rows: shared_rows,
     suits: PAIRS.suits,

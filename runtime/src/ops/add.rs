@@ -16,6 +16,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::Add, reduces: false, re
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::add::OPERATOR",
     operands: Operands::Two,
     flags: 0,
     gathers: false,

@@ -13,6 +13,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::Affine, reduces: false,
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::affine::OPERATOR",
     operands: Operands::One,
     flags: 0,
     gathers: false,

@@ -16,6 +16,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::AveragePool, reduces: f
 /// first.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::average_pool::OPERATOR",
     operands: Operands::One,
     flags: COUNT_INCLUDE_PAD,
     gathers: false,

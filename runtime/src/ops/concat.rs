@@ -13,6 +13,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::Concat, reduces: false,
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::concat::OPERATOR",
     operands: Operands::Two,
     flags: CONCAT_VIEW,
     gathers: true,

@@ -14,7 +14,7 @@ use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Element, MAX_ROWS};
 use crate::kernels::layout::{self, Packing};
 use crate::kernels::{Backend, ConvCode, ConvKernel, elementwise, load};
 use crate::rows::window_rows;
-use crate::schedule::{is_view, members};
+use crate::schedule::members;
 use crate::step::Step;
 use core::ops::Range;
 
@@ -32,9 +32,16 @@ pub static OPERATOR: Operator = Operator {
     step,
 };
 
+/// The convolution of programs whose kernels all read int8 rows.
+pub static INT8: Operator = Operator { step: step_int8, ..OPERATOR };
+
+/// The convolution of programs whose kernels all read 16-bit rows.
+pub static INT16: Operator = Operator { step: step_int16, ..OPERATOR };
+
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::conv::OPERATOR",
     operands: Operands::OneOrTwo,
     flags: 0,
     gathers: true,
@@ -161,17 +168,28 @@ fn holds_lowest(values: &[i8]) -> bool {
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {
-    let shape = conv_shape(step.node, step.input, step.output);
-    let Some(kernel) = step.backend.kernel(step.node.layout, &shape) else { return };
-    match kernel.code {
-        ConvCode::Int8(run) => convolve(step, shape, kernel, run, load::copy, maps, scratch),
-        ConvCode::Int16(run) => convolve(step, shape, kernel, run, step.backend.widen, maps, scratch),
+    step_int8(step, maps, scratch);
+    step_int16(step, maps, scratch);
+}
+
+fn step_int8(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {
+    if let Some(kernel) = kernel(step.backend, step.node, step.input, step.output)
+        && let ConvCode::Int8(run) = kernel.code
+    {
+        convolve(step, kernel, run, load::copy, maps, scratch);
+    }
+}
+
+fn step_int16(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {
+    if let Some(kernel) = kernel(step.backend, step.node, step.input, step.output)
+        && let ConvCode::Int16 { run, widen } = kernel.code
+    {
+        convolve(step, kernel, run, widen, maps, scratch);
     }
 }
 
 fn convolve<T: Element>(
     step: &Step<'_, '_>,
-    shape: ConvShape,
     kernel: &ConvKernel,
     run: fn(&mut ConvRows<'_, T>),
     convert: fn(&[i8], &mut [T]),
@@ -179,6 +197,7 @@ fn convolve<T: Element>(
     scratch: &mut [i8],
 ) {
     let (node, rows, layout) = (step.node, step.rows(), kernel.spec.layout);
+    let shape = conv_shape(node, step.input, step.output);
     let elements = padded_elements(node, step.input);
     let row_len = layout.row_len(elements);
     let bytes = layout.rows_bytes(shape.span(node.rows_per_step.into()), elements);
@@ -242,29 +261,31 @@ fn load_rows<T: Element>(
 ) {
     let (node, input) = (step.node, step.input);
     let left = usize::from(node.pad_left) * shape.channels_in;
+    let pixels = usize::from(input.width) * shape.channels_in;
     let prologue = step.model.prologue(node);
-    let gathers = is_view(step.model, input);
-    let zero_point = if node.prologue == 0 { input.zero_point } else { node.prologue_zero };
+    let zero = T::from(if node.prologue == 0 { input.zero_point } else { node.prologue_zero });
     for (y, padded) in padded.chunks_mut(row_len.max(1)).take(shape.span(made.len())).enumerate() {
         let y = (made.start * shape.stride_h + y).checked_sub(node.pad_top.into());
-        let y = y.filter(|&y| y < input.height.into());
-        if gathers {
-            load::load(None, left, zero_point, padded, convert);
+        let Some(y) = y.filter(|&y| y < input.height.into()) else {
+            padded.fill(zero);
+            continue;
+        };
+        if let Some((head, rest)) = padded.split_at_mut_checked(left) {
+            head.fill(zero);
+            rest.get_mut(pixels..).unwrap_or_default().fill(zero);
         }
         for member in members(step.model, node.input) {
-            let row = y.map(|y| maps.row(member.tensor, y));
+            let row = maps.row(member.tensor, y);
             let before = usize::from(member.before);
             let part = load::Part { left: left + before, pixel_stride: shape.channels_in };
-            let prologue = prologue.get(before..).unwrap_or(&[]);
-            let prologue = prologue.get(..member.tensor.channels.into()).unwrap_or(&[]);
-            let through = |from: &[i8], to: &mut [T]| {
-                elementwise::affine(from, prologue, node.prologue_lo, node.prologue_hi, to);
-            };
-            match (gathers, node.prologue) {
-                (false, 0) => load::load(row, left, zero_point, padded, convert),
-                (false, _) => load::load(row, left, zero_point, padded, through),
-                (true, 0) => load::load_part(row, part, padded, convert),
-                (true, _) => load::load_part(row, part, padded, through),
+            if node.prologue == 0 {
+                load::load(row, part, padded, convert);
+            } else {
+                let channels = prologue.get(before..).and_then(|rest| rest.get(..member.tensor.channels.into()));
+                let channels = channels.unwrap_or(&[]);
+                load::load(row, part, padded, |from: &[i8], to: &mut [T]| {
+                    elementwise::affine(from, channels, node.prologue_lo, node.prologue_hi, to);
+                });
             }
         }
     }

@@ -20,6 +20,7 @@ pub static OPERATOR: Operator = Operator {
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::copy::OPERATOR",
     operands: Operands::One,
     flags: PadMode::Reflect as u8,
     gathers: true,

@@ -22,6 +22,7 @@ pub static OPERATOR: Operator = Operator {
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::gate::OPERATOR",
     operands: Operands::Two,
     flags: 0,
     gathers: false,

@@ -14,6 +14,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::GlobalAveragePool, redu
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::global_pool::OPERATOR",
     operands: Operands::One,
     flags: 0,
     gathers: false,

@@ -21,6 +21,7 @@ pub static OPERATOR: Operator = Operator {
 /// Its rules. The [`Requant`] is the numerator of [`over_root`](crate::arith::over_root); its constant is the epsilon.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::instance_norm::OPERATOR",
     operands: Operands::One,
     flags: 0,
     gathers: false,

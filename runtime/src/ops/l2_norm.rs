@@ -15,6 +15,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::L2Norm, reduces: false,
 /// channel, or 0 for one that only pads.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::l2_norm::OPERATOR",
     operands: Operands::One,
     flags: 0,
     gathers: false,

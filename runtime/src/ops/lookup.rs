@@ -12,6 +12,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::Lookup, reduces: false,
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::lookup::OPERATOR",
     operands: Operands::One,
     flags: 0,
     gathers: false,

@@ -14,6 +14,7 @@ pub static OPERATOR: Operator = Operator { code: OpCode::MaxPool, reduces: false
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::max_pool::OPERATOR",
     operands: Operands::One,
     flags: COUNT_INCLUDE_PAD,
     gathers: false,

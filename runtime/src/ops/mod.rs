@@ -57,6 +57,8 @@ pub enum Operands {
 pub struct Rules {
     /// The operator.
     pub operator: &'static Operator,
+    /// Its path in this crate.
+    pub path: &'static str,
     /// How many operands it has.
     pub operands: Operands,
     /// The largest value of its flags.

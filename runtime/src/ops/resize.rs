@@ -25,6 +25,7 @@ pub static OPERATOR: Operator = Operator {
 /// Its rules.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
+    path: "ops::resize::OPERATOR",
     operands: Operands::One,
     flags: ResizeMode::Nearest as u8,
     gathers: false,

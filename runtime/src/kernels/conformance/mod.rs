@@ -162,8 +162,13 @@ pub fn compare_backend(
         report(kernel.spec.name, of_kernel);
         compared += of_kernel;
     }
-    let widened = buffers.compare_widen(backend.widen);
-    report("widen", widened);
+    let mut widened = 0;
+    for kernel in backend.kernels {
+        if let ConvCode::Int16 { widen, .. } = kernel.code {
+            widened += buffers.compare_widen(widen);
+            report("widen", widened);
+        }
+    }
     let elementwise = buffers.compare_elementwise();
     report("elementwise", elementwise);
     Ok(compared + widened + elementwise)
@@ -178,7 +183,7 @@ fn compare_kernel(buffers: &mut Buffers, kernel: &ConvKernel) -> Result<usize, D
             (ConvCode::Int8(run), Some(ConvCode::Int8(expected))) => {
                 buffers.compare(&case, kernel.spec.name, layout, [run, expected])?;
             }
-            (ConvCode::Int16(run), Some(ConvCode::Int16(expected))) => {
+            (ConvCode::Int16 { run, .. }, Some(ConvCode::Int16 { run: expected, .. })) => {
                 buffers.compare(&case, kernel.spec.name, layout, [run, expected])?;
             }
             _ => panic!("kernel {} has no reference", kernel.spec.name),
@@ -275,7 +280,7 @@ impl Buffers {
         })
     }
 
-    /// Compares a backend's widening of rows with the plain conversion; how many lengths.
+    /// Compares a kernel's widening of rows with the plain conversion; how many lengths.
     fn compare_widen(&mut self, widen: fn(&[i8], &mut [i16])) -> usize {
         const LENGTHS: usize = 70;
         for len in 0..LENGTHS {

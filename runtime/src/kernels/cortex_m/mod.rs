@@ -26,10 +26,10 @@ use block::Channels;
 use widen::widen;
 
 /// SMLAD kernels; canonical weights run the portable one, because these cores multiply no bytes.
-pub static BACKEND: Backend = Backend { name: "cortex_m", available: || true, kernels: &[CONV, portable::CONV], widen };
+pub static BACKEND: Backend = Backend { name: "cortex_m", available: || true, kernels: &[CONV, portable::CONV] };
 
 /// [`CONV_2X3_SMLAD`].
-pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16(conv_2x3_smlad) };
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16 { run: conv_2x3_smlad, widen } };
 
 /// Convolution by weights in pairs: blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one.
 pub fn conv_2x3_smlad(rows: &mut ConvRows<'_, i16>) {

@@ -4,7 +4,7 @@ mod conv;
 mod requant;
 
 use super::spec::CONV_4X4_NEON;
-use super::{Backend, ConvCode, ConvKernel, load, portable};
+use super::{Backend, ConvCode, ConvKernel, portable};
 pub use conv::conv_4x4_neon;
 
 /// NEON kernels. Every aarch64 processor that runs Linux has them.

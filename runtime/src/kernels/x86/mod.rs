@@ -9,16 +9,14 @@ use super::spec::{CONV_2X4_AVX2_PAIRS, CONV_4X2_AVX2};
 use super::{Backend, ConvCode, ConvKernel, load, portable, reference};
 
 /// AVX2, found at start-up.
-pub static BACKEND: Backend = Backend {
-    name: "avx2",
-    available,
-    kernels: &[
-        ConvKernel { spec: &CONV_4X2_AVX2, code: ConvCode::Int8(conv_4x2_avx2) },
-        ConvKernel { spec: &CONV_2X4_AVX2_PAIRS, code: ConvCode::Int16(conv_2x4_avx2_pairs) },
-        portable::CONV,
-    ],
-    widen: load::widen,
-};
+pub static BACKEND: Backend = Backend { name: "avx2", available, kernels: &[CONV, CONV_PAIRS, portable::CONV] };
+
+/// [`CONV_4X2_AVX2`].
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_AVX2, code: ConvCode::Int8(conv_4x2_avx2) };
+
+/// [`CONV_2X4_AVX2_PAIRS`].
+pub const CONV_PAIRS: ConvKernel =
+    ConvKernel { spec: &CONV_2X4_AVX2_PAIRS, code: ConvCode::Int16 { run: conv_2x4_avx2_pairs, widen: load::widen } };
 
 fn available() -> bool {
     std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi2")
