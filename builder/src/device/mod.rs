@@ -135,11 +135,24 @@ pub fn available(device: Device) -> Result<(), Missing> {
     tools::emulator(device).map(drop)
 }
 
-/// Classifies `images` by the packed model in the file `model` on `device`.
+/// Classifies `images` by the packed model in the file `model` on `device`. The program's build checks the model, so that
+/// the program does not carry the checker.
 ///
 /// # Errors
 /// [`DeviceError`]: what is missing, or what failed, in one line.
 pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, DeviceError> {
+    run_with(device, model, images, &[])
+}
+
+/// [`run`] by a program that checks the model when it loads it, as one does whose model comes from elsewhere.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_checker(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, DeviceError> {
+    run_with(device, model, images, &["--features", "checker"])
+}
+
+fn run_with(device: Device, model: &Path, images: &TestImages, options: &[&str]) -> Result<DeviceRun, DeviceError> {
     let images_file = images.to_bytes()?;
     let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
     let file = folder.path().join("images.bin");
@@ -153,7 +166,7 @@ pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRu
     let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
     let program = folder.path().join("program");
     let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
-    build(device, &toolchain, &firmware, &inputs, &program)?;
+    build(device, &toolchain, &firmware, options, &inputs, &program)?;
     command.arg("-kernel").arg(&program);
     let output = process::output(&mut command, RUN_LIMIT)?;
     let told = lines::parse(device, &output, images.count())?;
@@ -183,7 +196,7 @@ fn run_linux(device: Device, model: &Path, pictures: &[PathBuf], count: usize) -
     let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
     let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
     let program = folder.path().join("program");
-    build(device, &toolchain, &firmware, &[], &program)?;
+    build(device, &toolchain, &firmware, &[], &[], &program)?;
     if command.get_program().is_empty() {
         command = Command::new(&program);
     } else {
@@ -200,6 +213,7 @@ fn build(
     device: Device,
     toolchain: &Toolchain,
     firmware: &Path,
+    options: &[&str],
     inputs: &[(&str, &Path)],
     to: &Path,
 ) -> Result<(), DeviceError> {
@@ -212,6 +226,7 @@ fn build(
 
     let mut command = toolchain.cargo(target);
     command.args(["--release", "--quiet", "--locked", "--target", target, "--package", package]);
+    command.args(options);
     command.arg("--target-dir").arg(&folder).current_dir(firmware);
     command.envs(inputs.iter().copied());
     if let Place::Board(board) = device.place {
