@@ -3,7 +3,7 @@
 //! `SKIPSTONE_MODEL` names a packed model, `SKIPSTONE_IMAGES` a file of test images (`docs/targets.md` has its layout).
 //! Both are checked here, so that a program that builds has a model that it can hold.
 
-use skipstone_runtime::Model;
+use skipstone_runtime::{Model, codegen};
 use std::path::{Path, PathBuf};
 
 /// Bytes before the pixels of a file of test images.
@@ -23,6 +23,10 @@ fn embed() -> Result<(), String> {
     let (model, images) = (Aligned::new(&model), Aligned::new(&images));
 
     let parsed = Model::from_bytes(model.bytes()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
+    let target = std::env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
+    let dsp = std::env::var("SKIPSTONE_DSP").is_ok_and(|value| value == "1");
+    println!("cargo::rerun-if-env-changed=SKIPSTONE_DSP");
+    let program = codegen::program(&parsed, &target, dsp).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
     let input = parsed.input();
     let (count, dims) = check_images(images.bytes()).map_err(|e| format!("SKIPSTONE_IMAGES: {e}"))?;
     let expected = [input.height, input.width, input.channels];
@@ -36,7 +40,7 @@ fn embed() -> Result<(), String> {
         parsed.nodes().len(),
         dims.iter().map(|&dim| usize::from(dim)).product::<usize>(),
     );
-    write(&out.join("program.rs"), skipstone_runtime::codegen::program(&parsed).as_bytes())?;
+    write(&out.join("program.rs"), program.as_bytes())?;
     write(&out.join("model.stone"), model.bytes())?;
     write(&out.join("images.bin"), images.bytes())?;
     write(&out.join("constants.rs"), constants.as_bytes())

@@ -1,48 +1,61 @@
 //! For build scripts: the [`Program`](crate::Program) that a model needs, as source text.
 
 use crate::format::records::{Core, Node, OpCode};
-use crate::kernels::layout::RowElement;
-use crate::kernels::spec::ConvSpec;
+use crate::kernels::spec::{CORTEX_M, ConvSpec, CoreKernels, NEON, PORTABLE, X86};
 use crate::model::Model;
 use crate::ops::{self, conv};
 use crate::schedule::Network;
 use std::collections::BTreeSet;
 
 /// Rust source that defines `PROGRAM`, a `static` [`Program`](crate::Program) with the operators and kernels that `model`
-/// names and no others, for the core that the model is laid out for.
+/// names and no others, for programs of a target of rustc; `dsp` says whether an Armv8-M Mainline core has the DSP
+/// extension.
 ///
 /// A build script writes it to a file that the program includes:
 ///
 /// ```
-/// # fn write(model: &skipstone_runtime::Model<'_>) -> std::io::Result<()> {
-/// let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap());
-/// std::fs::write(out.join("program.rs"), skipstone_runtime::codegen::program(model))
+/// # fn write(model: &skipstone_runtime::Model<'_>) -> Result<(), Box<dyn std::error::Error>> {
+/// let target = std::env::var("TARGET")?;
+/// let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+/// std::fs::write(out.join("program.rs"), skipstone_runtime::codegen::program(model, &target, false)?)?;
+/// # Ok(())
 /// # }
 /// ```
-pub fn program(model: &Model<'_>) -> String {
-    let core = Core::from_code(model.header().core).unwrap_or(Core::Generic);
-    let mut operators = BTreeSet::new();
-    let mut kernels = BTreeSet::new();
+///
+/// # Errors
+/// One line that names the core that the model is laid out for, and the target whose kernels do not read it.
+pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, String> {
+    let smlad = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main") && dsp;
+    let (backend, available) = match target.split('-').next() {
+        _ if smlad => ("cortex_m", CORTEX_M),
+        Some("aarch64") => ("neon", NEON),
+        Some("x86_64") => ("avx2", X86),
+        _ => ("portable", PORTABLE),
+    };
+    let (mut operators, mut kernels, mut elements) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for node in model.nodes() {
         operators.extend(ops::rules(node).map(|rules| format!("&skipstone_runtime::{}", rules.path)));
-        kernels.extend(kernel(model, node, core).map(|spec| format!("skipstone_runtime::{}", spec.path)));
+        if node.op == OpCode::Conv as u8 {
+            let spec = kernel(model, node, available).ok_or_else(|| {
+                let core = Core::from_code(model.header().core).unwrap_or(Core::Generic).name();
+                format!(
+                    "the model is laid out for {core}, programs for {target} do not read it: pack it for that target"
+                )
+            })?;
+            kernels.insert(format!("skipstone_runtime::{}", spec.path));
+            elements.insert(spec.layout.element.bytes());
+        }
     }
-    let elements: Vec<RowElement> = core
-        .kernels()
-        .iter()
-        .filter(|spec| kernels.iter().any(|path| path.ends_with(spec.path)))
-        .map(|spec| spec.layout.element)
-        .collect();
-    let convolution = match elements[..] {
-        [RowElement::Int8] => "conv::INT8",
-        [RowElement::Int16] => "conv::INT16",
+    let convolution = match elements.into_iter().collect::<Vec<_>>()[..] {
+        [1] => "conv::INT8",
+        [2] => "conv::INT16",
         _ => "conv::OPERATOR",
     };
     let joined = |paths: BTreeSet<String>| paths.into_iter().collect::<Vec<_>>().join(", ");
-    PROGRAM
+    Ok(PROGRAM
         .replace("{operators}", &joined(operators).replace("conv::OPERATOR", convolution))
         .replace("{kernels}", &joined(kernels))
-        .replace("{backend}", core.backend())
+        .replace("{backend}", backend))
 }
 
 const PROGRAM: &str = r#"/// The operators and kernels that the model names.
@@ -55,14 +68,11 @@ static PROGRAM: skipstone_runtime::Program = {
 };
 "#;
 
-/// The kernel of a core that runs a node, if it is a convolution.
-fn kernel(model: &Model<'_>, node: &Node, core: Core) -> Option<&'static ConvSpec> {
-    if node.op != OpCode::Conv as u8 {
-        return None;
-    }
+/// The kernel that runs a convolution, of those that a program has.
+fn kernel(model: &Model<'_>, node: &Node, available: &'static CoreKernels) -> Option<&'static ConvSpec> {
     let shape = conv::conv_shape(node, model.tensor(node.input.into()), model.tensor(node.output.into()));
     let runs = |spec: &&&ConvSpec| spec.layout.code == node.layout && (spec.suits)(&shape);
-    core.kernels().iter().find(runs).copied()
+    available.iter().find(runs).copied()
 }
 
 #[cfg(test)]
@@ -74,22 +84,29 @@ mod tests {
 
     #[test]
     fn a_program_names_what_its_model_needs() {
-        for (layout, backend, kernels) in [
-            (&CANONICAL, "portable", "&[skipstone_runtime::kernels::portable::CONV]"),
-            (
-                &PAIRS,
-                "cortex_m",
-                "&[skipstone_runtime::kernels::cortex_m::CONV, skipstone_runtime::kernels::portable::CONV]",
-            ),
-        ] {
+        let source = |layout, target: &str, dsp| {
             let file = small_resnet(9, 7, layout).pack();
-            let source = program(&Model::from_bytes(&file).unwrap());
-            assert!(source.contains(kernels) && source.contains(&format!("name: \"{backend}\"")), "{source}");
-            assert!(source.contains(if backend == "portable" { "conv::INT8" } else { "conv::OPERATOR" }), "{source}");
-            for operator in ["add", "copy", "global_pool"] {
-                assert!(source.contains(&format!("&skipstone_runtime::ops::{operator}::OPERATOR")), "{source}");
+            program(&Model::from_bytes(&file).unwrap(), target, dsp)
+        };
+        for (layout, target, dsp, backend, kernels, convolution) in [
+            (&CANONICAL, "thumbv6m-none-eabi", false, "portable", &["portable::CONV"][..], "INT8"),
+            (&CANONICAL, "thumbv7em-none-eabihf", false, "cortex_m", &["portable::CONV"], "INT8"),
+            (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", &["cortex_m::CONV", "portable::CONV"], "OPERATOR"),
+            (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", &["cortex_m::CONV", "portable::CONV"], "OPERATOR"),
+            (&CANONICAL, "aarch64-unknown-linux-gnu", false, "neon", &["neon::CONV", "portable::CONV"], "INT8"),
+        ] {
+            let source = source(layout, target, dsp).unwrap();
+            let kernels: Vec<_> =
+                kernels.iter().map(|kernel| format!("skipstone_runtime::kernels::{kernel}")).collect();
+            assert!(source.contains(&format!("kernels: &[{}]", kernels.join(", "))), "{source}");
+            assert!(source.contains(&format!("name: \"{backend}\"")), "{source}");
+            for operator in ["add::OPERATOR", "copy::OPERATOR", "global_pool::OPERATOR"] {
+                assert!(source.contains(&format!("&skipstone_runtime::ops::{operator}")), "{source}");
             }
-            assert!(!source.contains("resize"), "{source}");
+            assert!(source.contains(&format!("conv::{convolution}")) && !source.contains("resize"), "{source}");
         }
+        let refused = source(&PAIRS, "thumbv7m-none-eabi", false).unwrap_err();
+        assert!(refused.starts_with("the model is laid out for cortex-m4, programs for thumbv7m"), "{refused}");
+        assert!(source(&PAIRS, "thumbv8m.main-none-eabi", false).is_err());
     }
 }

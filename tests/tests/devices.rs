@@ -70,7 +70,7 @@ fn cortex_m4_equals_the_host() {
         assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("cortex_m", &["conv_2x3_smlad".to_owned()][..]));
         let instructions = run.instructions_per_inference.unwrap();
         assert!((100_000..30_000_000).contains(&instructions), "{arch}: {instructions}");
-        assert!(run.ram_bytes.unwrap() > run.arena_bytes && run.flash_bytes.unwrap() > 50_000, "{run:?}");
+        assert!(run.ram_bytes.unwrap() > run.arena_bytes && run.flash_bytes.unwrap() > 20_000, "{run:?}");
     }
 }
 
@@ -105,10 +105,7 @@ fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
     assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("portable", &["conv_4x2_portable".to_owned()][..]));
     let (stone, digits) = digits_model("resnet8", Core::CortexM4);
     let error = self::run(on(Core::CortexM0), &stone, &TestImages::first(&digits, 1).unwrap()).unwrap_err().to_string();
-    assert!(
-        error.starts_with("the program on Cortex-M0 failed: the weights of node 0 are laid out for another"),
-        "{error}"
-    );
+    assert!(error.contains("the model is laid out for cortex-m4, programs for thumbv"), "{error}");
 }
 
 /// The ResNet-8 of `models/`, which was trained on CIFAR-10, in 16 KiB of RAM.

@@ -520,6 +520,22 @@ impl Core {
         Self::X86,
     ];
 
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::CortexM0 => "cortex-m0",
+            Self::CortexM3 => "cortex-m3",
+            Self::CortexM4 => "cortex-m4",
+            Self::CortexM7 => "cortex-m7",
+            Self::CortexM33 => "cortex-m33",
+            Self::CortexM55 => "cortex-m55",
+            Self::Neon => "neon",
+            Self::Dotprod => "dotprod",
+            Self::X86 => "x86",
+        }
+    }
+
     /// The core of a code, if there is one.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()

@@ -46,16 +46,6 @@ impl Core {
         }
     }
 
-    /// The name of the [`Backend`](super::Backend) that has them.
-    pub fn backend(self) -> &'static str {
-        match self {
-            Self::Generic | Self::CortexM0 | Self::CortexM3 => "portable",
-            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55 => "cortex_m",
-            Self::Neon | Self::Dotprod => "neon",
-            Self::X86 => "avx2",
-        }
-    }
-
     /// Whether kernels for this core read weights in the layout of a code. A file laid out for the core has no other ones.
     pub fn reads(self, layout: u8) -> bool {
         self.kernels().iter().any(|spec| spec.layout.code == layout)

@@ -8,8 +8,7 @@ use super::{Backend, ConvCode, ConvKernel, portable};
 pub use conv::conv_4x4_neon;
 
 /// NEON kernels. Every aarch64 processor that runs Linux has them.
-pub static BACKEND: Backend =
-    Backend { name: "neon", available: || true, kernels: &[CONV, portable::CONV], widen: load::widen };
+pub static BACKEND: Backend = Backend { name: "neon", available: || true, kernels: &[CONV, portable::CONV] };
 
 /// [`CONV_4X4_NEON`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X4_NEON, code: ConvCode::Int8(conv_4x4_neon) };
