@@ -3,8 +3,8 @@
 use super::rule::Optimizer;
 use super::schedule::{Schedule, Span};
 use crate::autograd::loss::Loss;
-use crate::data::augment::{AugmentationError, Mixing};
 use crate::data::Augmentation;
+use crate::data::augment::{AugmentationError, Mixing};
 use crate::zoo;
 use crate::zoo::blocks::MaskActivation;
 use serde::{Deserialize, Serialize};
