@@ -62,7 +62,7 @@ fn measure(graph: &Graph, images: &Dataset, quantized: &Quantized, seen: &mut BT
     let qgraph = &quantized.qgraph;
     let channels = channels(qgraph).unwrap();
     let all: Vec<usize> = (0..images.len()).collect();
-    let batch = images.batch_for(&graph, &all);
+    let batch = images.batch_for(graph, &all);
     let mut float: HashMap<String, Tensor> = HashMap::new();
     autograd::observe(graph, &batch, &mut |id, tensor| {
         float.insert(graph.value(id).name.clone(), tensor.clone());

@@ -149,7 +149,7 @@ mod tests {
         let pixels = (0..48).map(|i| (i * 37 % 256) as u8).collect();
         let data = Dataset { dims: [2, 3, 4], pixels, labels: vec![0, 1], class_names: vec![] };
         let scores = |graph: &Graph| {
-            let batch = data.batch_for(&graph, &[0, 1]);
+            let batch = data.batch_for(graph, &[0, 1]);
             autograd::infer(graph, &batch).into_data()
         };
         for (before, after) in scores(&graph).iter().zip(scores(&absorbed)) {

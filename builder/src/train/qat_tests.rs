@@ -92,7 +92,7 @@ fn is_layer(node: &Node) -> bool {
 /// The gradients of all parameters.
 fn gradients(mut tape: Tape, graph: &Graph, images: &Dataset) -> Vec<Option<Vec<f32>>> {
     let all: Vec<usize> = (0..images.len()).collect();
-    let batch = images.batch_for(&graph, &all);
+    let batch = images.batch_for(graph, &all);
     let targets = targets(&images.labels, images.class_names.len(), 0.0);
     tape.step(&mut graph.clone(), batch, &targets, Loss::CrossEntropy, Noise::default());
     graph.parameters().map(|(id, ..)| tape.gradient(id).map(<[f32]>::to_vec)).collect()

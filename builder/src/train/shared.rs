@@ -35,7 +35,7 @@ mod tests {
     /// The gradient for each operand that is a parameter, and the graph after the step.
     fn step(graph: &Graph, fake: Option<&FakeQuantization>, seed: u64) -> (Vec<Option<Vec<f32>>>, Graph) {
         let images = random_images(graph, 3, seed);
-        let batch = images.batch_for(&graph, &[0, 1, 2]);
+        let batch = images.batch_for(graph, &[0, 1, 2]);
         let targets = targets(&[0, 1, 0], graph.value(graph.output()).dims[0], 0.0);
         let mut graph = graph.clone();
         let mut tape = fake.cloned().map_or_else(Tape::new, Tape::with_fake_quantization);

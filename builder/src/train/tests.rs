@@ -185,6 +185,16 @@ fn averages_are_judged_and_exported() {
 
 /// Two batches of half the size are one step of the whole, but for batch statistics: here without batch norm.
 #[test]
+fn a_network_that_does_not_say_how_pixels_are_normalized_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut job = job(&folder.path().join("run"), false);
+    job.graph.metadata.normalization = None;
+    let error = train(job, &mut ()).unwrap_err();
+    assert_eq!(error.to_string(), "`tiny` does not say how pixels are normalized: set the metadata of its graph");
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
 fn accumulated_batches_are_one() {
     use skipstone_onnx::{GraphBuilder, Op, Tensor};
     let mut b = GraphBuilder::new("tiny", "image", [1, 8, 8]).unwrap();
