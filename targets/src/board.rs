@@ -238,6 +238,13 @@ impl Board {
     }
 }
 
+impl Core {
+    /// The emulated board on which programs for a microcontroller's core are run.
+    pub fn emulated_board(self) -> Option<&'static Board> {
+        self.emulated_board_name().and_then(Board::named)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +261,16 @@ mod tests {
             assert!(board.name.chars().all(plain), "{}", board.name);
         }
         assert_eq!(Board::named("micro:bit"), None);
+    }
+
+    #[test]
+    fn every_microcontroller_has_an_emulated_board_that_runs_its_programs() {
+        for core in Core::ALL.into_iter().filter(|core| core.triple().is_some_and(|triple| triple.starts_with("thumb")))
+        {
+            let board = core.emulated_board().unwrap_or_else(|| panic!("{core:?}"));
+            assert!(board.machine.is_some() && (board.core as u8) >= core as u8, "{core:?}");
+            assert!(!core.has_dsp() || board.core == core, "{core:?}");
+        }
     }
 
     #[test]
