@@ -226,7 +226,6 @@ fn a_run_is_evaluated_quantized_verified_inspected_and_run() {
     fails(&["verify", &run, "--stone", &stone, "--float-only", "--data", "digits"], 2, &["--float-only"]);
 
     chooses_numbers_and_trains_for_int8(&run, accuracy, folder.path());
-    packs_for_cores_and_boards(&run, folder.path());
     classifies_images_and_tensors(&run, &stone, folder.path());
     refuses_a_damaged_model(&stone, folder.path());
     let other = path("other.onnx");
@@ -278,55 +277,6 @@ fn chooses_numbers_and_trains_for_int8(run: &str, accuracy: f64, folder: &Path) 
     }
     let difference = quantized["accuracy_int8"].as_f64().unwrap() - trained["accuracy"].as_f64().unwrap();
     assert!(difference.abs() <= 1.0 / 364.0, "{trained} {quantized}");
-}
-
-fn packs_for_cores_and_boards(run: &str, folder: &Path) {
-    let stone = text(&folder.join("core.stone")).to_owned();
-    let quantize = ["quantize", run, "--calib", "digits", "-o", &stone, "--count", "50", "--eval-count", "0"];
-    // What standard error says of cores and boards.
-    let packed = |options: &[&str], core: &str| {
-        let output = skipstone(&[&quantize[..], options].concat());
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{options:?}: {errors}");
-        let inspected = json(&["inspect", &stone]);
-        assert_eq!(inspected["core"], core, "{options:?}");
-        let warnings = errors.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned);
-        (warnings.collect::<Vec<_>>(), inspected)
-    };
-    let on = |inspected: &Value, name: &str| {
-        let board = inspected["boards"].as_array().unwrap().iter().find(|board| board["board"] == name).unwrap();
-        (board["fits"].as_bool().unwrap(), board["slowdown"].as_f64())
-    };
-    let (warnings, inspected) = packed(&[], "generic");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    for part in
-        ["packed for no core in particular", "Cortex-M4", "Cortex-M55", "times the instructions", "--target", "--board"]
-    {
-        assert!(warnings[0].contains(part), "{part}: {warnings:?}");
-    }
-    assert_eq!(on(&inspected, "pico"), (true, Some(1.0)));
-    assert!(matches!(on(&inspected, "pico2"), (true, Some(4.0..))), "{inspected}");
-    assert!(packed(&["--target", "generic"], "generic").0.is_empty());
-
-    let (warnings, inspected) = packed(&["--target", "cortex-m33"], "cortex-m33");
-    assert!(warnings.is_empty(), "{warnings:?}");
-    assert_eq!(["pico", "pico2"].map(|name| on(&inspected, name)), [(false, None), (true, Some(1.0))]);
-    let shown = String::from_utf8(skipstone(&["inspect", &stone]).stdout).unwrap();
-    assert!(shown.lines().any(|line| line == "packed for: cortex-m33"), "{shown}");
-    let line = shown.lines().find(|line| line.starts_with("pico ")).unwrap();
-    assert!(line.trim_end().ends_with("no, refused: packed for cortex-m33"), "{line}");
-
-    let (warnings, _) = packed(&["--board", "blue-pill"], "cortex-m3");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].starts_with("warning: blue-pill cannot hold this model: "), "{warnings:?}");
-    assert!(warnings[0].contains(" bytes of flash are missing (it has 65,536; "), "{warnings:?}");
-    assert!(packed(&["--board", "nucleo-f446re"], "cortex-m4").0.is_empty());
-    // The name of older versions.
-    packed(&["--target", "cortex-m"], "cortex-m4");
-
-    fails(&[&quantize[..], &["--board", "nucleo-f44"]].concat(), 2, &["nucleo-f44", "nearest", "nucleo-f446re"]);
-    fails(&[&quantize[..], &["--target", "cortex-m5"]].concat(), 2, &["cortex-m5", "cortex-m55", "dotprod"]);
-    fails(&[&quantize[..], &["--target", "x86", "--board", "pico"]].concat(), 2, &["--target", "--board"]);
 }
 
 fn classifies_images_and_tensors(run: &str, stone: &str, folder: &Path) {

@@ -1,0 +1,76 @@
+//! What the command says of cores and boards.
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn skipstone(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_skipstone")).args(arguments).output().expect("the program starts")
+}
+
+fn inspect(stone: &str) -> Value {
+    serde_json::from_slice(&skipstone(&["inspect", stone, "--json"]).stdout).expect("JSON")
+}
+
+/// Runs a command that is wrong usage and must say so in a line that holds all of `parts`.
+fn is_refused(arguments: &[&str], parts: &[&str]) {
+    let output = skipstone(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 1), "{arguments:?}: {errors}");
+    for part in parts {
+        assert!(errors.contains(part), "{arguments:?}: `{part}` is not in: {errors}");
+    }
+}
+
+#[test]
+fn models_are_packed_for_cores_and_boards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (network, stone) = (path("network.onnx"), path("core.stone"));
+    let exported = skipstone(&["export", "--arch", "resnet8", "--input", "1x8x8", "-o", &network]);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let quantize = ["quantize", &network, "--calib", "digits", "-o", &stone, "--count", "50", "--eval-count", "0"];
+    // What standard error says of cores and boards.
+    let packed = |options: &[&str], core: &str| {
+        let output = skipstone(&[&quantize[..], options].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{options:?}: {errors}");
+        let inspected = inspect(&stone);
+        assert_eq!(inspected["core"], core, "{options:?}");
+        let warnings = errors.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned);
+        (warnings.collect::<Vec<_>>(), inspected)
+    };
+    let on = |inspected: &Value, name: &str| {
+        let board = inspected["boards"].as_array().unwrap().iter().find(|board| board["board"] == name).unwrap();
+        (board["fits"].as_bool().unwrap(), board["slowdown"].as_f64())
+    };
+    let (warnings, inspected) = packed(&[], "generic");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in
+        ["packed for no core in particular", "Cortex-M4", "Cortex-M55", "times the instructions", "--target", "--board"]
+    {
+        assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+    }
+    assert_eq!(on(&inspected, "pico"), (true, Some(1.0)));
+    assert!(matches!(on(&inspected, "pico2"), (true, Some(4.0..))), "{inspected}");
+    assert!(packed(&["--target", "generic"], "generic").0.is_empty());
+
+    let (warnings, inspected) = packed(&["--target", "cortex-m33"], "cortex-m33");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(["pico", "pico2"].map(|name| on(&inspected, name)), [(false, None), (true, Some(1.0))]);
+    let shown = String::from_utf8(skipstone(&["inspect", &stone]).stdout).unwrap();
+    assert!(shown.lines().any(|line| line == "packed for: cortex-m33"), "{shown}");
+    let line = shown.lines().find(|line| line.starts_with("pico ")).unwrap();
+    assert!(line.trim_end().ends_with("no, refused: packed for cortex-m33"), "{line}");
+
+    let (warnings, _) = packed(&["--board", "blue-pill"], "cortex-m3");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].starts_with("warning: blue-pill cannot hold this model: "), "{warnings:?}");
+    assert!(warnings[0].contains(" bytes of flash are missing (it has 65,536; "), "{warnings:?}");
+    assert!(packed(&["--board", "nucleo-f446re"], "cortex-m4").0.is_empty());
+    // The name of older versions.
+    packed(&["--target", "cortex-m"], "cortex-m4");
+
+    is_refused(&[&quantize[..], &["--board", "nucleo-f44"]].concat(), &["nucleo-f44", "nearest", "nucleo-f446re"]);
+    is_refused(&[&quantize[..], &["--target", "cortex-m5"]].concat(), &["cortex-m5", "cortex-m55", "dotprod"]);
+    is_refused(&[&quantize[..], &["--target", "x86", "--board", "pico"]].concat(), &["--target", "--board"]);
+}
