@@ -32,8 +32,8 @@ impl Crc32 {
         let (before, words, after) = bytemuck::pod_align_to::<u8, u32>(bytemuck::cast_slice(bytes));
         let byte = |rest: u32| rest >> 8 ^ BYTES[(rest & 255) as usize];
         let each = |rest, bytes: &[u8]| bytes.iter().fold(rest, |rest, &next| byte(rest ^ u32::from(next)));
-        let rest =
-            words.iter().fold(each(self.0, before), |rest, &word| byte(byte(byte(byte(rest ^ u32::from_le(word))))));
+        let word = |rest, &word: &u32| byte(byte(byte(byte(rest ^ u32::from_le(word)))));
+        let rest = words.iter().fold(each(self.0, before), word);
         self.0 = each(rest, after);
     }
 

@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view};
 use crate::{ops, rows};
 use core::ops::Range;
-use overlap::{Written, tensor_of};
+use overlap::{Holder, Written, tensor_of};
 
 /// Largest number of nodes.
 pub const MAX_NODES: usize = 4096;
@@ -54,7 +54,7 @@ fn noting<const LEN: usize>(model: &Model<'_>) -> Result<u32, LoadError> {
 fn execute(model: &Model<'_>, notes: &mut [Note]) -> Result<u32, LoadError> {
     let has_views = model.nodes().iter().any(rows::is_view);
     let notes = Notes { model, notes };
-    let mut execution = Execution { model, notes, has_views, present: NONE, meeting: NONE, fed: 0, looked: 0 };
+    let mut execution = Execution { model, notes, has_views, present: NONE, is_stale: false, fed: 0, looked: 0 };
     execution.count_readers();
     let mut pull = Pull::default();
     loop {
@@ -85,7 +85,8 @@ struct Note {
     live: u16,
     /// The next one of those present, [`NONE`] of the last, [`ABSENT`] of others.
     next: u16,
-    /// The next one of those present whose bytes, or those that its node keeps, meet another one's; as `next`.
+    /// The next one in the circle of those present that meet: tensors that share bytes, with each other or with what a node
+    /// keeps; [`ABSENT`] where there is no other one.
     next_meeting: u16,
 }
 
@@ -168,23 +169,15 @@ struct Read<'m> {
     is_operand: bool,
 }
 
-/// Rows that a step reads of its input and of its operand.
+/// Rows that a step reads of its input and of its operand; the latter are also those that it makes.
 fn rows_read(model: &Model<'_>, node: &Node, step: usize) -> [Range<usize>; 2] {
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
     [ops::input_rows(node, input, output, step), rows::output_rows(node, output, step)]
 }
 
-/// Rows that a step makes.
-fn rows_written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
-    if is_pool(node) {
-        return 0..usize::from(step + 1 == usize::from(model.tensor(node.input.into()).height));
-    }
-    rows::output_rows(node, model.tensor(node.output.into()), step)
-}
-
-/// A pool has read its last row before it writes its only one.
-fn is_pool(node: &Node) -> bool {
-    ops::rules(node).is_some_and(|rules| rules.operator.reduces)
+/// Whether a node makes one row of all that it reads.
+fn reduces(node: &Node) -> bool {
+    ops::ALL.get(node.op).is_some_and(|operator| operator.reduces)
 }
 
 /// What a step writes of each of its rows.
@@ -222,8 +215,8 @@ struct Execution<'c> {
     /// The first of a list of the tensors that can hold something: a row has been made of it, or its node has begun, and
     /// not all its readers, or not the node itself, have ended.
     present: u16,
-    /// The first of a list of those present of which bytes meet.
-    meeting: u16,
+    /// Whether a tensor has been read for the last time since those that are over were dropped.
+    is_stale: bool,
     /// Rows of the image that have arrived.
     fed: usize,
     looked: u32,
@@ -295,10 +288,10 @@ impl Execution<'_> {
         let node = model.node(index);
         let output = model.tensor(node.output.into());
         let rows = rows_read(model, node, step);
+        let [input, operand] = &rows;
         let mut reads = self.reads(node);
         while let Some(read) = reads.next(model) {
             self.look(1);
-            let [input, operand] = &rows;
             let rows = if read.is_operand { operand } else { input };
             if !rows.is_empty() {
                 let made = self.made(read.tensor);
@@ -310,7 +303,8 @@ impl Execution<'_> {
         if rows::is_view(node) {
             return Ok(());
         }
-        let written = rows_written(model, node, step);
+        // A pool has read its last row before it writes its only one.
+        let written = if reduces(node) { 0..usize::from(self.is_complete(output)) } else { operand.clone() };
         ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
         let slot = slot(index as u16);
         if step == 0 {
@@ -329,19 +323,20 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Adds a tensor to those present, and compares it with them. Those that nobody reads or makes any more are dropped.
+    /// Adds a tensor to those present, and compares it with them.
     fn begin(&mut self, slot: u16) {
         if self.notes.get(slot).next != ABSENT {
             return;
         }
-        self.present = self.without_those_over(self.present, |note| &mut note.next);
-        self.meeting = self.without_those_over(self.meeting, |note| &mut note.next_meeting);
+        if core::mem::take(&mut self.is_stale) {
+            self.drop_those_over();
+        }
+        let own = Holder::new(self.model, slot);
         let mut other = self.present;
         while other < ABSENT {
             self.look(1);
-            if overlap::meet(self.model, slot, other) {
-                self.add_meeting(slot);
-                self.add_meeting(other);
+            if own.meets(&Holder::new(self.model, other)) {
+                self.join(slot, other);
             }
             other = self.notes.get(other).next;
         }
@@ -349,35 +344,57 @@ impl Execution<'_> {
         self.notes.change(slot, |note| note.next = first);
     }
 
-    fn add_meeting(&mut self, slot: u16) {
-        if self.notes.get(slot).next_meeting == ABSENT {
-            let first = core::mem::replace(&mut self.meeting, slot);
-            self.notes.change(slot, |note| note.next_meeting = first);
+    /// Drops those that nobody reads or makes any more.
+    fn drop_those_over(&mut self) {
+        let (mut before, mut at) = (NONE, self.present);
+        while at < ABSENT {
+            self.look(1);
+            let next = self.notes.get(at).next;
+            if self.is_over(at) {
+                self.leave(at);
+                self.notes.change(at, |note| note.next = ABSENT);
+                match before {
+                    NONE => self.present = next,
+                    before => self.notes.change(before, |note| note.next = next),
+                }
+            } else {
+                before = at;
+            }
+            at = next;
         }
     }
 
-    /// Drops tensors that are over from the list that starts with `first`; returns its new start.
-    fn without_those_over(&mut self, mut first: u16, next: impl Fn(&mut Note) -> &mut u16) -> u16 {
-        let (mut before, mut at) = (NONE, first);
-        while at < ABSENT {
+    /// Makes one circle of those of two tensors that meet.
+    fn join(&mut self, a: u16, b: u16) {
+        let after = |notes: &Notes<'_>, slot: u16| match notes.get(slot).next_meeting {
+            ABSENT => slot,
+            next => next,
+        };
+        let (after_a, after_b) = (after(&self.notes, a), after(&self.notes, b));
+        let mut at = after_a;
+        while at != a && at != b {
             self.look(1);
-            let mut behind = NONE;
-            let is_over = self.is_over(at);
-            self.notes.change(at, |note| {
-                let link = next(note);
-                behind = *link;
-                if is_over {
-                    *link = ABSENT;
-                }
-            });
-            match (is_over, before) {
-                (false, _) => before = at,
-                (true, NONE) => first = behind,
-                (true, _) => self.notes.change(before, |note| *next(note) = behind),
-            }
-            at = behind;
+            at = self.notes.get(at).next_meeting;
         }
-        first
+        if at != b {
+            self.notes.change(a, |note| note.next_meeting = after_b);
+            self.notes.change(b, |note| note.next_meeting = after_a);
+        }
+    }
+
+    /// Takes a tensor out of its circle.
+    fn leave(&mut self, slot: u16) {
+        let after = self.notes.get(slot).next_meeting;
+        if after == ABSENT {
+            return;
+        }
+        let mut before = after;
+        while self.notes.get(before).next_meeting != slot {
+            self.look(1);
+            before = self.notes.get(before).next_meeting;
+        }
+        self.notes.change(slot, |note| note.next_meeting = ABSENT);
+        self.notes.change(before, |note| note.next_meeting = if before == after { ABSENT } else { after });
     }
 
     fn is_over(&self, slot: u16) -> bool {
@@ -386,6 +403,7 @@ impl Execution<'_> {
 
     /// A node that has ended reads nothing any more.
     fn end_reads(&mut self, node: &Node) {
+        self.is_stale = true;
         let mut reads = self.reads(node);
         while let Some(read) = reads.next(self.model) {
             self.notes.change(slot(read.tensor.producer), |note| note.readers = note.readers.saturating_sub(1));

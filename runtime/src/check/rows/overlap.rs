@@ -1,10 +1,10 @@
 //! Tensors and states that share bytes while both hold something.
 
-use super::{ABSENT, Execution, Part, Read, is_pool, rows_read};
+use super::{ABSENT, Execution, Part, Read, reduces, slot};
 use crate::format::records::{Node, Tensor};
 use crate::model::Model;
-use crate::rows;
 use crate::schedule::{Counters, Network};
+use crate::{ops, rows};
 use core::ops::Range;
 
 /// What a step writes.
@@ -27,14 +27,33 @@ pub(super) fn tensor_of<'m>(model: &'m Model<'_>, slot: u16) -> &'m Tensor {
     if slot == 0 { model.input() } else { model.tensor(node_of(model, slot).output.into()) }
 }
 
-/// Whether two tensors, or what their nodes keep, can share a byte.
-pub(super) fn meet(model: &Model<'_>, a: u16, b: u16) -> bool {
-    let [ring_a, ring_b] = [a, b].map(|slot| tensor_of(model, slot));
-    let [state_a, state_b] = [a, b].map(|slot| node_of(model, slot));
-    rings_meet(ring_a, ring_b)
-        || ring_meets_state(ring_a, state_b)
-        || ring_meets_state(ring_b, state_a)
-        || states_meet(state_a, state_b)
+/// A tensor, and what its node keeps.
+pub(super) struct Holder<'m> {
+    tensor: &'m Tensor,
+    /// The bytes of the ring.
+    start: usize,
+    end: usize,
+    node: &'m Node,
+}
+
+impl<'m> Holder<'m> {
+    pub(super) fn new(model: &'m Model<'_>, slot: u16) -> Self {
+        let (tensor, node) = (tensor_of(model, slot), node_of(model, slot));
+        let start = tensor.offset as usize;
+        Self { tensor, start, end: start + rows::ring_bytes(tensor), node }
+    }
+
+    /// Whether two can share a byte.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let rings = self.start < other.end && other.start < self.end && !are_slices_apart(self.tensor, other.tensor);
+        if self.node.state_len == 0 && other.node.state_len == 0 {
+            return rings;
+        }
+        rings
+            || ring_meets_state(self.tensor, other.node)
+            || ring_meets_state(other.tensor, self.node)
+            || states_meet(self.node, other.node)
+    }
 }
 
 fn rings_meet(a: &Tensor, b: &Tensor) -> bool {
@@ -81,12 +100,28 @@ fn is_off_state(tensor: &Tensor, row: usize, node: &Node) -> bool {
     first + rows::row_bytes(tensor) <= state || state + node.state_len as usize <= first
 }
 
-/// Whether rows of both lie in the same slots, so that a row can only meet those of its own slot.
-fn share_slots(a: &Tensor, b: &Tensor) -> bool {
+/// How two rings lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Places {
+    /// They share no byte.
+    Apart,
+    /// In the same slots, so that a row can only meet those of its own slot.
+    SameSlots,
+    /// In any other way.
+    Across,
+}
+
+fn places(a: &Tensor, b: &Tensor) -> Places {
     let distance = a.offset.abs_diff(b.offset) as usize;
     let high = if a.offset <= b.offset { b } else { a };
-    (a.row_stride, a.ring_rows) == (b.row_stride, b.ring_rows)
-        && distance + rows::row_bytes(high) <= a.row_stride as usize
+    let slots = (a.row_stride, a.ring_rows) == (b.row_stride, b.ring_rows)
+        && distance + rows::row_bytes(high) <= a.row_stride as usize;
+    match slots {
+        true if are_slices_apart(a, b) => Places::Apart,
+        true => Places::SameSlots,
+        false if rings_meet(a, b) => Places::Across,
+        false => Places::Apart,
+    }
 }
 
 /// The first of the rows from `start` that lies in the slot of `row`.
@@ -110,14 +145,15 @@ impl Execution<'_> {
         parts: &[Option<Part>; 2],
         written: &Range<usize>,
     ) -> bool {
-        if is_pool(node) {
+        if reduces(node) {
             return true;
         }
         let (model, [input, operand]) = (self.model, rows);
         let output = model.tensor(node.output.into());
         let mut reads = self.reads(node);
         while let Some(Read { tensor, is_operand, .. }) = reads.next(model) {
-            if !rings_meet(tensor, output) {
+            let meets = self.notes.get(slot(tensor.producer)).next_meeting != ABSENT;
+            if !meets || !rings_meet(tensor, output) {
                 continue;
             }
             let rows = if is_operand { operand } else { input };
@@ -136,10 +172,10 @@ impl Execution<'_> {
     /// Whether a step spares what others hold: the rows that a step yet to come reads, the scores, and what a node keeps
     /// that has begun and not ended.
     pub(super) fn spares_others(&mut self, written: &Written<'_>) -> bool {
-        let mut other = self.meeting;
-        while other < ABSENT {
+        let mut other = self.notes.get(written.slot).next_meeting;
+        while other < ABSENT && other != written.slot {
             self.look(1);
-            if other != written.slot && !self.spares(written, other) {
+            if !self.spares(written, other) {
                 return false;
             }
             other = self.notes.get(other).next_meeting;
@@ -151,16 +187,20 @@ impl Execution<'_> {
         let (tensor, node) = (tensor_of(self.model, other), node_of(self.model, other));
         let is_kept = self.keeps_state(node, other, tensor);
         for part in written.parts.iter().flatten() {
-            let rings_meet = rings_meet(&part.tensor, tensor);
-            if !rings_meet && !is_kept {
+            let places = places(&part.tensor, tensor);
+            if places == Places::Apart && !is_kept {
                 continue;
             }
             for row in written.rows.clone().filter(|&row| part.is_written(row)) {
                 if is_kept && !is_off_state(&part.tensor, row, node) {
                     return false;
                 }
-                let clear = |live: Range<usize>, looked: &mut u32| are_clear(tensor, live, &part.tensor, row, looked);
-                if rings_meet && !self.live_rows_are(other, tensor, clear) {
+                let clear = |live: Range<usize>, looked: &mut u32| match places {
+                    Places::Apart => true,
+                    Places::SameSlots => slot_is_clear(tensor, &live, &part.tensor, row),
+                    Places::Across => are_clear(tensor, live, &part.tensor, row, looked),
+                };
+                if !self.live_rows_are(other, tensor, clear) {
                     return false;
                 }
             }
@@ -212,9 +252,14 @@ impl Execution<'_> {
             }
             let mut reads = self.reads(node);
             while let Some(read) = reads.next(model) {
-                if read.index == index && !self.is_complete(model.tensor(node.output.into())) {
-                    let [input, operand] = rows_read(model, node, self.notes.done(reader));
-                    first = first.min(if read.is_operand { operand.start } else { input.start });
+                let output = model.tensor(node.output.into());
+                if read.index == index && !self.is_complete(output) {
+                    let step = self.notes.done(reader);
+                    let start = match read.is_operand {
+                        true => rows::output_rows(node, output, step).start,
+                        false => ops::input_rows(node, model.tensor(node.input.into()), output, step).start,
+                    };
+                    first = first.min(start);
                     readers = readers.saturating_sub(1);
                 }
             }
@@ -223,12 +268,14 @@ impl Execution<'_> {
     }
 }
 
+/// Whether `row` of `part` shares no byte with the live rows of a tensor in the same slots.
+fn slot_is_clear(tensor: &Tensor, live: &Range<usize>, part: &Tensor, row: usize) -> bool {
+    let same_slot = first_in_slot(live.start, row, tensor.ring_rows);
+    same_slot >= live.end || is_apart(tensor, same_slot, part, row)
+}
+
 /// Whether `row` of `part` shares no byte with the live rows of a tensor.
 fn are_clear(tensor: &Tensor, mut live: Range<usize>, part: &Tensor, row: usize, looked: &mut u32) -> bool {
-    if share_slots(tensor, part) {
-        let same_slot = first_in_slot(live.start, row, tensor.ring_rows);
-        return same_slot >= live.end || is_apart(tensor, same_slot, part, row);
-    }
     *looked = looked.saturating_add(live.len() as u32);
     live.all(|live| is_apart(tensor, live, part, row))
 }
