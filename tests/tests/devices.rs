@@ -142,6 +142,31 @@ fn waves(dims: [usize; 3], count: usize) -> Dataset {
     }
 }
 
+/// Networks of the zoo that fit a microcontroller, as published, by programs that check their models.
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn loading_takes_at_most_a_tenth_of_an_inference() {
+    let mut over = Vec::new();
+    for arch in ["resnet8", "resnet20", "densenet-bc22-k8", "attention-mini"] {
+        let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &zoo::Options::default()).unwrap(), 7);
+        graph.metadata.normalization = Some(Normalization { mean: vec![0.5; 3], std: vec![0.25; 3] });
+        let images = waves([3, 32, 32], 4);
+        let options = Options { target: Core::CortexM4, ..Options::default() };
+        let stone = quantize(&graph, &images, &options).unwrap().stone;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.stone");
+        std::fs::write(&path, &stone).unwrap();
+        let image = TestImages::first(&images, 1).unwrap();
+        let run = device::run_with_checker(on(Core::CortexM4), &path, &image).unwrap();
+        let (loading, inference) = (run.instructions_to_load.unwrap(), run.instructions_per_inference.unwrap());
+        println!("{arch}: {loading} instructions to load {} bytes, {inference} per image", stone.len());
+        if 10 * loading > inference {
+            over.push(arch);
+        }
+    }
+    assert!(over.is_empty(), "{over:?}");
+}
+
 #[test]
 #[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
 fn aarch64_equals_the_host() {
