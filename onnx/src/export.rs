@@ -9,6 +9,7 @@
 
 pub mod functions;
 mod group_norm;
+mod wrap;
 
 use crate::graph::{Graph, Node, Value};
 use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
@@ -145,6 +146,7 @@ impl Writer<'_> {
     fn nodes(&mut self, node: &Node) -> Vec<NodeProto> {
         match node.op {
             Op::GroupNorm { groups, epsilon } => self.group_norm(node, groups, epsilon).into(),
+            Op::BorderPad(ref pad) if pad.border == Border::Wrap => self.wrap(node, pad),
             _ => self.function(node).unwrap_or_else(|| vec![self.node(node)]),
         }
     }
@@ -177,6 +179,7 @@ impl Writer<'_> {
                 let mode = match border {
                     Border::Reflect => "reflect",
                     Border::Edge => "edge",
+                    Border::Wrap => "wrap",
                 };
                 vec![AttributeProto::string("mode", mode)]
             }

@@ -81,6 +81,9 @@ pub(crate) fn branches() -> Graph {
     let masked = b.push("softplus", Op::Unary(Unary::Softplus), &[masked]).unwrap();
     let masked = b.push("mish", Op::Unary(Unary::Mish), &[masked]).unwrap();
     let masked = b.push("nearly", Op::Unary(Unary::GeluTanh), &[masked]).unwrap();
+    let masked = b.push("exp", Op::Unary(Unary::Exp), &[masked]).unwrap();
+    let masked = b.push("power", Op::Unary(Unary::Power { exponent: -0.75 }), &[masked]).unwrap();
+    let masked = b.push("log", Op::Unary(Unary::Log), &[masked]).unwrap();
     let masked = b.push("softsign", Op::Unary(Unary::Softsign), &[masked]).unwrap();
     let masked = b.push("thresholded", Op::Unary(Unary::ThresholdedRelu { alpha: 0.25 }), &[masked]).unwrap();
     let unit = b.push("unit", Op::L2Norm, &[masked]).unwrap();
@@ -89,6 +92,8 @@ pub(crate) fn branches() -> Graph {
     let border = |pads, border| Op::BorderPad(BorderPad { pads, border });
     let standard = b.push("reflected", border([1, 2, 3, 0], Border::Reflect), &[standard]).unwrap();
     let standard = b.push("edged", border([0, 1, 2, 3], Border::Edge), &[standard]).unwrap();
+    let standard = b.push("wrapped", border([2, 0, 1, 4], Border::Wrap), &[standard]).unwrap();
+    let standard = b.push("wrapped.columns", border([0, 1, 0, 0], Border::Wrap), &[standard]).unwrap();
     let gate = b.push("gate", Op::GlobalMaxPool, &[standard]).unwrap();
     let gated = b.push("gated", Op::Mul, &[gate, standard]).unwrap();
     let pool = b.push("pool", Op::GlobalAveragePool, &[gated]).unwrap();

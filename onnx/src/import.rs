@@ -23,6 +23,8 @@ mod layout;
 
 mod feature;
 
+mod blocks;
+
 mod channels;
 
 mod header;
@@ -58,7 +60,7 @@ use dequantized::Dequantized;
 use draft::{Draft, Id};
 use feature::{Affine, Feature};
 use integers::IntegerImage;
-use layout::{Branches, Layout};
+use layout::{BATCH, Branches, Layout};
 use quantized::Roundings;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -228,7 +230,7 @@ impl<'a> File<'a> {
         let order: &[usize] = if channels_last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
         let image = Feature {
             value: draft.input(),
-            layout: Layout::ordered(input.batch, &dims, order),
+            layout: Layout::ordered(input.batch, &dims, order).without(|axis| axis == BATCH && !input.batched),
             affine: Affine::identity(),
             sole: false,
             log: false,

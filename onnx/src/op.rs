@@ -207,6 +207,8 @@ pub enum Border {
     Reflect,
     /// The last element: `a a | a b c | c c`.
     Edge,
+    /// The elements from the other end on: `b c | a b c | a b`.
+    Wrap,
 }
 
 impl Border {
@@ -216,6 +218,7 @@ impl Border {
         let inside = index.saturating_sub(before).min(last);
         match self {
             Border::Edge => inside,
+            Border::Wrap => (index + size - before) % size,
             Border::Reflect if index < before => before - index,
             Border::Reflect => inside - (index - before - inside),
         }

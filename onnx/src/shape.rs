@@ -129,6 +129,9 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
 
 fn infer_border_pad(pad: &BorderPad, [channels, height, width]: [usize; 3]) -> Result<Vec<usize>, String> {
     let [top, left, bottom, right] = pad.pads;
+    if pad.border == Border::Wrap && (top.max(bottom) > height || left.max(right) > width) {
+        return Err(format!("wraps {:?} rows and columns of a map of {height}x{width}", pad.pads));
+    }
     if pad.border == Border::Reflect && (top.max(bottom) >= height || left.max(right) >= width) {
         return Err(format!("reflects {:?} rows and columns of a map of {height}x{width}", pad.pads));
     }

@@ -32,6 +32,15 @@ pub enum Unary {
         /// The threshold.
         alpha: f32,
     },
+    /// `exp(x)`.
+    Exp,
+    /// The natural logarithm, of numbers above 0.
+    Log,
+    /// `x^exponent`, of numbers above 0 unless the exponent is whole.
+    Power {
+        /// The exponent.
+        exponent: f32,
+    },
 }
 
 impl Unary {
@@ -52,6 +61,9 @@ impl Unary {
             Unary::Mish => "Mish",
             Unary::Softsign => "Softsign",
             Unary::ThresholdedRelu { .. } => "ThresholdedRelu",
+            Unary::Exp => "Exp",
+            Unary::Log => "Log",
+            Unary::Power { .. } => "Pow",
         }
     }
 
@@ -86,6 +98,9 @@ impl Unary {
                     0.0
                 }
             }
+            Unary::Exp => x.exp(),
+            Unary::Log => x.ln(),
+            Unary::Power { exponent } => power(x, exponent),
         }
     }
 
@@ -127,6 +142,9 @@ impl Unary {
                     0.0
                 }
             }
+            Unary::Exp => x.exp(),
+            Unary::Log => x.recip(),
+            Unary::Power { exponent } => exponent * power(x, exponent - 1.0),
         }
     }
 
@@ -134,7 +152,9 @@ impl Unary {
     pub(crate) fn is_finite(self) -> bool {
         match self {
             Unary::LeakyRelu { alpha } | Unary::Elu { alpha } | Unary::ThresholdedRelu { alpha } => alpha.is_finite(),
+            Unary::Power { exponent } => exponent.is_finite(),
             Unary::Gelu | Unary::GeluTanh | Unary::Erf | Unary::Softplus | Unary::Mish | Unary::Softsign => true,
+            Unary::Exp | Unary::Log => true,
         }
     }
 }
@@ -148,6 +168,15 @@ fn gelu_argument(x: f32) -> f32 {
 
 fn softplus(x: f32) -> f32 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+fn power(x: f32, exponent: f32) -> f32 {
+    match exponent {
+        -1.0 => x.recip(),
+        -0.5 => x.sqrt().recip(),
+        0.5 => x.sqrt(),
+        _ => x.powf(exponent),
+    }
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -186,6 +215,13 @@ mod tests {
             (Unary::Softsign, -3.0, -0.75),
             (Unary::ThresholdedRelu { alpha: 1.0 }, 1.0, 0.0),
             (Unary::ThresholdedRelu { alpha: 1.0 }, 1.5, 1.5),
+            (Unary::Exp, 1.0, std::f32::consts::E),
+            (Unary::Log, 2.0, std::f32::consts::LN_2),
+            (Unary::Power { exponent: 0.5 }, 4.0, 2.0),
+            (Unary::Power { exponent: -1.0 }, -4.0, -0.25),
+            (Unary::Power { exponent: -0.5 }, 4.0, 0.5),
+            (Unary::Power { exponent: 3.0 }, -2.0, -8.0),
+            (Unary::Power { exponent: 1.5 }, 4.0, 8.0),
         ] {
             let found = unary.value(x);
             assert!((found - value).abs() <= 1e-3 * value.abs().min(1e-3), "{unary:?} of {x}: {found}");

@@ -1,6 +1,7 @@
 //! Networks as exporters other than ours write them: the same few layers, said in many ways.
 
 mod branches;
+mod gates;
 
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
@@ -34,6 +35,7 @@ pub fn forms() -> Vec<Form> {
         activations(),
     ];
     forms.extend(branches::forms());
+    forms.extend(gates::forms());
     forms
 }
 
@@ -85,6 +87,11 @@ impl File {
 
     pub(crate) fn list(&mut self, name: &str, values: &[i64]) -> String {
         self.graph.initializer.push(TensorProto::i64(name, &[values.len()], values));
+        name.into()
+    }
+
+    fn floats(&mut self, name: &str, values: &[f32]) -> String {
+        self.graph.initializer.push(TensorProto::f32(name, &[values.len()], values));
         name.into()
     }
 

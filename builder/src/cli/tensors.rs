@@ -142,8 +142,11 @@ pub(super) fn finished(mut scores: Tensor, ending: Ending) -> Tensor {
 /// The array `[N, C, H, W]`, or `[N, H, W, C]` if `channels_last`, as a batch `[N, H, W, C]` of images of `dims`.
 fn images(array: &Array, file: &Path, dims: [usize; 3], channels_last: bool) -> Result<Tensor, Failure> {
     let order = if channels_last { "[N, H, W, C]" } else { "[N, C, H, W]" };
-    let &[count, a, b, c] = array.dims.as_slice() else {
-        return Err(Failure::at(file, format!("has dimensions {:?}, must be {order}", array.dims)));
+    let (count, [a, b, c]) = match *array.dims.as_slice() {
+        [count, a, b, c] => (count, [a, b, c]),
+        // One image, as files without a batch take it.
+        [a, b, c] => (1, [a, b, c]),
+        _ => return Err(Failure::at(file, format!("has dimensions {:?}, must be {order}", array.dims))),
     };
     let [c, h, w] = if channels_last { [c, a, b] } else { [a, b, c] };
     let [channels, height, width] = dims;

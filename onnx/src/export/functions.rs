@@ -59,11 +59,14 @@ pub fn parts(unary: Unary) -> Option<Vec<Part>> {
         Unary::Mish => {
             vec![part("Softplus", "softplus", &[X]), part("Tanh", "tanh", &[P(0)]), part("Mul", "product", &[X, P(1)])]
         }
+        Unary::Power { exponent } => vec![part("Pow", "power", &[X, Number("exponent", exponent)])],
         Unary::LeakyRelu { .. }
         | Unary::Elu { .. }
         | Unary::Erf
         | Unary::Softplus
         | Unary::Softsign
+        | Unary::Exp
+        | Unary::Log
         | Unary::ThresholdedRelu { .. } => return None,
     })
 }

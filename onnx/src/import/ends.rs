@@ -1,12 +1,12 @@
 //! Files with the ends that their graphs have: float images in, scores out.
 
 use super::Imported;
-use crate::proto::{DataType, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto};
+use crate::proto::{DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto};
 use crate::{Ending, InputIntegers};
 
 impl Imported {
     /// The file `model` that was read, with the scores as its output, and with an input that is float where the file's
-    /// holds integers: its first node rounds what they stand for.
+    /// holds integers: its first node rounds what they stand for. An input without a batch gets one of one image.
     pub fn in_float(&self, mut model: ModelProto) -> ModelProto {
         let Some(graph) = model.graph.as_mut() else { return model };
         let rounds = |node: &&NodeProto| node.op_type == "QuantizeLinear" && node.output.contains(&self.scores);
@@ -18,8 +18,28 @@ impl Imported {
         if let Some(integers) = self.graph.metadata.quantization.input {
             round_input(graph, &self.graph.value(self.graph.input()).name, integers);
         }
+        let &[channels, height, width] = self.graph.value(self.graph.input()).dims.as_slice() else { return model };
+        let image = if self.channels_last { [height, width, channels] } else { [channels, height, width] };
+        give_batch(graph, &image);
         model
     }
+}
+
+/// Puts a batch of one before the dimensions of an input that has none.
+fn give_batch(graph: &mut GraphProto, image: &[usize]) {
+    let constants: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let Some(input) = graph.input.iter_mut().find(|input| !constants.contains(&input.name.as_str())) else { return };
+    let Some(TypeProto { tensor_type: Some(tensor) }) = &input.r#type else { return };
+    if tensor.shape.as_ref().is_none_or(|shape| shape.dim.len() != 3) {
+        return;
+    }
+    let [batch, shape] = ["batch", "shape"].map(|part| format!("{}.{part}", input.name));
+    let dims: Vec<Dim> = [1].iter().chain(image).map(|&size| Dim::Fixed(size)).collect();
+    let images = ValueInfoProto::tensor(batch.as_str(), tensor.elem_type(), &dims);
+    let name = std::mem::replace(input, images).name;
+    let sizes: Vec<i64> = image.iter().map(|&size| size as i64).collect();
+    graph.initializer.push(TensorProto::i64(shape.as_str(), &[3], &sizes));
+    graph.node.insert(0, NodeProto::new("Reshape", format!("{name}.image"), &[batch, shape], &[name], Vec::new()));
 }
 
 /// Puts the rounding of a float input before the input `name` of integers.

@@ -12,6 +12,8 @@ pub(super) struct Input<'a> {
     pub(super) dims: [usize; 3],
     /// Images in a batch, 1 where the file leaves it open.
     pub(super) batch: usize,
+    /// Whether the file's input has an axis for the batch.
+    pub(super) batched: bool,
     /// Type of the elements.
     pub(super) kind: DataType,
 }
@@ -73,13 +75,13 @@ pub(super) fn input<'a>(proto: &'a GraphProto, constants: &Constants) -> Result<
         return Err(fail(&format!("holds {kind:?}, must hold float32, int8 or uint8")));
     }
     let shape = tensor.shape.as_ref().ok_or_else(|| fail("its dimensions are not given"))?;
-    let [batch, image @ ..] = shape.dim.as_slice() else {
-        return Err(fail("is a scalar, must be [N, C, H, W]"));
+    let (batch, image) = match shape.dim.as_slice() {
+        [batch, image @ ..] if image.len() == 3 => (Some(batch), image),
+        image if image.len() == 3 => (None, image),
+        dims => return Err(fail(&format!("has {} dimensions, must be [N, C, H, W], or [C, H, W]", dims.len()))),
     };
-    if image.len() != 3 {
-        return Err(fail(&format!("has {} dimensions, must be [N, C, H, W]", shape.dim.len())));
-    }
-    let batch = match &batch.value {
+    let batched = batch.is_some();
+    let batch = match batch.and_then(|batch| batch.value.as_ref()) {
         Some(DimensionValue::Value(0)) => return Err(fail("its batch is 0: it holds no image")),
         // Some exporters write -1 where they leave it open.
         Some(DimensionValue::Value(size)) => usize::try_from(*size).unwrap_or(1),
@@ -89,14 +91,18 @@ pub(super) fn input<'a>(proto: &'a GraphProto, constants: &Constants) -> Result<
     for (axis, (dim, proto)) in dims.iter_mut().zip(image).enumerate() {
         *dim = match &proto.value {
             Some(DimensionValue::Value(size)) => {
-                usize::try_from(*size).map_err(|_| fail(&format!("dimension {} is {size}", axis + 1)))?
+                let place = axis + usize::from(batched);
+                usize::try_from(*size).map_err(|_| fail(&format!("dimension {place} is {size}")))?
             }
-            _ => return Err(fail(&format!("dimension {} is not fixed; export with fixed image sizes", axis + 1))),
+            _ => {
+                let place = axis + usize::from(batched);
+                return Err(fail(&format!("dimension {place} is not fixed; export with fixed image sizes")));
+            }
         };
     }
     let image = dims.iter().try_fold(batch, |product, &dim| product.checked_mul(dim));
     if image.is_none_or(|count| count > crate::shape::MAX_ELEMENTS) {
         return Err(fail(&format!("has absurd dimensions: {batch} images of {dims:?}")));
     }
-    Ok(Input { name: &info.name, dims, batch, kind })
+    Ok(Input { name: &info.name, dims, batch, batched, kind })
 }

@@ -8,6 +8,9 @@
 pub(super) const BATCH: usize = 0;
 /// The axis of channels or features.
 pub(super) const CHANNELS: usize = 1;
+/// The axes of a map's positions.
+const ROWS: usize = 2;
+const COLUMNS: usize = 3;
 /// Stands for no axis of the value: one element, repeated.
 const REPEAT: usize = usize::MAX;
 
@@ -232,6 +235,11 @@ impl Layout {
         Some(Self { groups: self.groups.iter().map(group).collect::<Option<_>>()? })
     }
 
+    /// Whether the file's axis `axis` runs over the same parts of its value as axis `other_axis` of another layout.
+    pub(super) fn runs_alike(&self, axis: usize, other: &Self, other_axis: usize) -> bool {
+        self.groups[axis] == other.groups[other_axis]
+    }
+
     /// Whether the file's axis `axis` has one element.
     pub(super) fn is_single(&self, axis: usize) -> bool {
         self.groups[axis].is_empty()
@@ -273,6 +281,42 @@ impl Layout {
             joined
         };
         Self { groups: groups.into_iter().map(join).collect() }
+    }
+
+    /// Of a map `dims` whose file shows the pixels of a block, of the size that is given, as channels: the layout of the
+    /// map whose channels are row in the block, column in the block, channel of `dims`.
+    pub(super) fn blocks(&self, dims: &[usize]) -> Option<([usize; 2], Self)> {
+        let [batch, channels, rows, columns] = self.groups.as_slice() else { return None };
+        let block = |group: &[Atom], axis: usize| match *group {
+            [Atom { axis: own, stride, size }] if own == axis && stride * size == dims[axis - 1] => Some(stride),
+            [] => Some(dims[axis - 1]),
+            _ => None,
+        };
+        if dims.len() != 3 || batch.iter().any(|atom| atom.axis != BATCH) {
+            return None;
+        }
+        let size = [block(rows, ROWS)?, block(columns, COLUMNS)?];
+        if size == [1, 1] {
+            return None;
+        }
+        let mut parts = Vec::new();
+        for atom in channels {
+            let block = match atom.axis {
+                CHANNELS => 1,
+                ROWS => size[1] * dims[0],
+                COLUMNS => dims[0],
+                _ => return None,
+            };
+            push(&mut parts, Atom { axis: CHANNELS, stride: atom.stride * block, size: atom.size });
+        }
+        let count: usize = parts.iter().map(|atom| atom.size).product();
+        let whole = |axis: usize, size: usize| match size {
+            1 => Vec::new(),
+            size => vec![Atom { axis, stride: 1, size }],
+        };
+        let (rows, columns) = (whole(ROWS, dims[1] / size[0]), whole(COLUMNS, dims[2] / size[1]));
+        (count == dims[0] * size[0] * size[1])
+            .then(|| (size, Self { groups: vec![batch.clone(), parts, rows, columns] }))
     }
 
     /// For each place on the file's axis of channels the value's channel that stands there, where that axis has all of
@@ -348,6 +392,21 @@ mod tests {
         let mixed =
             plain.reshaped(&[1, 2, 3, 2, 3]).unwrap().transposed(&[0, 3, 1, 2, 4]).reshaped(&[1, 12, 3]).unwrap();
         assert_eq!(mixed.shuffled(&DIMS), None);
+    }
+
+    #[test]
+    fn blocks_of_pixels_as_channels() {
+        let plain = Layout::plain(1, &[3, 4, 6]);
+        let split = plain.reshaped(&[1, 3, 2, 2, 3, 2]).unwrap();
+        let rows_first = split.transposed(&[0, 3, 5, 1, 2, 4]).reshaped(&[1, 12, 2, 3]).unwrap();
+        assert_eq!(rows_first.blocks(&[3, 4, 6]), Some(([2, 2], Layout::plain(1, &[12, 2, 3]))));
+        let channels_first = split.transposed(&[0, 1, 3, 5, 2, 4]).reshaped(&[1, 12, 2, 3]).unwrap();
+        let (size, layout) = channels_first.blocks(&[3, 4, 6]).unwrap();
+        let (order, ordered) = layout.shuffled(&[12, 2, 3]).unwrap();
+        assert_eq!((size, ordered), ([2, 2], Layout::plain(1, &[12, 2, 3])));
+        assert_eq!(order, [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]);
+        assert_eq!(plain.blocks(&[3, 4, 6]), None);
+        assert_eq!(plain.reshaped(&[1, 6, 2, 6]).unwrap().blocks(&[3, 4, 6]), None);
     }
 
     #[test]

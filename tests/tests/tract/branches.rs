@@ -67,6 +67,7 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
     let grouped = push("grouped", Op::GroupNorm { groups: 3, epsilon: 0.01 }, &[last]);
     let border = |pads, border| Op::BorderPad(BorderPad { pads, border });
     let last = push("reflected", border([1, 0, 1, 2], Border::Reflect), &[grouped]);
+    let last = push("wrapped", border([1, 2, 2, 0], Border::Wrap), &[last]);
     let last = push("edged", border([0, 2, 1, 1], Border::Edge), &[last]);
     let positive = push("positive", Op::Clip { min: 0.0, max: f32::INFINITY }, &[last]);
     let flat = push("flat", Op::Flatten, &[positive]);
@@ -78,6 +79,10 @@ fn network(shape: &Shape, numbers: &mut Numbers) -> Graph {
     let mish = push("mish", Op::Unary(Unary::Mish), &[softplus]);
     let nearly = push("nearly", Op::Unary(Unary::GeluTanh), &[mish]);
     let softsign = push("softsign", Op::Unary(Unary::Softsign), &[nearly]);
+    let exp = push("exp", Op::Unary(Unary::Exp), &[softsign]);
+    let power = push("power", Op::Unary(Unary::Power { exponent: -1.5 }), &[exp]);
+    let root = push("root", Op::Unary(Unary::Power { exponent: 0.5 }), &[power]);
+    let softsign = push("log", Op::Unary(Unary::Log), &[root]);
     let flat = push("above", Op::Unary(Unary::ThresholdedRelu { alpha: -0.5 }), &[softsign]);
     let shares = push("shares", Op::Softmax, &[flat]);
     let all = push("all", Op::Concat, &[shares, flat]);

@@ -97,6 +97,7 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
             let source = |at: usize, before: usize, size: usize| {
                 let (at, last) = (at as i64 - before as i64, size as i64 - 1);
                 let inside = match pad.border {
+                    Border::Wrap => at.rem_euclid(size as i64),
                     Border::Reflect if at < 0 => -at,
                     Border::Reflect if at > last => 2 * last - at,
                     _ => at.clamp(0, last),
@@ -142,6 +143,9 @@ fn function(unary: Unary, x: f64) -> f64 {
         Unary::Softplus => (1.0 + x.exp()).ln(),
         Unary::Mish => x * (1.0 + x.exp()).ln().tanh(),
         Unary::Softsign => x / (1.0 + x.abs()),
+        Unary::Exp => x.exp(),
+        Unary::Log => x.ln(),
+        Unary::Power { exponent } => x.powf(exponent.into()),
         Unary::ThresholdedRelu { alpha } => {
             if x > f64::from(alpha) {
                 x

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn gradient_matches_differences() {
-        for border in [Border::Reflect, Border::Edge] {
+        for border in [Border::Reflect, Border::Edge, Border::Wrap] {
             let pad = BorderPad { pads: [2, 1, 0, 3], border };
             Check::new([2, 3, 4], 2).run(|b, x| b.push("pad", Op::BorderPad(pad.clone()), &[x]));
         }
@@ -59,9 +59,11 @@ mod tests {
     #[test]
     fn rows_and_columns_are_copied() {
         let row = Tensor::new([1, 1, 3, 1], vec![1.0, 2.0, 3.0]);
-        for (border, expected) in
-            [(Border::Reflect, [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]), (Border::Edge, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0])]
-        {
+        for (border, expected) in [
+            (Border::Reflect, [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]),
+            (Border::Edge, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]),
+            (Border::Wrap, [2.0, 3.0, 1.0, 2.0, 3.0, 1.0]),
+        ] {
             let pad = BorderPad { pads: [0, 2, 0, 1], border };
             assert_eq!(one_operator(Op::BorderPad(pad), &row).data(), expected, "{border:?}");
         }

@@ -53,5 +53,12 @@ mod tests {
         ] {
             Check::new([3, 4, 5], 2).run(|b, x| b.push("unary", Op::Unary(unary), &[x]));
         }
+        // Of numbers above 0: those of an exponential function.
+        for unary in [Unary::Log, Unary::Power { exponent: -0.5 }, Unary::Power { exponent: 1.5 }] {
+            Check::new([3, 4, 5], 2).run(|b, x| {
+                let above = b.push("above", Op::Unary(Unary::Exp), &[x])?;
+                b.push("unary", Op::Unary(unary), &[above])
+            });
+        }
     }
 }

@@ -277,10 +277,13 @@ fn bounds(clamp: Clamp, tensor: &QTensor) -> (i8, i8) {
     (steps(clamp.lo), steps(clamp.hi))
 }
 
-/// What a function gives for each int8 value of `input`, in steps of `output`, ties up.
+/// What a function gives for each int8 value of `input`, in steps of `output`, ties up. Where it has no value, that of the
+/// next larger number for which it has one: roots and logarithms of numbers that rounding made negative.
 fn table(function: Function, input: &QTensor, output: &QTensor) -> Vec<i8> {
+    let value = |q: i8| function.at(input.params.real(q));
     let entry = |q: i8| {
-        let steps = output.params.steps(function.at(input.params.real(q)));
+        let known = (q..=i8::MAX).map(value).find(|value| !value.is_nan()).unwrap_or(0.0);
+        let steps = output.params.steps(known);
         (steps + 0.5).floor().clamp(i8::MIN.into(), i8::MAX.into()) as i8
     };
     (i8::MIN..=i8::MAX).map(entry).collect()

@@ -3,7 +3,7 @@
 //! What a constant adds or multiplies is kept as the feature's affine until a node of the graph has to compute it: most
 //! often the layer before it can, or what follows undoes it.
 
-use super::{functions, unary};
+use super::{broadcast, functions, largest, unary};
 use crate::Op;
 use crate::import::constants::Array;
 use crate::import::draft::Id;
@@ -91,12 +91,29 @@ pub(super) fn mul(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
 pub(super) fn div(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     legacy_broadcast(node)?;
     if !node.is_constant(1) {
-        node.feature(1)?;
-        return Err("dividing by a computed tensor is not supported".into());
+        let divisor = node.feature(1)?;
+        if node.is_constant(0) {
+            let reciprocal = functions::reciprocal(node, divisor)?;
+            let result = by_constant(node, 0, reciprocal, |c| (c, 0.0))?;
+            return node.bind(result);
+        }
+        if let Some(softsign) = functions::of_quotient(node, &divisor)? {
+            return node.bind(softsign);
+        }
+        let x = node.feature(0)?;
+        let reciprocal = functions::reciprocal(node, divisor)?;
+        let quotient = multiply(node, x, reciprocal)?;
+        return node.bind(quotient);
     }
     let x = node.feature(0)?;
     let result = by_constant(node, 1, x, |c| (1.0 / c, 0.0))?;
     node.bind(result)
+}
+
+pub(super) fn reciprocal(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    let reciprocal = functions::reciprocal(node, x)?;
+    node.bind(reciprocal)
 }
 
 pub(super) fn neg(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -118,13 +135,46 @@ pub(super) fn clip(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     unary(node, Op::Clip { min, max })
 }
 
+/// The largest ones of computed tensors, or with a `sign` of -1 the smallest.
+fn extreme(node: &mut NodeReader<'_, '_>, sign: f64) -> Result<(), Failure> {
+    let name = node.name.clone();
+    let by_sign = Affine::new(vec![sign], vec![0.0]);
+    let mut result: Option<Feature> = None;
+    for index in 0..node.input_count() {
+        let x = node.feature(index)?;
+        let x = node.importer.settle(Feature { affine: x.affine.then(&by_sign), ..x }, &name)?;
+        result = Some(match result {
+            None => x,
+            Some(other) => {
+                let ([a, b], layout) = meet(node, &other, &x, false)?.ok_or_else(|| apart(&other, &x))?;
+                let value = largest::larger(node, a, b)?;
+                let plain = node.importer.plain(value);
+                Feature { layout, ..plain }
+            }
+        });
+    }
+    let result = result.ok_or("operand 0 is missing")?;
+    node.bind(Feature { affine: result.affine.then(&by_sign), ..result })
+}
+
+/// Whether the larger or smaller of computed tensors is asked for, and not a limit.
+fn are_computed(node: &NodeReader<'_, '_>) -> bool {
+    node.input_count() > 1 && (0..node.input_count()).all(|index| !node.is_constant(index))
+}
+
 pub(super) fn max(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    if are_computed(node) {
+        return extreme(node, 1.0);
+    }
     let (x, limit) = limit(node)?;
     let op = if limit == 0.0 { Op::Relu } else { Op::Clip { min: limit, max: f32::INFINITY } };
     node.push_like(op, &[x.value], &x)
 }
 
 pub(super) fn min(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    if are_computed(node) {
+        return extreme(node, -1.0);
+    }
     let (x, max) = limit(node)?;
     node.push_like(Op::Clip { min: f32::NEG_INFINITY, max }, &[x.value], &x)
 }
@@ -140,7 +190,7 @@ fn limit(node: &mut NodeReader<'_, '_>) -> Result<(Feature, f32), Failure> {
             return Ok((x, limit));
         }
     }
-    Err("is supported for one computed tensor and one number only".into())
+    Err("is supported for computed tensors, or for one and one number".into())
 }
 
 pub(super) fn hard_sigmoid(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -244,18 +294,32 @@ fn add_features(node: &mut NodeReader<'_, '_>, a: Feature, b: Feature) -> Result
 
 /// `op` of two computed tensors.
 fn combine(node: &mut NodeReader<'_, '_>, op: Op, a: &Feature, b: &Feature) -> Result<Feature, Failure> {
-    match operands(node, a, b, op == Op::Mul)? {
+    match meet(node, a, b, op == Op::Mul)? {
         Some((values, layout)) => {
             let value = node.push(op, &values)?;
             let plain = node.importer.plain(value);
             Ok(Feature { layout, ..plain })
         }
-        None => Err(format!(
-            "operands have dimensions {:?} and {:?}, or their axes in different orders",
-            a.layout.dims(),
-            b.layout.dims()
-        )
-        .into()),
+        None => Err(apart(a, b)),
+    }
+}
+
+fn apart(a: &Feature, b: &Feature) -> Failure {
+    let [a, b] = [a, b].map(|side| side.layout.dims());
+    format!("operands have dimensions {a:?} and {b:?}, or their axes in different orders").into()
+}
+
+/// As [`operands`], with what the file repeats written out.
+fn meet(
+    node: &mut NodeReader<'_, '_>,
+    a: &Feature,
+    b: &Feature,
+    gates: bool,
+) -> Result<Option<([Id; 2], Layout)>, Failure> {
+    let Some([a, b]) = alike(node, a, b)? else { return Ok(None) };
+    match operands(node, &a, &b, gates)? {
+        None => broadcast::widened(node, [&a, &b], gates),
+        met => Ok(met),
     }
 }
 
@@ -267,24 +331,7 @@ fn operands(
     b: &Feature,
     gates: bool,
 ) -> Result<Option<([Id; 2], Layout)>, Failure> {
-    let rank = a.layout.dims().len().max(b.layout.dims().len());
-    let mut sides = Vec::with_capacity(2);
-    for (side, other) in [(a, b), (b, a)] {
-        let mut side = Feature { layout: side.layout.unrepeated().with_rank(rank), ..side.clone() };
-        // A vector that meets a map is shown as the map that it was.
-        if node.dims(side.value).len() < node.dims(other.value).len() {
-            let Ok((value, layout)) = node.importer.unflatten(&side) else { return Ok(None) };
-            side = Feature { value, layout, ..side };
-        }
-        sides.push(side);
-    }
-    if sides[0].layout != sides[1].layout {
-        for side in &mut sides {
-            let name = node.name.clone();
-            *side = node.importer.in_order(side.clone(), &name)?;
-        }
-    }
-    let [a, b] = sides.as_slice() else { return Ok(None) };
+    let Some([a, b]) = alike(node, a, b)? else { return Ok(None) };
     let values = [a.value, b.value];
     let [a_dims, b_dims] = values.map(|value| node.dims(value).to_vec());
     if a_dims == b_dims {
@@ -298,4 +345,25 @@ fn operands(
         return Ok(Some((values, b.layout.clone())));
     }
     Ok(None)
+}
+
+/// Two tensors as maps, or as vectors, with as many axes in the file.
+fn alike(node: &mut NodeReader<'_, '_>, a: &Feature, b: &Feature) -> Result<Option<[Feature; 2]>, Failure> {
+    let rank = a.layout.dims().len().max(b.layout.dims().len());
+    let mut sides = [a.clone(), b.clone()];
+    for (side, other) in sides.iter_mut().zip([b, a]) {
+        side.layout = side.layout.unrepeated().with_rank(rank);
+        // A vector that meets a map is shown as the map that it was.
+        if node.dims(side.value).len() < node.dims(other.value).len() {
+            let Ok((value, layout)) = node.importer.unflatten(side) else { return Ok(None) };
+            *side = Feature { value, layout, ..side.clone() };
+        }
+    }
+    if sides[0].layout != sides[1].layout {
+        for side in &mut sides {
+            let name = node.name.clone();
+            *side = node.importer.in_order(side.clone(), &name)?;
+        }
+    }
+    Ok(Some(sides))
 }

@@ -9,7 +9,8 @@ use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::{BATCH, CHANNELS, Layout};
 use crate::import::node::NodeReader;
-use crate::{Op, Pad, Slice};
+use crate::{Border, BorderPad, Op, Pad, Slice};
+use std::ops::Range;
 
 /// Most channels that are put in another order one by one before they are concatenated.
 const SELECTED: usize = 16;
@@ -27,7 +28,7 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let first = (0..node.input_count()).find(|&index| !node.is_constant(index)).ok_or("operand 0 is missing")?;
     let shape = node.feature(first)?.layout.dims();
     let axis = axis(named, shape.len())?;
-    if reorders_channels(node, axis)? || stack::concat(node, axis)? {
+    if wraps(node, axis)? || reorders_channels(node, axis)? || stack::concat(node, axis)? {
         return Ok(());
     }
     let mut known: Option<&'static [usize]> = None;
@@ -66,6 +67,61 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         return Err(format!("attribute `axis` is {named}, {what} be concatenated").into());
     }
     join(node, &parts, order)
+}
+
+/// Reads a concatenation of a map's last rows or columns, all of them, and its first ones; says whether it is one. So are
+/// borders that wrap written before operator set 19.
+fn wraps(node: &mut NodeReader<'_, '_>, axis: usize) -> Result<bool, Failure> {
+    if (0..node.input_count()).any(|index| node.is_constant(index)) {
+        return Ok(false);
+    }
+    let parts = (0..node.input_count()).map(|index| node.feature(index)).collect::<Result<Vec<_>, _>>()?;
+    let order = |x: &Feature| x.layout.order(node.importer.batch, node.dims(x.value));
+    let Some(known) = order(&parts[0]).filter(|known| known.len() == 4 && known[axis] > CHANNELS) else {
+        return Ok(false);
+    };
+    let along = known[axis] - 1;
+    if parts.iter().any(|x| !x.affine.is_identity() || x.log || order(x) != Some(known)) {
+        return Ok(false);
+    }
+    let found = parts.iter().find_map(|whole| {
+        let ranges =
+            parts.iter().map(|part| taken(node, part.value, whole.value, along)).collect::<Option<Vec<_>>>()?;
+        let size = node.dims(whole.value)[along];
+        let (before, after) = match ranges.as_slice() {
+            [all, first] if *all == (0..size) && first.start == 0 => (0, first.len()),
+            [last, all] if *all == (0..size) && last.end == size => (last.len(), 0),
+            [last, all, first] if *all == (0..size) && last.end == size && first.start == 0 => {
+                (last.len(), first.len())
+            }
+            _ => return None,
+        };
+        Some((whole.value, before, after))
+    });
+    let Some((mut map, before, after)) = found else { return Ok(false) };
+    let mut pads = if along == 1 { [before, 0, after, 0] } else { [0, before, 0, after] };
+    // Rows and columns are wrapped one after the other.
+    if let Some(rows) = node.importer.draft.producer(map)
+        && let Op::BorderPad(BorderPad { pads: own, border: Border::Wrap }) = rows.op
+        && own[along - 1] + own[along + 1] == 0
+    {
+        (map, pads) = (rows.inputs[0], [0, 1, 2, 3].map(|side| own[side] + pads[side]));
+    }
+    let value = node.push(Op::BorderPad(BorderPad { pads, border: Border::Wrap }), &[map])?;
+    bind_ordered(node, 0, value, known)?;
+    Ok(true)
+}
+
+/// Which rows or columns of `whole` the value `part` is, if it is nothing else.
+fn taken(node: &NodeReader<'_, '_>, part: Id, whole: Id, along: usize) -> Option<Range<usize>> {
+    let dims = node.dims(whole);
+    if part == whole {
+        return Some(0..dims[along]);
+    }
+    let slice = node.importer.draft.producer(part).filter(|slice| slice.inputs[0] == whole)?;
+    let Op::Slice(Slice { start, end, step }) = &slice.op else { return None };
+    let others = (0..3).filter(|&axis| axis != along).all(|axis| start[axis] == 0 && end[axis] == dims[axis]);
+    (others && *step == [1; 3]).then(|| start[along]..end[along])
 }
 
 /// Reads a concatenation of all channels of one map, each of them once and as what constants make of it; says whether it

@@ -63,6 +63,56 @@ fn function(node: &NodeReader<'_, '_>, part: &Feature, x: &Feature) -> Option<(U
     }
 }
 
+/// `x / (1 + |x|)`, if that is what operand 0 and its divisor are.
+pub(super) fn of_quotient(node: &mut NodeReader<'_, '_>, divisor: &Feature) -> Result<Option<Feature>, Failure> {
+    let x = node.feature(0)?;
+    let magnitude = Op::Unary(Unary::LeakyRelu { alpha: -1.0 });
+    let of = node.importer.draft.producer(divisor.value).filter(|node| node.op == magnitude).map(|node| node.inputs[0]);
+    if of != Some(x.value) || !divisor.affine.is_one_more() || !x.affine.is_identity() || x.layout != divisor.layout {
+        return Ok(None);
+    }
+    let value = node.push(Op::Unary(Unary::Softsign), &[x.value])?;
+    Ok(Some(Feature { value, sole: true, ..x }))
+}
+
+/// The logarithm; `ln(1 + exp(x))` is softplus.
+pub(super) fn log(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    let x = node.feature(0)?;
+    if let Some(argument) = of_one_and_exponential(node, &x) {
+        return node.push_like(Op::Unary(Unary::Softplus), &[argument], &x);
+    }
+    let x = node.settled(0)?;
+    node.push_like(Op::Unary(Unary::Log), &[x.value], &x)
+}
+
+/// `1 / x`; `1 / (1 + exp(-x))` is a sigmoid.
+pub(super) fn reciprocal(node: &mut NodeReader<'_, '_>, x: Feature) -> Result<Feature, Failure> {
+    let name = node.name.clone();
+    let (op, x) = match of_one_and_exponential(node, &x) {
+        Some(value) => {
+            let minus = Feature { value, affine: Affine::new(vec![-1.0], vec![0.0]), sole: false, ..x };
+            (Op::Sigmoid, node.importer.settle(minus, &name)?)
+        }
+        None => {
+            let x = node.importer.settle(x, &name)?;
+            match node.importer.draft.producer(x.value).map(|power| (&power.op, power.inputs[0])) {
+                Some((&Op::Unary(Unary::Power { exponent }), value)) => {
+                    (Op::Unary(Unary::Power { exponent: -exponent }), Feature { value, ..x })
+                }
+                _ => (Op::Unary(Unary::Power { exponent: -1.0 }), x),
+            }
+        }
+    };
+    let value = node.push_part(&format!("{name}.reciprocal"), op, &[x.value])?;
+    Ok(Feature { value, sole: true, ..x })
+}
+
+/// The argument of an exponential function, if `x` is one more than that.
+fn of_one_and_exponential(node: &NodeReader<'_, '_>, x: &Feature) -> Option<Id> {
+    let producer = node.importer.draft.producer(x.value).filter(|node| node.op == Op::Unary(Unary::Exp));
+    producer.filter(|_| x.affine.is_one_more() && !x.log).map(|node| node.inputs[0])
+}
+
 /// Keeps in mind that `product` is a power of `a` or `b`.
 pub(super) fn note_product(node: &mut NodeReader<'_, '_>, a: &Feature, b: &Feature, product: Id) {
     if !(a.affine.is_identity() && b.affine.is_identity() && a.layout == b.layout) {
@@ -105,14 +155,18 @@ pub(super) fn note_tanh(node: &mut NodeReader<'_, '_>, argument: &Feature, half:
     node.importer.parts.insert(half, part);
 }
 
-/// `x^2` and `x^3`, as products.
+/// `x^2` and `x^3` as products, other powers as functions.
 pub(super) fn pow(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let exponent = node.scalar(1)?.unwrap_or(f32::NAN);
     let times = match exponent {
         1.0 => return node.pass_through(),
         2.0 => 1,
         3.0 => 2,
-        _ => return Err(format!("its exponent is {exponent}, only 1, 2 and 3 are supported").into()),
+        _ if exponent.is_finite() => {
+            let x = node.settled(0)?;
+            return node.push_like(Op::Unary(Unary::Power { exponent }), &[x.value], &x);
+        }
+        _ => return Err(format!("its exponent is {exponent}").into()),
     };
     let x = Feature { sole: false, ..node.settled(0)? };
     let mut power = x.clone();

@@ -1,6 +1,6 @@
 //! Layers with weights, and what stands around them: batch norm, linear layers, dropout, softmax.
 
-use super::{stack, unary};
+use super::{positions, stack, unary};
 use crate::export::STOCHASTIC_DEPTH;
 use crate::import::axes::axis;
 use crate::import::draft::Id;
@@ -88,6 +88,9 @@ pub(super) fn gemm(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
 
 /// A linear layer over the last axis.
 pub(super) fn mat_mul(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    if !node.is_constant(0) && !node.is_constant(1) && positions::sum_under_mask(node)? {
+        return Ok(());
+    }
     if !node.is_constant(1) || node.is_constant(0) {
         return Err("is supported for a computed tensor times a constant matrix only".into());
     }
@@ -190,6 +193,9 @@ pub(super) fn softmax(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         && let Some((x, branches)) = stack::with_branches(node, x.clone(), axis)
     {
         return stack::softmax(node, x, axis, branches);
+    }
+    if features == dims[axis] && dims.len() > 2 && !log && positions::counts_positions(node, &x, axis) {
+        return positions::softmax(node, x);
     }
     let name = node.name.clone();
     let all: usize = node.dims(x.value).iter().product();

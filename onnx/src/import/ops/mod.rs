@@ -2,15 +2,20 @@
 
 mod activations;
 mod arithmetic;
+mod broadcast;
 mod concat;
 mod functions;
+mod largest;
+mod layer_norm;
 mod layers;
 mod norms;
 mod pads;
 mod pixel_conv;
+mod positions;
 mod reduce;
 mod regions;
 mod resize;
+mod space_to_depth;
 mod stack;
 mod views;
 mod windows;
@@ -25,7 +30,8 @@ use crate::{Op, Unary};
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 66] = [
+const OPS: [(&str, Import); 74] = [
+    ("Abs", |node| unary(node, Op::Unary(Unary::LeakyRelu { alpha: -1.0 }))),
     ("Add", arithmetic::add),
     ("AveragePool", windows::average_pool),
     ("BatchNormalization", layers::batch_norm),
@@ -42,6 +48,7 @@ const OPS: [(&str, Import); 66] = [
     ("Dropout", layers::dropout),
     ("Elu", activations::elu),
     ("Erf", activations::erf),
+    ("Exp", |node| unary(node, Op::Unary(Unary::Exp))),
     ("Expand", views::expand),
     ("Flatten", views::flatten),
     ("Gelu", activations::gelu),
@@ -54,6 +61,8 @@ const OPS: [(&str, Import); 66] = [
     ("Identity", |node| node.pass_through()),
     ("InstanceNormalization", norms::instance_normalization),
     ("LeakyRelu", activations::leaky_relu),
+    ("LayerNormalization", layer_norm::layer_normalization),
+    ("Log", functions::log),
     ("LogSoftmax", layers::softmax),
     ("LpNormalization", norms::lp_normalization),
     ("MatMul", layers::mat_mul),
@@ -67,8 +76,10 @@ const OPS: [(&str, Import); 66] = [
     ("Pad", pads::pad),
     ("Pow", functions::pow),
     ("QuantizeLinear", quantized::quantize_linear),
+    ("Reciprocal", arithmetic::reciprocal),
     ("ReduceMax", reduce::max),
     ("ReduceMean", reduce::mean),
+    ("ReduceMin", reduce::min),
     ("ReduceSum", reduce::sum),
     ("Relu", |node| unary(node, Op::Relu)),
     ("Reshape", views::reshape),
@@ -81,7 +92,9 @@ const OPS: [(&str, Import); 66] = [
     ("Softmax", layers::softmax),
     ("Softplus", |node| unary(node, Op::Unary(Unary::Softplus))),
     ("Softsign", |node| unary(node, Op::Unary(Unary::Softsign))),
+    ("SpaceToDepth", space_to_depth::space_to_depth),
     ("Split", regions::split),
+    ("Sqrt", |node| unary(node, Op::Unary(Unary::Power { exponent: 0.5 }))),
     ("Squeeze", views::squeeze),
     ("Sub", arithmetic::sub),
     ("Sum", arithmetic::add),

@@ -57,6 +57,7 @@ pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         "constant" => None,
         "reflect" => Some(Border::Reflect),
         "edge" => Some(Border::Edge),
+        "wrap" => Some(Border::Wrap),
         other => return Err(format!("mode `{other}` is not supported").into()),
     };
     let op = match border {

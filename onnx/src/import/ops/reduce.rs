@@ -1,26 +1,44 @@
-//! Means, sums and maxima over the positions of maps.
+//! Means, sums, maxima and minima over the positions or the channels of maps.
 
+use super::largest::{Reduction, of_channels};
 use super::{stack, views};
 use crate::import::axes::reduced_axes;
 use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
+use crate::import::layout::CHANNELS;
 use crate::import::node::NodeReader;
 use crate::{Op, Window};
 
 pub(super) fn mean(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    reduce(node, false, false)
+    reduce(node, Reduction::Mean)
 }
 
 pub(super) fn sum(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    reduce(node, false, true)
+    reduce(node, Reduction::Sum)
 }
 
 pub(super) fn max(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    reduce(node, true, false)
+    reduce(node, Reduction::Largest)
 }
 
-fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<(), Failure> {
-    let mut x = if largest { node.settled(0)? } else { node.feature(0)? };
+pub(super) fn min(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
+    reduce(node, Reduction::Smallest)
+}
+
+fn reduce(node: &mut NodeReader<'_, '_>, reduction: Reduction) -> Result<(), Failure> {
+    // The smallest is the largest of the negative ones.
+    let sign = if reduction == Reduction::Smallest { -1.0 } else { 1.0 };
+    let by_sign = Affine::new(vec![sign], vec![0.0]);
+    let largest = matches!(reduction, Reduction::Largest | Reduction::Smallest);
+    let mut x = match reduction {
+        Reduction::Mean | Reduction::Sum => node.feature(0)?,
+        Reduction::Largest => node.settled(0)?,
+        Reduction::Smallest => {
+            let x = node.feature(0)?;
+            let name = node.name.clone();
+            node.importer.settle(Feature { affine: x.affine.then(&by_sign), ..x }, &name)?
+        }
+    };
     if x.log {
         return Err("nothing may follow a LogSoftmax but the output".into());
     }
@@ -28,7 +46,7 @@ fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<()
     if let (&[axis], false) = (reduced.as_slice(), largest)
         && let Some((x, branches)) = stack::with_branches(node, x.clone(), axis)
     {
-        return stack::reduce(node, x, axis, branches, [keep, !sums]);
+        return stack::reduce(node, x, axis, branches, [keep, reduction == Reduction::Mean]);
     }
     if node.dims(x.value).len() == 1
         && let Ok((value, layout)) = node.importer.unflatten(&x)
@@ -39,9 +57,12 @@ fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<()
         }
     }
     let dims = node.dims(x.value).to_vec();
-    let fail = || "reduces other axes than height and width".to_string();
+    let fail = || "reduces other axes than height and width, or channels".to_string();
     let mut gone = x.layout.whole_axes(&reduced, &dims).ok_or_else(fail)?;
     gone.sort_unstable();
+    if let (&[axis], &[CHANNELS], 3) = (reduced.as_slice(), gone.as_slice(), dims.len()) {
+        return of_channels(node, x, reduction, axis, keep);
+    }
     let (op, positions) = match (gone.as_slice(), dims.as_slice()) {
         // Axes of one element alone: the graph's pool says what it is, where it is one.
         ([], [_, 1, 1]) if reduced.len() == 2 => (Some(global(largest)), 1),
@@ -55,7 +76,11 @@ fn reduce(node: &mut NodeReader<'_, '_>, largest: bool, sums: bool) -> Result<()
     };
     let layout = x.layout.collapsed(&gone);
     let layout = if keep { layout } else { layout.without(|axis| reduced.contains(&axis)) };
-    let affine = if sums { x.affine.then(&Affine::new(vec![positions as f64], vec![0.0])) } else { x.affine.clone() };
+    let affine = x.affine.then(&by_sign);
+    let affine = match reduction {
+        Reduction::Sum => affine.then(&Affine::new(vec![positions as f64], vec![0.0])),
+        _ => affine,
+    };
     let Some(op) = op else { return views::show(node, Feature { affine, ..x }, layout) };
     let name = node.name.clone();
     let shown = Feature { value: x.value, layout, affine, sole: true, log: false };

@@ -3,6 +3,7 @@
 //! The graph knows no such axis. A stack is the branches' channels one after the other, of which the file's axis is the
 //! outer part ([`Branches`]); what is computed over that axis is computed of the branches apart.
 
+use super::largest::negative;
 use crate::import::constants::{Array, Elements};
 use crate::import::draft::Id;
 use crate::import::failure::Failure;
@@ -155,13 +156,6 @@ pub(super) fn softmax(
     let layout = x.layout.unstacked(axis, branches).stacked(axis, node.dims(shares[0])[0], shares.len());
     let plain = node.importer.plain(value);
     node.bind(Feature { layout, ..plain })
-}
-
-fn negative(node: &mut NodeReader<'_, '_>, value: Id) -> Result<Id, Failure> {
-    let plain = node.importer.plain(value);
-    let feature = Feature { affine: Affine::new(vec![-1.0], vec![0.0]), sole: false, ..plain };
-    let name = format!("{}.negative", node.name);
-    Ok(node.importer.settle(feature, &name)?.value)
 }
 
 /// Lets the layer before a softmax over two branches compute the difference of each to the other, where it has weights

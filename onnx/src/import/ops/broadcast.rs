@@ -1,0 +1,53 @@
+//! Maps that meet although one has a single channel, row or column: what the file repeats is written out.
+
+use crate::import::draft::Id;
+use crate::import::failure::Failure;
+use crate::import::feature::Feature;
+use crate::import::layout::Layout;
+use crate::import::node::NodeReader;
+use crate::{Conv, Coordinates, Op, Resize, Tensor};
+
+/// The orders in which a file may show maps.
+const ORDERS: [[usize; 4]; 2] = [[0, 1, 2, 3], [0, 2, 3, 1]];
+
+/// Two maps of the same dimensions, and their layout; with `gates` one may stay one pixel for the other's channels.
+/// `None` where an axis has different sizes, of which none is 1.
+pub(super) fn widened(
+    node: &mut NodeReader<'_, '_>,
+    sides: [&Feature; 2],
+    gates: bool,
+) -> Result<Option<([Id; 2], Layout)>, Failure> {
+    let [Ok(a), Ok(b)] = sides.map(|side| <[usize; 3]>::try_from(node.dims(side.value))) else { return Ok(None) };
+    let batch = node.importer.batch;
+    let fits = |order: &&[usize; 4]| {
+        [(a, sides[0]), (b, sides[1])].iter().all(|(dims, side)| side.layout == Layout::ordered(batch, dims, *order))
+    };
+    let Some(order) = ORDERS.iter().find(fits) else { return Ok(None) };
+    if (0..3).any(|axis| a[axis] != b[axis] && a[axis].min(b[axis]) != 1) {
+        return Ok(None);
+    }
+    let to = [0, 1, 2].map(|axis| a[axis].max(b[axis]));
+    let layout = Layout::ordered(batch, &to, order);
+    let mut values = [sides[0].value, sides[1].value];
+    for (value, from) in values.iter_mut().zip([a, b]) {
+        let [channels, height, width] = to;
+        if from[0] != channels {
+            *value = repeated(node, *value, channels)?;
+        }
+        let gate = gates && from[1..] == [1, 1];
+        if from[1..] != [height, width] && !gate {
+            let name = format!("{}.positions", node.name);
+            let resize = Resize::new([height, width], Coordinates::Nearest);
+            *value = node.push_part(&name, Op::Resize(resize), &[*value])?;
+        }
+    }
+    Ok(Some((values, layout)))
+}
+
+/// A map of one channel as one of `channels` equal ones.
+pub(super) fn repeated(node: &mut NodeReader<'_, '_>, map: Id, channels: usize) -> Result<Id, Failure> {
+    node.importer.claim_weights(channels)?;
+    let weight = node.new_parameter("ones", Tensor::new([channels, 1, 1, 1], vec![1.0; channels])?, true);
+    let name = format!("{}.channels", node.name);
+    node.push_part(&name, Op::Conv(Conv::square(1, 1, 0)), &[map, weight])
+}
