@@ -1,15 +1,14 @@
 //! Tells the crate which instruction set the target's core has, where stable rustc does not.
 //!
 //! `skipstone_dsp`: cores with dual 16-bit multiply-accumulates. Every Armv7E-M core has them (Cortex-M4, M7); an Armv8-M
-//! Mainline core (M33, M55) may, and does where the program says so by `SKIPSTONE_DSP=1` in the environment.
+//! Mainline core (M33, M55) may, and does where the program says so by the feature `dsp`.
 //! `skipstone_armv8m`: Armv8-M.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(skipstone_dsp, skipstone_armv8m)");
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=SKIPSTONE_DSP");
     let target = std::env::var("TARGET").unwrap_or_default();
-    let told = std::env::var("SKIPSTONE_DSP").is_ok_and(|value| value == "1");
+    let told = std::env::var_os("CARGO_FEATURE_DSP").is_some();
     if target.starts_with("thumbv8m") {
         println!("cargo::rustc-cfg=skipstone_armv8m");
     }

@@ -3,7 +3,7 @@
 //! `SKIPSTONE_MODEL` names a packed model, `SKIPSTONE_IMAGES` a file of test images (`docs/targets.md` has its layout).
 //! Both are checked here, so that a program that builds has a model that it can hold.
 
-use skipstone_runtime::{Model, codegen};
+use skipstone_runtime::{AlignedBytes, Model, codegen};
 use std::path::{Path, PathBuf};
 
 /// Bytes before the pixels of a file of test images.
@@ -20,29 +20,27 @@ fn embed() -> Result<(), String> {
     let out = PathBuf::from(std::env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?);
     let model = read_named("SKIPSTONE_MODEL", "a packed model (.stone)")?;
     let images = read_named("SKIPSTONE_IMAGES", "a file of test images (docs/targets.md)")?;
-    let (model, images) = (Aligned::new(&model), Aligned::new(&images));
+    let (model, images) = (AlignedBytes::copy(&model), AlignedBytes::copy(&images));
 
-    let parsed = Model::from_bytes(model.bytes()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
+    let parsed = Model::from_bytes(model.as_slice()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
     let target = std::env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
-    let dsp = std::env::var("SKIPSTONE_DSP").is_ok_and(|value| value == "1");
-    println!("cargo::rerun-if-env-changed=SKIPSTONE_DSP");
+    let dsp = std::env::var_os("CARGO_FEATURE_DSP").is_some();
     let program = codegen::program(&parsed, &target, dsp).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
     let input = parsed.input();
-    let (count, dims) = check_images(images.bytes()).map_err(|e| format!("SKIPSTONE_IMAGES: {e}"))?;
+    let (count, dims) = check_images(images.as_slice()).map_err(|e| format!("SKIPSTONE_IMAGES: {e}"))?;
     let expected = [input.height, input.width, input.channels];
     if dims != expected {
         return Err(format!("SKIPSTONE_IMAGES: images of {dims:?} where the model takes {expected:?}"));
     }
     let constants = format!(
-        "const ARENA_LEN: usize = {};\nconst NODES: usize = {};\nconst IMAGES: usize = {count};\n\
+        "const NODES: usize = {};\nconst IMAGES: usize = {count};\n\
          const IMAGES_HEADER: usize = {IMAGES_HEADER};\nconst IMAGE_LEN: usize = {};\n",
-        parsed.arena_len(),
         parsed.nodes().len(),
         dims.iter().map(|&dim| usize::from(dim)).product::<usize>(),
     );
     write(&out.join("program.rs"), program.as_bytes())?;
-    write(&out.join("model.stone"), model.bytes())?;
-    write(&out.join("images.bin"), images.bytes())?;
+    write(&out.join("model.stone"), model.as_slice())?;
+    write(&out.join("images.bin"), images.as_slice())?;
     write(&out.join("constants.rs"), constants.as_bytes())
 }
 
@@ -70,26 +68,5 @@ fn check_images(file: &[u8]) -> Result<(usize, [u16; 3]), String> {
         _ if count == 0 => Err("no images in it".into()),
         Some(len) if len == file.len() => Ok((count, dims)),
         _ => Err(format!("{} bytes do not hold {count} images of {dims:?} and their labels", file.len())),
-    }
-}
-
-/// Bytes at a multiple of 16.
-struct Aligned {
-    words: Vec<u128>,
-    len: usize,
-}
-
-impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
-        let words = bytes.chunks(16).map(|chunk| {
-            let mut word = [0; 16];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u128::from_ne_bytes(word)
-        });
-        Self { words: words.collect(), len: bytes.len() }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
     }
 }

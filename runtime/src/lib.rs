@@ -1,12 +1,60 @@
 //! Runs packed int8 image classifiers, row by row, without an operating system, a heap or a floating-point unit.
 //!
-//! A [`Model`] is a checked view of a `.stone` file, read where it lies; an [`Engine`] is its state in an arena that the
-//! caller owns. What a packed model means, to the bit, is defined by [`arith`] and by the `reference` kernels.
+//! A [`Model`] is a checked view of a `.stone` file, which the command `skipstone` makes, read where it lies: in flash, or in
+//! a file's bytes. An [`Engine`] is its state in an arena that the caller owns. Two engines can share a model.
+//!
+//! ```
+//! use skipstone_runtime::{Arena, Engine, Model, arena_len, include_stone};
+//!
+//! // A tiny network for handwritten digits, 8 x 8 pixels of one channel, in flash; how much RAM it needs is in its header.
+//! const STONE: &[u8] = include_stone!("../tests/digits.stone");
+//! let mut arena = Arena::<{ arena_len(STONE) }>::new();
+//!
+//! // The one step that can fail: what passes the check runs without an error or a panic, whatever the image is.
+//! let model = Model::from_bytes(STONE)?;
+//! let mut engine = Engine::new(&model, arena.as_mut_slice())?;
+//!
+//! // A whole image, `[height][width][channels]` of pixels 0..=255 ...
+//! let image = [128; 64];
+//! let scores = engine.run(&image)?.to_vec();
+//!
+//! // ... or row by row, as a camera delivers them.
+//! let rows = image.chunks(model.image().row_len());
+//! let done = rows.map(|row| engine.feed_row(row)).collect::<Result<Vec<bool>, _>>()?;
+//! assert!(done.ends_with(&[false, true]) && engine.scores() == scores);
+//! for ranked in engine.top_k::<3>() {
+//!     println!("{} {}", model.class_names().nth(ranked.class).unwrap(), ranked.score);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is where
+//!
+//! - [`arith`] defines the arithmetic, [`kernels::reference`] what a convolution means, to the bit. Every other kernel equals it.
+//! - [`ops`] has a file for each operator, [`kernels`] for each weight layout and kernel. A program that names its model's
+//!   operators ([`Program`], made by [`codegen`] in a build script) links no others; one whose build has checked the model
+//!   ([`Model::from_checked`]) leaves out the checker. `docs/kernels.md` says how to add to them.
+//! - [`schedule`] is the order of the steps, which follows from the model without a table.
+//! - [`image`] makes the pixels of a model out of pictures of any size, as the host does.
+//!
+//! # Features
+//!
+//! | feature | | what |
+//! |---|---|---|
+//! | `std` | default | the processor's abilities are found at start-up; [`AlignedBytes`], [`codegen`]; leave it out on a microcontroller |
+//! | `dsp` | | an Armv8-M Mainline core (M33, M55) has the DSP extension |
+//! | `defmt` | | `defmt::Format` for errors and results |
+//! | `probabilities` | | [`Engine::probabilities`](Engine#method.probabilities): softmax on cores without floating point |
+//! | `conformance` | | the kernels' test suite, for programs that run it on the processor |
 #![cfg_attr(not(feature = "std"), no_std)]
 
+#[cfg(not(feature = "std"))]
+extern crate no_std_compat as std;
+
+mod aligned;
 mod arena;
 pub mod arith;
-pub mod check;
+mod check;
 #[cfg(feature = "std")]
 pub mod codegen;
 pub mod engine;
@@ -21,5 +69,9 @@ mod step;
 #[cfg(test)]
 mod testing;
 
-pub use engine::{Arena, Engine, EngineError, InputError, Made, Program};
-pub use model::Model;
+#[cfg(feature = "std")]
+pub use aligned::AlignedBytes;
+pub use aligned::{Aligned, arena_len};
+pub use engine::{Arena, Engine, EngineError, InputError, Made, Program, Ranked, TopK};
+pub use format::{LoadError, Place};
+pub use model::{ImageShape, Model};

@@ -21,6 +21,35 @@ pub struct Model<'m> {
     segments: &'m [Segment],
 }
 
+/// The shape of an image, `[height][width][channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ImageShape {
+    /// Rows.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
+    /// Samples of a pixel.
+    pub channels: usize,
+}
+
+impl ImageShape {
+    /// Bytes of a row.
+    pub const fn row_len(&self) -> usize {
+        self.width * self.channels
+    }
+
+    /// Bytes of an image.
+    pub const fn len(&self) -> usize {
+        self.height * self.row_len()
+    }
+
+    /// Whether there are no bytes; never so of a checked model.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl<'m> Model<'m> {
     /// A view of bytes that the check works through; records that are not there, or not aligned, are none. `None` if
     /// the bytes hold no header where one can be read in place.
@@ -53,6 +82,12 @@ impl<'m> Model<'m> {
     /// Number of scores.
     pub fn class_count(&self) -> usize {
         self.header.class_count.into()
+    }
+
+    /// The shape of the image that it classifies.
+    pub fn image(&self) -> ImageShape {
+        let input = self.input();
+        ImageShape { height: input.height.into(), width: input.width.into(), channels: input.channels.into() }
     }
 
     /// The tensor that holds the image.

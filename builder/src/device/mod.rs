@@ -233,7 +233,7 @@ fn build(
         command.env("SKIPSTONE_BOARD", board.name);
     }
     if device.core().must_tell_dsp() {
-        command.env("SKIPSTONE_DSP", "1");
+        command.args(["--features", "dsp"]);
     }
     let output = process::output(&mut command, BUILD_LIMIT)?;
     if !output.status.success() {

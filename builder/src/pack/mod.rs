@@ -1,6 +1,5 @@
 //! From a quantized network to the bytes of a packed model, `.stone`.
 
-mod aligned;
 mod error;
 mod known;
 mod layouts;
@@ -10,9 +9,9 @@ mod weights;
 
 pub use crate::plan::Goal;
 pub use crate::quant::{Channels, channels};
-pub use aligned::AlignedBytes;
 pub use error::PackError;
 pub use quantize::{Options, Quantized, Report, quantize};
+pub use skipstone_runtime::AlignedBytes;
 
 use crate::data::preprocessing;
 use crate::plan::plan;

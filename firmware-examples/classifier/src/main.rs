@@ -7,17 +7,13 @@ use board_qemu::{Clock, Output, exit, paint_stack, println, stack_high_water};
 use core::fmt::Display;
 use cortex_m_rt::entry;
 use skipstone_runtime::format::checksum::Crc32;
-use skipstone_runtime::format::LoadError;
-use skipstone_runtime::{Arena, Engine, Model};
+use skipstone_runtime::{Arena, Engine, LoadError, Model, arena_len, include_stone};
 
 include!(concat!(env!("OUT_DIR"), "/constants.rs"));
 include!(concat!(env!("OUT_DIR"), "/program.rs"));
 
-/// Bytes that start at a multiple of 16.
-#[repr(C, align(16))]
-struct Aligned<T: ?Sized>(T);
-
-static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/model.stone")));
+const MODEL: &[u8] = include_stone!(concat!(env!("OUT_DIR"), "/model.stone"));
+const ARENA_LEN: usize = arena_len(MODEL);
 static TEST_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/images.bin"));
 
 #[entry]
@@ -31,8 +27,8 @@ fn main() -> ! {
     paint_stack();
     let mut engine = None;
     let loading = clock.instructions(|| {
-        let model = load(&MODEL.0).unwrap_or_else(|e| fail(e));
-        engine = Some(Engine::with_program(&model, &mut ARENA.0, PROGRAM).unwrap_or_else(|e| fail(e)));
+        let model = load(MODEL).unwrap_or_else(|e| fail(e));
+        engine = Some(Engine::with_program(&model, ARENA.as_mut_slice(), PROGRAM).unwrap_or_else(|e| fail(e)));
     });
     let mut engine = engine.unwrap_or_else(|| fail("there is no engine"));
     let mut instructions = 0;

@@ -49,9 +49,7 @@ pub fn image(
             made.values.pixels().for_each(|pixel| layer.update(pixel));
         }
     })?;
-    let mut best = [(0, 0)];
-    engine.top_k(&mut best);
-    let [(label, _)] = best;
+    let label = engine.top_k::<1>().first().map_or(0, |best| best.class);
     let scores = Joined(engine.scores().iter());
     let layers = Joined(layers.iter().map(|layer| Hex(layer.value())));
     Ok(writeln!(out, "image {index} label {label} scores {scores} layers {layers}"))

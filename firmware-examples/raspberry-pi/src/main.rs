@@ -5,7 +5,7 @@
 mod image;
 
 use skipstone_runtime::format::checksum::Crc32;
-use skipstone_runtime::{Engine, Model};
+use skipstone_runtime::{AlignedBytes, Engine, Model};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,10 +27,10 @@ fn main() -> ExitCode {
 fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
     let named = |e: &dyn std::fmt::Display| format!("{}: {e}", model.display());
     let file = std::fs::read(model).map_err(|e| named(&e))?;
-    let file = Aligned::new(&file);
-    let parsed = Model::from_bytes(file.bytes()).map_err(|e| named(&e))?;
-    let mut arena = Aligned::new(&vec![0; parsed.arena_len()]);
-    let mut engine = Engine::new(&parsed, arena.bytes_mut()).map_err(|e| named(&e))?;
+    let file = AlignedBytes::copy(&file);
+    let parsed = Model::from_bytes(file.as_slice()).map_err(|e| named(&e))?;
+    let mut arena = AlignedBytes::zeros(parsed.arena_len());
+    let mut engine = Engine::new(&parsed, arena.as_mut_slice()).map_err(|e| named(&e))?;
 
     println!("{}", lines::FIRST);
     let mut line = String::new();
@@ -51,26 +51,4 @@ fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
     }
     println!("done {count}");
     Ok(())
-}
-
-/// Bytes at a multiple of 16.
-struct Aligned {
-    words: Vec<u128>,
-    len: usize,
-}
-
-impl Aligned {
-    fn new(bytes: &[u8]) -> Self {
-        let mut words = vec![0u128; bytes.len().div_ceil(16)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Self { words, len: bytes.len() }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
-    }
 }

@@ -25,7 +25,7 @@ macro_rules! ensure {
 }
 use ensure;
 
-pub use rows::MAX_NODES;
+use rows::MAX_NODES;
 
 type Outcome = Result<(), LoadError>;
 

@@ -3,6 +3,8 @@ use core::fmt;
 
 /// Why a model cannot run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum EngineError {
     /// The arena is shorter than the model needs.
     ArenaTooSmall {
@@ -53,6 +55,8 @@ impl core::error::Error for EngineError {}
 
 /// An image, or a row of one, has another length than the model's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct InputError {
     /// Bytes of an image or a row.
     pub expected: usize,

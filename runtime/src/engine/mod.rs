@@ -29,6 +29,11 @@ impl<const LEN: usize> Arena<LEN> {
     pub const fn new() -> Self {
         Self([0; LEN])
     }
+
+    /// Its bytes.
+    pub const fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
 
 impl<const LEN: usize> Default for Arena<LEN> {
@@ -36,6 +41,19 @@ impl<const LEN: usize> Default for Arena<LEN> {
         Self::new()
     }
 }
+
+/// A class and its score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Ranked {
+    /// The class's number.
+    pub class: usize,
+    /// Its score; [`Model::output`] says what real number that is.
+    pub score: i8,
+}
+
+/// Classes with the highest scores, the highest first.
+pub type TopK<const K: usize> = heapless::Vec<Ranked, K>;
 
 /// A row that a node has made. A view makes none: its rows are those of its operands, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,20 +223,33 @@ impl<'m, 'a> Engine<'m, 'a> {
         self.maps.bytes(self.model.output().offset as usize, self.model.class_count())
     }
 
-    /// The classes with the highest scores and those scores, the highest first, as many as `best` holds; of equal
-    /// scores the first class comes first. Returns how many there are.
-    pub fn top_k(&self, best: &mut [(usize, i8)]) -> usize {
-        let mut count = 0;
+    /// The `K` classes with the highest scores, the highest first, fewer if the model has fewer classes; of equal scores the
+    /// first class comes first.
+    pub fn top_k<const K: usize>(&self) -> TopK<K> {
+        let mut best = TopK::new();
         for (class, &score) in self.scores().iter().enumerate() {
-            let rank = best.iter().take(count).filter(|(_, other)| *other >= score).count();
-            let Some(below) = best.get_mut(rank..).filter(|below| !below.is_empty()) else { continue };
-            let mut place = (class, score);
-            for next in below {
+            let mut place = Ranked { class, score };
+            for next in best.iter_mut().filter(|next| next.score < score) {
                 core::mem::swap(next, &mut place);
             }
-            count = best.len().min(count + 1);
+            // Where there is no room left, the lowest is dropped.
+            let _ = best.push(place);
         }
-        count
+        best
+    }
+
+    /// The probability of each class: the softmax of the real scores. As many as `probabilities` holds, in the order of the
+    /// classes; the others count in the sum. The exponential is [`micromath`]'s, for cores without floating point: a
+    /// probability is within 0.01 of the true one.
+    #[cfg(feature = "probabilities")]
+    pub fn probabilities(&self, probabilities: &mut [f32]) {
+        let scale = self.model.output().scale;
+        let best = self.scores().iter().copied().max().unwrap_or(0);
+        let power = |score: i8| micromath::F32(f32::from(i16::from(score) - i16::from(best)) * scale).exp().0;
+        let sum: f32 = self.scores().iter().map(|&score| power(score)).sum();
+        for (probability, &score) in probabilities.iter_mut().zip(self.scores()) {
+            *probability = power(score) / sum;
+        }
     }
 
     fn run_image<P>(

@@ -3,6 +3,8 @@ use core::fmt;
 
 /// Why bytes are not a model that this program can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum LoadError {
     /// The bytes do not start as a packed model does.
     NotAModel,
@@ -38,6 +40,8 @@ pub enum LoadError {
 
 /// A record of a packed model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum Place {
     /// The head of the file.
     Header,

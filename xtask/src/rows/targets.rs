@@ -19,7 +19,7 @@ const EMULATION_LIMIT: Duration = Duration::from_secs(300);
 fn runtime(context: &Context, core: Core, features: &str) -> Result<String, Failure> {
     let target = triple(core)?;
     let compiler = tools::compiler(target)?;
-    let cargo = |line: &str| told(core, compiler.cargo(line, target, &context.root));
+    let cargo = |line: &str| compiler.cargo(&told(core, line), target, &context.root);
     cargo(&format!("build -p skipstone-runtime {features}")).pass()?;
     match compiler {
         Compiler::Default => {
@@ -35,8 +35,8 @@ fn triple(core: Core) -> Result<&'static str, Failure> {
 }
 
 /// Tells a build what the compiler does not: that an Armv8-M core has SMLAD.
-fn told(core: Core, run: Run) -> Run {
-    if core.must_tell_dsp() { run.env("SKIPSTONE_DSP", "1") } else { run }
+fn told(core: Core, line: &str) -> String {
+    if core.must_tell_dsp() { line.replacen("-p ", "--features skipstone-runtime/dsp -p ", 1) } else { line.into() }
 }
 
 pub(super) fn thumbv6m(context: &Context) -> Result<String, Failure> {
@@ -98,7 +98,7 @@ pub(super) fn kernels_cortex_m(context: &Context) -> Result<String, Failure> {
         let compiler = tools::compiler(target)?;
         lint(compiler, "-p kernel-tests -p board-qemu", core, context)?;
         let line = "build --release --target-dir target -p kernel-tests --bin kernel-tests";
-        told(core, compiler.cargo(line, target, &firmware)).env("SKIPSTONE_BOARD", board.name).pass()?;
+        compiler.cargo(&told(core, line), target, &firmware).env("SKIPSTONE_BOARD", board.name).pass()?;
         let program = format!("target/{target}/release/kernel-tests");
         let run = Run::new("qemu-system-arm", &firmware).args(machine).args(["-kernel", &program]);
         run.limit(EMULATION_LIMIT).pass()?;
@@ -133,5 +133,5 @@ fn lint(compiler: Compiler, packages: &str, core: Core, context: &Context) -> Re
     }
     tools::ensure_components()?;
     let line = format!("clippy --release {packages} -- -D warnings");
-    told(core, compiler.cargo(&line, triple(core)?, &context.root.join(FIRMWARE))).pass()
+    compiler.cargo(&told(core, &line), triple(core)?, &context.root.join(FIRMWARE)).pass()
 }

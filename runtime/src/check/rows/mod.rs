@@ -17,7 +17,7 @@ use core::ops::Range;
 use overlap::{Holder, Written, tensor_of};
 
 /// Largest number of nodes.
-pub const MAX_NODES: usize = 4096;
+pub(crate) const MAX_NODES: usize = 4096;
 
 /// Most records and rows that the check looks at, which bounds its time.
 const MAX_LOOKS: u32 = 1 << 25;

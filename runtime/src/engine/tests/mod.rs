@@ -1,6 +1,6 @@
 mod operators;
 
-use super::{Engine, EngineError, InputError, Program};
+use super::{Engine, EngineError, InputError, Program, Ranked};
 use crate::format::records::{NONE, Segment, Tensor};
 use crate::kernels::layout::{CANONICAL, PAIRS};
 use crate::kernels::{portable, reference};
@@ -182,12 +182,13 @@ fn the_best_classes_are_ranked() {
         let scores = engine.run(&image(&net, seed)).unwrap().to_vec();
         let mut sorted: Vec<_> = scores.iter().copied().enumerate().collect();
         sorted.sort_by_key(|&(class, score)| (-i32::from(score), class));
-        for count in [0, 1, 3, 10, 12] {
-            let mut best = [(99, 0); 12];
-            let found = engine.top_k(&mut best[..count]);
-            assert_eq!(found, count.min(10));
-            assert_eq!(&best[..found], &sorted[..found]);
-        }
+        let sorted: Vec<_> = sorted.into_iter().map(|(class, score)| Ranked { class, score }).collect();
+        assert!(engine.top_k::<0>().is_empty() && engine.top_k::<1>() == sorted[..1]);
+        assert!(
+            engine.top_k::<3>() == sorted[..3]
+                && engine.top_k::<10>() == sorted[..]
+                && engine.top_k::<12>() == sorted[..]
+        );
     }
 }
 
@@ -202,4 +203,26 @@ fn the_model_tells_about_itself() {
     assert_eq!((model.tensors().len(), model.nodes().len(), model.segments().len()), (11, 10, 1));
     assert_eq!(model.input().producer, NONE);
     assert_eq!(model.output(), &Tensor { name: 0, ..net.tensors[10] });
+}
+
+/// Against the softmax in float64.
+#[test]
+#[cfg(feature = "probabilities")]
+fn probabilities_are_the_softmax_of_real_scores() {
+    let net = small_resnet(9, 7, &CANONICAL);
+    let file = net.pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let mut arena = Aligned::zeroed(model.arena_len());
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    for seed in 0..20 {
+        let scores = engine.run(&image(&net, seed)).unwrap().to_vec();
+        let powers: Vec<f64> =
+            scores.iter().map(|&score| (f64::from(score) * f64::from(model.output().scale)).exp()).collect();
+        let mut found = [0.0; 10];
+        engine.probabilities(&mut found);
+        for (found, power) in found.iter().zip(&powers) {
+            let expected = power / powers.iter().sum::<f64>();
+            assert!((f64::from(*found) - expected).abs() < 0.01, "{found} where {expected} is right");
+        }
+    }
 }
