@@ -27,11 +27,11 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
         ensure!(tensor.channels <= tensor.pixel_stride, place, "pixels overlap");
         let row = u64::from(tensor.width - 1) * u64::from(tensor.pixel_stride) + u64::from(tensor.channels);
         ensure!(row <= tensor.row_stride.into(), place, "rows overlap");
-        if is_view(model, &tensor) {
+        if is_view(model, tensor) {
             ensure!((tensor.offset, tensor.ring_rows) == (0, 1), place, "it is a view and has a place of its own");
             continue;
         }
-        let extent = extent(&tensor);
+        let extent = extent(tensor);
         ensure!(fits(extent, model), place, "it lies outside the arena");
         ensure!(apart(extent, scratch) && apart(extent, counters), place, "it overlaps scratch or counters");
         if index != usize::from(header.input) {
@@ -42,26 +42,26 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
 
     for (index, node) in model.nodes().iter().enumerate() {
         let place = Place::Node(index);
-        operators::check(model, &node, place)?;
+        operators::check(model, node, place)?;
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-        let scratch_len = ops::scratch_len(&node, &input, &output) as u64;
+        let scratch_len = ops::scratch_len(node, input, output) as u64;
         ensure!(scratch_len <= header.scratch_len.into(), place, "scratch is too small for it");
-        let state_len = ops::state_len(&node, &output);
+        let state_len = ops::state_len(node, output);
         ensure!(node.state_len as usize == state_len, place, "its state does not have the length that it needs");
         let state = region(node.state, state_len as u64);
         if state_len > 0 {
             ensure!(fits(state, model) && node.state.is_multiple_of(4), place, "its state lies outside the arena");
             let clear = apart(state, scratch)
                 && apart(state, counters)
-                && apart(state, extent(&input))
-                && apart(state, extent(&output));
+                && apart(state, extent(input))
+                && apart(state, extent(output));
             ensure!(clear, place, "its state overlaps something else");
         }
     }
 
     let output = model.output();
     ensure!(header.input != header.output, Place::Header, "the image is the scores");
-    ensure!(!is_view(model, &output), Place::Header, "the scores are a view");
+    ensure!(!is_view(model, output), Place::Header, "the scores are a view");
     ensure!((output.height, output.width) == (1, 1), Place::Header, "the scores are a map");
     let classes = header.class_count;
     ensure!((1..=output.channels).contains(&classes), Place::Header, "no classes, or more than there are scores");

@@ -286,10 +286,10 @@ impl<'m, 'a> Engine<'m, 'a> {
     fn take_row<P>(&mut self, row: &[P], convert: impl Fn(&[P], &mut [i8])) {
         let input = self.model.input();
         let (width, channels) = (usize::from(input.width), usize::from(input.channels));
-        if !is_slice(&input) {
-            convert(row, self.maps.dense_row_mut(&input, self.fed));
+        if !is_slice(input) {
+            convert(row, self.maps.dense_row_mut(input, self.fed));
         } else {
-            let start = row_offset(&input, self.fed);
+            let start = row_offset(input, self.fed);
             for (x, pixel) in row.chunks(channels.max(1)).take(width).enumerate() {
                 convert(pixel, self.maps.bytes_mut(start + x * usize::from(input.pixel_stride), channels));
             }

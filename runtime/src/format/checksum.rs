@@ -73,7 +73,7 @@ mod tests {
     /// Bit by bit, at every alignment.
     #[test]
     fn words_give_what_bits_give() {
-        let bytes: Vec<u8> = (0..200u32).map(|i| (i * i * 37 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..200u32).map(|i| ((i * i * 37) >> 3) as u8).collect();
         for (start, end) in (0..9).flat_map(|start| (start..start + 30).map(move |end| (start, end))) {
             let mut rest = u32::MAX;
             for bit in bytes[start..end].iter().flat_map(|byte| (0..8).map(move |bit| u32::from(byte >> bit & 1))) {

@@ -48,7 +48,7 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
 }
 
 fn is_complete(model: &Model<'_>, node: &Node, done: usize) -> bool {
-    done >= ops::steps(node, &model.tensor(node.input.into()), &model.tensor(node.output.into()))
+    done >= ops::steps(node, model.tensor(node.input.into()), model.tensor(node.output.into()))
 }
 
 /// What a step writes of each of its rows.
@@ -85,7 +85,7 @@ fn written(model: &Model<'_>, node: &Node, step: usize) -> Range<usize> {
     if is_pool(node) {
         return 0..usize::from(step + 1 == usize::from(model.tensor(node.input.into()).height));
     }
-    rows::output_rows(node, &model.tensor(node.output.into()), step)
+    rows::output_rows(node, model.tensor(node.output.into()), step)
 }
 
 /// A tensor that a step reads.
@@ -105,8 +105,8 @@ fn read<'m>(model: &'m Model<'m>, node: &Node, step: usize) -> impl Iterator<Ite
     operands.flat_map(move |(position, operand)| {
         let is_operand = position == 1;
         let rows = match is_operand {
-            true => rows::output_rows(&node, &output, step),
-            false => ops::input_rows(&node, &input, &output, step),
+            true => rows::output_rows(&node, output, step),
+            false => ops::input_rows(&node, input, output, step),
         };
         let mut next = Members::new(model, operand);
         core::iter::from_fn(move || next.next(model)).map(move |member| Read {
@@ -138,7 +138,7 @@ fn spares_own_rows(
     }
     for Read { tensor, rows, is_operand, .. } in read(model, node, step) {
         for (row, target) in rows.flat_map(|row| written.clone().map(move |target| (row, target))) {
-            let in_place = is_operand && row == target && rows::same_row(&tensor, &output, row);
+            let in_place = is_operand && row == target && rows::same_row(&tensor, output, row);
             let mut parts = parts.iter().flatten().filter(|part| part.is_written(target));
             let clear = in_place || parts.all(|part| is_apart(&tensor, row, &part.tensor, target));
             ensure!(clear, place, "it overwrites a row that it reads");
