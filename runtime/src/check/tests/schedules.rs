@@ -14,7 +14,7 @@ fn perturb(net: &mut Network, random: &mut Random) {
         let there = net.tensors[other];
         let tensor = &mut net.tensors[index];
         let row = tensor.row_stride.max(4);
-        match random.below(9) {
+        match random.below(10) {
             0 | 1 => tensor.ring_rows = (1 + random.below(usize::from(tensor.height))) as u16,
             2 => tensor.offset = tensor.offset.saturating_sub(row * random.below(4) as u32),
             3 => tensor.offset += row * random.below(3) as u32,
@@ -22,6 +22,16 @@ fn perturb(net: &mut Network, random: &mut Random) {
             5 => tensor.offset = there.offset,
             6 => tensor.offset = there.offset + 4 * random.below(6) as u32,
             7 => net.alias(index, other),
+            8 => {
+                // Slices that reach into what would be the next row's first pixel.
+                let tight = u32::from(tensor.width - 1) * u32::from(tensor.pixel_stride) + u32::from(tensor.channels);
+                for slice in net.ring_of(index) {
+                    let tensor = &mut net.tensors[slice];
+                    if tensor.channels < tensor.pixel_stride {
+                        tensor.row_stride = tight;
+                    }
+                }
+            }
             _ => {
                 (tensor.offset, tensor.ring_rows) = (there.offset, there.ring_rows.min(tensor.height));
             }
