@@ -78,7 +78,7 @@ impl AlignedBytes {
     }
 }
 
-#[cfg(all(test, feature = "std"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::layout::CANONICAL;

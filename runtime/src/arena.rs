@@ -3,8 +3,8 @@
 use crate::format::records::{Header, Tensor};
 use crate::kernels::conv::MAX_ROWS;
 use crate::kernels::load::{self, MapRow};
+use crate::network::Counters;
 use crate::rows;
-use crate::schedule::Counters;
 use core::ops::Range;
 
 /// Everything in the arena but scratch. Offsets are the arena's; what does not exist is empty.

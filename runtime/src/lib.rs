@@ -28,6 +28,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Modules stand in an order in which each uses only those above it.
+//!
 //! # What is where
 //!
 //! - [`arith`] defines the arithmetic, [`kernels::reference`] what a convolution means, to the bit. Every other kernel equals it.
@@ -51,21 +53,37 @@
 #[cfg(not(feature = "std"))]
 extern crate no_std_compat as std;
 
-mod aligned;
-mod arena;
 pub mod arith;
+
+pub mod format;
+
+pub mod image;
+
+pub mod rows;
+
+pub mod network;
+
+pub mod kernels;
+
+mod model;
+
+mod arena;
+
+mod step;
+
+pub mod ops;
+
+pub mod schedule;
+
 mod check;
+
+pub mod engine;
+
 #[cfg(feature = "std")]
 pub mod codegen;
-pub mod engine;
-pub mod format;
-pub mod image;
-pub mod kernels;
-mod model;
-pub mod ops;
-pub mod rows;
-pub mod schedule;
-mod step;
+
+mod aligned;
+
 #[cfg(test)]
 mod testing;
 

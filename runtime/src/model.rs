@@ -4,8 +4,7 @@ use crate::arith::Requant;
 use crate::format::records::{Header, Node, Run, Segment, Source, TABLE_LEN, Tensor};
 use crate::format::strings;
 use crate::image::Preprocessing;
-use crate::ops::{self, Operators};
-use crate::schedule::Network;
+use crate::network::Network;
 use bytemuck::AnyBitPattern;
 
 #[cfg(target_endian = "big")]
@@ -254,8 +253,5 @@ impl Network for Model<'_> {
     #[inline(always)]
     fn segment(&self, index: usize) -> Option<&Segment> {
         self.segments.get(index)
-    }
-    fn operators(&self) -> &'static Operators {
-        &ops::ALL
     }
 }

@@ -4,117 +4,36 @@
 //! step of that node. When the last node is complete, the next segment begins. The order follows from the records
 //! alone, so that the host's planner, the check of a model and the engine agree on it step for step.
 
-use crate::format::records::{NONE, Node, Segment, Tensor};
+use crate::arena::Maps;
+use crate::format::records::{NONE, Tensor};
+use crate::model::Model;
+pub use crate::network::{Counters, Member, Members, Network, Records, is_view, members};
 use crate::ops::{self, Operators};
 use crate::rows;
 
-/// The records that the rule reads.
-pub trait Network {
-    /// Node `index`; an empty record if there is none.
-    fn node(&self, index: usize) -> &Node;
-    /// Tensor `index`; an empty record if there is none.
-    fn tensor(&self, index: usize) -> &Tensor;
-    /// Segment `index`.
-    fn segment(&self, index: usize) -> Option<&Segment>;
-    /// What knows which rows its nodes read.
+/// Records with what knows which rows their nodes read.
+pub trait Scheduled: Network {
+    /// The operators of the nodes.
     fn operators(&self) -> &'static Operators;
 }
 
-/// Records in memory, as a planner holds them.
-#[derive(Clone, Copy, Debug)]
-pub struct Records<'a> {
-    /// In topological order.
-    pub nodes: &'a [Node],
-    /// In any order.
-    pub tensors: &'a [Tensor],
-    /// In order of execution.
-    pub segments: &'a [Segment],
-}
-
-impl Network for Records<'_> {
-    fn node(&self, index: usize) -> &Node {
-        self.nodes.get(index).unwrap_or(&Node::EMPTY)
-    }
-    fn tensor(&self, index: usize) -> &Tensor {
-        self.tensors.get(index).unwrap_or(&Tensor::EMPTY)
-    }
-    fn segment(&self, index: usize) -> Option<&Segment> {
-        self.segments.get(index)
-    }
+impl Scheduled for Records<'_> {
     fn operators(&self) -> &'static Operators {
         &ops::ALL
     }
 }
 
-/// A tensor whose bytes are some channels of another one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Member<'n> {
-    /// Its index.
-    pub index: u16,
-    /// Its record.
-    pub tensor: &'n Tensor,
-    /// Channels before its own.
-    pub before: u16,
-}
-
-/// A walk over the tensors that hold the rows of one: itself, or the members of a view, the last channels first.
-#[derive(Clone, Copy, Debug)]
-pub struct Members {
-    next: u16,
-    /// Channels up to the next one's last.
-    end: u16,
-    /// The last producer seen; the next one is an earlier node, so that the walk ends whatever the records say.
-    latest: u16,
-}
-
-impl Members {
-    /// Starts at tensor `index`.
-    pub fn new(network: &impl Network, index: u16) -> Self {
-        Self { next: index, end: network.tensor(index.into()).channels, latest: NONE }
-    }
-
-    /// The next one.
-    #[inline]
-    pub fn next<'n>(&mut self, network: &'n impl Network) -> Option<Member<'n>> {
-        let index = core::mem::replace(&mut self.next, NONE);
-        if index == NONE {
-            return None;
-        }
-        let tensor = network.tensor(index.into());
-        if tensor.producer < self.latest {
-            let node = network.node(tensor.producer.into());
-            if rows::is_view(node) {
-                let operand = network.tensor(node.operand.into());
-                self.latest = tensor.producer;
-                self.end = self.end.saturating_sub(operand.channels);
-                self.next = node.input;
-                return Some(Member { index: node.operand, tensor: operand, before: self.end });
-            }
-        }
-        Some(Member { index, tensor, before: 0 })
+impl Scheduled for Model<'_> {
+    fn operators(&self) -> &'static Operators {
+        &ops::ALL
     }
 }
 
-/// Whether a tensor has no bytes of its own.
-pub fn is_view(network: &impl Network, tensor: &Tensor) -> bool {
-    tensor.producer != NONE && rows::is_view(network.node(tensor.producer.into()))
-}
-
-/// The tensors that hold the rows of tensor `index`.
-pub fn members<'n>(network: &'n impl Network, index: u16) -> impl Iterator<Item = Member<'n>> {
-    let mut members = Members::new(network, index);
-    core::iter::from_fn(move || members.next(network))
-}
-
-/// Steps that each node has taken.
-pub trait Counters {
-    /// Steps that `node` has taken.
-    fn done(&self, node: usize) -> usize;
-    /// Counts one more step of `node`.
-    fn advance(&mut self, node: usize);
+/// Rows that exist after the steps that were counted.
+pub trait RowsMade: Counters {
     /// Rows of `tensor` that have been made, overwritten ones included; `fed` of the image.
     #[inline]
-    fn rows_made(&self, network: &impl Network, fed: usize, tensor: &Tensor) -> usize {
+    fn rows_made(&self, network: &impl Scheduled, fed: usize, tensor: &Tensor) -> usize {
         if tensor.producer == NONE {
             return fed;
         }
@@ -124,16 +43,9 @@ pub trait Counters {
     }
 }
 
-impl Counters for [u16] {
-    fn done(&self, node: usize) -> usize {
-        self.get(node).copied().unwrap_or(0).into()
-    }
-    fn advance(&mut self, node: usize) {
-        if let Some(count) = self.get_mut(node) {
-            *count = count.wrapping_add(1);
-        }
-    }
-}
+impl RowsMade for [u16] {}
+
+impl RowsMade for Maps<'_> {}
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,15 +82,15 @@ pub struct Pull {
 
 impl Pull {
     /// Chooses the next step; `fed` rows of the image have arrived.
-    pub fn next(&mut self, network: &impl Network, counters: &mut (impl Counters + ?Sized), fed: usize) -> Turn {
+    pub fn next(&mut self, network: &impl Scheduled, counters: &mut (impl RowsMade + ?Sized), fed: usize) -> Turn {
         self.next_counted(network, counters, fed, &mut 0)
     }
 
     /// [`next`](Self::next), which adds the number of nodes that it looked at to `looked`.
     pub fn next_counted(
         &mut self,
-        network: &impl Network,
-        counters: &mut (impl Counters + ?Sized),
+        network: &impl Scheduled,
+        counters: &mut (impl RowsMade + ?Sized),
         fed: usize,
         looked: &mut u32,
     ) -> Turn {
@@ -233,7 +145,7 @@ impl Pull {
     }
 }
 
-fn is_complete(network: &impl Network, counters: &(impl Counters + ?Sized), at: usize) -> bool {
+fn is_complete(network: &impl Scheduled, counters: &(impl RowsMade + ?Sized), at: usize) -> bool {
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
     counters.done(at) >= network.operators().steps(node, input, output)
@@ -246,8 +158,8 @@ enum Missing {
 }
 
 fn missing(
-    network: &impl Network,
-    counters: &(impl Counters + ?Sized),
+    network: &impl Scheduled,
+    counters: &(impl RowsMade + ?Sized),
     fed: usize,
     at: usize,
     step: usize,

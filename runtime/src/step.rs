@@ -6,8 +6,8 @@ use crate::format::records::{Node, Tensor};
 use crate::kernels::Backend;
 use crate::kernels::load::{self, MapRow};
 use crate::model::Model;
+use crate::network::Network;
 use crate::rows::{self, is_slice};
-use crate::schedule::Network;
 use core::ops::Range;
 
 /// Channels that operators without scratch work on at a time.

@@ -13,7 +13,7 @@ use crate::kernels::{self, Backend, elementwise};
 use crate::model::Model;
 use crate::ops::{self, Operators, conv};
 use crate::rows::{self, is_slice, row_offset};
-use crate::schedule::{Network, Pull, Turn};
+use crate::schedule::{Network, Pull, Scheduled, Turn};
 use crate::step::Step;
 
 /// Memory for an [`Engine`], aligned as it has to be.
@@ -341,6 +341,9 @@ impl Network for Running<'_, '_> {
     fn segment(&self, index: usize) -> Option<&Segment> {
         self.model.segment(index)
     }
+}
+
+impl Scheduled for Running<'_, '_> {
     #[inline(always)]
     fn operators(&self) -> &'static Operators {
         self.operators

@@ -3,6 +3,7 @@
 //! `docs/model-format.md` is the normative description.
 
 pub mod checksum;
+mod codes;
 mod error;
 pub mod records;
 pub mod strings;

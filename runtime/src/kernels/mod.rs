@@ -16,6 +16,7 @@ pub mod load;
 pub mod neon;
 pub mod portable;
 pub mod reference;
+mod shape;
 pub mod spec;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub mod x86;

@@ -3,8 +3,8 @@
 use super::{Checked, Operands, Operator, Rules, Verdict, alike, ensure, no_bytes, no_scratch, same_rows};
 use crate::arena::Maps;
 use crate::format::records::{CONCAT_VIEW, OpCode};
+use crate::network::{Member, Network, members};
 use crate::rows::{is_view, member, same_row};
-use crate::schedule::{Member, Network, members};
 use crate::step::Step;
 
 /// The concatenation.

@@ -13,8 +13,8 @@ use crate::format::records::{Core, NONE, Node, OpCode, Tensor};
 use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Element, MAX_ROWS};
 use crate::kernels::layout::{self, Packing};
 use crate::kernels::{Backend, ConvCode, ConvKernel, elementwise, load};
+use crate::network::members;
 use crate::rows::window_rows;
-use crate::schedule::members;
 use crate::step::Step;
 use core::ops::Range;
 

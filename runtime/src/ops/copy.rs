@@ -5,8 +5,8 @@ use super::{Checked, Operands, Operator, Rules, Verdict, alike, dense_row, ensur
 use crate::arena::Maps;
 use crate::format::records::{OpCode, PadMode, Run};
 use crate::kernels::elementwise;
+use crate::network::members;
 use crate::rows::{copied_pixels, copied_rows};
-use crate::schedule::members;
 use crate::step::Step;
 
 /// The copy.

@@ -4,7 +4,7 @@ use super::{Checked, Operands, Operator, Rules, Verdict, dense_row, ensure, no_b
 use crate::arena::Maps;
 use crate::format::records::OpCode;
 use crate::kernels::elementwise;
-use crate::schedule::Network;
+use crate::network::Network;
 use crate::step::Step;
 
 /// The gate.

@@ -22,8 +22,8 @@ use crate::arena::Maps;
 use crate::arith::{Requant, SHIFT_MAX, SHIFT_MIN};
 use crate::format::records::{Node, OpCode, Tensor};
 use crate::model::Model;
+use crate::network::Network;
 use crate::rows::{self, is_view};
-use crate::schedule::Network;
 use crate::step::Step;
 use core::ops::Range;
 

@@ -19,7 +19,7 @@ const ARROWS: [Allowed; 6] = [
     Allowed {
         package: "skipstone-runtime",
         ours: &[],
-        others: Some(&["bytemuck", "heapless", "micromath", "no-std-compat"]),
+        others: Some(&["bytemuck", "defmt", "heapless", "micromath", "no-std-compat"]),
     },
     Allowed { package: "skipstone-targets", ours: &[], others: Some(&[]) },
     Allowed { package: "skipstone", ours: &["skipstone-onnx", "skipstone-runtime", "skipstone-targets"], others: None },

@@ -11,7 +11,7 @@ use super::{Outcome, ensure};
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::format::{LoadError, Place};
 use crate::model::Model;
-use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view};
+use crate::schedule::{Counters, Members, Network, Pull, RowsMade, Scheduled, Turn, is_view};
 use crate::{ops, rows};
 use core::ops::Range;
 use overlap::{Holder, Written, tensor_of};
@@ -133,7 +133,10 @@ impl Counters for Notes<'_> {
             note.made = ops::rows_made(record, input, output, note.done.into()) as u16;
         }
     }
-    fn rows_made(&self, _: &impl Network, fed: usize, tensor: &Tensor) -> usize {
+}
+
+impl RowsMade for Notes<'_> {
+    fn rows_made(&self, _: &impl Scheduled, fed: usize, tensor: &Tensor) -> usize {
         if tensor.producer == NONE { fed } else { self.get(slot(tensor.producer)).made.into() }
     }
 }

@@ -5,7 +5,7 @@ use super::super::{Outcome, ensure};
 use crate::format::Place;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::model::Model;
-use crate::schedule::{Counters, Members, Network, Pull, Turn, is_view};
+use crate::schedule::{Counters, Members, Network, Pull, RowsMade, Turn, is_view};
 use crate::{ops, rows};
 use core::ops::Range;
 

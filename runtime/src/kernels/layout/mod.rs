@@ -12,7 +12,7 @@ pub use pairs::{PAIRS, pairs_index};
 use canonical::CANONICAL_PACKING;
 use pairs::PAIRS_PACKING;
 
-use super::conv::ConvShape;
+use super::shape::ConvShape;
 
 /// Every layout with what packs and checks it, in order of their codes.
 pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING];
