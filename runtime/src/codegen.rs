@@ -8,7 +8,8 @@ use crate::schedule::Network;
 use std::collections::BTreeSet;
 
 /// Rust source that defines `PROGRAM`, a `static` [`Program`](crate::Program) with the operators and kernels that `model`
-/// names and no others, for programs of a target of rustc; `dsp` says whether an Armv8-M Mainline core has the DSP
+/// names and no others, and `RULES`, the rules of these operators for
+/// [`Model::from_bytes_for`](crate::Model::from_bytes_for), for programs of a target of rustc; `dsp` says whether an Armv8-M Mainline core has the DSP
 /// extension.
 ///
 /// A build script writes it to a file that the program includes:
@@ -52,8 +53,12 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         _ => "conv::OPERATOR",
     };
     let joined = |paths: BTreeSet<String>| paths.into_iter().collect::<Vec<_>>().join(", ");
+    let operators = joined(operators).replace("conv::OPERATOR", convolution);
+    let rules =
+        operators.replace("::OPERATOR", "::RULES").replace("INT8", "INT8_RULES").replace("INT16", "INT16_RULES");
     Ok(PROGRAM
-        .replace("{operators}", &joined(operators).replace("conv::OPERATOR", convolution))
+        .replace("{rules}", &rules)
+        .replace("{operators}", &operators)
         .replace("{kernels}", &joined(kernels))
         .replace("{backend}", backend))
 }
@@ -66,6 +71,10 @@ static PROGRAM: skipstone_runtime::Program = {
     static BACKEND: Backend = Backend { name: "{backend}", available: || true, kernels: &[{kernels}] };
     skipstone_runtime::Program { operators: &OPERATORS, backend: &BACKEND }
 };
+
+/// What a check of the model judges by.
+#[allow(dead_code)]
+static RULES: skipstone_runtime::ops::RuleTable = skipstone_runtime::ops::RuleTable::of(&[{rules}]);
 "#;
 
 /// The kernel that runs a convolution, of those that a program has.

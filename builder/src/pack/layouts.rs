@@ -2,25 +2,77 @@
 
 use crate::plan::Goal;
 use skipstone_runtime::format::records::{Core, Node, OpCode, Tensor};
-use skipstone_runtime::kernels::spec::{ConvSpec, fastest};
+use skipstone_runtime::kernels::conv::ConvShape;
+use skipstone_runtime::kernels::spec::{ConvSpec, CoreKernels, fastest};
 use skipstone_runtime::ops::conv::conv_shape;
 
-/// Chooses for each convolution the kernel of `core` that runs it in the fewest instructions, for [`Goal::Size`] of those
-/// whose weights take the fewest bytes. `tensors` have their shapes.
+/// Chooses for each convolution the kernel of `core` that runs it in the fewest instructions; for [`Goal::Size`] of those
+/// kernels with which weights and program take the fewest bytes together. `tensors` have their shapes.
 pub(super) fn choose(nodes: &mut [Node], tensors: &[Tensor], core: Core, goal: Goal) {
-    for node in nodes.iter_mut().filter(|node| OpCode::from_code(node.op) == Some(OpCode::Conv)) {
+    let is_conv = |node: &&Node| OpCode::from_code(node.op) == Some(OpCode::Conv);
+    let shape = |node: &Node| {
         let (input, output) = (&tensors[usize::from(node.input)], &tensors[usize::from(node.output)]);
-        let shape = conv_shape(node, input, output);
-        let len = |spec: &ConvSpec| (spec.layout.len)(&shape).unwrap_or(usize::MAX);
-        let suiting = core.kernels().iter().filter(|spec| (spec.suits)(&shape));
-        let least = suiting.map(|spec| len(spec)).min();
-        let allowed = |spec: &ConvSpec| goal != Goal::Size || Some(len(spec)) == least;
-        let spec = fastest(core.kernels(), &shape, output.width.into(), allowed);
-        let spec = spec.expect("the last kernel of a core runs every convolution");
+        (conv_shape(node, input, output), usize::from(output.width))
+    };
+    let kernels = match goal {
+        Goal::Size => {
+            let shapes: Vec<ConvShape> = nodes.iter().filter(is_conv).map(|node| shape(node).0).collect();
+            smallest(core.kernels(), &shapes)
+        }
+        Goal::Ram | Goal::Speed => core.kernels().to_vec(),
+    };
+    for node in nodes.iter_mut().filter(|node| is_conv(&&**node)) {
+        let (shape, width) = shape(node);
+        let least = kernels.iter().filter_map(|spec| len(spec, &shape)).min();
+        let allowed = |spec: &ConvSpec| goal != Goal::Size || len(spec, &shape) == least;
+        let spec = fastest(&kernels, &shape, width, allowed).expect("the last kernel of a core runs every convolution");
         node.layout = spec.layout.code;
         node.rows_per_step = match goal {
             Goal::Speed => (spec.rows)(&shape) as u8,
             Goal::Ram | Goal::Size => 1,
         };
+    }
+}
+
+/// Bytes of the weights of a convolution that a kernel runs; `None` if it does not suit the kernel.
+fn len(spec: &ConvSpec, shape: &ConvShape) -> Option<usize> {
+    if (spec.suits)(shape) { (spec.layout.len)(shape) } else { None }
+}
+
+/// The kernels of a core with which weights and program take the fewest bytes: a kernel that saves some weights may cost
+/// more program.
+fn smallest(kernels: &CoreKernels, shapes: &[ConvShape]) -> Vec<&'static ConvSpec> {
+    let chosen = |set: usize| kernels.iter().enumerate().filter(move |(i, _)| set >> i & 1 == 1).map(|(_, &spec)| spec);
+    let bytes = |set: usize| {
+        let weights = shapes.iter().map(|shape| chosen(set).filter_map(|spec| len(spec, shape)).min());
+        let weights: Option<usize> = weights.sum();
+        Some(weights? + chosen(set).map(|spec| spec.code_bytes).sum::<usize>())
+    };
+    let best = (1..1usize << kernels.len()).filter_map(|set| Some((bytes(set)?, set))).min();
+    best.map_or_else(|| kernels.to_vec(), |(_, set)| chosen(set).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skipstone_runtime::kernels::spec::CORTEX_M;
+
+    #[test]
+    fn a_kernel_has_to_save_more_weights_than_its_program_takes() {
+        let shape = |groups, channels| ConvShape {
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: 1,
+            stride_w: 1,
+            channels_in: channels,
+            channels_out: channels,
+            groups,
+        };
+        let names = |shapes: &[ConvShape]| smallest(CORTEX_M, shapes).iter().map(|spec| spec.name).collect::<Vec<_>>();
+        // Runs of 9 weights are padded to 12: 3 * 3 bytes for each output channel.
+        assert_eq!(names(&[shape(1, 6), shape(1, 16)]), ["conv_2x3_smlad"]);
+        assert_eq!(names(&[shape(4, 16)]), ["conv_4x2_portable"]);
+        assert_eq!(names(&vec![shape(1, 2); 100]), ["conv_2x3_smlad"]);
+        assert_eq!(names(&vec![shape(1, 2); 1000]), ["conv_4x2_portable"]);
     }
 }

@@ -46,6 +46,6 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 // SAFETY: the handler never returns and reads nothing but its frame.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    println!("hard fault: {:?}", frame);
+    println!("hard fault at {:#010x}", frame.pc());
     exit(false)
 }

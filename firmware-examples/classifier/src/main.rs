@@ -55,7 +55,7 @@ fn main() -> ! {
 
 /// The build has checked the model; with the feature `checker` the program does it again.
 fn load(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
-    if cfg!(feature = "checker") { Model::from_bytes(bytes) } else { Model::from_checked(bytes) }
+    if cfg!(feature = "checker") { Model::from_bytes_for(bytes, &RULES) } else { Model::from_checked(bytes) }
 }
 
 fn fail(why: impl Display) -> ! {

@@ -1,13 +1,11 @@
 //! Everything that a step touches lies inside the arena, apart from what it must not touch.
 
-use super::{Outcome, ensure, operators};
+use super::{Judged, Outcome, ensure, operators};
 use crate::format::Place;
 use crate::format::records::Tensor;
-use crate::model::Model;
-use crate::ops;
 use crate::schedule::{Network, is_view};
 
-pub(super) fn check(model: &Model<'_>) -> Outcome {
+pub(super) fn check(model: &Judged<'_>) -> Outcome {
     let header = model.header();
     ensure!(u64::from(header.arena_len) < crate::ops::conv::LIMIT, Place::Header, "the arena has 2 GiB or more");
     let scratch = region(header.scratch, header.scratch_len.into());
@@ -44,9 +42,9 @@ pub(super) fn check(model: &Model<'_>) -> Outcome {
         let place = Place::Node(index);
         operators::check(model, node, place)?;
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-        let scratch_len = ops::scratch_len(node, input, output) as u64;
+        let scratch_len = model.rules.scratch_len(node, input, output) as u64;
         ensure!(scratch_len <= header.scratch_len.into(), place, "scratch is too small for it");
-        let state_len = ops::state_len(node, output);
+        let state_len = model.rules.state_len(node, output);
         ensure!(node.state_len as usize == state_len, place, "its state does not have the length that it needs");
         let state = region(node.state, state_len as u64);
         if state_len > 0 {
@@ -82,7 +80,7 @@ fn extent(tensor: &Tensor) -> Region {
     region(tensor.offset, rows + row)
 }
 
-fn fits(region: Region, model: &Model<'_>) -> bool {
+fn fits(region: Region, model: &Judged<'_>) -> bool {
     region.1 <= model.header().arena_len.into()
 }
 

@@ -13,7 +13,9 @@ mod tests;
 use crate::format::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
 use crate::format::{LoadError, Place, checksum, strings};
 use crate::model::Model;
-use crate::schedule::Network;
+use crate::ops::{self, Operators, RuleTable};
+use crate::schedule::{Network, Scheduled};
+use core::ops::Deref;
 
 /// Returns an error unless the condition holds.
 macro_rules! ensure {
@@ -37,7 +39,15 @@ impl<'m> Model<'m> {
     /// # Errors
     /// [`LoadError`] says what is wrong with which record.
     pub fn from_bytes(bytes: &'m [u8]) -> Result<Self, LoadError> {
-        check(bytes)
+        check(bytes, &ops::EVERY)
+    }
+
+    /// [`from_bytes`](Self::from_bytes) by the rules of some operators, for programs that link no others.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Self::from_bytes), or a node's operator is not among them.
+    pub fn from_bytes_for(bytes: &'m [u8], rules: &'static RuleTable) -> Result<Self, LoadError> {
+        check(bytes, rules)
     }
 
     /// Gives access to the bytes of a model that [`from_bytes`](Self::from_bytes) has accepted before, such as in the
@@ -53,14 +63,49 @@ impl<'m> Model<'m> {
     }
 }
 
-fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
-    let model = envelope(bytes)?;
+fn check<'m>(bytes: &'m [u8], rules: &'static RuleTable) -> Result<Model<'m>, LoadError> {
+    let model = Judged { model: envelope(bytes)?, rules };
     sections(&model)?;
     records(&model)?;
     layout::check(&model)?;
     operators::sums(&model)?;
     rows::check(&model)?;
-    Ok(model)
+    Ok(model.model)
+}
+
+/// A model that is being checked, and the rules by which.
+struct Judged<'m> {
+    model: Model<'m>,
+    rules: &'static RuleTable,
+}
+
+impl<'m> Deref for Judged<'m> {
+    type Target = Model<'m>;
+    fn deref(&self) -> &Model<'m> {
+        &self.model
+    }
+}
+
+impl Network for Judged<'_> {
+    #[inline(always)]
+    fn node(&self, index: usize) -> &Node {
+        self.model.node(index)
+    }
+    #[inline(always)]
+    fn tensor(&self, index: usize) -> &Tensor {
+        self.model.tensor(index)
+    }
+    #[inline(always)]
+    fn segment(&self, index: usize) -> Option<&Segment> {
+        self.model.segment(index)
+    }
+}
+
+impl Scheduled for Judged<'_> {
+    #[inline(always)]
+    fn operators(&self) -> &'static Operators {
+        &self.rules.operators
+    }
 }
 
 /// Magic, version, alignment in memory, length, checksum: that these are the bytes that were written.

@@ -1,21 +1,20 @@
 //! What every node has to be, and what its operator wants of it besides.
 
-use super::{Outcome, ensure, is_section};
+use super::{Judged, Outcome, ensure, is_section};
 use crate::arith::OPERAND_SHIFT;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::format::{LoadError, Place};
 use crate::kernels::conv::MAX_ROWS;
-use crate::model::Model;
-use crate::ops::{self, Checked, Operands, is_safe};
+use crate::ops::{Checked, Operands, Rules, is_safe};
 use crate::schedule::{Network, is_view};
 
 /// Shapes follow from the operators, and what an operator reads besides maps has the length that follows from the shapes.
-pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
-    let checked = checked(model, node);
-    let Checked { input, output, operand, .. } = &checked;
-    let Some(rules) = ops::rules(node) else {
+pub(super) fn check(model: &Judged<'_>, node: &Node, place: Place) -> Outcome {
+    let Some(rules) = model.rules.get(node) else {
         return Err(LoadError::Invalid { place, reason: "this program does not know its operator" });
     };
+    let checked = checked(model, node, rules);
+    let Checked { input, output, operand, .. } = &checked;
     let rows = (1..=MAX_ROWS).contains(&node.rows_per_step.into());
     ensure!(rows, place, "a step makes no rows, or more than four");
     ensure!(node.stride_h > 0 && node.stride_w > 0, place, "a stride is 0");
@@ -36,26 +35,28 @@ pub(super) fn check(model: &Model<'_>, node: &Node, place: Place) -> Outcome {
 }
 
 /// No sum leaves its 32 or 64 bits, whatever the image is.
-pub(super) fn sums(model: &Model<'_>) -> Outcome {
+pub(super) fn sums(model: &Judged<'_>) -> Outcome {
     let pixel = 255 << OPERAND_SHIFT;
     let holds = model.pixel_requant().iter().all(|requant| is_safe(requant, pixel, None));
     ensure!(holds, Place::Header, "the pixel conversion can overflow, or a shift is not in 32..=62");
     for (index, node) in model.nodes().iter().enumerate() {
-        let Some(rules) = ops::rules(node) else { continue };
+        let Some(rules) = model.rules.get(node) else { continue };
         let fault = |reason| LoadError::Invalid { place: Place::Node(index), reason };
-        (rules.sums)(&checked(model, node)).map_err(fault)?;
+        (rules.sums)(&checked(model, node, rules)).map_err(fault)?;
     }
     Ok(())
 }
 
-fn checked<'c, 'm>(model: &'c Model<'m>, node: &'c Node) -> Checked<'c, 'm> {
+fn checked<'c, 'm>(model: &'c Judged<'m>, node: &'c Node, rules: &Rules) -> Checked<'c, 'm> {
     let tensor = |index: u16| model.tensor(index.into());
     let operand = (node.operand != NONE).then(|| tensor(node.operand));
-    Checked { model, node, input: tensor(node.input), output: tensor(node.output), operand }
+    let (input, output) = (tensor(node.input), tensor(node.output));
+    let requants = model.requants(node.requant, (rules.requants)(node, output));
+    Checked { model, node, input, output, operand, requants }
 }
 
 /// What a convolution reads its input through.
-fn prologue(model: &Model<'_>, node: &Node, input: &Tensor, place: Place) -> Outcome {
+fn prologue(model: &Judged<'_>, node: &Node, input: &Tensor, place: Place) -> Outcome {
     if node.prologue == 0 {
         let nothing = (node.prologue_zero, node.prologue_lo, node.prologue_hi) == (0, 0, 0);
         ensure!(nothing, place, "it has bounds of a prologue and no prologue");

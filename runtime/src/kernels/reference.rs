@@ -21,6 +21,7 @@ static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     layout: &CANONICAL,
     rows: |_| 1,
     suits: |_| true,
+    code_bytes: 1_000,
     cost: |_, _| u64::MAX,
 };
 

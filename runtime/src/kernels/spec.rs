@@ -19,6 +19,8 @@ pub struct ConvSpec {
     pub rows: fn(&ConvShape) -> usize,
     /// Whether it runs a convolution.
     pub suits: fn(&ConvShape) -> bool,
+    /// Bytes of its program text, about: what a program saves that does not link it.
+    pub code_bytes: usize,
     /// Estimated instructions of an output row of so many pixels, padding and requantization included.
     pub cost: fn(&ConvShape, usize) -> u64,
 }
@@ -59,6 +61,7 @@ pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
     layout: &CANONICAL,
     rows: shared_rows,
     suits: |_| true,
+    code_bytes: 4_900,
     cost: |shape, width| cost(shape, width, 120, 40),
 };
 
@@ -69,6 +72,7 @@ pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
     layout: &PAIRS,
     rows: shared_rows,
     suits: PAIRS.suits,
+    code_bytes: 3_200,
     cost: |shape, width| cost(shape, width, 12, 24),
 };
 
@@ -79,6 +83,7 @@ pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
     layout: &CANONICAL,
     rows: shared_rows,
     suits: |shape| shape.groups == 1,
+    code_bytes: 3_000,
     cost: |shape, width| cost(shape, width, 2, 8),
 };
 
@@ -89,6 +94,7 @@ pub static CONV_4X2_AVX2: ConvSpec = ConvSpec {
     layout: &CANONICAL,
     rows: shared_rows,
     suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(4),
+    code_bytes: 3_000,
     cost: |shape, width| cost(shape, width, 2, 12),
 };
 
@@ -100,6 +106,7 @@ pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
     layout: &PAIRS,
     rows: shared_rows,
     suits: PAIRS.suits,
+    code_bytes: 2_000,
     cost: |shape, width| cost(shape, width, 2, 12),
 };
 

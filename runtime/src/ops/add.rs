@@ -34,7 +34,7 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let multiplier = Some(checked.node.operand_multiplier);
-    let mut requants = checked.model.requant(checked.node).iter();
+    let mut requants = checked.requants.iter();
     ensure(requants.all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, multiplier)), OVERFLOW)
 }
 

@@ -48,7 +48,7 @@ fn window_area(node: &Node) -> usize {
 }
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
-    let requants = checked.model.requant(checked.node);
+    let requants = checked.requants;
     ensure(requants.len() < 1 << 15, "it averages 32768 elements or more")?;
     let sums = (1..).map(|count| (VALUE * count) << OPERAND_SHIFT);
     ensure(requants.iter().zip(sums).all(|(requant, sum)| is_safe(requant, sum, None)), OVERFLOW)

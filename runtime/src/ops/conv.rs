@@ -56,6 +56,12 @@ pub static RULES: Rules = Rules {
     sums,
 };
 
+/// The rules with [`INT8`].
+pub static INT8_RULES: Rules = Rules { operator: &INT8, path: "ops::conv::INT8", ..RULES };
+
+/// The rules with [`INT16`].
+pub static INT16_RULES: Rules = Rules { operator: &INT16, path: "ops::conv::INT16", ..RULES };
+
 /// The shape of a convolution.
 #[inline]
 pub fn conv_shape(node: &Node, input: &Tensor, output: &Tensor) -> ConvShape {
@@ -134,7 +140,7 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
     ensure(!holds_lowest(weights), "a weight is -128")?;
     ensure((packing.is_padded)(&shape, weights), "a weight that only fills up a run is not 0")?;
 
-    let requants = model.requant(node);
+    let requants = checked.requants;
     let multiplier = (node.operand != NONE).then_some(node.operand_multiplier);
     let shift = requants.first().map(|first| first.s);
     let one_shift = multiplier.is_none() || requants.iter().all(|requant| Some(requant.s) == shift);

@@ -45,7 +45,7 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
         let raised = (reach * reach / 4) << checked.node.operand_multiplier;
         requant.m >= 0 && requant.c >= 0 && raised + u128::from(requant.c.unsigned_abs()) < 1 << 63
     };
-    ensure(checked.model.requant(checked.node).iter().all(holds), OVERFLOW)
+    ensure(checked.requants.iter().all(holds), OVERFLOW)
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {

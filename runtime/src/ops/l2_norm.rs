@@ -31,10 +31,7 @@ pub static RULES: Rules = Rules {
         ensure(mask, "its channels are not as many numbers 0 or 1 inside the file")
     },
     // What it adds up, and every conversion that it makes, fits whatever its numerator is.
-    sums: |checked| {
-        let requants = checked.model.requant(checked.node);
-        ensure(requants.iter().all(|requant| requant.m >= 0 && requant.c == 0), OVERFLOW)
-    },
+    sums: |checked| ensure(checked.requants.iter().all(|requant| requant.m >= 0 && requant.c == 0), OVERFLOW),
 };
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {

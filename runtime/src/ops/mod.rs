@@ -87,6 +87,8 @@ pub(crate) struct Checked<'c, 'm> {
     pub(crate) input: &'c Tensor,
     pub(crate) output: &'c Tensor,
     pub(crate) operand: Option<&'c Tensor>,
+    /// As many as the operator's rules say.
+    pub(crate) requants: &'c [Requant],
 }
 
 /// The rules of every operator, in order of their codes.
@@ -174,6 +176,48 @@ impl Operators {
     }
 }
 
+/// Operators with their rules, by their codes: what a check of models judges by. A model with another operator is refused.
+pub struct RuleTable {
+    rules: [Option<&'static Rules>; CODES],
+    /// The operators alone.
+    pub operators: Operators,
+}
+
+/// Every operator with its rules.
+pub static EVERY: RuleTable = RuleTable::of(RULES);
+
+impl RuleTable {
+    /// These and no others.
+    pub const fn of(of: &[&'static Rules]) -> Self {
+        let mut rules = [None; CODES];
+        let mut operators = Operators([None; CODES]);
+        let mut index = 0;
+        while index < of.len() {
+            let operator = of[index].operator;
+            rules[operator.code as usize] = Some(of[index]);
+            operators.0[operator.code as usize] = Some(operator);
+            index += 1;
+        }
+        Self { rules, operators }
+    }
+
+    /// The rules of a node's operator, if they are among them.
+    #[inline]
+    pub fn get(&self, node: &Node) -> Option<&'static Rules> {
+        self.rules.get(usize::from(node.op)).copied().flatten()
+    }
+
+    /// Bytes of scratch that one step of a node needs.
+    pub fn scratch_len(&self, node: &Node, input: &Tensor, output: &Tensor) -> usize {
+        self.get(node).map_or(0, |rules| if is_view(node) { 0 } else { (rules.scratch)(node, input, output) })
+    }
+
+    /// Bytes that a node keeps between its steps.
+    pub fn state_len(&self, node: &Node, output: &Tensor) -> usize {
+        self.get(node).map_or(0, |rules| (rules.state)(node, output))
+    }
+}
+
 /// The rules of a node's operator; `None` if its code has no meaning.
 pub fn rules(node: &Node) -> Option<&'static Rules> {
     RULES.get(usize::from(node.op)).copied()
@@ -201,12 +245,12 @@ pub fn reads_views(node: &Node) -> bool {
 
 /// Bytes of scratch that one step of a node needs.
 pub fn scratch_len(node: &Node, input: &Tensor, output: &Tensor) -> usize {
-    rules(node).map_or(0, |rules| if is_view(node) { 0 } else { (rules.scratch)(node, input, output) })
+    EVERY.scratch_len(node, input, output)
 }
 
 /// Bytes that a node keeps between its steps.
 pub fn state_len(node: &Node, output: &Tensor) -> usize {
-    rules(node).map_or(0, |rules| (rules.state)(node, output))
+    EVERY.state_len(node, output)
 }
 
 /// Number of a node's [`Requant`]s.
@@ -256,7 +300,7 @@ impl Checked<'_, '_> {
 
     /// Whether all conversions keep to 64 bits for accumulators of magnitude `acc`.
     fn are_safe(&self, acc: u64) -> Verdict {
-        ensure(self.model.requant(self.node).iter().all(|requant| is_safe(requant, acc, None)), OVERFLOW)
+        ensure(self.requants.iter().all(|requant| is_safe(requant, acc, None)), OVERFLOW)
     }
 }
 

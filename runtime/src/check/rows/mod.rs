@@ -7,12 +7,11 @@
 
 mod overlap;
 
-use super::{Outcome, ensure};
+use super::{Judged, Outcome, ensure};
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::format::{LoadError, Place};
-use crate::model::Model;
+use crate::rows;
 use crate::schedule::{Counters, Members, Network, Pull, RowsMade, Scheduled, Turn, is_view};
-use crate::{ops, rows};
 use core::ops::Range;
 use overlap::{Holder, Written, tensor_of};
 
@@ -25,12 +24,12 @@ const MAX_LOOKS: u32 = 1 << 25;
 const OVERWRITES: &str = "it overwrites what a later step reads";
 
 /// The check notes 12 bytes for each tensor on its stack, of twice as many tensors as there are at most.
-pub(super) fn check(model: &Model<'_>) -> Outcome {
+pub(super) fn check(model: &Judged<'_>) -> Outcome {
     looks(model).map(drop)
 }
 
 /// Checks a model; how many records and rows that took.
-pub(super) fn looks(model: &Model<'_>) -> Result<u32, LoadError> {
+pub(super) fn looks(model: &Judged<'_>) -> Result<u32, LoadError> {
     match model.tensors().len() {
         0..=16 => noting::<16>(model),
         17..=32 => noting::<32>(model),
@@ -46,12 +45,12 @@ pub(super) fn looks(model: &Model<'_>) -> Result<u32, LoadError> {
 
 /// A function of its own for each length, so that only the one that runs takes its stack.
 #[inline(never)]
-fn noting<const LEN: usize>(model: &Model<'_>) -> Result<u32, LoadError> {
+fn noting<const LEN: usize>(model: &Judged<'_>) -> Result<u32, LoadError> {
     execute(model, &mut [Note::NEW; LEN])
 }
 
 #[inline(never)]
-fn execute(model: &Model<'_>, notes: &mut [Note]) -> Result<u32, LoadError> {
+fn execute(model: &Judged<'_>, notes: &mut [Note]) -> Result<u32, LoadError> {
     let has_views = model.nodes().iter().any(rows::is_view);
     let notes = Notes { model, notes };
     let mut execution = Execution { model, notes, has_views, present: NONE, is_stale: false, fed: 0, looked: 0 };
@@ -100,7 +99,7 @@ impl Note {
 
 /// One for each tensor: the image's, then those of the nodes.
 struct Notes<'n> {
-    model: &'n Model<'n>,
+    model: &'n Judged<'n>,
     notes: &'n mut [Note],
 }
 
@@ -130,7 +129,7 @@ impl Counters for Notes<'_> {
         if let Some(note) = self.notes.get_mut(node + 1) {
             note.done = note.done.wrapping_add(1);
             let (input, output) = (model.tensor(record.input.into()), model.tensor(record.output.into()));
-            note.made = ops::rows_made(record, input, output, note.done.into()) as u16;
+            note.made = model.rules.operators.rows_made(record, input, output, note.done.into()) as u16;
         }
     }
 }
@@ -150,7 +149,7 @@ struct Reads {
 }
 
 impl Reads {
-    fn next<'m>(&mut self, model: &'m Model<'_>) -> Option<Read<'m>> {
+    fn next<'m>(&mut self, model: &'m Judged<'_>) -> Option<Read<'m>> {
         if let Some(members) = &mut self.members {
             if let Some(member) = members.next(model) {
                 return Some(Read { tensor: member.tensor, index: member.index, is_operand: false });
@@ -173,14 +172,14 @@ struct Read<'m> {
 }
 
 /// Rows that a step reads of its input and of its operand; the latter are also those that it makes.
-fn rows_read(model: &Model<'_>, node: &Node, step: usize) -> [Range<usize>; 2] {
+fn rows_read(model: &Judged<'_>, node: &Node, step: usize) -> [Range<usize>; 2] {
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-    [ops::input_rows(node, input, output, step), rows::output_rows(node, output, step)]
+    [model.rules.operators.input_rows(node, input, output, step), rows::output_rows(node, output, step)]
 }
 
 /// Whether a node makes one row of all that it reads.
-fn reduces(node: &Node) -> bool {
-    ops::ALL.get(node.op).is_some_and(|operator| operator.reduces)
+fn reduces(model: &Judged<'_>, node: &Node) -> bool {
+    model.rules.operators.get(node.op).is_some_and(|operator| operator.reduces)
 }
 
 /// What a step writes of each of its rows.
@@ -197,7 +196,7 @@ impl Part {
 }
 
 /// What a step of a node that is no view writes.
-fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
+fn parts(model: &Judged<'_>, node: &Node) -> [Option<Part>; 2] {
     let output = model.tensor(node.output.into());
     if node.op != OpCode::Concat as u8 {
         return [Some(Part { tensor: *output, copy_of: None }), None];
@@ -212,7 +211,7 @@ fn parts(model: &Model<'_>, node: &Node) -> [Option<Part>; 2] {
 
 /// A moment of the execution.
 struct Execution<'c> {
-    model: &'c Model<'c>,
+    model: &'c Judged<'c>,
     notes: Notes<'c>,
     has_views: bool,
     /// The first of a list of the tensors that can hold something: a row has been made of it, or its node has begun, and
@@ -307,7 +306,8 @@ impl Execution<'_> {
             return Ok(());
         }
         // A pool has read its last row before it writes its only one.
-        let written = if reduces(node) { 0..usize::from(self.is_complete(output)) } else { operand.clone() };
+        let written =
+            if reduces(self.model, node) { 0..usize::from(self.is_complete(output)) } else { operand.clone() };
         ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
         let slot = slot(index as u16);
         if step == 0 {

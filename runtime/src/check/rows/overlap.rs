@@ -1,10 +1,10 @@
 //! Tensors and states that share bytes while both hold something.
 
+use super::super::Judged;
 use super::{ABSENT, Execution, Part, Read, reduces, slot};
 use crate::format::records::{Node, Tensor};
-use crate::model::Model;
+use crate::rows;
 use crate::schedule::{Counters, Network};
-use crate::{ops, rows};
 use core::ops::Range;
 
 /// What a step writes.
@@ -18,12 +18,12 @@ pub(super) struct Written<'w> {
 }
 
 /// The node of a place in the notes; an empty record for the image.
-fn node_of<'m>(model: &'m Model<'_>, slot: u16) -> &'m Node {
+fn node_of<'m>(model: &'m Judged<'_>, slot: u16) -> &'m Node {
     usize::from(slot).checked_sub(1).map_or(&Node::EMPTY, |node| model.node(node))
 }
 
 /// The tensor of a place in the notes.
-pub(super) fn tensor_of<'m>(model: &'m Model<'_>, slot: u16) -> &'m Tensor {
+pub(super) fn tensor_of<'m>(model: &'m Judged<'_>, slot: u16) -> &'m Tensor {
     if slot == 0 { model.input() } else { model.tensor(node_of(model, slot).output.into()) }
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Holder<'m> {
 }
 
 impl<'m> Holder<'m> {
-    pub(super) fn new(model: &'m Model<'_>, slot: u16) -> Self {
+    pub(super) fn new(model: &'m Judged<'_>, slot: u16) -> Self {
         let (tensor, node) = (tensor_of(model, slot), node_of(model, slot));
         let start = tensor.offset as usize;
         Self { tensor, start, end: start + rows::ring_bytes(tensor), node }
@@ -145,7 +145,7 @@ impl Execution<'_> {
         parts: &[Option<Part>; 2],
         written: &Range<usize>,
     ) -> bool {
-        if reduces(node) {
+        if reduces(self.model, node) {
             return true;
         }
         let (model, [input, operand]) = (self.model, rows);
@@ -257,7 +257,9 @@ impl Execution<'_> {
                     let step = self.notes.done(reader);
                     let start = match read.is_operand {
                         true => rows::output_rows(node, output, step).start,
-                        false => ops::input_rows(node, model.tensor(node.input.into()), output, step).start,
+                        false => {
+                            model.rules.operators.input_rows(node, model.tensor(node.input.into()), output, step).start
+                        }
                     };
                     first = first.min(start);
                     readers = readers.saturating_sub(1);

@@ -2,7 +2,7 @@ mod operators;
 mod oracle;
 mod schedules;
 
-use super::check;
+use super::Judged;
 use crate::engine::{Engine, EngineError};
 use crate::format::records::{Core, Header, Node, Source, Tensor};
 use crate::format::{LoadError, Place};
@@ -10,8 +10,17 @@ use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
 use crate::kernels::BACKENDS;
 use crate::kernels::layout::{CANONICAL, PAIRS};
 use crate::model::Model;
+use crate::ops::{self, RuleTable, add, conv, copy, global_pool};
 use crate::testing::{Aligned, every_operator, random_network, small_resnet};
 use proptest::prelude::*;
+
+fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
+    Model::from_bytes(bytes)
+}
+
+fn judged(model: Model<'_>) -> Judged<'_> {
+    Judged { model, rules: &ops::EVERY }
+}
 
 fn file() -> Aligned {
     small_resnet(6, 5, &CANONICAL).pack()
@@ -360,4 +369,14 @@ proptest! {
 fn some_changes_are_harmless() {
     assert!(check_or_run(&with_node(0, |node| node.lo = -128)));
     assert!(check_or_run(&with_tensor(0, |tensor| tensor.ring_rows = 4)));
+}
+
+#[test]
+fn an_operator_without_rules_is_refused() {
+    static SOME: RuleTable = RuleTable::of(&[&conv::RULES, &add::RULES, &global_pool::RULES]);
+    let file = small_resnet(6, 5, &CANONICAL).pack();
+    let refused = Model::from_bytes_for(&file, &SOME).unwrap_err();
+    assert_eq!(refused.to_string(), "not a valid model: node 3: this program does not know its operator");
+    static ALL: RuleTable = RuleTable::of(&[&conv::RULES, &add::RULES, &global_pool::RULES, &copy::RULES]);
+    assert!(Model::from_bytes_for(&file, &ALL).is_ok());
 }

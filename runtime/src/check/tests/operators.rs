@@ -1,5 +1,5 @@
 use super::super::rows;
-use super::{all_refused, change_node, change_tensor, check, header};
+use super::{all_refused, change_node, change_tensor, check, header, judged};
 use crate::format::Place;
 use crate::format::records::{Node, OpCode, ResizeMode, Run, Segment, Tensor};
 use crate::kernels::layout::CANONICAL;
@@ -243,7 +243,7 @@ fn the_time_of_the_check_follows_from_the_steps() {
         let segment = |first: u16| Segment { first, end: end.min(first + nodes), operand_first: 1 };
         net.segments = (0..end).step_by(nodes.into()).map(segment).collect();
         let file = net.pack();
-        let looks = rows::looks(&Model::from_bytes(&file).unwrap()).unwrap();
+        let looks = rows::looks(&judged(Model::from_bytes(&file).unwrap())).unwrap();
         let steps = 8 * u32::from(end);
         assert!(looks < 40 * steps, "{looks} for {steps} steps");
     }
