@@ -98,8 +98,8 @@ mod tests {
             program(&Model::from_bytes(&file).unwrap(), target, dsp)
         };
         for (layout, target, dsp, backend, kernels, convolution) in [
-            (&CANONICAL, "thumbv6m-none-eabi", false, "portable", &["portable::CONV"][..], "INT8"),
-            (&CANONICAL, "thumbv7em-none-eabihf", false, "cortex_m", &["portable::CONV"], "INT8"),
+            (&CANONICAL, "thumbv6m-none-eabi", false, "portable", &["portable::CONV", "scalar::CONV"][..], "INT8"),
+            (&CANONICAL, "thumbv7em-none-eabihf", false, "cortex_m", &["portable::CONV", "scalar::CONV"], "INT8"),
             (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", &["cortex_m::CONV", "portable::CONV"], "OPERATOR"),
             (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", &["cortex_m::CONV", "portable::CONV"], "OPERATOR"),
             (&CANONICAL, "aarch64-unknown-linux-gnu", false, "neon", &["neon::CONV", "portable::CONV"], "INT8"),

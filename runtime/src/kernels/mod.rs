@@ -16,6 +16,7 @@ pub mod load;
 pub mod neon;
 pub mod portable;
 pub mod reference;
+pub mod scalar;
 mod shape;
 pub mod spec;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]

@@ -2,11 +2,11 @@
 
 use super::conv::{ConvRow, ConvRows, ConvShape};
 use super::spec::CONV_4X2_PORTABLE;
-use super::{Backend, ConvCode, ConvKernel};
+use super::{Backend, ConvCode, ConvKernel, scalar};
 use crate::arith::Requant;
 
 /// Plain Rust; what cores without a SIMD extension run, such as Cortex-M0+ and M3.
-pub static BACKEND: Backend = Backend { name: "portable", available: || true, kernels: &[CONV] };
+pub static BACKEND: Backend = Backend { name: "portable", available: || true, kernels: &[scalar::CONV, CONV] };
 
 /// [`CONV_4X2_PORTABLE`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_PORTABLE, code: ConvCode::Int8(conv_4x2_portable) };

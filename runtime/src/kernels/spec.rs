@@ -29,9 +29,9 @@ pub struct ConvSpec {
 pub type CoreKernels = [&'static ConvSpec];
 
 /// Cores without a SIMD extension: Cortex-M0, M0+, M3. Also what every program understands.
-pub static PORTABLE: &CoreKernels = &[&CONV_4X2_PORTABLE];
+pub static PORTABLE: &CoreKernels = &[&CONV_2X2_SCALAR, &CONV_4X2_PORTABLE];
 /// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
-pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_4X2_PORTABLE];
+pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_2X2_SCALAR, &CONV_4X2_PORTABLE];
 /// 64-bit Arm with NEON.
 pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &CONV_4X2_PORTABLE];
 /// 64-bit x86 with AVX2.
@@ -53,6 +53,17 @@ impl Core {
         self.kernels().iter().any(|spec| spec.layout.code == layout)
     }
 }
+
+/// Blocks of 2 output channels x 2 pixels in plain Rust, for cores with few registers.
+pub static CONV_2X2_SCALAR: ConvSpec = ConvSpec {
+    name: "conv_2x2_scalar",
+    path: "kernels::scalar::CONV",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(2),
+    code_bytes: 900,
+    cost: |shape, width| cost(shape, width, 45, 40),
+};
 
 /// Blocks of 4 output channels x 2 pixels in plain Rust.
 pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {

@@ -21,12 +21,13 @@ mod widen;
 
 use super::conv::{ConvRow, ConvRows};
 use super::spec::CONV_2X3_SMLAD;
-use super::{Backend, ConvCode, ConvKernel, portable};
+use super::{Backend, ConvCode, ConvKernel, portable, scalar};
 use block::Channels;
 use widen::widen;
 
 /// SMLAD kernels; canonical weights run the portable one, because these cores multiply no bytes.
-pub static BACKEND: Backend = Backend { name: "cortex_m", available: || true, kernels: &[CONV, portable::CONV] };
+pub static BACKEND: Backend =
+    Backend { name: "cortex_m", available: || true, kernels: &[CONV, scalar::CONV, portable::CONV] };
 
 /// [`CONV_2X3_SMLAD`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16 { run: conv_2x3_smlad, widen } };
