@@ -49,7 +49,7 @@ fn of_packed(packed: &Packed, array: Array, input: &Path) -> Result<(Tensor, End
     let mut images = images(&array, input, dims, source.channels_last == 1)?;
     normalize(&model, &mut images);
     let scores = packed.scores(images.batch(), |engine, index| {
-        let quantized: Vec<i8> = images.image(index).iter().map(|&x| quantize(&image, x)).collect();
+        let quantized: Vec<i8> = images.image(index).iter().map(|&x| quantize(image, x)).collect();
         engine.run_int8(&quantized).map(drop)
     })?;
     Ok((scores, ending(&model)))

@@ -86,7 +86,7 @@ impl Model<'_> {
                 output: model.string(output.name).into(),
                 channels: output.channels.into(),
                 checksum,
-                read: read(&node),
+                read: read(node),
                 values: values.clone(),
             }
         });

@@ -13,6 +13,6 @@ impl Known for Model<'_> {
 
     fn prologue(&self, conv: &str) -> Option<(Vec<Requant>, i8)> {
         let node = self.nodes().iter().find(|node| node.prologue != 0 && self.string(node.name) == conv)?;
-        Some((Model::prologue(self, &node).to_vec(), node.prologue_zero))
+        Some((Model::prologue(self, node).to_vec(), node.prologue_zero))
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Board;
 
-/// Flash that the program around the model takes: that of `firmware-examples/classifier`, which has all operators and
-/// prints text, with some room.
-pub const PROGRAM_BYTES: u64 = 112 * 1024;
+/// Flash that the program around the model takes: that of `firmware-examples/classifier`, which has the operators of
+/// its model and prints text, with some room.
+pub const PROGRAM_BYTES: u64 = 48 * 1024;
 /// RAM beside the arena: stack and the program's own variables.
 pub const STACK_BYTES: u64 = 4 * 1024;
 

@@ -135,4 +135,17 @@ impl<T> ConvRow<'_, T> {
     pub(super) fn width_out(&self) -> usize {
         self.out.len().checked_div(self.requant.len()).unwrap_or(0)
     }
+
+    /// Turns the accumulators of neighbouring output channels into the outputs that start at `at`.
+    #[inline(always)]
+    pub(super) fn finish<const C: usize>(&mut self, at: usize, sums: [i32; C], requant: &[Requant]) {
+        let (residual, lo, hi) = (self.residual, self.lo, self.hi);
+        let outputs = self.out.get_mut(at..).unwrap_or(&mut []);
+        for ((out, acc), requant) in outputs.iter_mut().zip(sums).zip(requant) {
+            *out = match residual {
+                None => requant.apply(acc, lo, hi),
+                Some(multiplier) => requant.apply_residual(acc, *out, multiplier, lo, hi),
+            };
+        }
+    }
 }

@@ -44,13 +44,13 @@ fn pixels<const C: usize>(row: &mut ConvRow<'_, i8>, first: usize, weights: [&[i
     let mut x = 0;
     while x + 1 < row.width_out() {
         let sums = sums(row, [x * step, (x + 1) * step], weights);
-        finish(row, x * channels + first, sums[0], requant);
-        finish(row, (x + 1) * channels + first, sums[1], requant);
+        row.finish(x * channels + first, sums[0], requant);
+        row.finish((x + 1) * channels + first, sums[1], requant);
         x += 2;
     }
     if x < row.width_out() {
         let [sums] = sums(row, [x * step], weights);
-        finish(row, x * channels + first, sums, requant);
+        row.finish(x * channels + first, sums, requant);
     }
 }
 
@@ -107,7 +107,7 @@ fn grouped(row: &mut ConvRow<'_, i8>) {
                 }
                 line += row_len;
             }
-            finish(row, x * channels + channel, [acc], requant);
+            row.finish(x * channels + channel, [acc], requant);
         }
     }
 }
@@ -116,17 +116,4 @@ fn grouped(row: &mut ConvRow<'_, i8>) {
 #[inline(always)]
 fn run_at(elements: &[i8], at: usize, len: usize) -> &[i8] {
     elements.get(at..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
-}
-
-/// Turns the accumulators of neighbouring output channels into the outputs that start at `at`.
-#[inline(always)]
-pub(super) fn finish<T, const C: usize>(row: &mut ConvRow<'_, T>, at: usize, sums: [i32; C], requant: &[Requant]) {
-    let (residual, lo, hi) = (row.residual, row.lo, row.hi);
-    let outputs = row.out.get_mut(at..).unwrap_or(&mut []);
-    for ((out, acc), requant) in outputs.iter_mut().zip(sums).zip(requant) {
-        *out = match residual {
-            None => requant.apply(acc, lo, hi),
-            Some(multiplier) => requant.apply_residual(acc, *out, multiplier, lo, hi),
-        };
-    }
 }

@@ -3,7 +3,7 @@
 
 use super::conv::{ConvRow, ConvRows};
 use super::spec::CONV_2X2_SCALAR;
-use super::{ConvCode, ConvKernel, portable};
+use super::{ConvCode, ConvKernel};
 
 /// [`CONV_2X2_SCALAR`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X2_SCALAR, code: ConvCode::Int8(conv_2x2_scalar) };
@@ -22,13 +22,13 @@ fn conv_row(row: &mut ConvRow<'_, i8>) {
         let mut x = 0;
         while x + 1 < width {
             let [a, b] = sums(row, [x * step, (x + 1) * step], first, second);
-            portable::finish(row, x * channels + 2 * pair, a, requant);
-            portable::finish(row, (x + 1) * channels + 2 * pair, b, requant);
+            row.finish(x * channels + 2 * pair, a, requant);
+            row.finish((x + 1) * channels + 2 * pair, b, requant);
             x += 2;
         }
         if x < width {
             let [sums, _] = sums(row, [x * step; 2], first, second);
-            portable::finish(row, x * channels + 2 * pair, sums, requant);
+            row.finish(x * channels + 2 * pair, sums, requant);
         }
     }
 }

@@ -1,5 +1,4 @@
 use crate::kernels::conv::ConvRow;
-use crate::kernels::portable;
 use core::arch::x86_64::{
     __m256i, _mm_add_epi32, _mm_and_si128, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
     _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_setzero_si256,
@@ -20,9 +19,9 @@ pub(super) fn ungrouped(row: &mut ConvRow<'_, i8>) {
             // The last pixel of an odd row is its own neighbour.
             let neighbour = (x + 1).min(width - 1);
             let [a, b] = sums(row, [x * step, neighbour * step], weights);
-            portable::finish(row, x * channels + 4 * index, totals(a), requant);
+            row.finish(x * channels + 4 * index, totals(a), requant);
             if neighbour > x {
-                portable::finish(row, neighbour * channels + 4 * index, totals(b), requant);
+                row.finish(neighbour * channels + 4 * index, totals(b), requant);
             }
         }
     }

@@ -1,5 +1,4 @@
 use crate::kernels::conv::ConvRow;
-use crate::kernels::portable;
 use core::arch::x86_64::{
     __m256i, _mm_shuffle_epi8, _mm256_add_epi32, _mm256_castsi128_si256, _mm256_cvtepi8_epi16, _mm256_madd_epi16,
     _mm256_permutevar8x32_epi32, _mm256_setr_epi32, _mm256_setzero_si256,
@@ -25,7 +24,7 @@ pub(super) fn paired(row: &mut ConvRow<'_, i16>) {
             }
             let sums = sums(row, at, weights);
             for (p, sums) in sums.into_iter().enumerate().take(width - x) {
-                portable::finish(row, (x + p) * channels + 2 * index, sums, requant);
+                row.finish((x + p) * channels + 2 * index, sums, requant);
             }
         }
     }
