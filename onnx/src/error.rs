@@ -20,7 +20,7 @@ pub enum GraphError {
         dims: Vec<usize>,
     },
     /// An activation that no network has.
-    #[error("`{name}` has absurd dimensions: {dims:?}")]
+    #[error("`{name}` has dimensions that are too large: {dims:?}")]
     TooLarge {
         /// The value.
         name: String,

@@ -114,7 +114,7 @@ impl ResizeKernel {
     }
 }
 
-/// Where pixel `i` of `out` lies on an axis of `size` pixels. Positions before the first or behind the last pixel have
+/// Where pixel `i` of `out` lies on an axis of `size` pixels. Positions before the first or after the last pixel have
 /// its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coordinates {

@@ -223,7 +223,7 @@ fn infer_concat(operands: &[&Value]) -> Result<Vec<usize>, String> {
             let all: Vec<&[usize]> = operands.iter().map(|value| value.dims.as_slice()).collect();
             return Err(format!("operands have dimensions {all:?}, may differ in the channels only"));
         }
-        dims[0] = dims[0].checked_add(value.dims[0]).ok_or("has an absurd number of channels")?;
+        dims[0] = dims[0].checked_add(value.dims[0]).ok_or("has too many channels")?;
     }
     Ok(dims)
 }
@@ -245,7 +245,7 @@ fn infer_pool(window: &Window, [channels, height, width]: [usize; 3]) -> Result<
         }
         let room = padded.saturating_sub(kernel);
         let count = if ceil_mode { room.div_ceil(stride) + 1 } else { room / stride + 1 };
-        // A window that starts behind the map is dropped.
+        // A window that starts after the map is dropped.
         Ok(count - usize::from((count - 1) * stride >= size + before))
     };
     Ok(vec![
@@ -270,7 +270,7 @@ fn infer_slice(slice: &Slice, dims: [usize; 3]) -> Result<Vec<usize>, String> {
 fn padded(size: usize, before: usize, after: usize) -> Result<usize, String> {
     size.checked_add(before)
         .and_then(|sum| sum.checked_add(after))
-        .ok_or_else(|| format!("padding of {before} and {after} is absurd"))
+        .ok_or_else(|| format!("padding of {before} and {after} is too large"))
 }
 
 fn map_dims(value: &Value) -> Result<[usize; 3], String> {

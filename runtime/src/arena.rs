@@ -45,12 +45,12 @@ impl Maps<'_> {
     /// Bytes to read and other bytes to write.
     fn read_and_write(&mut self, read: Range<usize>, write: Range<usize>) -> (&[i8], &mut [i8]) {
         let end = self.scratch_end;
-        let behind = |range: &Range<usize>| range.start.saturating_sub(end)..range.end.saturating_sub(end);
+        let after = |range: &Range<usize>| range.start.saturating_sub(end)..range.end.saturating_sub(end);
         let pair = match (read.start < end, write.start < end) {
             (true, true) => in_one(self.before, read, write),
-            (false, false) => in_one(self.after, behind(&read), behind(&write)),
-            (true, false) => self.before.get(read).zip(self.after.get_mut(behind(&write))),
-            (false, true) => self.after.get(behind(&read)).zip(self.before.get_mut(write)),
+            (false, false) => in_one(self.after, after(&read), after(&write)),
+            (true, false) => self.before.get(read).zip(self.after.get_mut(after(&write))),
+            (false, true) => self.after.get(after(&read)).zip(self.before.get_mut(write)),
         };
         pair.unwrap_or((&[], &mut []))
     }

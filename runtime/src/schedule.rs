@@ -75,7 +75,7 @@ pub struct Pull {
     segment: usize,
     /// The last of the nodes that lack a row, each of the next one; a ring.
     waiting: [u16; REMEMBERED],
-    /// The slot behind the last one's.
+    /// The slot after the last one's.
     end: usize,
     count: usize,
 }

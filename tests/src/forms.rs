@@ -352,10 +352,7 @@ fn scales_behind_batch_norm() -> Form {
     let x = f.node("GlobalAveragePool", &[&x], "pooled", vec![]);
     let (weight, bias) = (f.weight("fc.weight", &[3, 4, 1, 1]), f.weight("fc.bias", &[3]));
     f.node("Conv", &[&x, &weight, &bias], "scores", vec![]);
-    f.finish(
-        "scales behind batch norm",
-        &["Conv", "BatchNormalization", "Relu", "GlobalAveragePool", "Conv", "Flatten"],
-    )
+    f.finish("scales after batch norm", &["Conv", "BatchNormalization", "Relu", "GlobalAveragePool", "Conv", "Flatten"])
 }
 
 /// Res2Net's split, and BGR for RGB.

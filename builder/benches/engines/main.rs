@@ -232,8 +232,8 @@ fn onnxruntime(cli: &Cli, file: &File, batch: &Tensor, optimization: &str) -> Re
     let sizes = file.tensors.iter().map(|(_, tensor)| count * tensor.dims.iter().product::<usize>());
     sizes
         .map(|size| {
-            let (tensor, behind) = rest.split_at_checked(size).ok_or("ONNX Runtime wrote too few elements")?;
-            rest = behind;
+            let (tensor, after) = rest.split_at_checked(size).ok_or("ONNX Runtime wrote too few elements")?;
+            rest = after;
             Ok(tensor.to_vec())
         })
         .collect()

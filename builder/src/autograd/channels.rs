@@ -51,7 +51,7 @@ vectorized! {
 }
 
 vectorized! {
-    /// The gradient of a batch norm: `grad = grad * factor + (x * slope + offset)`; behind a ReLU the first `grad` is 0
+    /// The gradient of a batch norm: `grad = grad * factor + (x * slope + offset)`; after a ReLU the first `grad` is 0
     /// where `x * scale + shift` is not positive, `rectified` being scale and shift.
     pub(crate) fn norm_gradient(
         grad: &'a mut [f32],

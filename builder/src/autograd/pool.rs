@@ -92,14 +92,14 @@ impl Pool {
         }
     }
 
-    /// Takes a tensor's buffer back if nobody else holds it.
+    /// Takes a tensor's buffer back if nothing else holds it.
     pub(crate) fn release(&self, tensor: Arc<Tensor>) {
         if let Some(tensor) = Arc::into_inner(tensor) {
             self.give(tensor);
         }
     }
 
-    /// The tensor itself if nobody else holds it, else a copy: in both cases free to be overwritten.
+    /// The tensor itself if nothing else holds it, else a copy: in both cases free to be overwritten.
     pub(crate) fn own(&self, tensor: Arc<Tensor>) -> Tensor {
         Arc::try_unwrap(tensor).unwrap_or_else(|shared| {
             let mut copy = self.tensor(shared.dims());

@@ -1,4 +1,4 @@
-//! Activations that the way back needs: kept, or made again from others that are kept.
+//! Activations that the backward pass needs: kept, or made again from others that are kept.
 //!
 //! In a dense block each layer reads the concatenation of all layers before it, normalized and rectified: kept, these
 //! would take memory quadratic in the depth. They are cheap, so only what they are made of is kept, each layer's new

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What an operator leaves for the way back: takes the gradient of its result and adds those of its operands.
+/// What an operator leaves for the backward pass: takes the gradient of its result and adds those of its operands.
 pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
 
 /// What the random masks of a training step follow from: the same noise drops the same elements.
@@ -45,7 +45,7 @@ impl Masks {
     }
 }
 
-/// What an operator may use on the way forward.
+/// What an operator may use in the forward pass.
 pub(crate) struct Forward<'g, 'a> {
     pub(crate) graph: &'g Graph,
     /// Under it batch normalization uses its running statistics, in training too.
@@ -57,11 +57,11 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) training: bool,
     /// New running statistics of batch normalization.
     pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
-    /// Activations that the way back makes again instead of keeping them.
+    /// Activations that the backward pass makes again instead of keeping them.
     recipes: HashMap<ValueId, Rc<Remade>>,
-    /// Results of batch norms that include the ReLU behind them.
+    /// Results of batch norms that include the ReLU after them.
     rectified: HashSet<ValueId>,
-    /// Whether the way back shall find everything in memory, to compare with.
+    /// Whether the backward pass shall find everything in memory, to compare with.
     #[cfg(test)]
     pub(crate) keep: bool,
     noise: Noise,
@@ -102,7 +102,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         Masks { noise: self.noise, node: self.node as u64 }
     }
 
-    /// A claim to an activation for the way back, which ends the caller's hold on `tensor`.
+    /// A claim to an activation for the backward pass, which ends the caller's hold on `tensor`.
     pub(crate) fn save(&self, id: ValueId, tensor: Shared) -> Saved {
         match self.remade(id) {
             Some(saved) => {
@@ -113,7 +113,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         }
     }
 
-    /// A claim to an activation for the way back if it is one that will be made again.
+    /// A claim to an activation for the backward pass if it is one that will be made again.
     pub(crate) fn remade(&self, id: ValueId) -> Option<Saved> {
         self.recipes.get(&id).map(Remade::claim)
     }
@@ -137,12 +137,12 @@ impl<'g, 'a> Forward<'g, 'a> {
         follows
     }
 
-    /// Whether the node that gave this result did the work of the ReLU behind it.
+    /// Whether the node that gave this result did the work of the ReLU after it.
     pub(crate) fn is_rectified(&self, id: ValueId) -> bool {
         self.rectified.contains(&id)
     }
 
-    /// Says that the result of `node` is its first operand, so that the way back makes it again in the same way.
+    /// Says that the result of `node` is its first operand, so that the backward pass makes it again in the same way.
     pub(crate) fn alias(&mut self, node: &Node) {
         if !self.is_rounded(node.output)
             && let Some(remade) = self.recipes.get(&node.inputs[0])
@@ -151,7 +151,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         }
     }
 
-    /// Says how to make the result of `node` again, so that the way back need not keep it.
+    /// Says how to make the result of `node` again, so that the backward pass need not keep it.
     pub(crate) fn publish(&mut self, node: &Node, recipe: Recipe) {
         #[cfg(test)]
         if self.keep {
@@ -167,7 +167,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         self.fake.is_some_and(|fake| fake.grid(id).is_some())
     }
 
-    /// A value as it is after fake quantization, and the way back through it to `backward`.
+    /// A value as it is after fake quantization, and the backward pass through it to `backward`.
     fn fake_quantize(&self, id: ValueId, x: Shared, backward: Option<Backward<'g>>) -> (Shared, Option<Backward<'g>>) {
         let Some(grid) = self.fake.and_then(|fake| fake.grid(id)) else { return (x, backward) };
         let y = Arc::new(grid.rounded(&x, self.pool));
@@ -201,7 +201,7 @@ impl<'g, 'a> Forward<'g, 'a> {
     }
 }
 
-/// Gradients on the way back.
+/// Gradients in the backward pass.
 pub(crate) struct Gradients<'a> {
     pub(crate) pool: &'a Pool,
     activations: Vec<Option<Shared>>,
@@ -257,7 +257,7 @@ impl Gradients<'_> {
     }
 }
 
-/// Runs the nodes in order; gives the output and, in training, what each node left for the way back.
+/// Runs the nodes in order; gives the output and, in training, what each node left for the backward pass.
 pub(crate) fn forward<'g>(
     forward: &mut Forward<'g, '_>,
     images: Tensor,
@@ -428,7 +428,7 @@ impl Tape {
         self.pool.peak_bytes()
     }
 
-    /// Time that each node of the graph took in the last step, forward and backward. What the way back makes again counts
+    /// Time that each node of the graph took in the last step, forward and backward. What the backward pass makes again counts
     /// for the node that needs it first.
     pub fn times(&self) -> &[[Duration; 2]] {
         &self.times

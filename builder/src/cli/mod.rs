@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => {
-            // Help and version. Where standard output is closed nobody reads them.
+            // Help and version. Where standard output is closed nothing reads them.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }

@@ -22,7 +22,7 @@ use serde::Serialize;
 use skipstone_onnx::{Ending, Graph, export};
 use std::path::{Path, PathBuf};
 
-/// Calibration images, where nobody says how many.
+/// Calibration images, by default.
 pub(super) const COUNT: u32 = 1024;
 
 /// Quantize a network to int8 and pack it for a device.
@@ -103,8 +103,8 @@ struct Output {
     eval_count: usize,
 }
 
-/// Multiply-accumulates of the images on which accuracies are measured, and the fewest images, where nobody says how
-/// many.
+/// Multiply-accumulates of the images on which accuracies are measured, and the fewest images, by
+/// default.
 const EVAL_MACS: u64 = 2_000_000_000_000;
 const EVAL_LEAST: usize = 500;
 

@@ -72,7 +72,7 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
         read.ok_or((line, "its values do not fit"))?;
     }
     if !done || run.backend.is_empty() {
-        return Err((text.lines().last().unwrap_or_default(), "lines are missing behind it"));
+        return Err((text.lines().last().unwrap_or_default(), "lines are missing after it"));
     }
     Ok(Told { run, stack_bytes })
 }

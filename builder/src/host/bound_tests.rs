@@ -28,8 +28,8 @@ struct Seen {
 
 fn label(node: &QNode) -> &'static str {
     match (&node.op, node.operand) {
-        (QOp::Conv(conv), None) if conv.prologue.is_some() => "convolution behind an affine",
-        (QOp::Conv(conv), _) if conv.prologue.is_some() => "convolution behind an affine, and sum",
+        (QOp::Conv(conv), None) if conv.prologue.is_some() => "convolution after an affine",
+        (QOp::Conv(conv), _) if conv.prologue.is_some() => "convolution after an affine, and sum",
         (QOp::Conv(_), None) => "convolution, linear layer",
         (QOp::Conv(_), Some(_)) => "convolution and sum",
         (QOp::Add, _) => "sum",
@@ -50,7 +50,7 @@ fn label(node: &QNode) -> &'static str {
     }
 }
 
-/// The largest distance of an image's int8 elements from the float network's. Last rows that nobody reads are missing.
+/// The largest distance of an image's int8 elements from the float network's. Last rows that nothing reads are missing.
 fn error(tensor: &QTensor, made: &[i8], float: &[f32]) -> f64 {
     assert!(!made.is_empty() && made.len() <= float.len(), "{}", tensor.name);
     let real = |&q: &i8| (f64::from(q) - f64::from(tensor.params.zero_point)) * f64::from(tensor.params.scale);

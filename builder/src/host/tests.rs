@@ -26,7 +26,7 @@ pub(super) fn assert_engine_is_exact(quantized: &Quantized, image: &[u8]) {
             let output = &qgraph.tensors[node.output];
             assert_eq!((&traced.name, &traced.output), (&node.name, &output.name));
             let made = channels[node.output].strip(&traced.values);
-            // Last rows that nobody reads are not made.
+            // Last rows that nothing reads are not made.
             assert!(!made.is_empty() && made.len() <= expected[node.output].len(), "{target:?}: {}", node.name);
             assert_eq!(made, expected[node.output][..made.len()], "{target:?}: {}", node.name);
         }

@@ -27,7 +27,7 @@ pub struct TracedNode {
     pub output: String,
     /// Channels as they lie in memory.
     pub channels: usize,
-    /// The rows in order, NHWC, the channels that only pad included. Last rows that nobody reads are not made.
+    /// The rows in order, NHWC, the channels that only pad included. Last rows that nothing reads are not made.
     pub values: Vec<i8>,
     /// Of a convolution that reads through an affine, what that makes of its input, as `values`; else nothing.
     pub read: Vec<i8>,

@@ -182,7 +182,7 @@ pub(crate) fn accumulate<S: Simd, const V: usize, const P: usize>(
     }
 }
 
-/// A vector of at most as many elements as it has lanes, zeros behind the last.
+/// A vector of at most as many elements as it has lanes, zeros after the last.
 #[inline(always)]
 pub(crate) fn load<S: Simd>(simd: S, elements: &[f32]) -> S::f32s {
     match S::as_simd_f32s(elements) {
@@ -191,7 +191,7 @@ pub(crate) fn load<S: Simd>(simd: S, elements: &[f32]) -> S::f32s {
     }
 }
 
-/// Values of blocks of output channels, one behind the other, as vectors.
+/// Values of blocks of output channels, one after the other, as vectors.
 #[inline(always)]
 pub(crate) fn blocks<S: Simd, const V: usize>(values: &[f32]) -> &[[S::f32s; V]] {
     bytemuck::cast_slice::<f32, S::f32s>(values).as_chunks().0

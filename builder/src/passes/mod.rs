@@ -19,7 +19,7 @@ use std::collections::HashMap;
 /// whose contents it has; a bias that did not exist, or that others read too, is named `<convolution>.bias`. Metadata
 /// stays.
 ///
-/// One that no convolution can absorb stays: behind a sum or a concatenation, as pre-activation and dense networks have
+/// One that no convolution can absorb stays: after a sum or a concatenation, as pre-activation and dense networks have
 /// them; where others read the convolution's result, too; and where the file rounds that result to integers.
 ///
 /// # Errors

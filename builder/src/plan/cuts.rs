@@ -18,7 +18,7 @@ pub(super) struct Cuts<'n> {
     simulation: Simulation<'n>,
     /// Bytes of the maps that are alive at the cut before each node.
     crossing: Vec<usize>,
-    /// What segments behind the first need; that does not depend on how the image arrives.
+    /// What segments after the first need; that does not depend on how the image arrives.
     known: HashMap<(usize, usize, bool), Option<Need>>,
 }
 
@@ -101,7 +101,7 @@ impl<'n> Cuts<'n> {
     /// Whether the segment `first..end` is worth a try.
     fn is_tried(&self, first: usize, end: usize) -> bool {
         let length = end - first;
-        // Before a view or behind it is the same.
+        // Before a view or after it is the same.
         if end < self.network.nodes.len() && self.network.is_view(end) {
             return false;
         }

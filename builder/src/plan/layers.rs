@@ -21,7 +21,7 @@ pub(super) fn single_nodes(count: usize) -> Vec<Segment> {
     (0..count as u16).map(|first| Segment { first, end: first + 1, operand_first: 0 }).collect()
 }
 
-/// The nodes that the last one needs, each behind its operands.
+/// The nodes that the last one needs, each after its operands.
 fn depth_first(nodes: &[Node], tensors: &[Tensor], operand_first: bool) -> Vec<usize> {
     let mut order = Vec::with_capacity(nodes.len());
     let mut placed = vec![false; nodes.len()];

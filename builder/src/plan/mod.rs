@@ -115,7 +115,7 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Resul
         Layout::new(&network, resident.segments.clone(), 0).filter(|layout| layout.bytes < fed.bytes).unwrap_or(fed);
     let maps = MapBytes { fed: fed.bytes, resident: resident.bytes, layer_by_layer };
 
-    // Counters and scratch are nobody else's at any time.
+    // Counters and scratch share their bytes with nothing.
     let scratch_len = nodes.iter().map(|node| {
         let (input, output) = (&tensors[usize::from(node.input)], &tensors[usize::from(node.output)]);
         ops::scratch_len(node, input, output)

@@ -132,7 +132,7 @@ impl<'a> Network<'a> {
     }
 
     /// The first row of a tensor that a step yet to come reads, the steps of node `except` left out. The scores, which
-    /// nobody reads, are needed for ever.
+    /// nothing reads, are needed for ever.
     pub(super) fn first_needed(&self, tensor: usize, done: &[u16], except: Option<usize>) -> usize {
         let readers = &self.readers[tensor];
         if readers.is_empty() {
@@ -169,7 +169,7 @@ impl<'a> Network<'a> {
         usize::from(self.tensors[tensor].height) * self.row_bytes(tensor)
     }
 
-    /// The operand whose rows a node may overwrite with its own, if nobody needs them afterwards; not one that the node
+    /// The operand whose rows a node may overwrite with its own, if nothing needs them afterwards; not one that the node
     /// reads as its input, too, or as a part of that.
     pub(super) fn in_place_operand(&self, node: usize) -> Option<usize> {
         let record = &self.nodes[node];

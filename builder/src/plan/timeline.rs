@@ -13,7 +13,7 @@ pub struct Timeline {
     pub regions: Vec<Region>,
     /// Number of steps, rows of the image that arrive among them.
     pub steps: usize,
-    /// The step behind each segment's last.
+    /// The step after each segment's last.
     pub segment_ends: Vec<usize>,
     /// The first step at which most bytes are alive.
     pub peak_step: usize,

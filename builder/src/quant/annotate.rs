@@ -84,6 +84,6 @@ pub(super) fn places<'g>(graph: &Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
 /// What the integers of all activations stand for, by name, to be kept with the float network.
 pub fn activation_scales(qgraph: &QGraph) -> Vec<(String, QuantParams)> {
     let scale = |tensor: &QTensor| (tensor.name.clone(), tensor.params);
-    let behind = qgraph.nodes.iter().filter_map(|node| node.op.prologue()).map(|prologue| &prologue.tensor);
-    qgraph.tensors.iter().chain(behind).map(scale).collect()
+    let after = qgraph.nodes.iter().filter_map(|node| node.op.prologue()).map(|prologue| &prologue.tensor);
+    qgraph.tensors.iter().chain(after).map(scale).collect()
 }

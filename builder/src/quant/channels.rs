@@ -1,6 +1,6 @@
 //! Where the logical channels of each tensor lie among those of memory.
 //!
-//! Channels of feature maps are padded to multiples of 4, behind the last one. A concatenation puts padded maps side by
+//! Channels of feature maps are padded to multiples of 4, after the last one. A concatenation puts padded maps side by
 //! side, which leaves gaps inside; what it becomes element by element has the same gaps. Copies put channels anywhere.
 
 use super::QuantError;
@@ -24,7 +24,7 @@ impl Channels {
         Self { count, positions: (0..count).collect() }
     }
 
-    /// As they come, and padding behind them.
+    /// As they come, and padding after them.
     fn padded(channels: usize) -> Self {
         Self { count: channels.next_multiple_of(CHANNEL_MULTIPLE), ..Self::plain(channels) }
     }
@@ -180,11 +180,11 @@ impl<'q> Layouts<'q> {
     }
 }
 
-/// Channels that lie behind each other.
+/// Channels that lie one after the other.
 fn joined(input: &Channels, operand: Option<&Channels>) -> Channels {
     let Some(operand) = operand else { return input.clone() };
-    let behind = operand.positions.iter().map(|position| input.count + position);
-    Channels { count: input.count + operand.count, positions: input.positions.iter().copied().chain(behind).collect() }
+    let after = operand.positions.iter().map(|position| input.count + position);
+    Channels { count: input.count + operand.count, positions: input.positions.iter().copied().chain(after).collect() }
 }
 
 /// Whether a concatenation puts channels where they belong.

@@ -6,7 +6,7 @@ use skipstone_onnx::{Coordinates, Window};
 use skipstone_runtime::rows::Axis;
 use std::ops::Range;
 
-/// An int8 map of one image, NHWC over logical channels. Last rows that nobody reads may be missing.
+/// An int8 map of one image, NHWC over logical channels. Last rows that nothing reads may be missing.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'t> {
     /// Its shape and scale.
@@ -125,7 +125,7 @@ pub fn exact_pixel(level: u8, mean: f32, std: f32, image: &QTensor) -> Exact {
 }
 
 /// The element of `output` at a row, column and channel as `node` computes it from int8 maps; `None` where it does not
-/// round, but copies or compares. `input` is what the operator itself reads: behind a prologue, the prologue's result.
+/// round, but copies or compares. `input` is what the operator itself reads: after a prologue, the prologue's result.
 ///
 /// # Panics
 /// If the maps are not those of the node.

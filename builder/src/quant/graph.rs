@@ -86,9 +86,9 @@ impl QCopy {
 
     /// The element of the map that element `index` of `axis` of the result, of `size` elements, is; `None` for a zero.
     pub fn source(&self, axis: usize, size: usize, index: usize) -> Option<usize> {
-        let (before, behind) = (self.before[axis], self.after[axis]);
-        let (first, stride, count) = (self.start[axis], self.step[axis], size - before - behind);
-        Copied { first, stride, count, before, behind, mode: self.mode }.source(index)
+        let (before, after) = (self.before[axis], self.after[axis]);
+        let (first, stride, count) = (self.start[axis], self.step[axis], size - before - after);
+        Copied { first, stride, count, before, after, mode: self.mode }.source(index)
     }
 }
 
@@ -225,12 +225,12 @@ pub struct QNode {
     pub op: QOp,
     /// First operand.
     pub input: TensorIndex,
-    /// Second operand: the residual of a convolution, the other term of a sum, the trunk of a gate, the channels behind
+    /// Second operand: the residual of a convolution, the other term of a sum, the trunk of a gate, the channels after
     /// the input's.
     pub operand: Option<TensorIndex>,
     /// Result.
     pub output: TensorIndex,
-    /// Smallest output value: the output's zero point behind a ReLU, else -128.
+    /// Smallest output value: the output's zero point after a ReLU, else -128.
     pub lo: i8,
     /// Largest output value.
     pub hi: i8,

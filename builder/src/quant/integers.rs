@@ -122,7 +122,7 @@ pub fn resize_mode(coordinates: Coordinates) -> ResizeMode {
     }
 }
 
-/// What the integer weights of each position of a resize add up to. Sizes of more than 16 bits are nobody's.
+/// What the integer weights of each position of a resize add up to. Sizes fit 16 bits.
 pub(super) fn resize_weight(coordinates: Coordinates, input: &QTensor, output: &QTensor) -> u64 {
     let axis = |axis: usize| {
         let size = |dims: [usize; 3]| u16::try_from(dims[axis]).unwrap_or(u16::MAX);

@@ -40,7 +40,7 @@ impl Default for Settings {
 }
 
 impl Method {
-    /// The percentage of [`Method::Percentile`] where nobody chooses one.
+    /// The percentage of [`Method::Percentile`] by default.
     pub const PERCENTILE: f64 = 99.99;
 
     /// The range for values from `extremes.0` to `extremes.1`, within these.

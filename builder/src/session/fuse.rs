@@ -1,5 +1,5 @@
-//! Which nodes are computed together: a convolution with the batch norm, the sum and the clamp behind it; a batch norm
-//! or a sum with the clamp behind it.
+//! Which nodes are computed together: a convolution with the batch norm, the sum and the clamp after it; a batch norm
+//! or a sum with the clamp after it.
 
 use skipstone_onnx::{Graph, Node, NodeId, Op, ValueId};
 
@@ -12,7 +12,7 @@ pub(super) struct Fused<'g> {
     pub(super) node: &'g Node,
     /// Activations that the first node reads.
     pub(super) operands: Vec<ValueId>,
-    /// A batch norm behind a convolution.
+    /// A batch norm after a convolution.
     pub(super) norm: Option<&'g Node>,
     /// What is added to the result.
     pub(super) residual: Option<ValueId>,

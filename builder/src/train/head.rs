@@ -4,7 +4,7 @@ use super::TrainError;
 use crate::zoo::init::{Init, Initializer};
 use skipstone_onnx::{Graph, GraphError, Node, Op, Tensor, ValueId};
 
-/// The linear layer or convolution that has an output for each class, behind which stand only operators without
+/// The linear layer or convolution that has an output for each class, after which stand only operators without
 /// parameters that keep channels apart.
 pub(super) fn find(graph: &Graph) -> Result<&Node, TrainError> {
     let producers = graph.producers();
@@ -34,7 +34,7 @@ pub(super) fn find(graph: &Graph) -> Result<&Node, TrainError> {
 /// The name of the node that is the head of `graph`.
 ///
 /// # Errors
-/// [`TrainError::NoHead`] naming the node behind which no head can be.
+/// [`TrainError::NoHead`] naming the node after which no head can be.
 pub fn head_name(graph: &Graph) -> Result<&str, TrainError> {
     find(graph).map(|node| node.name.as_str())
 }
@@ -123,7 +123,7 @@ mod tests {
         assert_ne!(with_new_head(&graph, 3, 2).unwrap(), new);
     }
 
-    /// A network of one convolution that is the head, and what stands behind it.
+    /// A network of one convolution that is the head, and what stands after it.
     fn convolutional(groups: usize, ops: &[Op]) -> Graph {
         let mut b = GraphBuilder::new("conv", "image", [4, 6, 6]).unwrap();
         let weight = b.parameter("w", Tensor::filled([8, 4 / groups, 3, 3], 0.5), true).unwrap();

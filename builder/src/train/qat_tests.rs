@@ -52,7 +52,7 @@ fn fake_quantization_is_what_the_engine_computes_but_for_ties() {
             }
         });
     }
-    // A tie that falls the other way is seen again by the layers behind it.
+    // A tie that falls the other way is seen again by the layers after it.
     assert!(elements > 10_000 && different * 2000 <= elements, "{different} of {elements}");
 }
 

@@ -179,7 +179,7 @@ impl Int8Check {
 
     /// Compares a batch of `images` (`[N, H, W, C]`, normalized). `traced` holds what our engine made of them: for each
     /// traced tensor its elements, image after image, channels last and without padding. The last rows of a map may be
-    /// missing, the same of each image: those that nobody reads and our engine therefore does not make. They are not
+    /// missing, the same of each image: those that nothing reads and our engine therefore does not make. They are not
     /// compared. `exact` tells for an element that differs what it is before it is rounded; nothing, if it is not.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ pub struct Layers<'q> {
     layers: Vec<TracedLayer>,
     /// What each layer does.
     works: Vec<Work<'q>>,
-    /// For each node of the network the tensor behind its prologue.
-    behind: Vec<Option<usize>>,
+    /// For each node of the network the tensor after its prologue.
+    after: Vec<Option<usize>>,
 }
 
 /// What a layer does.
@@ -37,24 +37,24 @@ impl<'q> Layers<'q> {
         let traced = |tensor: &QTensor| TracedTensor { name: quantized_name(tensor), dims: tensor.dims.to_vec() };
         let mut maps: Vec<&QTensor> = qgraph.tensors.iter().collect();
         let mut tensors: Vec<TracedTensor> = qgraph.tensors.iter().map(traced).collect();
-        let (mut layers, mut works, mut all_behind) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut layers, mut works, mut all_after) = (Vec::new(), Vec::new(), Vec::new());
         for node in &qgraph.nodes {
-            let (mut input, mut behind) = (node.input, None);
+            let (mut input, mut after) = (node.input, None);
             if let Some(prologue) = node.op.prologue() {
                 let name = prologue.name.clone();
                 layers.push(TracedLayer { name, inputs: vec![input], output: tensors.len() });
                 works.push(Work::Prologue(prologue));
                 input = tensors.len();
-                behind = Some(input);
+                after = Some(input);
                 tensors.push(traced(&prologue.tensor));
                 maps.push(&prologue.tensor);
             }
             let inputs = [Some(input), node.operand].into_iter().flatten().collect();
             layers.push(TracedLayer { name: node.name.clone(), inputs, output: node.output });
             works.push(Work::Node(node));
-            all_behind.push(behind);
+            all_after.push(after);
         }
-        Ok(Self { qgraph, channels: channels(qgraph)?, maps, tensors, layers, works, behind: all_behind })
+        Ok(Self { qgraph, channels: channels(qgraph)?, maps, tensors, layers, works, after: all_after })
     }
 
     /// A comparison with the QDQ file of the network.
@@ -96,10 +96,10 @@ impl<'q> Layers<'q> {
         let mut values = vec![Vec::new(); self.tensors.len()];
         for trace in traces {
             values[self.qgraph.input].extend(&trace.image);
-            for ((node, behind), made) in self.qgraph.nodes.iter().zip(&self.behind).zip(&trace.nodes) {
+            for ((node, after), made) in self.qgraph.nodes.iter().zip(&self.after).zip(&trace.nodes) {
                 values[node.output].extend(self.channels[node.output].strip(&made.values));
-                if let Some(behind) = *behind {
-                    values[behind].extend(self.channels[node.input].strip(&made.read));
+                if let Some(after) = *after {
+                    values[after].extend(self.channels[node.input].strip(&made.read));
                 }
             }
         }

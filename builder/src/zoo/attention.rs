@@ -114,7 +114,7 @@ pub fn cifar(
     attention_stages(net, classes, x, &stages, unit(4 * channels), options)
 }
 
-/// A unit that changes size and channels, and the modules behind it.
+/// A unit that changes size and channels, and the modules after it.
 struct Stage {
     entry: Block,
     modules: usize,

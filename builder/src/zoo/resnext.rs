@@ -81,7 +81,7 @@ pub struct Cifar {
     pub stem: usize,
     /// Blocks in each of three stages. Depth `9 * blocks + 2`.
     pub blocks: usize,
-    /// Channels behind the first stage; they double with each stage.
+    /// Channels after the first stage; they double with each stage.
     pub channels: usize,
     /// Groups of each 3x3 convolution.
     pub cardinality: usize,

@@ -2,7 +2,7 @@
 //!
 //! A reordered map is the result of a convolution of single pixels with ones and zeros. What reads it reads the map before
 //! instead wherever it can: an operator on each channel alone gives its result in the old order, which is then reordered,
-//! and a convolution has its weights reordered. Where all readers can, nobody needs the ones and zeros.
+//! and a convolution has its weights reordered. Where all readers can, nothing needs the ones and zeros.
 
 use super::Importer;
 use super::draft::Id;

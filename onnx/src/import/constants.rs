@@ -105,7 +105,7 @@ impl<'a> Constants<'a> {
                 }
                 _ => Err(ImportError::Initializer {
                     name: name.into(),
-                    reason: format!("its elements {dims:?} are absurdly many to compute with"),
+                    reason: format!("its elements {dims:?} are too many to compute with"),
                 }),
             },
         })
@@ -169,7 +169,7 @@ pub(super) fn sizes(proto: &TensorProto) -> Result<(Vec<usize>, usize), String> 
         .collect::<Result<Vec<usize>, String>>()?;
     match dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim)) {
         Some(count) => Ok((dims, count)),
-        None => Err(format!("its dimensions are {dims:?}: absurdly many elements")),
+        None => Err(format!("its dimensions are {dims:?}: too many elements")),
     }
 }
 

@@ -65,7 +65,7 @@ impl Draft {
         self.producers[id.0].map(|index| &mut self.nodes[index])
     }
 
-    /// Gives a value another name, which nobody else has.
+    /// Gives a value another name, which no other has.
     pub(super) fn rename(&mut self, id: Id, name: String) {
         self.values[id.0].name = name;
     }
@@ -75,7 +75,7 @@ impl Draft {
         self.values[id.0].parameter.as_ref().map(|parameter| &parameter.tensor)
     }
 
-    /// A name for a value that no other has: `name`, with underscores behind it if need be.
+    /// A name for a value that no other has: `name`, with underscores after it if need be.
     pub(super) fn fresh(&mut self, name: impl Into<String>) -> String {
         let mut name = name.into();
         while !self.names.insert(name.clone()) {
@@ -96,13 +96,13 @@ impl Draft {
         name
     }
 
-    /// Adds a parameter whose name nobody else has.
+    /// Adds a parameter whose name no other has.
     pub(super) fn parameter(&mut self, name: String, tensor: Tensor, trainable: bool) -> Id {
         let dims = tensor.dims().to_vec();
         self.add(Value { name, dims, parameter: Some(Parameter { tensor, trainable }) }, None)
     }
 
-    /// Adds a node; `name` and `output` are names that nobody else has.
+    /// Adds a node; `name` and `output` are names that no other has.
     pub(super) fn push(&mut self, name: String, op: Op, inputs: &[Id], output: String) -> Result<Id, GraphError> {
         let operands: Vec<&Value> = inputs.iter().map(|id| &self.values[id.0]).collect();
         let dims = shape::infer(&op, &operands).map_err(|reason| GraphError::Operands {
@@ -146,7 +146,7 @@ impl Draft {
                 }
                 let value = &mut self.values[id.0];
                 let Some(parameter) = value.parameter.take() else {
-                    unreachable!("nodes stand behind those that they read")
+                    unreachable!("nodes stand after those that they read")
                 };
                 let copy = builder.parameter(std::mem::take(&mut value.name), parameter.tensor, parameter.trainable)?;
                 ids.insert(id, copy);

@@ -53,7 +53,7 @@ impl Folder {
             .map_err(|_| format!("elements of unknown type {}", tensor.data_type))?;
         let width = element_bytes(kind).ok_or_else(|| format!("elements of type {kind:?} are not supported"))?;
         let (dims, count) = sizes(tensor)?;
-        let needed = count.checked_mul(width).ok_or_else(|| format!("its dimensions {dims:?} are absurd"))?;
+        let needed = count.checked_mul(width).ok_or_else(|| format!("its dimensions {dims:?} are too large"))?;
         if length.is_some_and(|length| length != needed as u64) {
             let length = length.unwrap_or_default();
             return Err(format!("its dimensions {dims:?} need {needed} bytes, `{location}` is said to hold {length}"));

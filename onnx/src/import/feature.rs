@@ -323,10 +323,8 @@ impl Importer<'_> {
 
     /// Takes so many weights from those that may still be made of nothing.
     pub(super) fn claim_weights(&mut self, count: usize) -> Result<(), Failure> {
-        self.budget = self
-            .budget
-            .checked_sub(count)
-            .ok_or_else(|| format!("takes {count} weights: absurdly many for this file"))?;
+        self.budget =
+            self.budget.checked_sub(count).ok_or_else(|| format!("takes {count} weights: too many for this file"))?;
         Ok(())
     }
 
@@ -336,7 +334,7 @@ impl Importer<'_> {
         let dims = self.draft.dims(feature.value);
         let count: usize = dims.iter().product();
         if count > self.budget {
-            return Err(format!("has {count} features: absurdly many for weights that the file could hold").into());
+            return Err(format!("has {count} features: too many for weights that the file could hold").into());
         }
         let places = feature
             .layout

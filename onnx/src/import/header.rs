@@ -102,7 +102,7 @@ pub(super) fn input<'a>(proto: &'a GraphProto, constants: &Constants) -> Result<
     }
     let image = dims.iter().try_fold(batch, |product, &dim| product.checked_mul(dim));
     if image.is_none_or(|count| count > crate::shape::MAX_ELEMENTS) {
-        return Err(fail(&format!("has absurd dimensions: {batch} images of {dims:?}")));
+        return Err(fail(&format!("has dimensions that are too large: {batch} images of {dims:?}")));
     }
     Ok(Input { name: &info.name, dims, batch, batched, kind })
 }

@@ -167,12 +167,12 @@ impl Layout {
         orders.iter().find(|order| *self == Self::ordered(batch, dims, order)).copied()
     }
 
-    /// Whether all elements of an image stand behind the batch, each at its own place.
+    /// Whether all elements of an image stand after the batch, each at its own place.
     pub(super) fn is_flat(&self, batch: usize, dims: &[usize]) -> bool {
         self.flat_atoms(batch, dims) == Some(None)
     }
 
-    /// Whether all elements of an image stand behind the batch, and for each the place that it has in the value, unless
+    /// Whether all elements of an image stand after the batch, and for each the place that it has in the value, unless
     /// all have their own.
     pub(super) fn flat(&self, batch: usize, dims: &[usize]) -> Option<Option<Vec<usize>>> {
         let Some(atoms) = self.flat_atoms(batch, dims)? else { return Some(None) };
@@ -184,7 +184,7 @@ impl Layout {
         Some(Some(places))
     }
 
-    /// The atoms of an image whose elements all stand behind the batch; none where each has its own place.
+    /// The atoms of an image whose elements all stand after the batch; none where each has its own place.
     fn flat_atoms(&self, batch: usize, dims: &[usize]) -> Option<Option<Vec<Atom>>> {
         let mut atoms: Vec<Atom> = Vec::new();
         self.groups.iter().flatten().for_each(|&atom| push(&mut atoms, atom));

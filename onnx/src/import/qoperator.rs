@@ -25,8 +25,8 @@ const PAIR: &[[usize; 3]] = &[[0, 1, 2], [3, 4, 5]];
 const ONE: &[[usize; 3]] = &[[0, 1, 2]];
 
 const fn form(op: &'static str, float: &'static str, operands: &'static [[usize; 3]]) -> Form {
-    let behind = 3 * operands.len();
-    Form { op, microsoft: true, float, operands, bias: None, result: [behind, behind + 1] }
+    let after = 3 * operands.len();
+    Form { op, microsoft: true, float, operands, bias: None, result: [after, after + 1] }
 }
 
 const FORMS: [Form; 11] = [

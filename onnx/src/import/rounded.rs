@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::proto::{DataType, GraphProto, ModelProto, TensorProto};
 use std::collections::{HashMap, HashSet};
 
-/// A tensor of a quantized file that holds a value of the graph as the file rounds it: as real numbers behind a
+/// A tensor of a quantized file that holds a value of the graph as the file rounds it: as real numbers after a
 /// DequantizeLinear, or as integers where the file goes on with these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoundedTensor {

@@ -33,7 +33,7 @@ fn initializer<'a>(graph: &'a mut GraphProto, name: &str) -> &'a mut TensorProto
     graph.initializer.iter_mut().find(|tensor| tensor.name == name).unwrap()
 }
 
-/// A network of one node and `Flatten` behind it.
+/// A network of one node and `Flatten` after it.
 fn one_node(dims: [usize; 3], node: NodeProto, initializer: Vec<TensorProto>) -> Result<Graph, ImportError> {
     let dims: Vec<Dim> = [1].iter().chain(&dims).map(|&dim| Dim::Fixed(dim)).collect();
     let flatten = NodeProto::new("Flatten", "flatten", &["y"], &["scores"], vec![]);
@@ -362,10 +362,10 @@ fn errors_say_what_and_where() {
         ),
         (
             changed_graph(|g| node(g, "conv1").attribute[3].ints = vec![1 << 40, 1 << 40]),
-            &["`conv1` (Conv)", "absurdly large"],
+            &["`conv1` (Conv)", "too large"],
         ),
         (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![-1; 4]), &["`conv1`", "`pads`", "4 sizes"]),
-        (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![i64::MAX; 4]), &["`conv1`", "absurd"]),
+        (changed_graph(|g| node(g, "conv1").attribute[2].ints = vec![i64::MAX; 4]), &["`conv1`", "too large"]),
         (changed_graph(|g| node(g, "conv1").attribute[1].ints = vec![0, 1]), &["`conv1`", "`strides`"]),
         (changed_graph(|g| node(g, "relu").attribute.push(AttributeProto::int("x", 1))), &["`relu`", "attribute `x`"]),
         (changed_graph(|g| node(g, "fc").attribute.push(AttributeProto::int("transA", 1))), &["`fc`", "`transA`"]),
@@ -383,7 +383,7 @@ fn errors_say_what_and_where() {
         (changed_graph(|g| node(g, "relu").output[0] = "add.out".into()), &["two values are named `add.out`"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![6, 3]), &["`fc` (Gemm)", "3 columns"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![3, 7]), &["`fc.weight`", "[3, 7]", "18 elements"]),
-        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![i64::MAX; 3]), &["`fc.weight`", "absurdly many"]),
+        (changed_graph(|g| initializer(g, "fc.weight").dims = vec![i64::MAX; 3]), &["`fc.weight`", "too many"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![1 << 32, 1]), &["`fc.weight`", "18 elements"]),
         (changed_graph(|g| initializer(g, "fc.weight").dims = vec![-3, -6]), &["`fc.weight`", "negative"]),
         (changed_graph(|g| initializer(g, "fc.weight").data_type = 10), &["`fc.weight`", "36 elements"]),
@@ -443,7 +443,7 @@ fn errors_say_what_and_where() {
 }
 
 #[test]
-fn absurd_input_sizes_are_refused() {
+fn enormous_input_sizes_are_refused() {
     for dims in [[1 << 40, 1 << 40, 1], [usize::MAX >> 1, 3, 3], [0, 8, 8], [1, 1 << 20, 1 << 20]] {
         let node = NodeProto::new("Relu", "r", &["x"], &["y"], vec![]);
         let error = one_node(dims, node, vec![]).unwrap_err().to_string();

@@ -66,7 +66,7 @@ pub(super) fn check(model: &Judged<'_>) -> Outcome {
     Ok(())
 }
 
-/// First byte and the byte behind the last.
+/// First byte and the byte after the last.
 type Region = (u64, u64);
 
 fn region(offset: u32, len: u64) -> Region {

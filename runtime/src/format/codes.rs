@@ -64,7 +64,7 @@ pub enum OpCode {
     Gate = 8,
     /// Bilinear or nearest interpolation.
     Resize = 9,
-    /// The channels of two maps, one behind the other.
+    /// The channels of two maps, one after the other.
     Concat = 10,
     /// Each pixel's channels, divided by their Euclidean norm.
     L2Norm = 11,
@@ -115,7 +115,7 @@ impl OpCode {
     }
 }
 
-/// Where a resize reads, on an axis of `size` pixels of which it makes `out`. Positions before the first or behind the
+/// Where a resize reads, on an axis of `size` pixels of which it makes `out`. Positions before the first or after the
 /// last pixel have its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

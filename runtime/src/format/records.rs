@@ -167,7 +167,7 @@ record! {
         resize: u16 = 96,
         /// Zero.
         reserved_98: Reserved<2> = 98,
-        /// File offset of a [`Source`], and behind it means and standard deviations as of `normalization`; 0 where the
+        /// File offset of a [`Source`], and after it means and standard deviations as of `normalization`; 0 where the
         /// network's file takes the normalized image as float32 `[N, C, H, W]` and gives the scores as they are.
         source: u32 = 100,
         /// Zero.
@@ -269,11 +269,11 @@ record! {
         /// File offset of one [`Requant`](crate::arith::Requant) for each input channel, through which a convolution reads
         /// its raised input; 0 if it reads it as it is.
         prologue: u32 = 56,
-        /// What padding is behind the prologue.
+        /// What padding is after the prologue.
         prologue_zero: i8 = 60,
-        /// Smallest value behind the prologue.
+        /// Smallest value after the prologue.
         prologue_lo: i8 = 61,
-        /// Largest value behind the prologue.
+        /// Largest value after the prologue.
         prologue_hi: i8 = 62,
         /// Zero.
         reserved_63: Reserved<1> = 63,

@@ -1,6 +1,6 @@
-//! Strings of a packed model: a u16 length and as many bytes of UTF-8, one behind the other.
+//! Strings of a packed model: a u16 length and as many bytes of UTF-8, one after the other.
 
-/// The string at `offset` of the section and the offset behind it; `None` if it does not lie in the section or is not
+/// The string at `offset` of the section and the offset after it; `None` if it does not lie in the section or is not
 /// UTF-8.
 pub fn read(section: &[u8], offset: usize) -> Option<(&str, usize)> {
     let (length, rest) = section.get(offset..)?.split_first_chunk::<2>()?;

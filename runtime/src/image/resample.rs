@@ -115,7 +115,7 @@ fn skipped(scaled: u16, out: u16) -> u16 {
 #[derive(Debug)]
 pub struct Resampler<'b> {
     plan: Plan,
-    /// Of each output column its first element and the weights, zero behind the last element.
+    /// Of each output column its first element and the weights, zero after the last element.
     columns: &'b [i32],
     /// An output row before it is rounded.
     sums: &'b mut [i32],
@@ -165,7 +165,7 @@ impl<'b> Resampler<'b> {
     }
 
     /// Takes the picture's next row and gives every row of pixels that it completes to `emit`, the first one first,
-    /// `[width][channel]`. Rows behind the picture's last one are passed over.
+    /// `[width][channel]`. Rows after the picture's last one are passed over.
     ///
     /// # Errors
     /// [`RowError`] if the row has another width than the picture.

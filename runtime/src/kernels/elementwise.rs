@@ -148,7 +148,7 @@ pub fn instance_norm(values: &[i8], deviations: Deviations<'_>, lo: i8, hi: i8, 
     }
 }
 
-/// Runs of the channels of a pixel, of which `input` has those behind the first `before`.
+/// Runs of the channels of a pixel, of which `input` has those after the first `before`.
 pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
     for run in runs {
         // What of the run lies in front of these channels.

@@ -14,34 +14,34 @@ pub struct Copied {
     pub count: usize,
     /// Padding before them.
     pub before: usize,
-    /// Padding behind them.
-    pub behind: usize,
+    /// Padding after them.
+    pub after: usize,
     /// What the padding is.
     pub mode: PadMode,
 }
 
 /// What a copy does with the rows of its input.
 pub fn copied_rows(node: &Node, output: &Tensor) -> Copied {
-    let (before, behind) = (usize::from(node.pad_top), usize::from(node.pad_bottom));
+    let (before, after) = (usize::from(node.pad_top), usize::from(node.pad_bottom));
     Copied {
         first: node.first_row.into(),
         stride: node.stride_h.into(),
-        count: usize::from(output.height).saturating_sub(before + behind),
+        count: usize::from(output.height).saturating_sub(before + after),
         before,
-        behind,
+        after,
         mode: PadMode::from_code(node.flags).unwrap_or(PadMode::Zero),
     }
 }
 
 /// What a copy does with the pixels of a row.
 pub fn copied_pixels(node: &Node, output: &Tensor) -> Copied {
-    let (before, behind) = (usize::from(node.pad_left), usize::from(node.pad_right));
+    let (before, after) = (usize::from(node.pad_left), usize::from(node.pad_right));
     Copied {
         first: node.groups.into(),
         stride: node.stride_w.into(),
-        count: usize::from(output.width).saturating_sub(before + behind),
+        count: usize::from(output.width).saturating_sub(before + after),
         before,
-        behind,
+        after,
         mode: PadMode::from_code(node.flags).unwrap_or(PadMode::Zero),
     }
 }
@@ -49,7 +49,7 @@ pub fn copied_pixels(node: &Node, output: &Tensor) -> Copied {
 impl Copied {
     /// Whether something is copied, all that is copied is among `size` elements, and mirrors reach no further.
     pub fn fits(&self, size: usize) -> bool {
-        let mirrors = self.mode != PadMode::Reflect || self.before.max(self.behind) < self.count;
+        let mirrors = self.mode != PadMode::Reflect || self.before.max(self.after) < self.count;
         self.count > 0 && self.at(self.count - 1) < size && mirrors
     }
 
@@ -67,7 +67,7 @@ impl Copied {
         Some(self.at(at))
     }
 
-    /// The elements that those of `made` need, and all behind them that later ones do; what is before them is not needed
+    /// The elements that those of `made` need, and all after them that later ones do; what is before them is not needed
     /// any more. Empty where `made` are zeros.
     pub fn read(&self, made: Range<usize>) -> Range<usize> {
         let sources = || made.clone().filter_map(|index| self.source(index));
@@ -78,9 +78,7 @@ impl Copied {
         let start = sources().min().unwrap_or(end);
         let later = match self.mode {
             PadMode::Reflect if made.start < self.before => self.first,
-            PadMode::Reflect => {
-                self.source((self.before + self.count + self.behind).saturating_sub(1)).unwrap_or(start)
-            }
+            PadMode::Reflect => self.source((self.before + self.count + self.after).saturating_sub(1)).unwrap_or(start),
             PadMode::Zero | PadMode::Edge => start,
         };
         start.min(later)..end
@@ -96,14 +94,14 @@ mod tests {
     use super::*;
 
     fn rows(copied: Copied) -> (Vec<Option<usize>>, Vec<Range<usize>>) {
-        let length = copied.before + copied.count + copied.behind;
+        let length = copied.before + copied.count + copied.after;
         ((0..length).map(|i| copied.source(i)).collect(), (0..length).map(|i| copied.read(i..i + 1)).collect())
     }
 
     #[test]
     fn padding_is_zero_or_the_edge_or_a_mirror() {
-        // Elements 1, 3, 5 of a map, two before them and one behind.
-        let zero = Copied { first: 1, stride: 2, count: 3, before: 2, behind: 1, mode: PadMode::Zero };
+        // Elements 1, 3, 5 of a map, two before them and one after.
+        let zero = Copied { first: 1, stride: 2, count: 3, before: 2, after: 1, mode: PadMode::Zero };
         let (sources, read) = rows(zero);
         assert_eq!(sources, [None, None, Some(1), Some(3), Some(5), None]);
         assert_eq!(read, [1..1, 1..1, 1..2, 3..4, 5..6, 6..6]);
@@ -118,19 +116,19 @@ mod tests {
 
     #[test]
     fn what_is_copied_is_there() {
-        let copied = Copied { first: 1, stride: 2, count: 3, before: 0, behind: 0, mode: PadMode::Zero };
+        let copied = Copied { first: 1, stride: 2, count: 3, before: 0, after: 0, mode: PadMode::Zero };
         assert!(copied.fits(6) && !copied.fits(5));
         assert!(!Copied { count: 0, ..copied }.fits(6));
-        let mirrored = Copied { behind: 3, mode: PadMode::Reflect, ..copied };
-        assert!(!mirrored.fits(6) && Copied { behind: 2, ..mirrored }.fits(6));
+        let mirrored = Copied { after: 3, mode: PadMode::Reflect, ..copied };
+        assert!(!mirrored.fits(6) && Copied { after: 2, ..mirrored }.fits(6));
     }
 
     #[test]
     fn later_elements_need_nothing_before_what_is_read() {
         for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
             for case in 0..4 * 4 * 3 * 4 {
-                let (before, behind) = (case % 4, case / 4 % 4);
-                let copied = Copied { first: case / 48, stride: 1 + case / 16 % 3, count: 4, before, behind, mode };
+                let (before, after) = (case % 4, case / 4 % 4);
+                let copied = Copied { first: case / 48, stride: 1 + case / 16 % 3, count: 4, before, after, mode };
                 let read = rows(copied).1;
                 assert!(read.is_sorted_by_key(|rows| rows.start), "{copied:?} {read:?}");
             }

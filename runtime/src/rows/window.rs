@@ -14,8 +14,8 @@ pub struct Windows {
     pub stride: usize,
     /// Padding before the map.
     pub before: usize,
-    /// Padding behind the map.
-    pub behind: usize,
+    /// Padding after the map.
+    pub after: usize,
 }
 
 /// The windows of a convolution or a pool over the rows of its input.
@@ -25,7 +25,7 @@ pub fn window_rows(node: &Node, input: &Tensor) -> Windows {
         kernel: node.kernel_h.into(),
         stride: node.stride_h.into(),
         before: node.pad_top.into(),
-        behind: node.pad_bottom.into(),
+        after: node.pad_bottom.into(),
     }
 }
 
@@ -36,7 +36,7 @@ pub fn window_columns(node: &Node, input: &Tensor) -> Windows {
         kernel: node.kernel_w.into(),
         stride: node.stride_w.into(),
         before: node.pad_left.into(),
-        behind: node.pad_right.into(),
+        after: node.pad_right.into(),
     }
 }
 
@@ -49,12 +49,12 @@ impl Windows {
     }
 
     /// Elements that a pool counts in window number `index` on this axis: those of the map, and with
-    /// [`COUNT_INCLUDE_PAD`] those of the padding. What lies behind the padding never counts.
+    /// [`COUNT_INCLUDE_PAD`] those of the padding. What lies after the padding never counts.
     pub fn counted(&self, index: usize, node: &Node) -> usize {
         let is_pool = matches!(OpCode::from_code(node.op), Some(OpCode::MaxPool | OpCode::AveragePool));
         if is_pool && node.flags == COUNT_INCLUDE_PAD {
             let start = index * self.stride;
-            (start + self.kernel).min(self.before + self.size + self.behind).saturating_sub(start)
+            (start + self.kernel).min(self.before + self.size + self.after).saturating_sub(start)
         } else {
             self.inside(index).len()
         }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn a_last_window_reaches_further_than_the_padding() {
         // 6 elements, windows of 3 by 2 with a padding of 1 on each side: the fourth starts at 5 and ends at 8.
-        let windows = Windows { size: 6, kernel: 3, stride: 2, before: 1, behind: 1 };
+        let windows = Windows { size: 6, kernel: 3, stride: 2, before: 1, after: 1 };
         assert_eq!((0..4).map(|i| windows.inside(i)).collect::<Vec<_>>(), [0..2, 1..4, 3..6, 5..6]);
         assert_eq!((0..4).map(|i| windows.counted(i, &average(0))).collect::<Vec<_>>(), [2, 3, 3, 1]);
         let with_padding = |i| windows.counted(i, &average(COUNT_INCLUDE_PAD));

@@ -55,7 +55,7 @@ pub(crate) fn every_operator(height: usize, width: usize, layout: &'static Layou
     net
 }
 
-/// A network of up to ten operators, drawn at random, with a global pool and a linear layer behind them.
+/// A network of up to ten operators, drawn at random, with a global pool and a linear layer after them.
 pub(crate) fn random_network(seed: u64) -> Network {
     let random = &mut Random::new(seed);
     let sizes = [1, 1, 2, 3, 4, 5, 7, 9];
@@ -122,8 +122,8 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         9 => Some(net.l2_norm(input)),
         10 => Some(net.instance_norm(input, random)),
         11 => {
-            let (before, behind) = (random.below(5), random.below(2) * 4);
-            let channels = usize::from(t.channels) + before + behind;
+            let (before, after) = (random.below(5), random.below(2) * 4);
+            let channels = usize::from(t.channels) + before + after;
             Some(net.shortcut(input, 1 + random.below(2), before, channels.next_multiple_of(4)))
         }
         12 => Some(draw_copy(net, input, random)),

@@ -162,7 +162,7 @@ impl Network {
             .map_or(value, |affine| affine.apply(raise(value.into()), node.prologue_lo, node.prologue_hi))
     }
 
-    /// The pixels of a window, `None` for those of the padding; those behind the padding are left out.
+    /// The pixels of a window, `None` for those of the padding; those after the padding are left out.
     fn window(&self, index: usize, y: usize, x: usize) -> impl Iterator<Item = Option<(usize, usize)>> {
         let node = self.nodes[index];
         let input = self.tensors[usize::from(node.input)];
@@ -179,8 +179,8 @@ impl Network {
 }
 
 /// Which of the elements that are copied comes to `index` of an axis of `size`; `None` for a zero.
-fn copied(index: usize, mode: u8, size: u16, [before, behind]: [u8; 2]) -> Option<usize> {
-    let count = i32::from(size) - i32::from(before) - i32::from(behind);
+fn copied(index: usize, mode: u8, size: u16, [before, after]: [u8; 2]) -> Option<usize> {
+    let count = i32::from(size) - i32::from(before) - i32::from(after);
     let at = index as i32 - i32::from(before);
     match mode {
         _ if (0..count).contains(&at) => Some(at as usize),

@@ -198,7 +198,7 @@ impl Network {
         *tensor = Tensor { offset, row_stride, pixel_stride, ring_rows, ..*tensor };
     }
 
-    /// Places all tensors behind each other, each with all that its ring needs.
+    /// Places all tensors one after the other, each with all that its ring needs.
     pub(crate) fn place(&mut self) {
         let mut offset = 0;
         for tensor in &mut self.tensors {

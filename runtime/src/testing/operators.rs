@@ -26,8 +26,8 @@ impl Window {
     fn made(&self, input: &Tensor) -> Option<[usize; 2]> {
         let axis = |axis: usize, size: u16| {
             let (kernel, stride) = (self.kernel[axis], self.stride[axis]);
-            let (before, behind) = (self.pads[axis], self.pads[axis + 2]);
-            let rest = (usize::from(size) + before + behind).checked_sub(kernel)?;
+            let (before, after) = (self.pads[axis], self.pads[axis + 2]);
+            let rest = (usize::from(size) + before + after).checked_sub(kernel)?;
             let count = if self.ceil { rest.div_ceil(stride) } else { rest / stride } + 1;
             let meets = (0..count).all(|i| i * stride < before + usize::from(size) && i * stride + kernel > before);
             meets.then_some(count)

@@ -214,7 +214,7 @@ fn blur_pools() -> Form {
     f.finish("blur pools", &["Conv", "Pad", "Conv", "Pad", "Conv", "Conv", "GlobalAveragePool", "Flatten", "Gemm"])
 }
 
-/// Group normalization as PyTorch writes it, with a scale and a bias for each channel behind.
+/// Group normalization as PyTorch writes it, with a scale and a bias for each channel after.
 fn normalized_groups() -> Form {
     let mut f = File::new(13, [4, 6, 6]);
     let x = f.conv("image", "conv", [6, 4], 1);

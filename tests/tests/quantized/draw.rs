@@ -157,7 +157,7 @@ impl Draw {
         let (lo, hi) = like.range();
         let span = if hi - lo > 1e-6 { hi - lo } else { 1.0 };
         let (scale, zero) = match random.below(4) {
-            // Nothing below 0, as behind a ReLU.
+            // Nothing below 0, as after a ReLU.
             0 => (f64::max(hi, span / 8.0) / 255.0, 0.0),
             1 => (f64::max(hi, -lo).max(span / 8.0) / 127.0, 128.0),
             2 => (span / 255.0, random.below(256) as f64),

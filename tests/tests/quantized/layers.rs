@@ -103,7 +103,7 @@ impl Draw {
         self.round(&result)
     }
 
-    /// An operator with a bias behind scale and zero point of its result, which are still empty.
+    /// An operator with a bias after scale and zero point of its result, which are still empty.
     fn biased(&mut self, op: &str, mut operands: Vec<String>, at: usize, attributes: Vec<AttributeProto>) -> Map {
         let probe = skipstone_onnx::proto::NodeProto::new(op, "probe", &operands, &["probe"], attributes.clone());
         let real = self.machine.real(&probe);
@@ -114,7 +114,7 @@ impl Draw {
         Map::new(name, scale, zero, kind, real.dims)
     }
 
-    /// A ReLU or a clip behind a real tensor, or none.
+    /// A ReLU or a clip after a real tensor, or none.
     fn limit(&mut self, real: String) -> String {
         match self.random.below(10) {
             0..4 => self.push("Relu", &[real], Vec::new()),

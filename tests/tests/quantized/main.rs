@@ -19,7 +19,7 @@ use skipstone_onnx::{Normalization, import};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Files that are drawn, where nobody says how many.
+/// Files that are drawn, by default.
 const CASES: u64 = 400;
 
 #[derive(Debug, Default)]
@@ -102,7 +102,7 @@ fn check(case: Case, counts: &mut Counts) -> Result<(), String> {
     let traced = trace(&quantized.stone, &pixels).map_err(|error| error.to_string())?;
     let layers = Layers::new(&quantized.qgraph).map_err(|error| error.to_string())?;
     let values = layers.values(std::slice::from_ref(&traced));
-    // Channels first; what is behind the last row that the engine makes is not known.
+    // Channels first; what is after the last row that the engine makes is not known.
     let engine: Vec<Vec<Option<i64>>> = layers
         .tensors()
         .iter()

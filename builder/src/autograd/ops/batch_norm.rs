@@ -1,4 +1,4 @@
-//! Batch normalization over channels, and the ReLU behind it.
+//! Batch normalization over channels, and the ReLU after it.
 
 use super::{chunk_images, each_image, shared, zip_images};
 use crate::autograd::Shared;
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// With beta 0 and many pixels, numbers that stay away from zero do so behind the batch norm too.
+    /// With beta 0 and many pixels, numbers that stay away from zero do so after the batch norm too.
     #[test]
     fn gradient_matches_differences_with_the_relu_behind_it() {
         for read_twice in [false, true] {

@@ -55,7 +55,7 @@ pub(super) fn forward<'g>(
     shared(y, backward)
 }
 
-/// Writes `x` into the channels of `y` from `first` on and gives the first one behind them.
+/// Writes `x` into the channels of `y` from `first` on and gives the first one after them.
 pub(in crate::autograd) fn place(y: &mut Tensor, x: &Tensor, first: usize) -> usize {
     let (count, channels) = (channels(x), channels(y));
     zip_images(y, x, |y, x| {

@@ -33,7 +33,7 @@ use rayon::prelude::*;
 use skipstone_onnx::{Node, Op, Window};
 use std::sync::Arc;
 
-/// Computes a node's result from its activations; `operands` that nobody else holds may be overwritten.
+/// Computes a node's result from its activations; `operands` that nothing else holds may be overwritten.
 pub(super) fn forward<'g>(
     cx: &mut Forward<'g, '_>,
     node: &'g Node,

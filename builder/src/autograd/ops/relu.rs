@@ -1,4 +1,4 @@
-//! `max(x, 0)`; behind a batch norm that does it itself, nothing.
+//! `max(x, 0)`; after a batch norm that does it itself, nothing.
 
 use super::{each_chunk, zip_images};
 use crate::autograd::Shared;

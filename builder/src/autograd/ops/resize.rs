@@ -104,7 +104,7 @@ fn gather(taps: &[Taps], len: usize, x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// The way back of [`gather`]: adds to the parts of `dx` what each part of `grad` says of them.
+/// The backward pass of [`gather`]: adds to the parts of `dx` what each part of `grad` says of them.
 fn scatter(taps: &[Taps], len: usize, grad: &[f32], dx: &mut [f32]) {
     for (grad, taps) in grad.chunks_exact(len).zip(taps) {
         for (dx, &weight) in dx[taps.first * len..].chunks_exact_mut(len).zip(&taps.weights) {

@@ -74,7 +74,7 @@ impl Check {
     }
 
     /// Gradients of all parameters and of the input, and the bytes that activations took: as training has them, and
-    /// where every activation is kept for the way back.
+    /// where every activation is kept for the backward pass.
     pub(super) fn gradients_made_and_kept(
         self,
         build: impl FnOnce(&mut GraphBuilder, ValueId) -> Result<ValueId, GraphError>,

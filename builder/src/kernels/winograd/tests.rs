@@ -23,12 +23,12 @@ struct Case {
     grad: Vec<f32>,
 }
 
-/// Results, the map's pads before and behind it, channels and outputs.
+/// Results, the map's pads before and after it, channels and outputs.
 fn cases() -> impl Strategy<Value = Case> {
     ([1..10usize, 1..28], [[0..3usize, 0..3], [0..3, 0..3]], [1..36usize, 1..36]).prop_filter_map(
         "a map that is empty",
-        |(size, [pads, behind], [channels, outputs])| {
-            let map: [usize; 2] = from_fn(|axis| (size[axis] + 2).saturating_sub(pads[axis] + behind[axis]));
+        |(size, [pads, after], [channels, outputs])| {
+            let map: [usize; 2] = from_fn(|axis| (size[axis] + 2).saturating_sub(pads[axis] + after[axis]));
             map.iter().all(|&size| size > 0).then(|| Case {
                 size,
                 map,

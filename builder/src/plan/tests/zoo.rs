@@ -248,7 +248,7 @@ impl Net {
                 _ => drop(net.pointwise(OpCode::Add, input, pick(b, &alike))),
             }
         }
-        // All that nobody reads comes together.
+        // All that nothing reads comes together.
         let is_read =
             |net: &Self, tensor: u16| net.nodes.iter().any(|node| [node.input, node.operand].contains(&tensor));
         let unread: Vec<u16> = (first..net.tensors.len() as u16).filter(|&tensor| !is_read(&net, tensor)).collect();

@@ -281,7 +281,7 @@ impl<'g> Fusion<'g> {
         if node.inputs.iter().any(flattened) {
             return Err(unsupported(
                 node,
-                "its operands are flattened from maps of more than one pixel; flatten behind the concatenation",
+                "its operands are flattened from maps of more than one pixel; flatten after the concatenation",
             ));
         }
         self.push(StepOp::Concat, node, &node.inputs, dims);
@@ -339,9 +339,9 @@ impl<'g> Fusion<'g> {
         let pads = [top, left, bottom, right];
         let [from, to] = [pool.inputs[0], pool.output].map(|value| map_dims(self.graph, value));
         let meets = |axis: usize| {
-            let (before, behind) = (pads[axis], pads[axis + 2]);
+            let (before, after) = (pads[axis], pads[axis + 2]);
             let last = (to[axis + 1] - 1) * window.stride[axis];
-            before.max(behind) < window.kernel[axis] && last < from[axis + 1] - behind
+            before.max(after) < window.kernel[axis] && last < from[axis + 1] - after
         };
         let alone = window.pads == [0; 4] && pad.before[0] + pad.after[0] == 0 && !rounded;
         (alone && meets(0) && meets(1)).then(|| Window { pads, ..window.clone() })

@@ -92,7 +92,7 @@ impl Clamp {
 #[derive(Clone, Debug)]
 pub(crate) struct Prologue<'g> {
     pub(crate) node: &'g Node,
-    /// Its result, behind the clamp.
+    /// Its result, after the clamp.
     pub(crate) value: ValueId,
     pub(crate) clamp: Clamp,
 }
@@ -110,7 +110,7 @@ pub(crate) struct Step<'g> {
     pub(crate) operand: Option<ValueId>,
     /// Further maps of a concatenation.
     pub(crate) rest: Vec<ValueId>,
-    /// The value that the step makes: behind the sum and the clamp that it took over.
+    /// The value that the step makes: after the sum and the clamp that it took over.
     pub(crate) output: ValueId,
     /// Channels, height, width of the result.
     pub(crate) dims: [usize; 3],

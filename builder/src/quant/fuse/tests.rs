@@ -26,7 +26,7 @@ fn the_last_convolution_takes_the_sum_over_and_runs_where_it_stood() {
     let x = net.conv(image, 4, Conv::square(3, 1, 1), true);
     let x = net.relu(x);
     let main = net.conv(x, 8, Conv::square(3, 2, 1), true);
-    // The shortcut stands behind the convolution that needs it.
+    // The shortcut stands after the convolution that needs it.
     let slice = net.push(half([4, 6, 6]), &[x]);
     let pad = net.push(Op::Pad(Pad { before: [4, 0, 0], after: [0; 3] }), &[slice]);
     let sum = net.push(Op::Add, &[main, pad]);
@@ -99,7 +99,7 @@ fn a_clamp_that_cannot_join_is_a_table() {
     let b = net.push(Op::Clip { min: 0.0, max: 6.0 }, &[a]);
     let sum = net.push(Op::Add, &[a, b]);
     assert_eq!(ops(&net.head(sum, 2))[..3], [StepOp::Conv, lookup(0.0, 6.0), StepOp::Add]);
-    // Behind a copy.
+    // After a copy.
     let mut net = Net::new(1, [4, 6, 6]);
     let x = net.push(half([4, 6, 6]), &[net.input()]);
     let x = net.relu(x);

@@ -54,7 +54,7 @@ pub trait Known {
     fn tensor(&self, name: &str) -> Option<QuantParams>;
 
     /// Where [`tensor`](Self::tensor) does not know what the prologue of a convolution gives: its conversions in the order
-    /// of channels, some of which may only pad, and the zero point behind them.
+    /// of channels, some of which may only pad, and the zero point after them.
     fn prologue(&self, _conv: &str) -> Option<(Vec<Requant>, i8)> {
         None
     }

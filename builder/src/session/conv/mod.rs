@@ -29,7 +29,7 @@ enum Method {
     Winograd(Winograd),
 }
 
-/// A convolution's weights `[outputs][channels / groups][kernel]` and its bias, the batch norm behind it folded in.
+/// A convolution's weights `[outputs][channels / groups][kernel]` and its bias, the batch norm after it folded in.
 struct Filter<'a> {
     conv: &'a Conv,
     /// Channels of the operand.
@@ -123,7 +123,7 @@ fn vector(graph: &Graph, id: ValueId) -> &[f32] {
     graph.parameter(id).map_or(&[], |tensor| tensor.data())
 }
 
-/// Scale of a convolution's weights and its bias, with the batch norm behind it.
+/// Scale of a convolution's weights and its bias, with the batch norm after it.
 fn affine(graph: &Graph, node: &Node, norm: Option<&Node>, outputs: usize) -> (Vec<f64>, Vec<f64>) {
     let bias: Vec<f64> = match node.inputs.get(2) {
         Some(&bias) => vector(graph, bias).iter().map(|&b| b.into()).collect(),

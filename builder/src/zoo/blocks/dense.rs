@@ -3,7 +3,7 @@
 use super::{Net, Padding, conv1x1, conv3x3};
 use skipstone_onnx::{GraphError, ValueId};
 
-/// A layer of a dense block, which puts `growth` channels behind those of its input.
+/// A layer of a dense block, which puts `growth` channels after those of its input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DenseLayer {
     /// Channels that are added (k).

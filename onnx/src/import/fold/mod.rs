@@ -108,7 +108,7 @@ fn floor_div(a: i64, b: i64) -> i64 {
 /// Number of elements of a result, for which there is memory left.
 fn claim(node: &mut NodeReader<'_, '_>, dims: &[usize]) -> Result<usize, Failure> {
     let count = crate::shape::elements(dims).filter(|&count| count <= node.importer.budget);
-    let count = count.ok_or_else(|| format!("its constant result {dims:?} is absurdly large for this file"))?;
+    let count = count.ok_or_else(|| format!("its constant result {dims:?} is too large for this file"))?;
     node.importer.budget -= count;
     Ok(count)
 }

@@ -36,7 +36,7 @@ pub(in crate::import) fn constant_of_shape(node: &mut NodeReader<'_, '_>) -> Res
     match &value.elements {
         Elements::Float(data) if data.len() == 1 => {
             let count = crate::shape::elements(&dims).filter(|&count| count <= node.importer.fill_budget);
-            let count = count.ok_or_else(|| format!("its constant result {dims:?} is absurdly large for this file"))?;
+            let count = count.ok_or_else(|| format!("its constant result {dims:?} is too large for this file"))?;
             node.importer.fill_budget -= count;
             node.fill(dims, data[0])
         }

@@ -9,7 +9,7 @@ use crate::import::layout::CHANNELS;
 use crate::import::node::NodeReader;
 use crate::{Conv, Op, Tensor, Unary};
 
-/// Over the channels alone. Scales and biases are left to the layers behind.
+/// Over the channels alone. Scales and biases are left to the layers after.
 pub(super) fn layer_normalization(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let epsilon = node.attributes.float("epsilon")?.unwrap_or(1e-5);
     node.attributes.only("stash_type", 1)?;

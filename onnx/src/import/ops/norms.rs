@@ -26,7 +26,7 @@ pub(super) fn lp_normalization(node: &mut NodeReader<'_, '_>) -> Result<(), Fail
 }
 
 /// Over each channel's map; or, where the file shows the channels of a group as one, over those of the group. Scales and
-/// biases are left to the layers behind.
+/// biases are left to the layers after.
 pub(super) fn instance_normalization(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let epsilon = node.attributes.float("epsilon")?.unwrap_or(1e-5);
     let x = node.settled(0)?;
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(whole(operands(&[1.0; 2], &[0.0; 2]), 1e-3), Ok(Op::InstanceNorm { epsilon: 1e-3 }));
         let usual = read("InstanceNormalization", operands(&[1.0; 2], &[0.0; 2]), vec![]);
         assert_eq!(usual, Ok(Op::InstanceNorm { epsilon: 1e-5 }));
-        // Scales and biases are a convolution behind.
+        // Scales and biases are a convolution after.
         let graph = network("InstanceNormalization", operands(&[1.0, 2.0], &[0.5, 0.0]), vec![]).unwrap();
         let names: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
         assert_eq!(names, ["InstanceNormalization", "Conv", "GlobalAveragePool", "Flatten"]);

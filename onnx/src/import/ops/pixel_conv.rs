@@ -127,7 +127,7 @@ fn band(node: &mut NodeReader<'_, '_>, channels: usize, size: [usize; 2]) -> Res
     let dims = [outputs, out[0], out[1]];
     let count = crate::shape::elements(&[dims[0], dims[1], dims[2], channels, area]);
     let count = count.filter(|&count| count <= node.importer.budget);
-    let count = count.ok_or("as a linear layer its weights would be absurdly many for this file")?;
+    let count = count.ok_or("as a linear layer its weights would be too many for this file")?;
     node.importer.budget -= count;
     let mut matrix = vec![0.0; count];
     for (row, matrix) in matrix.chunks_exact_mut(channels * area).enumerate() {

@@ -159,7 +159,7 @@ pub(super) fn softmax(
 }
 
 /// Lets the layer before a softmax over two branches compute the difference of each to the other, where it has weights
-/// and nobody else reads it.
+/// and nothing else reads it.
 fn difference_of_layers(node: &mut NodeReader<'_, '_>, x: &Feature, branches: Branches) -> Result<bool, Failure> {
     let draft = &node.importer.draft;
     let Some(layer) = draft.producer(x.value).filter(|_| x.sole) else { return Ok(false) };

@@ -89,7 +89,7 @@ pub(super) fn expand(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let dims = dims.iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|_| "operand 1 holds negative dimensions")?;
     if crate::shape::elements(&dims).is_none() {
-        return Err(format!("expands to {dims:?}, which is absurd").into());
+        return Err(format!("expands to {dims:?}, which is too large").into());
     }
     let layout = x.layout.expanded(&dims)?;
     node.bind(Feature { layout, ..x })

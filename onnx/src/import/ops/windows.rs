@@ -63,7 +63,7 @@ fn dilate(weight: &Tensor, dilations: [usize; 2]) -> Result<Tensor, Failure> {
         return Err("attribute `dilations` holds 0".into());
     }
     let spread = |size: usize, dilation: usize| (size - 1).checked_mul(dilation).and_then(|size| size.checked_add(1));
-    let fail = || format!("a kernel dilated by {dilations:?} is absurdly large");
+    let fail = || format!("a kernel dilated by {dilations:?} is too large");
     let rows = spread(height, dilations[0]).ok_or_else(fail)?;
     let columns = spread(width, dilations[1]).ok_or_else(fail)?;
     let dims = [outputs, inputs, rows, columns];
@@ -83,7 +83,7 @@ fn sum(a: [usize; 4], b: [usize; 4]) -> [usize; 4] {
 
 /// Largest element of each window.
 pub(super) fn max_pool(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
-    // Says how positions of the largest elements are counted, which nobody reads.
+    // Says how positions of the largest elements are counted, which nothing reads.
     node.attributes.ignore("storage_order");
     let mut window = pool(node)?;
     let mut input = node.map(0)?;

@@ -6,7 +6,7 @@ use crate::import::import_file;
 use crate::proto::{GraphProto, ModelProto, StringStringEntryProto};
 use std::path::Path;
 
-/// Moves a weight's elements into a file behind 5 other bytes, under the given location; gives the bytes.
+/// Moves a weight's elements into a file after 5 other bytes, under the given location; gives the bytes.
 fn move_out(graph: &mut GraphProto, location: &str) -> Vec<u8> {
     let tensor = initializer(graph, "fc.weight");
     let raw = tensor.raw_data.take().unwrap();
@@ -84,7 +84,7 @@ fn what_the_model_says_of_its_files_is_checked() {
             }),
             "need 10000000000 bytes from byte 5 of `w.data`, which has 77",
         ),
-        ("w.data", Box::new(|graph| initializer(graph, "fc.weight").dims = vec![i64::MAX; 2]), "absurdly many"),
+        ("w.data", Box::new(|graph| initializer(graph, "fc.weight").dims = vec![i64::MAX; 2]), "too many"),
         ("w.data", Box::new(|graph| initializer(graph, "fc.weight").data_type = 8), "String"),
     ];
     for (location, change, part) in cases {

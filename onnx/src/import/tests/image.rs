@@ -75,7 +75,7 @@ fn the_error_is_that_of_the_files_order() {
     let mean = TensorProto::f32("mean", &[1, 3, 3, 3], &(0..27).map(|i| i as f32).collect::<Vec<_>>());
     let error = file(DataType::Float, [1, 3, 3, 3], nodes, vec![weight, mean]).unwrap_err().to_string();
     assert!(error.contains("x.node") && error.contains("one for each channel"), "{error}");
-    // An operator that nobody knows behind a convolution channels last.
+    // An unknown operator after a convolution channels last.
     let (mut nodes, weight) = conv("x");
     nodes.insert(0, nchw("image", "x"));
     nodes[2] = node("Unheard", &["y"], "scores", vec![]);

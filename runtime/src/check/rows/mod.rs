@@ -347,7 +347,7 @@ impl Execution<'_> {
         self.notes.change(slot, |note| note.next = first);
     }
 
-    /// Drops those that nobody reads or makes any more.
+    /// Drops those that nothing reads or makes any more.
     fn drop_those_over(&mut self) {
         let (mut before, mut at) = (NONE, self.present);
         while at < ABSENT {

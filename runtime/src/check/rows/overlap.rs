@@ -128,8 +128,8 @@ fn places(a: &Tensor, b: &Tensor) -> Places {
 fn first_in_slot(start: usize, row: usize, ring_rows: u16) -> usize {
     let ring_rows = usize::from(ring_rows).max(1);
     match row.checked_sub(start) {
-        Some(behind) if behind < ring_rows => row,
-        Some(behind) => start + behind % ring_rows,
+        Some(after) if after < ring_rows => row,
+        Some(after) => start + after % ring_rows,
         None if start <= row + ring_rows => row + ring_rows,
         None => start + (ring_rows - 1) - (start - row - 1) % ring_rows,
     }
@@ -241,7 +241,7 @@ impl Execution<'_> {
         }
         let mut first = usize::from(tensor.height);
         let mut readers = self.notes.get(slot).readers;
-        // Readers come behind the node that makes it: behind its place in the notes less one.
+        // Readers come after the node that makes it: after its place in the notes less one.
         for (reader, node) in model.nodes().iter().enumerate().skip(slot.into()) {
             if readers == 0 {
                 break;

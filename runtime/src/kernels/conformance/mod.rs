@@ -289,7 +289,7 @@ impl Buffers {
             let mut to = [0x5A5A; LENGTHS + 1];
             widen(from, &mut to[..len]);
             assert!(to.iter().zip(from).all(|(&to, &from)| to == i16::from(from)), "widening {len} elements");
-            assert!(to[len] == 0x5A5A, "widening {len} elements wrote behind them");
+            assert!(to[len] == 0x5A5A, "widening {len} elements wrote after them");
         }
         LENGTHS
     }

@@ -1,6 +1,6 @@
 //! Weight layouts: how the weights of a convolution lie in a packed model, each in a file of its own.
 //!
-//! A layout owns its length, its packing and its check; nobody else computes them. Adding one is a file here and a line in
+//! A layout owns its length, its packing and its check; nothing else computes them. Adding one is a file here and a line in
 //! [`LAYOUTS`].
 
 mod canonical;

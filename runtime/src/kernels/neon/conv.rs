@@ -120,7 +120,7 @@ fn add_products<const C: usize, const P: usize>(
     }
 }
 
-/// The first `count < 16` weights, and zeros behind them.
+/// The first `count < 16` weights, and zeros after them.
 #[inline]
 #[target_feature(enable = "neon")]
 fn tail(weights: &[i8], count: usize) -> int8x16_t {

@@ -50,7 +50,7 @@ fn sums(row: &ConvRow<'_, i8>, at: [usize; 2], weights: [&[i8]; 4]) -> [[__m256i
         }
         let (whole, left) = (run / LANES, run % LANES);
         if let (true, Some(pixel_a), Some(pixel_b)) = (left > 0, pixels_a.get(whole), pixels_b.get(whole)) {
-            // Rows are readable up to whole vectors; what lies behind the run meets zero weights.
+            // Rows are readable up to whole vectors; what lies after the run meets zero weights.
             let at = whole * LANES;
             let weights = [
                 widen(tail(from(w0, at), left)),
@@ -91,7 +91,7 @@ fn widen(bytes: [i8; LANES]) -> __m256i {
     _mm256_cvtepi8_epi16(bytemuck::cast(bytes))
 }
 
-/// The first `count < 16` weights, and zeros behind them.
+/// The first `count < 16` weights, and zeros after them.
 #[inline]
 #[target_feature(enable = "avx2,bmi2")]
 fn tail(weights: &[i8], count: usize) -> [i8; LANES] {
