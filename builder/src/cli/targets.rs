@@ -187,10 +187,10 @@ mod tests {
         let expected = "warning: microbit cannot hold this model: 2 bytes of RAM are missing (it has 16,384; the model takes \
                         12,290, stack and variables about 4,096)";
         assert_eq!(shortage(100_000, 12_290).unwrap(), expected);
-        let both = shortage(200_000, 12_290).unwrap();
+        let both = shortage(230_000, 12_290).unwrap();
         assert!(
             both.contains(
-                "52,544 bytes of flash are missing (it has 262,144; the model takes 200,000, program about 114,688"
+                "17,008 bytes of flash are missing (it has 262,144; the model takes 230,000, program about 49,152"
             ),
             "{both}"
         );
