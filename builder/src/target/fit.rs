@@ -52,9 +52,9 @@ mod tests {
     fn what_is_missing_is_negative() {
         let board = Board::named("microbit").unwrap();
         let fit = |model_bytes, arena_bytes| Need { model_bytes, arena_bytes }.on(board);
-        let full = fit(144 * 1024, 12 * 1024);
+        let full = fit(208 * 1024, 12 * 1024);
         assert_eq!((full, full.fits()), (Fit { flash_spare: 0, ram_spare: 0 }, true));
-        let over = fit(144 * 1024 + 1, 12 * 1024 - 5);
+        let over = fit(208 * 1024 + 1, 12 * 1024 - 5);
         assert_eq!((over, over.fits()), (Fit { flash_spare: -1, ram_spare: 5 }, false));
         assert!(!fit(0, 12 * 1024 + 1).fits());
     }
