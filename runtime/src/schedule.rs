@@ -5,11 +5,12 @@
 //! alone, so that the host's planner, the check of a model and the engine agree on it step for step.
 
 use crate::arena::Maps;
-use crate::format::records::{NONE, Tensor};
+use crate::format::records::{NONE, Node, Segment, Tensor};
 use crate::model::Model;
 pub use crate::network::{Counters, Member, Members, Network, Records, is_view, members};
 use crate::ops::{self, Operators};
 use crate::rows;
+use core::ops::Deref;
 
 /// Records with what knows which rows their nodes read.
 pub trait Scheduled: Network {
@@ -26,6 +27,41 @@ impl Scheduled for Records<'_> {
 impl Scheduled for Model<'_> {
     fn operators(&self) -> &'static Operators {
         &ops::ALL
+    }
+}
+
+/// A model by the operators of a table.
+pub(crate) struct Tabled<'m, T: 'static> {
+    pub(crate) model: Model<'m>,
+    pub(crate) table: &'static T,
+}
+
+impl<'m, T> Deref for Tabled<'m, T> {
+    type Target = Model<'m>;
+    fn deref(&self) -> &Model<'m> {
+        &self.model
+    }
+}
+
+impl<T> Network for Tabled<'_, T> {
+    #[inline(always)]
+    fn node(&self, index: usize) -> &Node {
+        self.model.node(index)
+    }
+    #[inline(always)]
+    fn tensor(&self, index: usize) -> &Tensor {
+        self.model.tensor(index)
+    }
+    #[inline(always)]
+    fn segment(&self, index: usize) -> Option<&Segment> {
+        self.model.segment(index)
+    }
+}
+
+impl<T: AsRef<Operators>> Scheduled for Tabled<'_, T> {
+    #[inline(always)]
+    fn operators(&self) -> &'static Operators {
+        self.table.as_ref()
     }
 }
 

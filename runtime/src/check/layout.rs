@@ -42,9 +42,9 @@ pub(super) fn check(model: &Judged<'_>) -> Outcome {
         let place = Place::Node(index);
         operators::check(model, node, place)?;
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-        let scratch_len = model.rules.scratch_len(node, input, output) as u64;
+        let scratch_len = model.table.scratch_len(node, input, output) as u64;
         ensure!(scratch_len <= header.scratch_len.into(), place, "scratch is too small for it");
-        let state_len = model.rules.state_len(node, output);
+        let state_len = model.table.state_len(node, output);
         ensure!(node.state_len as usize == state_len, place, "its state does not have the length that it needs");
         let state = region(node.state, state_len as u64);
         if state_len > 0 {

@@ -13,9 +13,8 @@ mod tests;
 use crate::format::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
 use crate::format::{LoadError, Place, checksum, strings};
 use crate::model::Model;
-use crate::ops::{self, Operators, RuleTable};
-use crate::schedule::{Network, Scheduled};
-use core::ops::Deref;
+use crate::ops::{self, RuleTable};
+use crate::schedule::{Network, Tabled};
 
 /// Returns an error unless the condition holds.
 macro_rules! ensure {
@@ -64,7 +63,7 @@ impl<'m> Model<'m> {
 }
 
 fn check<'m>(bytes: &'m [u8], rules: &'static RuleTable) -> Result<Model<'m>, LoadError> {
-    let model = Judged { model: envelope(bytes)?, rules };
+    let model = Judged { model: envelope(bytes)?, table: rules };
     sections(&model)?;
     records(&model)?;
     layout::check(&model)?;
@@ -74,39 +73,7 @@ fn check<'m>(bytes: &'m [u8], rules: &'static RuleTable) -> Result<Model<'m>, Lo
 }
 
 /// A model that is being checked, and the rules by which.
-struct Judged<'m> {
-    model: Model<'m>,
-    rules: &'static RuleTable,
-}
-
-impl<'m> Deref for Judged<'m> {
-    type Target = Model<'m>;
-    fn deref(&self) -> &Model<'m> {
-        &self.model
-    }
-}
-
-impl Network for Judged<'_> {
-    #[inline(always)]
-    fn node(&self, index: usize) -> &Node {
-        self.model.node(index)
-    }
-    #[inline(always)]
-    fn tensor(&self, index: usize) -> &Tensor {
-        self.model.tensor(index)
-    }
-    #[inline(always)]
-    fn segment(&self, index: usize) -> Option<&Segment> {
-        self.model.segment(index)
-    }
-}
-
-impl Scheduled for Judged<'_> {
-    #[inline(always)]
-    fn operators(&self) -> &'static Operators {
-        &self.rules.operators
-    }
-}
+type Judged<'m> = Tabled<'m, RuleTable>;
 
 /// Magic, version, alignment in memory, length, checksum: that these are the bytes that were written.
 fn envelope(bytes: &[u8]) -> Result<Model<'_>, LoadError> {

@@ -10,7 +10,7 @@ use crate::schedule::{Network, is_view};
 
 /// Shapes follow from the operators, and what an operator reads besides maps has the length that follows from the shapes.
 pub(super) fn check(model: &Judged<'_>, node: &Node, place: Place) -> Outcome {
-    let Some(rules) = model.rules.get(node) else {
+    let Some(rules) = model.table.get(node) else {
         return Err(LoadError::Invalid { place, reason: "this program does not know its operator" });
     };
     let checked = checked(model, node, rules);
@@ -40,7 +40,7 @@ pub(super) fn sums(model: &Judged<'_>) -> Outcome {
     let holds = model.pixel_requant().iter().all(|requant| is_safe(requant, pixel, None));
     ensure!(holds, Place::Header, "the pixel conversion can overflow, or a shift is not in 32..=62");
     for (index, node) in model.nodes().iter().enumerate() {
-        let Some(rules) = model.rules.get(node) else { continue };
+        let Some(rules) = model.table.get(node) else { continue };
         let fault = |reason| LoadError::Invalid { place: Place::Node(index), reason };
         (rules.sums)(&checked(model, node, rules)).map_err(fault)?;
     }

@@ -7,13 +7,13 @@ mod tests;
 pub use error::{EngineError, InputError};
 
 use crate::arena::{self, Maps};
-use crate::format::records::{ALIGNMENT, Node, OpCode, Segment, Tensor};
+use crate::format::records::{ALIGNMENT, OpCode};
 use crate::kernels::load::{self, MapRow};
 use crate::kernels::{self, Backend, elementwise};
 use crate::model::Model;
 use crate::ops::{self, Operators, conv};
 use crate::rows::{self, is_slice, row_offset};
-use crate::schedule::{Network, Pull, Scheduled, Turn};
+use crate::schedule::{Network, Pull, Tabled, Turn};
 use crate::step::Step;
 
 /// Memory for an [`Engine`], aligned as it has to be.
@@ -299,7 +299,7 @@ impl<'m, 'a> Engine<'m, 'a> {
 
     /// Runs all steps up to the next row of the image or the end.
     fn advance(&mut self, observe: &mut dyn FnMut(Made<'_>)) -> Turn {
-        let running = Running { model: &self.model, operators: self.program.operators };
+        let running = Tabled { model: self.model, table: self.program.operators };
         loop {
             let (node, step) = match self.pull.next(&running, &mut self.maps, self.fed) {
                 Turn::Step { node, step } => (node, step),
@@ -319,33 +319,5 @@ impl<'m, 'a> Engine<'m, 'a> {
                 observe(Made { node: index, row, values: self.maps.row(output, row) });
             }
         }
-    }
-}
-
-/// A model and the operators that run it.
-struct Running<'e, 'm> {
-    model: &'e Model<'m>,
-    operators: &'static Operators,
-}
-
-impl Network for Running<'_, '_> {
-    #[inline(always)]
-    fn node(&self, index: usize) -> &Node {
-        self.model.node(index)
-    }
-    #[inline(always)]
-    fn tensor(&self, index: usize) -> &Tensor {
-        self.model.tensor(index)
-    }
-    #[inline(always)]
-    fn segment(&self, index: usize) -> Option<&Segment> {
-        self.model.segment(index)
-    }
-}
-
-impl Scheduled for Running<'_, '_> {
-    #[inline(always)]
-    fn operators(&self) -> &'static Operators {
-        self.operators
     }
 }

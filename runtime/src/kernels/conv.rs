@@ -82,11 +82,6 @@ impl<'a, T: Element> ConvRows<'a, T> {
         fits.then_some(Self { parts })
     }
 
-    /// How many output rows there are.
-    pub fn count(&self) -> usize {
-        self.parts.count
-    }
-
     /// Hands out the rows one by one, for kernels that make one row at a time.
     #[inline(always)]
     pub fn each(&mut self, mut run: impl FnMut(&mut ConvRow<'_, T>)) {

@@ -174,8 +174,11 @@ fn holds_lowest(values: &[i8]) -> bool {
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {
-    step_int8(step, maps, scratch);
-    step_int16(step, maps, scratch);
+    let Some(kernel) = kernel(step.backend, step.node, step.input, step.output) else { return };
+    match kernel.code {
+        ConvCode::Int8(run) => convolve(step, kernel, run, load::copy, maps, scratch),
+        ConvCode::Int16 { run, widen } => convolve(step, kernel, run, widen, maps, scratch),
+    }
 }
 
 fn step_int8(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {

@@ -112,21 +112,7 @@ pub static RULES: &[&Rules] = &[
 pub struct Operators([Option<&'static Operator>; CODES]);
 
 /// Every operator.
-pub static ALL: Operators = Operators::of(&[
-    &conv::OPERATOR,
-    &add::OPERATOR,
-    &global_pool::OPERATOR,
-    &copy::OPERATOR,
-    &affine::OPERATOR,
-    &max_pool::OPERATOR,
-    &average_pool::OPERATOR,
-    &lookup::OPERATOR,
-    &gate::OPERATOR,
-    &resize::OPERATOR,
-    &concat::OPERATOR,
-    &l2_norm::OPERATOR,
-    &instance_norm::OPERATOR,
-]);
+pub static ALL: Operators = RuleTable::of(RULES).operators;
 
 impl Operators {
     /// These and no others.
@@ -186,6 +172,18 @@ pub struct RuleTable {
 /// Every operator with its rules.
 pub static EVERY: RuleTable = RuleTable::of(RULES);
 
+impl AsRef<Operators> for Operators {
+    fn as_ref(&self) -> &Operators {
+        self
+    }
+}
+
+impl AsRef<Operators> for RuleTable {
+    fn as_ref(&self) -> &Operators {
+        &self.operators
+    }
+}
+
 impl RuleTable {
     /// These and no others.
     pub const fn of(of: &[&'static Rules]) -> Self {
@@ -220,7 +218,7 @@ impl RuleTable {
 
 /// The rules of a node's operator; `None` if its code has no meaning.
 pub fn rules(node: &Node) -> Option<&'static Rules> {
-    RULES.get(usize::from(node.op)).copied()
+    EVERY.get(node)
 }
 
 /// [`Operators::steps`] of all operators.

@@ -129,7 +129,7 @@ impl Counters for Notes<'_> {
         if let Some(note) = self.notes.get_mut(node + 1) {
             note.done = note.done.wrapping_add(1);
             let (input, output) = (model.tensor(record.input.into()), model.tensor(record.output.into()));
-            note.made = model.rules.operators.rows_made(record, input, output, note.done.into()) as u16;
+            note.made = model.table.operators.rows_made(record, input, output, note.done.into()) as u16;
         }
     }
 }
@@ -174,12 +174,12 @@ struct Read<'m> {
 /// Rows that a step reads of its input and of its operand; the latter are also those that it makes.
 fn rows_read(model: &Judged<'_>, node: &Node, step: usize) -> [Range<usize>; 2] {
     let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-    [model.rules.operators.input_rows(node, input, output, step), rows::output_rows(node, output, step)]
+    [model.table.operators.input_rows(node, input, output, step), rows::output_rows(node, output, step)]
 }
 
 /// Whether a node makes one row of all that it reads.
 fn reduces(model: &Judged<'_>, node: &Node) -> bool {
-    model.rules.operators.get(node.op).is_some_and(|operator| operator.reduces)
+    model.table.operators.get(node.op).is_some_and(|operator| operator.reduces)
 }
 
 /// What a step writes of each of its rows.

@@ -258,7 +258,7 @@ impl Execution<'_> {
                     let start = match read.is_operand {
                         true => rows::output_rows(node, output, step).start,
                         false => {
-                            model.rules.operators.input_rows(node, model.tensor(node.input.into()), output, step).start
+                            model.table.operators.input_rows(node, model.tensor(node.input.into()), output, step).start
                         }
                     };
                     first = first.min(start);

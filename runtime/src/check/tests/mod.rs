@@ -19,7 +19,7 @@ fn check(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
 }
 
 fn judged(model: Model<'_>) -> Judged<'_> {
-    Judged { model, rules: &ops::EVERY }
+    Judged { model, table: &ops::EVERY }
 }
 
 fn file() -> Aligned {

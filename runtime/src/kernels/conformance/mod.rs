@@ -324,7 +324,7 @@ impl Default for Buffers {
 mod tests {
     use super::*;
     use crate::kernels::layout::CANONICAL;
-    use crate::kernels::spec::CONV_4X2_PORTABLE;
+    use crate::kernels::spec::{CONV_4X2_PORTABLE, CORTEX_M, NEON, PORTABLE, X86};
     use crate::kernels::{BACKENDS, portable};
 
     #[test]
@@ -337,6 +337,20 @@ mod tests {
         }
         assert!(names.ends_with(&["portable", "reference"]), "{names:?}");
         assert_eq!(names.contains(&"neon"), cfg!(target_arch = "aarch64"), "{names:?}");
+    }
+
+    /// Hosts choose by descriptions; a program has the code of every one.
+    #[test]
+    fn backends_have_the_kernels_that_are_described() {
+        let described = [(PORTABLE, "portable"), (X86, "avx2"), (NEON, "neon"), (CORTEX_M, "cortex_m")];
+        let mut compared = 0;
+        for (specs, name) in described {
+            let Some(backend) = BACKENDS.iter().find(|backend| backend.name == name) else { continue };
+            let mut kernels = backend.kernels.iter().map(|kernel| kernel.spec.name);
+            assert!(specs.iter().all(|spec| kernels.any(|kernel| kernel == spec.name)), "{name}");
+            compared += 1;
+        }
+        assert!(compared > 0);
     }
 
     #[test]
