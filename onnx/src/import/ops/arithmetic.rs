@@ -73,7 +73,8 @@ pub(super) fn mul(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     if a.affine.is_one_more() {
         let mask = Feature { affine: Affine::identity(), ..a };
         let trunk = node.importer.settle(b, &node.name)?;
-        if let Some((values, layout)) = operands(node, &mask, &trunk, false)? {
+        let met = alike(node, &mask, &trunk)?.and_then(|[mask, trunk]| operands(node, &mask, &trunk, false));
+        if let Some((values, layout)) = met {
             let name = format!("{}.mask", node.name);
             let masked = node.push_part(&name, Op::Mul, &[values[1], values[0]])?;
             let value = node.push(Op::Add, &[masked, values[1]])?;
@@ -317,34 +318,28 @@ fn meet(
     gates: bool,
 ) -> Result<Option<([Id; 2], Layout)>, Failure> {
     let Some([a, b]) = alike(node, a, b)? else { return Ok(None) };
-    match operands(node, &a, &b, gates)? {
+    match operands(node, &a, &b, gates) {
         None => broadcast::widened(node, [&a, &b], gates),
         met => Ok(met),
     }
 }
 
-/// The graph's values for two tensors that meet element by element, and the result's layout. With `gates` one of them
-/// may have one element for each channel.
-fn operands(
-    node: &mut NodeReader<'_, '_>,
-    a: &Feature,
-    b: &Feature,
-    gates: bool,
-) -> Result<Option<([Id; 2], Layout)>, Failure> {
-    let Some([a, b]) = alike(node, a, b)? else { return Ok(None) };
+/// The graph's values for two tensors that are [`alike`] and meet element by element, and the result's layout. With `gates`
+/// one of them may have one element for each channel.
+fn operands(node: &NodeReader<'_, '_>, a: &Feature, b: &Feature, gates: bool) -> Option<([Id; 2], Layout)> {
     let values = [a.value, b.value];
     let [a_dims, b_dims] = values.map(|value| node.dims(value).to_vec());
     if a_dims == b_dims {
-        return Ok((a.layout == b.layout).then(|| (values, a.layout.clone())));
+        return (a.layout == b.layout).then(|| (values, a.layout.clone()));
     }
     let gate = |gate: &[usize], map: &[usize]| map.len() == 3 && gate == [map[0], 1, 1];
     if gates && gate(&b_dims, &a_dims) && a.layout.collapsed(&[2, 3]) == b.layout {
-        return Ok(Some((values, a.layout.clone())));
+        return Some((values, a.layout.clone()));
     }
     if gates && gate(&a_dims, &b_dims) && b.layout.collapsed(&[2, 3]) == a.layout {
-        return Ok(Some((values, b.layout.clone())));
+        return Some((values, b.layout.clone()));
     }
-    Ok(None)
+    None
 }
 
 /// Two tensors as maps, or as vectors, with as many axes in the file.
