@@ -1,9 +1,8 @@
 //! Fake quantization: a network in float32 whose weights and activations take only the values that int8 numbers stand for.
 
-use super::ops::zip_images;
+use super::Shared;
 use super::pool::Pool;
-use super::tape::Gradients;
-use super::{Shared, tape};
+use crate::kernels::images::zip_images;
 use crate::tensor::Tensor;
 use skipstone_onnx::{Graph, NodeId, QuantParams, ValueId};
 use std::sync::Arc;
@@ -75,8 +74,8 @@ impl Grid {
     }
 
     /// The gradient of `x` from that of its rounded values: straight through, but for what was clipped.
-    pub(super) fn pass(&self, gradients: &Gradients, grad: Shared, x: &Tensor) -> Shared {
-        let mut grad = gradients.pool.own(grad);
+    pub(super) fn pass(&self, pool: &Pool, grad: Shared, x: &Tensor) -> Shared {
+        let mut grad = pool.own(grad);
         zip_images(&mut grad, x, |grad, x| self.mask(grad, x));
         Arc::new(grad)
     }
@@ -148,23 +147,6 @@ impl FakeQuantization {
         }
         rounded
     }
-}
-
-/// Runs the network under fake quantization and shows every activation of the whole batch, the input first, then each
-/// node's result in order; those that are quantized after rounding.
-///
-/// `rounded` is what [`FakeQuantization::with_rounded_parameters`] gave.
-///
-/// # Panics
-/// If there are no images, or their dimensions are not those of the graph's input.
-pub fn observe_quantized(
-    rounded: &Graph,
-    fake: &FakeQuantization,
-    images: &Tensor,
-    visit: &mut dyn FnMut(ValueId, &Tensor),
-) {
-    super::check_dims(rounded, images);
-    tape::evaluate(rounded, Some(fake), images.clone(), &Pool::default(), visit);
 }
 
 #[cfg(test)]

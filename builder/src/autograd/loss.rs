@@ -1,8 +1,16 @@
 //! Losses of scores against soft targets.
 
-use super::Step;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+
+/// Loss and hits of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchScore {
+    /// Mean loss of the batch.
+    pub loss: f64,
+    /// Images whose highest score was their highest target's.
+    pub correct: usize,
+}
 
 /// What training minimizes, a function of scores and targets `[N, classes]`; the mean over the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,7 +37,7 @@ impl Loss {
     ///
     /// # Panics
     /// If scores and targets differ in their dimensions.
-    pub fn value(&self, scores: &Tensor, targets: &Tensor) -> Step {
+    pub fn value(&self, scores: &Tensor, targets: &Tensor) -> BatchScore {
         self.evaluate(scores, targets, |_, _| ())
     }
 
@@ -37,7 +45,7 @@ impl Loss {
     ///
     /// # Panics
     /// If scores and targets differ in their dimensions.
-    pub fn gradient(&self, scores: &Tensor, targets: &Tensor) -> (Step, Tensor) {
+    pub fn gradient(&self, scores: &Tensor, targets: &Tensor) -> (BatchScore, Tensor) {
         let mut grad = Tensor::zeros(scores.dims());
         let data = grad.data_mut();
         let step = self.evaluate(scores, targets, |index, slope| data[index] = slope as f32);
@@ -45,7 +53,7 @@ impl Loss {
     }
 
     /// Calls `each` with index and derivative of every score.
-    fn evaluate(&self, scores: &Tensor, targets: &Tensor, mut each: impl FnMut(usize, f64)) -> Step {
+    fn evaluate(&self, scores: &Tensor, targets: &Tensor, mut each: impl FnMut(usize, f64)) -> BatchScore {
         assert_eq!(scores.dims(), targets.dims(), "one target per score");
         let (images, classes) = (scores.batch(), scores.dims()[1]);
         let (mut loss, mut correct) = (0.0, 0);
@@ -62,7 +70,7 @@ impl Loss {
                 }
             };
         }
-        Step { loss: loss / images as f64, correct }
+        BatchScore { loss: loss / images as f64, correct }
     }
 }
 
@@ -127,7 +135,7 @@ pub fn targets(labels: &[u16], classes: usize, smoothing: f32) -> Tensor {
 ///
 /// # Panics
 /// If a label is not below the number of classes.
-pub fn cross_entropy(scores: &Tensor, labels: &[u16], smoothing: f32) -> Step {
+pub fn cross_entropy(scores: &Tensor, labels: &[u16], smoothing: f32) -> BatchScore {
     Loss::CrossEntropy.value(scores, &targets(labels, scores.dims()[1], smoothing))
 }
 

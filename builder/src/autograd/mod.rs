@@ -10,18 +10,20 @@
 //! To add an operator: its variant in [`skipstone_onnx::Op`], a file under `ops/` with `forward`, which records the
 //! backward closure, and a finite-difference check, and its line in `ops::forward`.
 
-mod channels;
-pub mod fake;
-mod kernels;
-pub mod loss;
-mod ops;
 mod pool;
+
+pub mod fake;
+pub mod loss;
 mod saved;
+
+mod context;
+mod ops;
 mod tape;
 
+pub use context::Noise;
 pub use fake::FakeQuantization;
 pub(crate) use pool::Pool;
-pub use tape::{Noise, Step, Tape};
+pub use tape::Tape;
 
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -82,9 +84,26 @@ pub fn observe(graph: &Graph, images: &Tensor, visit: &mut dyn FnMut(ValueId, &T
     tape::evaluate(graph, None, images.clone(), &Pool::default(), visit);
 }
 
+/// Runs the network under fake quantization and shows every activation of the whole batch, the input first, then each
+/// node's result in order; those that are quantized after rounding.
+///
+/// `rounded` is what [`FakeQuantization::with_rounded_parameters`] gave.
+///
+/// # Panics
+/// If there are no images, or their dimensions are not those of the graph's input.
+pub fn observe_quantized(
+    rounded: &Graph,
+    fake: &FakeQuantization,
+    images: &Tensor,
+    visit: &mut dyn FnMut(ValueId, &Tensor),
+) {
+    check_dims(rounded, images);
+    tape::evaluate(rounded, Some(fake), images.clone(), &Pool::default(), visit);
+}
+
 /// One node's result in evaluation mode, of its operands that are activations, in order.
 pub(crate) fn evaluate_node(graph: &Graph, node: &Node, operands: Vec<Tensor>, pool: &Pool) -> Tensor {
-    let mut context = tape::Forward::new(graph, pool, None);
+    let mut context = context::Forward::new(graph, pool, None);
     let (output, _) = ops::forward(&mut context, node, operands.into_iter().map(Arc::new).collect());
     pool.own(output)
 }
@@ -97,7 +116,7 @@ pub(crate) fn evaluate_node(graph: &Graph, node: &Node, operands: Vec<Tensor>, p
 pub fn batch_statistics(graph: &Graph, images: &Tensor) -> Vec<(ValueId, Vec<f32>)> {
     check_dims(graph, images);
     let pool = Pool::default();
-    let mut context = tape::Forward::new(graph, &pool, Some(Noise::default()));
+    let mut context = context::Forward::new(graph, &pool, Some(Noise::default()));
     tape::forward(&mut context, images.clone(), &mut |_, _| ());
     let weight = ops::batch_norm::MOMENTUM;
     let blended = context.statistics.into_iter();

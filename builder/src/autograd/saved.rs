@@ -1,13 +1,13 @@
-//! Activations that the backward pass needs: kept, or made again from others that are kept.
+//! Activations that the backward pass needs: kept, or recomputed from others that are kept.
 //!
 //! In a dense block each layer reads the concatenation of all layers before it, normalized and rectified: kept, these
 //! would take memory quadratic in the depth. They are cheap, so only what they are made of is kept, each layer's new
 //! features once.
 
 use super::Shared;
-use super::ops::batch_norm::Affine;
-use super::ops::{concat, relu};
 use super::pool::Pool;
+use crate::kernels::channels::Affine;
+use crate::kernels::images::{place_channels, rectify};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,11 +17,11 @@ use std::sync::Arc;
 pub(crate) enum Saved {
     /// In memory.
     Kept(Shared),
-    /// Made when its first reader asks, and kept until the last one has.
-    Remade(Rc<Remade>),
+    /// Computed when its first reader asks, and kept until its last reader has it.
+    Recomputed(Rc<Recomputed>),
 }
 
-/// How to make an activation again.
+/// How to compute an activation again.
 pub(crate) enum Recipe {
     /// Activations side by side along the channels.
     Concat { parts: Vec<Saved>, dims: Vec<usize> },
@@ -32,18 +32,18 @@ pub(crate) enum Recipe {
 }
 
 /// An activation that is not in memory.
-pub(crate) struct Remade {
+pub(crate) struct Recomputed {
     state: RefCell<State>,
 }
 
 struct State {
     readers: usize,
-    /// Gone as soon as it was followed.
+    /// Taken by the first reader.
     recipe: Option<Recipe>,
     made: Option<Shared>,
 }
 
-impl Remade {
+impl Recomputed {
     pub(crate) fn new(recipe: Recipe) -> Rc<Self> {
         Rc::new(Self { state: RefCell::new(State { readers: 0, recipe: Some(recipe), made: None }) })
     }
@@ -51,7 +51,7 @@ impl Remade {
     /// A claim for one more reader.
     pub(crate) fn claim(self: &Rc<Self>) -> Saved {
         self.state.borrow_mut().readers += 1;
-        Saved::Remade(Rc::clone(self))
+        Saved::Recomputed(Rc::clone(self))
     }
 
     /// What it is made of if it is a concatenation, with claims for one more reader.
@@ -68,17 +68,17 @@ impl Saved {
     pub(crate) fn another(&self) -> Self {
         match self {
             Saved::Kept(tensor) => Saved::Kept(Arc::clone(tensor)),
-            Saved::Remade(remade) => remade.claim(),
+            Saved::Recomputed(recomputed) => recomputed.claim(),
         }
     }
 
     /// The activation; for the last reader without other holders.
     pub(crate) fn get(self, pool: &Pool) -> Shared {
-        let remade = match self {
+        let recomputed = match self {
             Saved::Kept(tensor) => return tensor,
-            Saved::Remade(remade) => remade,
+            Saved::Recomputed(recomputed) => recomputed,
         };
-        let mut state = remade.state.borrow_mut();
+        let mut state = recomputed.state.borrow_mut();
         if let Some(recipe) = state.recipe.take() {
             state.made = Some(Arc::new(recipe.follow(pool)));
         }
@@ -96,7 +96,7 @@ impl Recipe {
                 let mut first = 0;
                 for part in parts {
                     let part = part.get(pool);
-                    first = concat::place(&mut y, &part, first);
+                    first = place_channels(&mut y, &part, first);
                     pool.release(part);
                 }
                 y
@@ -110,7 +110,7 @@ impl Recipe {
             }
             Recipe::Relu(x) => {
                 let mut y = pool.own(x.get(pool));
-                relu::rectify(&mut y);
+                rectify(&mut y);
                 y
             }
         }

@@ -1,5 +1,14 @@
-//! Inner loops of float convolution that training and evaluation share, vectorized over channels by crate pulp.
+//! The float kernels of training and of sessions: inner loops vectorized by crate pulp, for the widest vectors that the
+//! processor has.
+//!
+//! Convolution: `direct` (sessions), `correlate` and `grouped` (training: forward and both gradients), `winograd` (both).
+//! The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is elementwise).
 
+pub(crate) mod channels;
+pub(crate) mod correlate;
+pub(crate) mod direct;
+pub(crate) mod grouped;
+pub(crate) mod images;
 pub(crate) mod tiles;
 pub(crate) mod winograd;
 
@@ -33,6 +42,35 @@ impl<K: BlockKernel> WithSimd for InVectors<K> {
 pub(crate) fn dispatch(kernel: impl BlockKernel) {
     Arch::new().dispatch(InVectors(kernel));
 }
+
+/// Calls `work` compiled for the widest vectors that the processor has.
+pub(crate) fn vectorize(work: impl FnOnce()) {
+    Arch::new().dispatch(work);
+}
+
+/// Defines a function without result whose loops are compiled for the widest vectors that the processor has. References
+/// among its arguments have the lifetime `'a`.
+macro_rules! vectorized {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident$(<const $size:ident: usize>)?(
+        $($argument:tt: $kind:ty),* $(,)?
+    ) $body:block) => {
+        $(#[$doc])*
+        $visibility fn $name<'a $(, const $size: usize)?>($($argument: $kind),*) {
+            struct Work<'a $(, const $size: usize)?>(($($kind,)*), std::marker::PhantomData<&'a ()>);
+            impl<'a $(, const $size: usize)?> pulp::WithSimd for Work<'a $(, $size)?> {
+                type Output = ();
+
+                #[inline(always)]
+                fn with_simd<S: pulp::Simd>(self, _: S) {
+                    let ($($argument,)*) = self.0;
+                    $body
+                }
+            }
+            pulp::Arch::new().dispatch(Work::<$($size)?>(($($argument,)*), std::marker::PhantomData));
+        }
+    };
+}
+pub(crate) use vectorized;
 
 /// Calls `work` with a buffer of `len` elements with arbitrary contents that belongs to the thread.
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {

@@ -2,7 +2,6 @@
 
 use super::annotate::places;
 use super::{Quantization, fake_quantization};
-use crate::autograd::fake::observe_quantized;
 use crate::autograd::{self, FakeQuantization};
 use crate::data::Dataset;
 use crate::metrics::{self, Evaluation};
@@ -97,7 +96,7 @@ fn signal_to_noise<'g>(
                 expected.insert(name(float, id), tensor.clone());
             }
         });
-        observe_quantized(&with_integers, fake, &batch, &mut |id, tensor| {
+        autograd::observe_quantized(&with_integers, fake, &batch, &mut |id, tensor| {
             let name = &rounded.value(id).name;
             if let (Some([signal, noise]), Some(expected)) = (sums.get_mut(name), expected.remove(name)) {
                 for (&x, &q) in expected.data().iter().zip(tensor.data()) {

@@ -2,9 +2,9 @@
 
 use super::tests::{config, job, tiny};
 use super::*;
-use crate::autograd::fake::{Grid, Layer, observe_quantized};
+use crate::autograd::fake::{Grid, Layer};
 use crate::autograd::loss::{Loss, targets};
-use crate::autograd::{Noise, Tape};
+use crate::autograd::{Noise, Tape, observe_quantized};
 use crate::data::{Spec, Split, load};
 use crate::host;
 use crate::pack::{channels, pack};

@@ -1,8 +1,9 @@
 //! Sum of two activations.
 
-use super::{shared, zip_images};
+use super::shared;
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::zip_images;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 

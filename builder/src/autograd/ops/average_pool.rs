@@ -1,9 +1,10 @@
 //! Mean of each window.
 
 use super::windows::{At, Windows};
-use super::{map_dims, shared, zip_images};
+use super::{map_dims, shared};
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::zip_images;
 use skipstone_onnx::{Node, Window};
 use std::sync::Arc;
 

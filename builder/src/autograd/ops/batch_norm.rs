@@ -1,10 +1,11 @@
 //! Batch normalization over channels, and the ReLU after it.
 
-use super::{chunk_images, each_image, shared, zip_images};
+use super::shared;
 use crate::autograd::Shared;
-use crate::autograd::channels::{self, repeat};
+use crate::autograd::context::{Backward, Forward};
 use crate::autograd::saved::Recipe;
-use crate::autograd::tape::{Backward, Forward};
+use crate::kernels::channels::{self, Affine, repeat};
+use crate::kernels::images::{chunk_images, zip_images};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_onnx::Node;
@@ -29,7 +30,7 @@ pub(super) fn forward<'g>(
         let inverse: Vec<f32> = running_variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
         let affine = Affine::new(gamma, beta, running_mean, &inverse, false);
         let mut y = cx.pool.own(x);
-        each_image(&mut y, |y| channels::affine_in_place(y, &affine.scale, &affine.shift));
+        affine.apply_in_place(&mut y);
         return shared(y, None);
     }
 
@@ -56,7 +57,7 @@ pub(super) fn forward<'g>(
     let affine = Arc::new(Affine::new(gamma, beta, &mean, &inverse, cx.relu_follows()));
     let mut y = cx.output(node, x.batch());
     affine.apply(&mut y, &x);
-    if let Some(x) = cx.remade(node.inputs[0]) {
+    if let Some(x) = cx.recomputed(node.inputs[0]) {
         cx.publish(node, Recipe::Affine { x, affine: Arc::clone(&affine) });
     }
 
@@ -102,31 +103,6 @@ fn batch_moments(x: &Tensor, channels: usize, count: f64) -> (Vec<f32>, Vec<f64>
         (mean as f32, (squares / count - mean * mean).max(0.0))
     });
     moments.unzip()
-}
-
-/// `y = x * scale + shift`, channel by channel, and perhaps a ReLU.
-pub(in crate::autograd) struct Affine {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    relu: bool,
-}
-
-impl Affine {
-    fn new(gamma: &[f32], beta: &[f32], mean: &[f32], inverse: &[f32], relu: bool) -> Self {
-        let scale: Vec<f32> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
-        let shift = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale);
-        Self { shift: repeat(shift), scale: repeat(scale.iter().copied()), relu }
-    }
-
-    /// Overwrites `y`.
-    pub(in crate::autograd) fn apply(&self, y: &mut Tensor, x: &Tensor) {
-        zip_images(y, x, |y, x| channels::affine(y, x, &self.scale, &self.shift, self.relu));
-    }
-
-    /// Scale and shift if a ReLU follows.
-    fn rectified(&self) -> Option<[&[f32]; 2]> {
-        self.relu.then_some([&self.scale, &self.shift])
-    }
 }
 
 /// Sums over all images, added in their order, of what `sum` gives for the elements of a few images of `a` and `b`.

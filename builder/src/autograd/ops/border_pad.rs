@@ -1,8 +1,9 @@
 //! Padding with copies of a map's rows and columns.
 
-use super::{map_dims, shared, zip_images};
+use super::{map_dims, shared};
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::zip_images;
 use skipstone_onnx::{BorderPad, Node};
 use std::sync::Arc;
 

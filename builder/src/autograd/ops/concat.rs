@@ -1,10 +1,11 @@
 //! Activations side by side along their channels.
 
-use super::{shared, zip_images};
+use super::shared;
 use crate::autograd::Shared;
+use crate::autograd::context::{Backward, Forward};
 use crate::autograd::saved::Recipe;
-use crate::autograd::tape::{Backward, Forward};
-use crate::tensor::Tensor;
+use crate::kernels::images;
+use crate::kernels::images::zip_images;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
@@ -15,10 +16,10 @@ pub(super) fn forward<'g>(
 ) -> (Shared, Option<Backward<'g>>) {
     let mut y = cx.output(node, operands[0].batch());
     let dims: Vec<Vec<usize>> = operands.iter().map(|x| x.dims().to_vec()).collect();
-    let channels = channels(&y);
+    let channels = images::channels(&y);
     let mut first = 0;
     for x in &operands {
-        first = place(&mut y, x, first);
+        first = images::place_channels(&mut y, x, first);
     }
     if !cx.training {
         operands.into_iter().for_each(|x| cx.pool.release(x));
@@ -43,7 +44,7 @@ pub(super) fn forward<'g>(
                 let mut dx = gradients.pool.tensor(dims.as_slice());
                 zip_images(&mut dx, &grad, |dx, grad| {
                     for (dx, grad) in dx.chunks_exact_mut(count).zip(grad.chunks_exact(channels)) {
-                        copy(dx, &grad[first..first + count]);
+                        images::copy(dx, &grad[first..first + count]);
                     }
                 });
                 gradients.add(input, Arc::new(dx));
@@ -53,29 +54,6 @@ pub(super) fn forward<'g>(
         gradients.pool.release(grad);
     });
     shared(y, backward)
-}
-
-/// Writes `x` into the channels of `y` from `first` on and gives the first one after them.
-pub(in crate::autograd) fn place(y: &mut Tensor, x: &Tensor, first: usize) -> usize {
-    let (count, channels) = (channels(x), channels(y));
-    zip_images(y, x, |y, x| {
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(count)) {
-            copy(&mut y[first..first + count], x);
-        }
-    });
-    first + count
-}
-
-/// Copies slices of one length. They are so short that a call of `memcpy` takes longer than the copy.
-#[inline(always)]
-fn copy(to: &mut [f32], from: &[f32]) {
-    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
-}
-
-fn channels(x: &Tensor) -> usize {
-    x.dims()[x.dims().len() - 1]
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! positions, and are made again in the backward pass.
 
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward, Masks};
+use crate::autograd::context::{Backward, Forward, Masks};
 use crate::tensor::Tensor;
 use rand::Rng;
 use rayon::prelude::*;
@@ -60,8 +60,8 @@ fn drop(x: &mut Tensor, unit: Unit, rate: f32, masks: Masks) {
 
 #[cfg(test)]
 mod tests {
+    use crate::autograd::context::Noise;
     use crate::autograd::ops::testing::{Check, one_operator, train_one_operator};
-    use crate::autograd::tape::Noise;
     use crate::tensor::Tensor;
     use skipstone_onnx::Op;
 

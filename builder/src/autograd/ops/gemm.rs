@@ -1,8 +1,9 @@
 //! Linear layer.
 
-use super::{chunk_images, shared, zip_images};
+use super::shared;
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::{chunk_images, zip_images};
 use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;

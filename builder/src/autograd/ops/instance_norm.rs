@@ -2,8 +2,8 @@
 
 use super::map_dims;
 use crate::autograd::Shared;
-use crate::autograd::channels::{self, repeat};
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::channels::{self, repeat};
 use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Each position's channels, or a vector's features, divided by their Euclidean norm.
 
-use super::kernels_dispatch;
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::vectorize;
 use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
     let image = y.data().len() / y.batch();
     let mut inverse = vec![0.0f32; y.data().len() / channels];
     y.data_mut().par_chunks_mut(image).zip(inverse.par_chunks_mut(image / channels)).for_each(|(y, inverse)| {
-        kernels_dispatch(|| {
+        vectorize(|| {
             for (y, inverse) in y.chunks_exact_mut(channels).zip(inverse) {
                 let norm = y.iter().map(|y| y * y).sum::<f32>().sqrt();
                 *inverse = if norm == 0.0 { 0.0 } else { 1.0 / norm };
@@ -29,7 +29,7 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
         let mut grad = gradients.pool.own(grad);
         let images = grad.data_mut().par_chunks_mut(image).zip(kept.data().par_chunks(image));
         images.zip(inverse.par_chunks(image / channels)).for_each(|((grad, y), inverse)| {
-            kernels_dispatch(|| {
+            vectorize(|| {
                 let positions = grad.chunks_exact_mut(channels).zip(y.chunks_exact(channels));
                 for ((grad, y), inverse) in positions.zip(inverse) {
                     let along: f32 = grad.iter().zip(y).map(|(grad, y)| grad * y).sum();

@@ -3,8 +3,8 @@
 use super::windows::Windows;
 use super::{map_dims, shared};
 use crate::autograd::Shared;
-use crate::autograd::kernels::vectorized;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::vectorized;
 use rayon::prelude::*;
 use skipstone_onnx::{Node, Window};
 use std::sync::Arc;

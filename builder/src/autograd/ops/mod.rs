@@ -5,7 +5,7 @@ mod average_pool;
 pub(super) mod batch_norm;
 mod border_pad;
 mod clip;
-pub(super) mod concat;
+mod concat;
 mod conv;
 mod dropout;
 mod flatten;
@@ -16,7 +16,7 @@ mod l2_norm;
 mod max_pool;
 mod mul;
 mod pad;
-pub(super) mod relu;
+mod relu;
 mod resize;
 mod sigmoid;
 mod slice;
@@ -27,9 +27,8 @@ mod unary;
 mod windows;
 
 use super::Shared;
-use super::tape::{Backward, Forward};
+use super::context::{Backward, Forward};
 use crate::tensor::Tensor;
-use rayon::prelude::*;
 use skipstone_onnx::{Node, Op, Window};
 use std::sync::Arc;
 
@@ -75,49 +74,6 @@ pub(super) fn forward<'g>(
         Op::Dropout { rate } => dropout::forward(cx, node, dropout::Unit::Element, *rate, x),
         Op::StochasticDepth { rate } => dropout::forward(cx, node, dropout::Unit::Image, *rate, x),
     }
-}
-
-/// Images in a chunk of work whose partial sums are added in order: at most 32 chunks, whatever the threads.
-fn chunk_images(batch: usize) -> usize {
-    batch.div_ceil(32)
-}
-
-/// Calls `work` for each image with its elements of `out` and of `x`, in parallel.
-pub(super) fn zip_images(out: &mut Tensor, x: &Tensor, work: impl Fn(&mut [f32], &[f32]) + Sync) {
-    let batch = x.batch();
-    let (out_len, x_len) = (out.data().len() / batch, x.data().len() / batch);
-    out.data_mut()
-        .par_chunks_mut(out_len)
-        .zip(x.data().par_chunks(x_len))
-        .for_each(|(out, x)| kernels_dispatch(|| work(out, x)));
-}
-
-/// As [`zip_images`], with two tensors to read.
-fn zip3_images(out: &mut Tensor, a: &Tensor, b: &Tensor, work: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) {
-    let batch = a.batch();
-    let [out_len, a_len, b_len] = [out.data().len(), a.data().len(), b.data().len()].map(|len| len / batch);
-    out.data_mut()
-        .par_chunks_mut(out_len)
-        .zip(a.data().par_chunks(a_len))
-        .zip(b.data().par_chunks(b_len))
-        .for_each(|((out, a), b)| kernels_dispatch(|| work(out, a, b)));
-}
-
-/// Calls `work` for each image, in parallel.
-fn each_image(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync + Send) {
-    let image = x.data().len() / x.batch();
-    x.data_mut().par_chunks_mut(image).for_each(work);
-}
-
-/// Calls `work` for parts of a tensor, in parallel.
-fn each_chunk(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync) {
-    const CHUNK: usize = 1 << 14;
-    x.data_mut().par_chunks_mut(CHUNK).for_each(|x| kernels_dispatch(|| work(x)));
-}
-
-/// Calls `work` compiled for the widest vectors that the processor has.
-fn kernels_dispatch(work: impl FnOnce()) {
-    pulp::Arch::new().dispatch(work);
 }
 
 /// `[height, width, channels]` of an activation.

@@ -1,8 +1,9 @@
 //! Product of two activations, or of a map and a gate of each channel.
 
-use super::{shared, zip_images, zip3_images};
+use super::shared;
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::{zip_images, zip3_images};
 use skipstone_onnx::Node;
 use std::sync::Arc;
 

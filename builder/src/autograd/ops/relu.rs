@@ -1,10 +1,9 @@
 //! `max(x, 0)`; after a batch norm that does it itself, nothing.
 
-use super::{each_chunk, zip_images};
 use crate::autograd::Shared;
+use crate::autograd::context::{Backward, Forward};
 use crate::autograd::saved::Recipe;
-use crate::autograd::tape::{Backward, Forward};
-use crate::tensor::Tensor;
+use crate::kernels::images::{rectify, zip_images};
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
         let backward = cx.record(move |gradients, grad| gradients.add(node.inputs[0], grad));
         return (x, backward);
     }
-    if let Some(x) = cx.remade(node.inputs[0]) {
+    if let Some(x) = cx.recomputed(node.inputs[0]) {
         cx.publish(node, Recipe::Relu(x));
     }
     let mut y = cx.pool.own(x);
@@ -32,11 +31,6 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
         gradients.add(input, Arc::new(grad));
     });
     (y, backward)
-}
-
-/// NaN stays NaN, so that training that went wrong is seen to.
-pub(in crate::autograd) fn rectify(y: &mut Tensor) {
-    each_chunk(y, |y| y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y }));
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Interpolation: bilinear or by the nearest pixel in one pass, with other kernels along rows and columns in turn.
 
-use super::{map_dims, shared, zip_images};
+use super::{map_dims, shared};
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::zip_images;
 use skipstone_onnx::resize::Taps;
 use skipstone_onnx::{Coordinates, Node, Resize};
 use std::sync::Arc;

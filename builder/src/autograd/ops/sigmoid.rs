@@ -1,8 +1,8 @@
 //! `1 / (1 + exp(-x))`.
 
-use super::{each_chunk, zip_images};
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::{each_chunk, zip_images};
 use skipstone_onnx::Node;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Softmax over the features of a vector.
 
-use super::zip_images;
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::zip_images;
 use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;

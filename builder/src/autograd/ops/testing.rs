@@ -1,7 +1,8 @@
 //! Checks backward passes against central differences.
 
+use crate::autograd::context::{Forward, Noise};
 use crate::autograd::pool::Pool;
-use crate::autograd::tape::{self, Forward, Noise};
+use crate::autograd::tape;
 use crate::tensor::Tensor;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};

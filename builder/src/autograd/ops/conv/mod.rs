@@ -3,11 +3,12 @@
 mod filtered;
 mod shape;
 
-use super::{chunk_images, map_dims, shared};
+use super::{map_dims, shared};
 use crate::autograd::Shared;
-use crate::autograd::kernels::{Patches, Target};
+use crate::autograd::context::{Backward, Forward};
 use crate::autograd::pool::Pool;
-use crate::autograd::tape::{Backward, Forward};
+use crate::kernels::correlate::{Patches, Target};
+use crate::kernels::images::chunk_images;
 use crate::tensor::Tensor;
 use filtered::Filtered;
 use rayon::prelude::*;

@@ -1,8 +1,9 @@
 //! Layouts around the kernels: padded maps, packed weights.
 
 use super::map_dims;
-use crate::autograd::kernels::grouped::{Expansion, GroupedCorrelate, GroupedWeightGradient};
-use crate::autograd::kernels::{BLOCK, Correlate, Patches, Target, WeightGradient};
+use crate::kernels::correlate::{Correlate, Patches, Target, WeightGradient};
+use crate::kernels::grouped::{Expansion, GroupedCorrelate, GroupedWeightGradient};
+use crate::kernels::tiles::BLOCK;
 use crate::kernels::{dispatch, with_scratch};
 use crate::tensor::Tensor;
 use skipstone_onnx::Conv;
@@ -134,7 +135,7 @@ impl Frame {
 /// A convolution and its images.
 ///
 /// Groups of few channels, as many inputs as outputs, are computed [`BLOCK`] channels at a time with the kernels of
-/// [`grouped`](crate::autograd::kernels::grouped), where the channels make whole blocks. Otherwise neighbouring groups whose channels fit into one block together are computed as one, with zeros where a weight would
+/// [`grouped`](crate::kernels::grouped), where the channels make whole blocks. Otherwise neighbouring groups whose channels fit into one block together are computed as one, with zeros where a weight would
 /// join two of them: the same work in fewer and longer runs.
 pub(super) struct Shape<'g> {
     pub(super) conv: &'g Conv,

@@ -4,8 +4,9 @@
 //! channels: vector `j` holds, in every lane, input `j` of that lane's group. Then a convolution is a sum of products
 //! lane by lane. Positions and sizes in [`Patches`] count vectors of [`BLOCK`] lanes here.
 
-use super::{BLOCK, Patches, Target, tile_size, vectorized, with_tile};
-use crate::kernels::BlockKernel;
+use super::correlate::{Patches, Target, with_tile};
+use super::tiles::{BLOCK, tile_size};
+use super::{BlockKernel, vectorized};
 use pulp::Simd;
 
 /// Into how many vectors pixels are expanded: the channels of a group.
@@ -61,7 +62,7 @@ vectorized! {
     }
 }
 
-/// As [`super::Correlate`], of one block.
+/// As [`super::correlate::Correlate`], of one block.
 pub(crate) struct GroupedCorrelate<'a> {
     /// Expanded pixels.
     pub(crate) source: &'a [f32],
@@ -72,7 +73,7 @@ pub(crate) struct GroupedCorrelate<'a> {
     pub(crate) target: Target,
 }
 
-/// As [`super::WeightGradient`], of one block.
+/// As [`super::correlate::WeightGradient`], of one block.
 pub(crate) struct GroupedWeightGradient<'a> {
     /// Expanded pixels.
     pub(crate) source: &'a [f32],

@@ -1,14 +1,22 @@
 //! Convolution product by product. Each sum starts from the bias and adds products in the order of the weights, so that
 //! a result depends neither on the tile nor on its neighbours.
 
-use super::Filter;
-use crate::kernels::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
-use crate::kernels::{self, BlockKernel};
-use crate::session::layout::Map;
+use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
+use super::{BlockKernel, dispatch};
 use pulp::Simd;
+use skipstone_onnx::Conv;
+
+/// A convolution's weights `[outputs][channels / groups][kernel]` and its bias.
+pub(crate) struct Filter<'a> {
+    pub(crate) conv: &'a Conv,
+    /// Channels of the operand.
+    pub(crate) channels: usize,
+    pub(crate) weights: Vec<f64>,
+    pub(crate) bias: Vec<f32>,
+}
 
 /// Weights laid out for convolution product by product.
-pub(super) struct Direct {
+pub(crate) struct Direct {
     kernel: [usize; 2],
     blocks: Vec<Block>,
     /// `[block][tap][element][BLOCK]`.
@@ -20,7 +28,7 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    pub(super) fn new(filter: &Filter) -> Self {
+    pub(crate) fn new(filter: &Filter) -> Self {
         let (conv, channels, outputs) = (filter.conv, filter.channels, filter.bias.len());
         let [of_group, out_of_group] = [channels, outputs].map(|count| count / conv.groups);
         // Neighbouring groups that fit into one block are computed together, with zeros between them.
@@ -56,19 +64,20 @@ impl Direct {
         Self { kernel: conv.kernel, blocks, weights, bias, width }
     }
 
-    /// Computes rows from `source`, which holds the map `x`; `patches` are the first elements of the pixels' patches.
-    pub(super) fn run(&self, x: &Map, source: &[f32], patches: Grid, rows: Rows) {
+    /// Computes rows from the pixels of `source`, which lie as `grid` says; `patches` are the first elements of the results'
+    /// patches.
+    pub(crate) fn run(&self, (source, grid): (&[f32], Grid), patches: Grid, rows: Rows) {
         let [kernel_h, kernel_w] = self.kernel;
-        // Where a block reads whole pixels those of a row of the kernel lie side by side.
-        let whole = self.width == x.channels;
+        // Where a block reads whole pixels those under a row of the kernel lie side by side.
+        let whole = self.width == grid.column_step;
         let runs: Vec<usize> = (0..kernel_h)
             .flat_map(|row| {
                 let columns = if whole { 1 } else { kernel_w };
-                (0..columns).map(move |column| row * x.row() + column * x.channels)
+                (0..columns).map(move |column| row * grid.row_step + column * grid.column_step)
             })
             .collect();
         let run = if whole { kernel_w * self.width } else { self.width };
-        kernels::dispatch(Convolve { weights: self, source, patches, runs: &runs, run, rows });
+        dispatch(Convolve { weights: self, source, patches, runs: &runs, run, rows });
     }
 }
 

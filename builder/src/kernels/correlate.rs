@@ -4,12 +4,9 @@
 //! convolution, its gradient with respect to the input (a correlation of the output's gradient with the turned kernel)
 //! and the one with respect to the weights are loops over runs, without a matrix of patches in memory.
 
-pub(crate) mod grouped;
-
-use crate::kernels::BlockKernel;
-pub(crate) use crate::kernels::tiles::BLOCK;
-use crate::kernels::tiles::tile_size;
-use pulp::{Arch, Simd, WithSimd};
+use super::BlockKernel;
+use super::tiles::{BLOCK, tile_size};
+use pulp::Simd;
 
 /// Where the patches of an image lie, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +30,7 @@ pub(crate) struct Patches {
 }
 
 impl Patches {
-    fn at(&self, row: usize, column: usize) -> usize {
+    pub(super) fn at(&self, row: usize, column: usize) -> usize {
         self.start + row * self.row_step + column * self.column_step
     }
 }
@@ -71,35 +68,6 @@ pub(crate) struct WeightGradient<'a> {
     pub(crate) out: &'a mut [f32],
 }
 
-/// Defines a function without result whose loops are compiled for the widest vectors that the processor has. References
-/// among its arguments have the lifetime `'a`.
-macro_rules! vectorized {
-    ($(#[$doc:meta])* $visibility:vis fn $name:ident$(<const $size:ident: usize>)?(
-        $($argument:tt: $kind:ty),* $(,)?
-    ) $body:block) => {
-        $(#[$doc])*
-        $visibility fn $name<'a $(, const $size: usize)?>($($argument: $kind),*) {
-            struct Work<'a $(, const $size: usize)?>(($($kind,)*), std::marker::PhantomData<&'a ()>);
-            impl<'a $(, const $size: usize)?> pulp::WithSimd for Work<'a $(, $size)?> {
-                type Output = ();
-
-                #[inline(always)]
-                fn with_simd<S: pulp::Simd>(self, _: S) {
-                    let ($($argument,)*) = self.0;
-                    $body
-                }
-            }
-            $crate::autograd::kernels::dispatch(Work::<$($size)?>(($($argument,)*), std::marker::PhantomData));
-        }
-    };
-}
-pub(crate) use vectorized;
-
-/// Runs a kernel with the widest vectors that the processor has.
-pub(crate) fn dispatch<K: WithSimd>(kernel: K) -> K::Output {
-    Arch::new().dispatch(kernel)
-}
-
 /// Calls the method for a tile of a size that is known when the program is compiled.
 macro_rules! with_tile {
     ($size:expr, $call:ident::<$($kind:tt),*>, $($argument:expr),*) => {
@@ -114,7 +82,7 @@ macro_rules! with_tile {
     };
 }
 
-use with_tile;
+pub(super) use with_tile;
 
 impl BlockKernel for Correlate<'_> {
     #[inline(always)]

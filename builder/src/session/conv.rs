@@ -1,12 +1,10 @@
 //! Convolutions with all that follows them in one pass: batch norm, sum and clamp.
 
-mod direct;
-
 use super::fuse::Fused;
 use super::layout::Map;
+use crate::kernels::direct::{Direct, Filter};
 use crate::kernels::tiles::{Grid, Rows};
 use crate::kernels::winograd::{self, PaddedMap, Winograd};
-use direct::Direct;
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Graph, Node, Op, ValueId};
 
@@ -29,15 +27,6 @@ enum Method {
     Winograd(Winograd),
 }
 
-/// A convolution's weights `[outputs][channels / groups][kernel]` and its bias, the batch norm after it folded in.
-struct Filter<'a> {
-    conv: &'a Conv,
-    /// Channels of the operand.
-    channels: usize,
-    weights: Vec<f64>,
-    bias: Vec<f32>,
-}
-
 impl Convolution {
     /// Chooses a method and lays out the weights for it.
     pub(super) fn new(graph: &Graph, step: &Fused) -> Self {
@@ -46,7 +35,7 @@ impl Convolution {
             Op::Conv(conv) => conv.clone(),
             _ => Conv::square(1, 1, 0),
         };
-        let filter = Filter::new(graph, step, &conv);
+        let filter = filter(graph, step, &conv);
         let (weights, mut pads) = (filter.weights.len(), conv.pads);
         let method = if winograd::suits(&conv, filter.channels, filter.bias.len()) {
             // It knows itself where the map ends.
@@ -83,7 +72,7 @@ impl Convolution {
             };
             match &self.method {
                 Method::Direct(direct) => {
-                    direct.run(x, source, x.patches(self.conv.pads, self.conv.stride).below(first), rows);
+                    direct.run((source, x.grid()), x.patches(self.conv.pads, self.conv.stride).below(first), rows);
                 }
                 Method::Winograd(winograd) => {
                     let [top, left, ..] = self.conv.pads.map(|pad| -(pad as isize));
@@ -106,17 +95,16 @@ impl Convolution {
     }
 }
 
-impl<'a> Filter<'a> {
-    fn new(graph: &Graph, step: &Fused, conv: &'a Conv) -> Self {
-        let node = step.node;
-        let outputs = graph.value(node.inputs[1]).dims[0];
-        let (scale, shift) = affine(graph, node, step.norm, outputs);
-        let weight = vector(graph, node.inputs[1]);
-        let of_output = (weight.len() / outputs).max(1);
-        let weights = weight.iter().enumerate().map(|(at, &w)| f64::from(w) * scale[at / of_output]).collect();
-        let bias = shift.into_iter().map(|shift| shift as f32).collect();
-        Self { conv, channels: graph.value(step.operands[0]).dims[0], weights, bias }
-    }
+/// The convolution's weights and bias, with the batch norm after it folded in.
+fn filter<'a>(graph: &Graph, step: &Fused, conv: &'a Conv) -> Filter<'a> {
+    let node = step.node;
+    let outputs = graph.value(node.inputs[1]).dims[0];
+    let (scale, shift) = affine(graph, node, step.norm, outputs);
+    let weight = vector(graph, node.inputs[1]);
+    let of_output = (weight.len() / outputs).max(1);
+    let weights = weight.iter().enumerate().map(|(at, &w)| f64::from(w) * scale[at / of_output]).collect();
+    let bias = shift.into_iter().map(|shift| shift as f32).collect();
+    Filter { conv, channels: graph.value(step.operands[0]).dims[0], weights, bias }
 }
 
 fn vector(graph: &Graph, id: ValueId) -> &[f32] {

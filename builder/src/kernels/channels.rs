@@ -3,7 +3,8 @@
 //! The channels of a map are often no multiple of a vector's lanes. So the values are repeated over as many pixels as
 //! make whole vectors: then a map is a sequence of long runs of the same shape, whatever its channels.
 
-use super::kernels::vectorized;
+use super::{images, vectorized};
+use crate::tensor::Tensor;
 
 /// Runs are at least this long, unless the map is shorter.
 const LEAST: usize = 128;
@@ -22,6 +23,36 @@ fn run_len(channels: usize) -> usize {
 pub(crate) fn repeat(values: impl ExactSizeIterator<Item = f32>) -> Vec<f32> {
     let pixel: Vec<f32> = values.collect();
     pixel.repeat(run_len(pixel.len()) / pixel.len().max(1))
+}
+
+/// `y = x * scale + shift`, channel by channel, and perhaps a ReLU.
+pub(crate) struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    relu: bool,
+}
+
+impl Affine {
+    pub(crate) fn new(gamma: &[f32], beta: &[f32], mean: &[f32], inverse: &[f32], relu: bool) -> Self {
+        let scale: Vec<f32> = gamma.iter().zip(inverse).map(|(gamma, inverse)| gamma * inverse).collect();
+        let shift = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale);
+        Self { shift: repeat(shift), scale: repeat(scale.iter().copied()), relu }
+    }
+
+    /// Overwrites `y`.
+    pub(crate) fn apply(&self, y: &mut Tensor, x: &Tensor) {
+        images::zip_images(y, x, |y, x| affine(y, x, &self.scale, &self.shift, self.relu));
+    }
+
+    /// As [`Affine::apply`] without the ReLU, in place.
+    pub(crate) fn apply_in_place(&self, y: &mut Tensor) {
+        images::each_image(y, |y| affine_in_place(y, &self.scale, &self.shift));
+    }
+
+    /// Scale and shift if a ReLU follows.
+    pub(crate) fn rectified(&self) -> Option<[&[f32]; 2]> {
+        self.relu.then_some([&self.scale, &self.shift])
+    }
 }
 
 vectorized! {

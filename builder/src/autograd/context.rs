@@ -1,0 +1,268 @@
+//! What operators see of a pass: the forward pass's settings and records, the backward pass's gradients.
+
+use super::fake::FakeQuantization;
+use super::pool::Pool;
+use super::saved::{Recipe, Recomputed, Saved};
+use super::{Shared, activation_dims};
+use crate::kernels::images::zip_images;
+use crate::tensor::Tensor;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use skipstone_onnx::{Graph, Node, Op, ValueId};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an operator leaves for the backward pass: takes the gradient of its result and adds those of its operands.
+pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
+
+/// What the random masks of a training step follow from: the same noise drops the same elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noise {
+    /// The run's seed.
+    pub seed: u64,
+    /// Number of the step in the run.
+    pub step: u64,
+}
+
+/// The random masks of one node in one step.
+#[derive(Clone, Copy)]
+pub(crate) struct Masks {
+    noise: Noise,
+    node: u64,
+}
+
+impl Masks {
+    /// Random numbers for the image at position `index` of the batch.
+    pub(crate) fn image(self, index: usize) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        let words = [self.noise.seed, self.noise.step, self.node, index as u64];
+        for (bytes, word) in seed.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        ChaCha8Rng::from_seed(seed)
+    }
+}
+
+/// What an operator may use in the forward pass.
+pub(crate) struct Forward<'g, 'a> {
+    pub(crate) graph: &'g Graph,
+    /// Under it batch normalization uses its running statistics, in training too.
+    pub(crate) fake: Option<&'g FakeQuantization>,
+    /// Parameters that training leaves as they are, by the index of the value; empty if there are none.
+    pub(super) frozen: &'g [bool],
+    pub(crate) pool: &'a Pool,
+    /// Batch statistics are used and a [`Backward`] is wanted.
+    pub(crate) training: bool,
+    /// New running statistics of batch normalization.
+    pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
+    /// Activations that the backward pass makes again instead of keeping them.
+    recipes: HashMap<ValueId, Rc<Recomputed>>,
+    /// Results of batch norms that include the ReLU after them.
+    rectified: HashSet<ValueId>,
+    /// Whether the backward pass shall find everything in memory, to compare with.
+    #[cfg(test)]
+    pub(crate) keep: bool,
+    noise: Noise,
+    /// Position of the node that is being computed.
+    pub(super) node: usize,
+    /// Time that the nodes took, in order.
+    pub(super) times: Vec<Duration>,
+}
+
+impl<'g, 'a> Forward<'g, 'a> {
+    /// A pass in evaluation mode; in training mode with the noise of a step.
+    pub(crate) fn new(graph: &'g Graph, pool: &'a Pool, training: Option<Noise>) -> Self {
+        let noise = training.unwrap_or_default();
+        Self {
+            graph,
+            fake: None,
+            frozen: &[],
+            pool,
+            training: training.is_some(),
+            statistics: Vec::new(),
+            recipes: HashMap::new(),
+            rectified: HashSet::new(),
+            #[cfg(test)]
+            keep: false,
+            noise,
+            node: 0,
+            times: Vec::with_capacity(graph.nodes().len()),
+        }
+    }
+
+    /// Whether training leaves a parameter as it is.
+    pub(crate) fn is_frozen(&self, id: ValueId) -> bool {
+        is_frozen(self.frozen, id)
+    }
+
+    /// The random masks of the current node.
+    pub(crate) fn masks(&self) -> Masks {
+        Masks { noise: self.noise, node: self.node as u64 }
+    }
+
+    /// A claim to an activation for the backward pass, which ends the caller's hold on `tensor`.
+    pub(crate) fn save(&self, id: ValueId, tensor: Shared) -> Saved {
+        match self.recomputed(id) {
+            Some(saved) => {
+                self.pool.release(tensor);
+                saved
+            }
+            None => Saved::Kept(tensor),
+        }
+    }
+
+    /// A claim to an activation for the backward pass if it is one that will be made again.
+    pub(crate) fn recomputed(&self, id: ValueId) -> Option<Saved> {
+        self.recipes.get(&id).map(Recomputed::claim)
+    }
+
+    /// Claims to the parts of an activation that is a concatenation and will be made again.
+    pub(crate) fn parts(&self, id: ValueId) -> Option<Vec<Saved>> {
+        self.recipes.get(&id)?.parts()
+    }
+
+    /// Whether the current node's result goes into a ReLU and nowhere else; then the node must do the ReLU's work.
+    pub(crate) fn relu_follows(&mut self) -> bool {
+        let [node, rest @ ..] = &self.graph.nodes()[self.node..] else { return false };
+        if self.is_rounded(node.output) {
+            return false;
+        }
+        let mut readers = rest.iter().filter(|other| other.inputs.contains(&node.output));
+        let follows = matches!((readers.next(), readers.next()), (Some(Node { op: Op::Relu, .. }), None));
+        if follows {
+            self.rectified.insert(node.output);
+        }
+        follows
+    }
+
+    /// Whether the node that gave this result did the work of the ReLU after it.
+    pub(crate) fn is_rectified(&self, id: ValueId) -> bool {
+        self.rectified.contains(&id)
+    }
+
+    /// Says that the result of `node` is its first operand, so that the backward pass makes it again in the same way.
+    pub(crate) fn alias(&mut self, node: &Node) {
+        if !self.is_rounded(node.output)
+            && let Some(recomputed) = self.recipes.get(&node.inputs[0])
+        {
+            self.recipes.insert(node.output, Rc::clone(recomputed));
+        }
+    }
+
+    /// Says how to make the result of `node` again, so that the backward pass need not keep it.
+    pub(crate) fn publish(&mut self, node: &Node, recipe: Recipe) {
+        #[cfg(test)]
+        if self.keep {
+            return;
+        }
+        if self.training && !self.is_rounded(node.output) {
+            self.recipes.insert(node.output, Recomputed::new(recipe));
+        }
+    }
+
+    /// Whether a value is fake-quantized.
+    fn is_rounded(&self, id: ValueId) -> bool {
+        self.fake.is_some_and(|fake| fake.grid(id).is_some())
+    }
+
+    /// A value as it is after fake quantization, and the backward pass through it to `backward`.
+    pub(super) fn fake_quantize(
+        &self,
+        id: ValueId,
+        x: Shared,
+        backward: Option<Backward<'g>>,
+    ) -> (Shared, Option<Backward<'g>>) {
+        let Some(grid) = self.fake.and_then(|fake| fake.grid(id)) else { return (x, backward) };
+        let y = Arc::new(grid.rounded(&x, self.pool));
+        let Some(backward) = backward else {
+            self.pool.release(x);
+            return (y, None);
+        };
+        let masked = move |gradients: &mut Gradients, grad| {
+            let grad = grid.pass(gradients.pool, grad, &x);
+            gradients.pool.release(x);
+            backward(gradients, grad);
+        };
+        (y, Some(Box::new(masked)))
+    }
+
+    /// A parameter's contents; operand positions were checked when the graph was built.
+    pub(crate) fn parameter(&self, id: ValueId) -> &'g [f32] {
+        self.graph.parameter(id).map_or(&[], |tensor| tensor.data())
+    }
+
+    /// A tensor with arbitrary contents for the result of `node`.
+    pub(crate) fn output(&self, node: &Node, batch: usize) -> Tensor {
+        let mut dims = activation_dims(self.graph, node.output);
+        dims.insert(0, batch);
+        self.pool.tensor(dims)
+    }
+
+    /// The backward closure where one is wanted.
+    pub(crate) fn record(&self, backward: impl FnOnce(&mut Gradients, Shared) + 'g) -> Option<Backward<'g>> {
+        self.training.then(|| Box::new(backward) as Backward<'g>)
+    }
+}
+
+/// Gradients in the backward pass.
+pub(crate) struct Gradients<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(super) activations: Vec<Option<Shared>>,
+    pub(super) parameters: Vec<Option<Vec<f32>>>,
+    pub(super) wanted: Vec<bool>,
+    /// Time that the nodes took, the last one first.
+    pub(super) times: Vec<Duration>,
+}
+
+impl Gradients<'_> {
+    /// Whether anybody needs the gradient of a value.
+    pub(crate) fn wants(&self, id: ValueId) -> bool {
+        self.wanted[id.index()]
+    }
+
+    /// Adds to the gradient of an activation.
+    pub(crate) fn add(&mut self, id: ValueId, grad: Shared) {
+        if !self.wants(id) {
+            return self.pool.release(grad);
+        }
+        let slot = &mut self.activations[id.index()];
+        *slot = Some(match slot.take() {
+            None => grad,
+            Some(sum) => {
+                let (sum, other) = if Arc::strong_count(&sum) == 1 { (sum, grad) } else { (grad, sum) };
+                let mut sum = self.pool.own(sum);
+                zip_images(&mut sum, &other, |sum, other| {
+                    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+                });
+                self.pool.release(other);
+                Arc::new(sum)
+            }
+        });
+    }
+
+    /// Adds to the gradient of a parameter.
+    pub(crate) fn add_parameter(&mut self, id: ValueId, grad: Vec<f32>) {
+        match &mut self.parameters[id.index()] {
+            Some(sum) => sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += grad),
+            empty => *empty = Some(grad),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Gradients<'_> {
+    pub(crate) fn activation(&self, id: ValueId) -> Option<&[f32]> {
+        self.activations[id.index()].as_ref().map(|grad| grad.data())
+    }
+
+    pub(crate) fn parameter(&self, id: ValueId) -> Option<&[f32]> {
+        self.parameters[id.index()].as_deref()
+    }
+}
+
+/// Whether training leaves a parameter as it is.
+pub(super) fn is_frozen(frozen: &[bool], id: ValueId) -> bool {
+    frozen.get(id.index()).is_some_and(|&frozen| frozen)
+}

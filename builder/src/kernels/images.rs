@@ -1,0 +1,72 @@
+//! Loops over the images of a batch, in parallel, and what is computed element by element.
+
+use super::vectorize;
+use crate::tensor::Tensor;
+use rayon::prelude::*;
+
+/// Images in a chunk of work whose partial sums are added in order: at most 32 chunks, whatever the threads.
+pub(crate) fn chunk_images(batch: usize) -> usize {
+    batch.div_ceil(32)
+}
+
+/// Calls `work` for each image with its elements of `out` and of `x`, in parallel.
+pub(crate) fn zip_images(out: &mut Tensor, x: &Tensor, work: impl Fn(&mut [f32], &[f32]) + Sync) {
+    let batch = x.batch();
+    let (out_len, x_len) = (out.data().len() / batch, x.data().len() / batch);
+    out.data_mut()
+        .par_chunks_mut(out_len)
+        .zip(x.data().par_chunks(x_len))
+        .for_each(|(out, x)| vectorize(|| work(out, x)));
+}
+
+/// As [`zip_images`], with two tensors to read.
+pub(crate) fn zip3_images(out: &mut Tensor, a: &Tensor, b: &Tensor, work: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) {
+    let batch = a.batch();
+    let [out_len, a_len, b_len] = [out.data().len(), a.data().len(), b.data().len()].map(|len| len / batch);
+    out.data_mut()
+        .par_chunks_mut(out_len)
+        .zip(a.data().par_chunks(a_len))
+        .zip(b.data().par_chunks(b_len))
+        .for_each(|((out, a), b)| vectorize(|| work(out, a, b)));
+}
+
+/// Calls `work` for each image, in parallel.
+pub(crate) fn each_image(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync + Send) {
+    let image = x.data().len() / x.batch();
+    x.data_mut().par_chunks_mut(image).for_each(work);
+}
+
+/// Calls `work` for parts of a tensor, in parallel.
+pub(crate) fn each_chunk(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync) {
+    const CHUNK: usize = 1 << 14;
+    x.data_mut().par_chunks_mut(CHUNK).for_each(|x| vectorize(|| work(x)));
+}
+
+/// `max(y, 0)` in place. NaN stays NaN, so that training that went wrong is seen to.
+pub(crate) fn rectify(y: &mut Tensor) {
+    each_chunk(y, |y| y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y }));
+}
+
+/// Writes `x` into the channels of `y` from `first` on and gives the first one after them.
+pub(crate) fn place_channels(y: &mut Tensor, x: &Tensor, first: usize) -> usize {
+    let (count, channels) = (channels(x), channels(y));
+    zip_images(y, x, |y, x| {
+        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(count)) {
+            copy(&mut y[first..first + count], x);
+        }
+    });
+    first + count
+}
+
+/// Copies slices of one length. They are so short that a call of `memcpy` takes longer than the copy.
+#[inline(always)]
+pub(crate) fn copy(to: &mut [f32], from: &[f32]) {
+    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
+}
+
+/// The last dimension.
+pub(crate) fn channels(x: &Tensor) -> usize {
+    x.dims()[x.dims().len() - 1]
+}
