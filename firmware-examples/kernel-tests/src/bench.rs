@@ -39,7 +39,6 @@ fn main() -> ! {
     let (mut all, mut all_macs) = (0, 0);
     for &(name, size, channels_in, channels_out, kernel_size, stride, residual) in LAYERS {
         let elements = ((size - 1) * stride + kernel_size) * channels_in;
-        let row_len = PAIRS.row_len(elements);
         let shape = ConvShape {
             kernel_h: kernel_size,
             kernel_w: kernel_size,
@@ -49,6 +48,7 @@ fn main() -> ! {
             channels_out,
             groups: 1,
         };
+        let row_len = PAIRS.row_len(&shape, size, elements);
         let kernel = backend.kernel(PAIRS.code, &shape).map(|kernel| kernel.code);
         let (Some(ConvCode::Int16 { run, widen }), Some(weights)) = (kernel, (PAIRS.len)(&shape)) else {
             println!("{} reads no weights in pairs", backend.name);
@@ -65,6 +65,7 @@ fn main() -> ! {
                     shape,
                     layout: &PAIRS,
                     weights: &WEIGHTS[..weights],
+                    scratch: &mut [],
                     requant: &REQUANT[..channels_out],
                     residual: residual.then_some(1 << 20),
                     lo: -128,

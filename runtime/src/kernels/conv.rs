@@ -31,6 +31,8 @@ pub struct ConvParts<'a, T> {
     pub layout: &'static Layout,
     /// The weights.
     pub weights: &'a [i8],
+    /// [`Layout::scratch`] bytes or more to work in, 16-byte aligned; their contents are of no meaning.
+    pub scratch: &'a mut [i8],
     /// How accumulators become outputs: one for each output channel.
     pub requant: &'a [Requant],
     /// Multiplier of the residual operand, which lies in `out` when the kernel starts.
@@ -51,8 +53,8 @@ pub struct ConvParts<'a, T> {
 /// `0..run`, for one group; with more groups see [`reference`](mod@super::reference). Padding is in the rows already,
 /// zero points are in the [`Requant`]s.
 ///
-/// That one exists proves what unsafe code relies on: every run, rounded up to [`Layout::vector`] elements, lies inside
-/// the input rows; the weights have the layout's length; there are `width * channels_out` outputs in each row.
+/// That one exists proves what unsafe code relies on: the input rows have [`Layout::reads`] elements each; weights and scratch
+/// have the layout's length; there are `width * channels_out` outputs in each row.
 pub struct ConvRows<'a, T> {
     parts: ConvParts<'a, T>,
 }
@@ -66,13 +68,14 @@ impl<'a, T: Element> ConvRows<'a, T> {
         let channels = shape.channels_out;
         let outputs = parts.out.first()?.len();
         let width = outputs.checked_div(channels)?;
-        let last_pixel = width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
         let span = parts.count.checked_sub(1)?.checked_mul(shape.stride_h)?.checked_add(shape.kernel_h)?;
         let last_row = span.checked_sub(1)?.checked_mul(parts.row_len)?;
-        let run = shape.kernel_w.checked_mul(shape.channels_in)?.checked_next_multiple_of(layout.vector)?;
-        let rows_end = last_row.checked_add(last_pixel)?.checked_add(run)?;
+        let reads = (layout.reads)(shape, width)?;
+        let rows_end = last_row.checked_add(reads)?;
         let made = parts.out.get(..parts.count)?;
         let fits = rows_end <= parts.rows.len()
+            && reads <= parts.row_len
+            && parts.scratch.len() >= (layout.scratch)(shape, width)
             && shape.kernel_h > 0
             && (layout.suits)(shape)
             && parts.weights.len() == (layout.len)(shape)?
@@ -80,6 +83,12 @@ impl<'a, T: Element> ConvRows<'a, T> {
             && width * channels == outputs
             && made.iter().all(|row| row.len() == outputs);
         fits.then_some(Self { parts })
+    }
+
+    /// What kernels that make several rows at once work on.
+    #[inline(always)]
+    pub(super) fn parts(&mut self) -> &mut ConvParts<'a, T> {
+        &mut self.parts
     }
 
     /// Hands out the rows one by one, for kernels that make one row at a time.

@@ -1,19 +1,23 @@
 //! The specification of the kernels: naive, for every layout.
 
 use super::conv::{ConvRow, ConvRows, ConvShape, Element};
-use super::layout::{CANONICAL, PAIRS, pairs_index};
+use super::layout::{CANONICAL, PAIRS, WINOGRAD, from_code};
 use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
 
 /// The specification as a backend.
-pub static BACKEND: Backend = Backend { name: "reference", available: || true, kernels: &[CONV, CONV_PAIRS] };
+pub static BACKEND: Backend =
+    Backend { name: "reference", available: || true, kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD] };
 
 /// Of canonical weights.
-pub const CONV: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE, code: ConvCode::Int8(conv_canonical) };
+pub const CONV: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE, code: ConvCode::Int8(conv) };
 
 /// Of weights in pairs.
 pub const CONV_PAIRS: ConvKernel =
-    ConvKernel { spec: &CONV_1X1_REFERENCE_PAIRS, code: ConvCode::Int16 { run: conv_pairs, widen: load::widen } };
+    ConvKernel { spec: &CONV_1X1_REFERENCE_PAIRS, code: ConvCode::Int16 { run: conv, widen: load::widen } };
+
+/// Of transformed weights.
+pub const CONV_WINOGRAD: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_WINOGRAD, code: ConvCode::Int8(conv) };
 
 static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     name: "conv_1x1_reference",
@@ -33,26 +37,22 @@ static CONV_1X1_REFERENCE_PAIRS: ConvSpec = ConvSpec {
     ..CONV_1X1_REFERENCE
 };
 
-/// Convolution by canonical weights, `[output][kernel row][kernel column][input channel of the group]`.
-pub fn conv_canonical(rows: &mut ConvRows<'_, i8>) {
-    rows.each(|row| {
-        let ConvShape { kernel_h, kernel_w, .. } = row.shape;
-        let run = kernel_w * row.shape.group_in();
-        conv(row, |channel, ky, i| (channel * kernel_h + ky) * run + i);
-    });
+static CONV_1X1_REFERENCE_WINOGRAD: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference_winograd",
+    path: "kernels::reference::CONV_WINOGRAD",
+    layout: &WINOGRAD,
+    suits: WINOGRAD.suits,
+    ..CONV_1X1_REFERENCE
+};
+
+/// Convolution by weights of any layout.
+pub fn conv<T: Element>(rows: &mut ConvRows<'_, T>) {
+    let layout = rows.parts().layout;
+    let Some(packing) = from_code(layout.code) else { return };
+    rows.each(|row| conv_row(row, |shape, weights, channel, ky, i| (packing.weight)(shape, weights, channel, ky, i)));
 }
 
-/// Convolution by weights in pairs, which lie where [`pairs_index`] says.
-pub fn conv_pairs(rows: &mut ConvRows<'_, i16>) {
-    rows.each(|row| {
-        let (kernel_h, run) = (row.shape.kernel_h, row.run());
-        conv(row, |channel, ky, i| pairs_index(kernel_h, run, channel, ky, i));
-    });
-}
-
-/// `weight_at` tells where the weight of an output channel, a kernel row and an element of the group's run lies; the
-/// element is `kernel column * channels of the group + channel of the group`.
-fn conv<T: Element>(row: &mut ConvRow<'_, T>, weight_at: impl Fn(usize, usize, usize) -> usize) {
+fn conv_row<T: Element>(row: &mut ConvRow<'_, T>, weight: impl Fn(&ConvShape, &[i8], usize, usize, usize) -> i8) {
     let ConvShape { kernel_h, kernel_w, channels_in, groups, .. } = row.shape;
     let per_group = channels_in / groups.max(1);
     let group_out = row.channels_out() / groups.max(1);
@@ -65,7 +65,7 @@ fn conv<T: Element>(row: &mut ConvRow<'_, T>, weight_at: impl Fn(usize, usize, u
                     let (kx, ci) = (i / per_group, i % per_group);
                     let pixel = ky * row.row_len + x * row.pixel_step() + kx * channels_in;
                     let value: i32 = row.rows[pixel + group * per_group + ci].into();
-                    acc += value * i32::from(row.weights[weight_at(channel, ky, i)]);
+                    acc += value * i32::from(weight(&row.shape, row.weights, channel, ky, i));
                 }
             }
             let out = &mut row.out[x * row.requant.len() + channel];

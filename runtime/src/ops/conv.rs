@@ -11,7 +11,7 @@ use crate::arena::Maps;
 use crate::arith::OPERAND_SHIFT;
 use crate::format::records::{Core, NONE, Node, OpCode, Tensor};
 use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Element, MAX_ROWS};
-use crate::kernels::layout::{self, Packing};
+use crate::kernels::layout::{self, Layout, Packing};
 use crate::kernels::{Backend, ConvCode, ConvKernel, elementwise, load};
 use crate::network::members;
 use crate::rows::window_rows;
@@ -48,8 +48,10 @@ pub static RULES: Rules = Rules {
     requants: |_, output| output.channels.into(),
     scratch: |node, input, output| {
         let rows = usize::from(node.rows_per_step).max(1);
-        layout::from_code(node.layout).map_or(0, |packing| padded_bytes(node, input, output, packing))
-            + rows * dense_row(node, input, output)
+        let bytes = |packing: &Packing| {
+            padded_bytes(node, input, output, packing) + work_bytes(node, input, output, packing.layout)
+        };
+        layout::from_code(node.layout).map_or(0, bytes) + rows * dense_row(node, input, output)
     },
     state: no_bytes,
     check,
@@ -89,8 +91,14 @@ fn padded_elements(node: &Node, input: &Tensor) -> usize {
 
 /// Bytes of the padded input rows at the start of scratch.
 fn padded_bytes(node: &Node, input: &Tensor, output: &Tensor, packing: &Packing) -> usize {
-    let span = conv_shape(node, input, output).span(usize::from(node.rows_per_step).max(1));
-    packing.layout.rows_bytes(span, padded_elements(node, input))
+    let shape = conv_shape(node, input, output);
+    let span = shape.span(usize::from(node.rows_per_step).max(1));
+    packing.layout.rows_bytes(&shape, span, output.width.into(), padded_elements(node, input))
+}
+
+/// Bytes after them that kernels work in.
+fn work_bytes(node: &Node, input: &Tensor, output: &Tensor, layout: &Layout) -> usize {
+    (layout.scratch)(&conv_shape(node, input, output), output.width.into()).next_multiple_of(16)
 }
 
 fn check(checked: &Checked<'_, '_>) -> Verdict {
@@ -120,7 +128,7 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
 
     // Offsets of padded rows and weights fit 32 bits.
     let padded_width = u64::from(node.pad_left) + u64::from(input.width) + u64::from(node.pad_right);
-    let padded_row = padded_width * u64::from(input.channels) + 128;
+    let padded_row = (padded_width + 8) * u64::from(input.channels) + 128;
     let span = shape.span(node.rows_per_step.into()) as u64;
     ensure(2 * padded_row * span <= LIMIT, "its padded rows are too large")?;
     let kernel = u64::from(node.kernel_h) * u64::from(node.kernel_w) * u64::from(output.channels);
@@ -137,8 +145,7 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let Checked { model, node, input, output, .. } = checked;
     let (shape, weights) = (conv_shape(node, input, output), model.weights(node));
     let Some(packing) = layout::from_code(node.layout) else { return Ok(()) };
-    ensure(!holds_lowest(weights), "a weight is -128")?;
-    ensure((packing.is_padded)(&shape, weights), "a weight that only fills up a run is not 0")?;
+    (packing.check)(&shape, weights)?;
 
     let requants = checked.requants;
     let multiplier = (node.operand != NONE).then_some(node.operand_multiplier);
@@ -155,22 +162,11 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
         if most < 1 << 31 && is_safe(requant, most, multiplier) {
             continue;
         }
-        let sum = VALUE * (packing.magnitude)(&shape, weights, channel);
+        let sum = VALUE * packing.magnitude(&shape, weights, channel);
         ensure(sum < 1 << 31, "its accumulators can overflow")?;
         ensure(is_safe(requant, sum, multiplier), OVERFLOW)?;
     }
     Ok(())
-}
-
-/// Whether one of the values is -128, four at a time.
-fn holds_lowest(values: &[i8]) -> bool {
-    let (words, rest) = values.as_chunks::<4>();
-    // A byte of `flipped` is 0 where the value is -128; subtracting 1 from each byte borrows into its highest bit then.
-    let has = |word: &[i8; 4]| {
-        let flipped = u32::from_ne_bytes(word.map(|value| value as u8)) ^ 0x8080_8080;
-        flipped.wrapping_sub(0x0101_0101) & !flipped & 0x8080_8080 != 0
-    };
-    words.iter().any(has) || rest.contains(&i8::MIN)
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {
@@ -208,9 +204,12 @@ fn convolve<T: Element>(
     let (node, rows, layout) = (step.node, step.rows(), kernel.spec.layout);
     let shape = conv_shape(node, step.input, step.output);
     let elements = padded_elements(node, step.input);
-    let row_len = layout.row_len(elements);
-    let bytes = layout.rows_bytes(shape.span(node.rows_per_step.into()), elements);
-    let Some((padded, dense)) = scratch.split_at_mut_checked(bytes) else { return };
+    let width = step.output.width.into();
+    let row_len = layout.row_len(&shape, width, elements);
+    let bytes = layout.rows_bytes(&shape, shape.span(node.rows_per_step.into()), width, elements);
+    let Some((padded, rest)) = scratch.split_at_mut_checked(bytes) else { return };
+    let work = work_bytes(node, step.input, step.output, layout);
+    let Some((work, dense)) = rest.split_at_mut_checked(work) else { return };
     let Ok(padded) = bytemuck::try_cast_slice_mut(padded) else { return };
     load_rows(step, &shape, rows.clone(), row_len, convert, maps, padded);
 
@@ -237,6 +236,7 @@ fn convolve<T: Element>(
         shape,
         layout,
         weights: step.model.weights(node),
+        scratch: work,
         requant: step.requants(shape.channels_out),
         residual,
         lo: node.lo,
@@ -296,22 +296,6 @@ fn load_rows<T: Element>(
                     elementwise::affine(from, channels, node.prologue_lo, node.prologue_hi, to);
                 });
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::holds_lowest;
-
-    #[test]
-    fn the_lowest_value_is_found_anywhere() {
-        let others: Vec<i8> = (i8::MIN + 1..=i8::MAX).collect();
-        assert!(!holds_lowest(&others) && !holds_lowest(&[]));
-        for at in 0..others.len() {
-            let mut values = others.clone();
-            values[at] = i8::MIN;
-            assert!(holds_lowest(&values), "at {at}");
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::arith::Requant;
 use core::fmt;
 
 const ROWS_LEN: usize = 4096;
-const WEIGHTS_LEN: usize = 8192;
+const WEIGHTS_LEN: usize = 9216;
+const SCRATCH_LEN: usize = 8192;
 const CHANNELS_MAX: usize = 20;
 const OUT_LEN: usize = 512;
 /// Around what a kernel may write, to see that it writes nothing else.
@@ -50,11 +51,12 @@ impl Case {
     /// Whether a kernel runs it, and the buffers hold it.
     fn fits(&self, kernel: &ConvKernel) -> bool {
         let (shape, layout) = (self.shape(), kernel.spec.layout);
-        let rows = shape.span(self.rows) * self.row_len();
+        let rows = shape.span(self.rows) * self.row_len(layout);
         (kernel.spec.suits)(&shape)
             && (layout.suits)(&shape)
             && rows <= ROWS_LEN
             && (layout.len)(&shape).is_some_and(|len| len <= WEIGHTS_LEN)
+            && (layout.scratch)(&shape, self.width) <= SCRATCH_LEN
             && self.rows * (self.row_outputs() + GUARD) <= OUT_LEN
     }
 
@@ -64,9 +66,9 @@ impl Case {
     }
 
     /// Elements from a row to the next; odd, so that rows lie on every alignment.
-    fn row_len(&self) -> usize {
+    fn row_len(&self, layout: &Layout) -> usize {
         let pixels = (self.width - 1) * self.stride_w + self.kernel_w;
-        (pixels * self.channels_in).next_multiple_of(16) + 17
+        layout.row_len(&self.shape(), self.width, pixels * self.channels_in).next_multiple_of(16) + 1
     }
 
     /// Smallest and largest output.
@@ -88,6 +90,8 @@ fn cases() -> impl Iterator<Item = Case> {
         [3, 3, 1, 4, 2, 1],
         [3, 3, 1, 8, 6, 1],
         [3, 3, 1, 16, 16, 1],
+        [3, 3, 1, 16, 8, 1],
+        [3, 3, 1, 48, 4, 1],
         [3, 3, 2, 16, 4, 1],
         [3, 3, 1, 20, 10, 1],
         [3, 3, 1, 32, 4, 1],
@@ -193,11 +197,15 @@ fn compare_kernel(buffers: &mut Buffers, kernel: &ConvKernel) -> Result<usize, D
     Ok(compared)
 }
 
+#[repr(align(16))]
+struct Scratch([i8; SCRATCH_LEN]);
+
 /// Where the cases' rows, weights and outputs lie.
 pub struct Buffers {
     random: u64,
     canonical: [i8; WEIGHTS_LEN],
     weights: [i8; WEIGHTS_LEN],
+    scratch: Scratch,
     requant: [Requant; CHANNELS_MAX],
     out: [i8; OUT_LEN + 2 * GUARD],
     expected: [i8; OUT_LEN + 2 * GUARD],
@@ -210,6 +218,7 @@ impl Buffers {
             random: 0x9E37_79B9_7F4A_7C15,
             canonical: [0; WEIGHTS_LEN],
             weights: [0; WEIGHTS_LEN],
+            scratch: Scratch([0; SCRATCH_LEN]),
             requant: [Requant { c: 0, m: 0, s: 32 }; CHANNELS_MAX],
             out: [0; OUT_LEN + 2 * GUARD],
             expected: [0; OUT_LEN + 2 * GUARD],
@@ -259,10 +268,11 @@ impl Buffers {
             }
             let parts = ConvParts {
                 rows: &rows,
-                row_len: case.row_len(),
+                row_len: case.row_len(layout),
                 shape,
                 layout,
                 weights: &self.weights[..weights_len],
+                scratch: &mut self.scratch.0,
                 requant: &self.requant[..case.channels_out],
                 residual: case.residual.then_some(multiplier),
                 lo: case.clamp().0,
@@ -412,6 +422,7 @@ mod tests {
                 shape,
                 layout,
                 weights: &weights,
+                scratch: &mut [],
                 requant,
                 residual,
                 lo,

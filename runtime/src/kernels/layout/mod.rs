@@ -5,17 +5,20 @@
 
 mod canonical;
 mod pairs;
+mod winograd;
 
 pub use canonical::CANONICAL;
-pub use pairs::{PAIRS, pairs_index};
+pub use pairs::PAIRS;
+pub use winograd::{WINOGRAD, tiles};
 
 use canonical::CANONICAL_PACKING;
 use pairs::PAIRS_PACKING;
+use winograd::WINOGRAD_PACKING;
 
 use super::shape::ConvShape;
 
 /// Every layout with what packs and checks it, in order of their codes.
-pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING];
+pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING];
 
 /// The elements of the padded input rows that kernels of a layout read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +47,16 @@ pub struct Layout {
     pub name: &'static str,
     /// What the padded input rows consist of.
     pub element: RowElement,
-    /// Kernels may read this many elements at once, so beyond the end of a run.
-    pub vector: usize,
-    /// What a row's elements are rounded up to, `vector` more included.
+    /// What a row's elements are rounded up to.
     pub alignment: usize,
     /// Whether it can hold the weights of a convolution.
     pub suits: fn(&ConvShape) -> bool,
     /// Bytes of the weights; `None` if they do not fit the address space.
     pub len: fn(&ConvShape) -> Option<usize>,
+    /// Elements of each input row that kernels may read to make so many pixels of an output row.
+    pub reads: fn(&ConvShape, usize) -> Option<usize>,
+    /// Bytes that kernels work in besides, to make output rows of so many pixels.
+    pub scratch: fn(&ConvShape, usize) -> usize,
 }
 
 /// What the host's packer and the check of a model know of a layout besides.
@@ -61,10 +66,31 @@ pub struct Packing {
     /// Lays out weights that are canonical (OHWI): `[output][kernel row][kernel column][input channel of the group]`. The
     /// second slice has [`Layout::len`] zeros.
     pub pack: fn(&ConvShape, &[i8], &mut [i8]),
-    /// Whether bytes that only pad hold what kernels rely on.
-    pub is_padded: fn(&ConvShape, &[i8]) -> bool,
+    /// The weight of an output channel, a kernel row and an element of that row's run, which is `kernel column * channels
+    /// of the group + channel of the group`; 0 where there is none.
+    pub weight: fn(&ConvShape, &[i8], usize, usize, usize) -> i8,
+    /// What is wrong with weights: one is -128, what only fills up is not 0, what follows from others does not.
+    pub check: fn(&ConvShape, &[i8]) -> Result<(), &'static str>,
+}
+
+impl Packing {
     /// Sum of the magnitudes of an output channel's weights.
-    pub magnitude: fn(&ConvShape, &[i8], usize) -> u64,
+    pub fn magnitude(&self, shape: &ConvShape, weights: &[i8], channel: usize) -> u64 {
+        let run = shape.kernel_w * shape.group_in();
+        let of_row =
+            |row| (0..run).map(move |k| u64::from((self.weight)(shape, weights, channel, row, k).unsigned_abs()));
+        (0..shape.kernel_h).flat_map(of_row).sum()
+    }
+
+    /// The canonical weights, as [`Packing::pack`] takes them: as many as the slice has room for.
+    pub fn unpack(&self, shape: &ConvShape, weights: &[i8], canonical: &mut [i8]) {
+        let run = (shape.kernel_w * shape.group_in()).max(1);
+        for (at, weight) in canonical.iter_mut().enumerate() {
+            let (row, k) = (at / run, at % run);
+            let (channel, row) = (row / shape.kernel_h.max(1), row % shape.kernel_h.max(1));
+            *weight = (self.weight)(shape, weights, channel, row, k);
+        }
+    }
 }
 
 /// The layout of a code, if there is one.
@@ -73,18 +99,15 @@ pub fn from_code(code: u8) -> Option<&'static Packing> {
 }
 
 impl Layout {
-    /// Elements from one padded input row to the next, where a row has `elements` of pixels and padding: kernels may read
-    /// whole vectors from any of them.
-    pub const fn row_len(&self, elements: usize) -> usize {
-        match (elements + self.vector).checked_next_multiple_of(self.alignment) {
-            Some(len) => len,
-            None => 0,
-        }
+    /// Elements from one padded input row to the next, where a row has `elements` of pixels and padding and output rows have
+    /// `width` pixels.
+    pub fn row_len(&self, shape: &ConvShape, width: usize, elements: usize) -> usize {
+        (self.reads)(shape, width).unwrap_or(0).max(elements).next_multiple_of(self.alignment)
     }
 
     /// Bytes of `rows` padded input rows.
-    pub const fn rows_bytes(&self, rows: usize, elements: usize) -> usize {
-        rows * self.row_len(elements) * self.element.bytes()
+    pub fn rows_bytes(&self, shape: &ConvShape, rows: usize, width: usize, elements: usize) -> usize {
+        rows * self.row_len(shape, width, elements) * self.element.bytes()
     }
 }
 
@@ -100,11 +123,42 @@ impl core::fmt::Debug for Layout {
     }
 }
 
-/// `len` elements from `at`; none if they do not all exist.
-fn block(weights: &[i8], at: usize, len: usize) -> &[i8] {
-    weights.get(at..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+/// Elements to the end of the last of `width` runs, where kernels read whole vectors of `vector` elements.
+fn whole_vectors(shape: &ConvShape, width: usize, vector: usize) -> Option<usize> {
+    let last = width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
+    let run = shape.kernel_w.checked_mul(shape.channels_in)?.checked_next_multiple_of(vector)?;
+    last.checked_add(run)
 }
 
-fn magnitude(weight: &i8) -> u64 {
-    weight.unsigned_abs().into()
+fn no_scratch(_: &ConvShape, _: usize) -> usize {
+    0
+}
+
+const LOWEST: &str = "a weight is -128";
+
+/// Whether one of the values is -128, four at a time.
+fn holds_lowest(values: &[i8]) -> bool {
+    let (words, rest) = values.as_chunks::<4>();
+    // A byte of `flipped` is 0 where the value is -128; subtracting 1 from each byte borrows into its highest bit then.
+    let has = |word: &[i8; 4]| {
+        let flipped = u32::from_ne_bytes(word.map(|value| value as u8)) ^ 0x8080_8080;
+        flipped.wrapping_sub(0x0101_0101) & !flipped & 0x8080_8080 != 0
+    };
+    words.iter().any(has) || rest.contains(&i8::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_lowest;
+
+    #[test]
+    fn the_lowest_value_is_found_anywhere() {
+        let others: Vec<i8> = (i8::MIN + 1..=i8::MAX).collect();
+        assert!(!holds_lowest(&others) && !holds_lowest(&[]));
+        for at in 0..others.len() {
+            let mut values = others.clone();
+            values[at] = i8::MIN;
+            assert!(holds_lowest(&values), "at {at}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub fn conv_4x2_avx2(rows: &mut ConvRows<'_, i8>) {
 /// Convolution by weights in pairs. Processors without AVX2 run the reference.
 pub fn conv_2x4_avx2_pairs(rows: &mut ConvRows<'_, i16>) {
     if !available() {
-        return reference::conv_pairs(rows);
+        return reference::conv(rows);
     }
     rows.each(|row| {
         // SAFETY: `available` has found AVX2 and BMI2.

@@ -1,0 +1,146 @@
+//! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 2 x 4 outputs, F(2x4, 3x3) (Winograd; Lavin
+//! and Gray 2016), in integers: `U = G w G'`, each factor multiplied by what makes it whole.
+
+use super::{ConvShape, Layout, Packing, RowElement};
+
+/// Products of a tile of 2 x 4 outputs: 4 rows of 6.
+const POSITIONS: usize = 24;
+/// Vertical transform of the weights: twice that of F(2, 3).
+const G_ROWS: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
+/// Horizontal transform of the weights: 4, -6, -6, 24, 24 and 1 times that of F(4, 3).
+const G_COLUMNS: [[i32; 3]; 6] = [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [1, -2, 4], [0, 0, 1]];
+/// Bytes of transformed pixels at a time, about.
+const PIXELS_BYTES: usize = 8192;
+
+/// 16-bit integers, little-endian, of blocks of 4 output channels: `[block][position][pair of input channels][channel of the
+/// block][of the pair]`. A position is one of 4 x 6; pairs of input channels are (0, 2), (1, 3), (4, 6), (5, 7) and so on, as
+/// SXTB16 makes them. With at most 896 input channels, 16 times a sum of products fits 32 bits.
+pub static WINOGRAD: Layout = Layout {
+    code: 2,
+    name: "winograd",
+    element: RowElement::Int8,
+    alignment: 16,
+    suits: |shape| {
+        (shape.kernel_h, shape.kernel_w, shape.stride_h, shape.stride_w, shape.groups) == (3, 3, 1, 1, 1)
+            && shape.channels_in.is_multiple_of(16)
+            && (16..=896).contains(&shape.channels_in)
+            && shape.channels_out.is_multiple_of(4)
+    },
+    len: |shape| shape.channels_in.checked_mul(shape.channels_out)?.checked_mul(2 * POSITIONS),
+    reads: |shape, width| width.checked_next_multiple_of(8)?.checked_add(2)?.checked_mul(shape.channels_in),
+    scratch: |shape, width| {
+        let (tiles, channels) = (tiles(shape, width), shape.channels_in);
+        tiles * (2 * POSITIONS * channels + 4 * POSITIONS * 4)
+    },
+};
+
+/// Tiles that kernels work on at a time, an even number.
+pub fn tiles(shape: &ConvShape, width: usize) -> usize {
+    let most = PIXELS_BYTES / (4 * POSITIONS * shape.channels_in.max(1)) * 2;
+    width.div_ceil(8).saturating_mul(2).min(most.max(2))
+}
+
+pub(super) static WINOGRAD_PACKING: Packing = Packing {
+    layout: &WINOGRAD,
+    pack: |shape, canonical, out| {
+        for channel in 0..shape.channels_out {
+            for input in 0..shape.channels_in {
+                let at = |tap: usize| canonical.get((channel * 9 + tap) * shape.channels_in + input);
+                let weights = core::array::from_fn(|tap| at(tap).map_or(0, |&weight| weight.into()));
+                for (position, value) in transformed(weights).into_iter().enumerate() {
+                    let at = index(shape, channel, position, input);
+                    if let Some(place) = out.get_mut(at..at + 2) {
+                        place.copy_from_slice(&(value as i16).to_le_bytes().map(|byte| byte as i8));
+                    }
+                }
+            }
+        }
+    },
+    weight: |shape, weights, channel, row, k| {
+        let (column, input) = (k / shape.channels_in.max(1), k % shape.channels_in.max(1));
+        tap(row * 3 + column, |position| value(shape, weights, channel, position, input)) as i8
+    },
+    check: |shape, weights| {
+        let follows = (0..shape.channels_out).all(|channel| {
+            (0..shape.channels_in).all(|input| {
+                let found: [i32; POSITIONS] =
+                    core::array::from_fn(|position| value(shape, weights, channel, position, input));
+                let taps = core::array::from_fn(|at| tap(at, |position| found.get(position).copied().unwrap_or(0)));
+                taps.iter().all(|weight| (-127..=127).contains(weight)) && transformed(taps) == found
+            })
+        });
+        if follows { Ok(()) } else { Err("its weights are no transform of 3x3 weights from -127 to 127") }
+    },
+};
+
+/// The transform of nine weights.
+fn transformed(weights: [i32; 9]) -> [i32; POSITIONS] {
+    let [a, b, c, d, e, f, g, h, i] = weights;
+    let rows = G_ROWS.map(|[x, y, z]| [x * a + y * d + z * g, x * b + y * e + z * h, x * c + y * f + z * i]);
+    let mut out = [0; POSITIONS];
+    let positions = rows.iter().flat_map(|&[p, q, r]| G_COLUMNS.map(|[x, y, z]| x * p + y * q + z * r));
+    for (out, value) in out.iter_mut().zip(positions) {
+        *out = value;
+    }
+    out
+}
+
+/// The weight of a tap, from its transform.
+fn tap(tap: usize, value: impl Fn(usize) -> i32) -> i32 {
+    match tap {
+        0 => value(0) / 2,
+        1 => (value(1) - value(2)) / 4,
+        2 => value(5) / 2,
+        3 => (value(6) - value(12)) / 2,
+        4 => (value(7) - value(8) - value(13) + value(14)) / 4,
+        5 => (value(11) - value(17)) / 2,
+        6 => value(18) / 2,
+        7 => (value(19) - value(20)) / 4,
+        _ => value(23) / 2,
+    }
+}
+
+fn value(shape: &ConvShape, weights: &[i8], channel: usize, position: usize, input: usize) -> i32 {
+    let at = index(shape, channel, position, input);
+    match weights.get(at..at + 2) {
+        Some(&[low, high]) => i16::from_le_bytes([low as u8, high as u8]).into(),
+        _ => 0,
+    }
+}
+
+/// Byte offset of a value.
+fn index(shape: &ConvShape, channel: usize, position: usize, input: usize) -> usize {
+    let pair = input / 4 * 2 + input % 2;
+    let row = (channel / 4 * POSITIONS + position) * (shape.channels_in / 2) + pair;
+    ((row * 4 + channel % 4) * 2 + input / 2 % 2) * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_come_back_and_what_is_no_transform_is_seen() {
+        let shape = ConvShape {
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: 1,
+            stride_w: 1,
+            channels_in: 16,
+            channels_out: 8,
+            groups: 1,
+        };
+        let canonical: Vec<i8> = (0..9 * 16 * 8).map(|i| (i * 37 % 255 - 127) as i8).collect();
+        let mut packed = vec![0; (WINOGRAD.len)(&shape).unwrap()];
+        (WINOGRAD_PACKING.pack)(&shape, &canonical, &mut packed);
+        let mut back = vec![0; canonical.len()];
+        WINOGRAD_PACKING.unpack(&shape, &packed, &mut back);
+        assert_eq!(back, canonical);
+        assert!((WINOGRAD_PACKING.check)(&shape, &packed).is_ok());
+        for at in (0..packed.len()).step_by(97) {
+            let mut other = packed.clone();
+            other[at] ^= 1 << (at % 8);
+            assert!((WINOGRAD_PACKING.check)(&shape, &other).is_err(), "at {at}");
+        }
+    }
+}
