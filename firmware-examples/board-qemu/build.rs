@@ -26,6 +26,8 @@ fn prepare() -> Result<(), String> {
         std::fs::write(Path::new(&out).join(file), text).map_err(|e| format!("cannot write {file}: {e}"))
     };
     write("memory.x", board.memory_map())?;
+    // No handlers of the board's devices.
+    write("device.x", String::new())?;
     write("board.rs", format!("const CLOCK_HZ: u64 = {};\n", board.clock_hz))?;
     println!("cargo::rustc-link-search={out}");
     Ok(())

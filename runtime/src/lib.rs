@@ -44,6 +44,7 @@
 //! | feature | | what |
 //! |---|---|---|
 //! | `std` | default | the processor's abilities are found at start-up; [`AlignedBytes`], [`codegen`]; leave it out on a microcontroller |
+//! | `sentences` | with `std` | errors say in words what is wrong with a model's record; without it by a code ([`Reason`]), which saves 4 kB of a program that checks its model |
 //! | `dsp` | | an Armv8-M Mainline core (M33, M55) has the DSP extension |
 //! | `defmt` | | `defmt::Format` for errors and results |
 //! | `probabilities` | | [`Engine::probabilities`](Engine#method.probabilities): softmax on cores without floating point |
@@ -91,5 +92,5 @@ mod testing;
 pub use aligned::AlignedBytes;
 pub use aligned::{Aligned, arena_len};
 pub use engine::{Arena, Engine, EngineError, InputError, Made, Program, Ranked, TopK};
-pub use format::{LoadError, Place};
+pub use format::{LoadError, Place, Reason};
 pub use model::{ImageShape, Model};

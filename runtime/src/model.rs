@@ -1,7 +1,7 @@
 //! A checked packed model, read where it lies.
 
 use crate::arith::Requant;
-use crate::format::records::{Header, Node, Run, Segment, Source, TABLE_LEN, Tensor};
+use crate::format::records::{ALIGNMENT, Header, Node, Run, Segment, Source, TABLE_LEN, Tensor};
 use crate::format::strings;
 use crate::image::Preprocessing;
 use crate::network::Network;
@@ -222,6 +222,11 @@ impl<'m> Model<'m> {
 
     pub(crate) fn strings(&self) -> &'m [u8] {
         self.section(self.header.strings, self.header.strings_len as usize)
+    }
+
+    /// Whether `len` bytes from a file offset are an aligned section of the file.
+    pub(crate) fn is_section(&self, offset: u32, len: u64) -> bool {
+        offset.is_multiple_of(ALIGNMENT as u32) && u64::from(offset) + len <= self.bytes.len() as u64
     }
 
     /// `len` bytes from a file offset; empty if they are not all there.

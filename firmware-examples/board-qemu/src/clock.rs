@@ -7,6 +7,15 @@ use cortex_m_rt::exception;
 // Ticks of an emulated second, `CLOCK_HZ`: the processor clock of the board.
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
 const NANOSECONDS: u64 = 1_000_000_000;
+/// What instructions of a tick and ticks of an instruction have in common: no library is needed to divide by what is
+/// left of them, a power of two.
+const COMMON: u64 = {
+    let (mut a, mut b) = (NANOSECONDS, CLOCK_HZ);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+};
 const PERIOD: u32 = 1 << 24;
 static PERIODS: AtomicU32 = AtomicU32::new(0);
 
@@ -29,7 +38,7 @@ impl Clock {
     pub fn instructions(&self, work: impl FnOnce()) -> u64 {
         let start = Self::now();
         work();
-        (Self::now() - start) * NANOSECONDS / CLOCK_HZ
+        (Self::now() - start) * (NANOSECONDS / COMMON) / (CLOCK_HZ / COMMON)
     }
 
     /// Ticks since the start. A period that ends between two reads of the count is seen by reading it again.

@@ -9,24 +9,33 @@ pub use clock::Clock;
 pub use cortex_m_semihosting::hprintln as println;
 pub use stack::{paint_stack, stack_high_water};
 
-use core::fmt;
 use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::debug;
 use cortex_m_semihosting::hio::{self, HostStream};
+use lines::Sink;
 
 /// The emulator's standard output.
-pub struct Output(HostStream);
+pub struct Output {
+    stream: HostStream,
+    is_whole: bool,
+}
 
 impl Output {
     /// Opens it; `None` where semihosting is off.
     pub fn open() -> Option<Self> {
-        hio::hstdout().ok().map(Self)
+        hio::hstdout().ok().map(|stream| Self { stream, is_whole: true })
+    }
+
+    /// Whether all that was written has arrived.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 }
 
-impl fmt::Write for Output {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.write_all(text.as_bytes()).map_err(|()| fmt::Error)
+impl Sink for Output {
+    #[inline(never)]
+    fn write(&mut self, ascii: &[u8]) {
+        self.is_whole &= self.stream.write_all(ascii).is_ok();
     }
 }
 
@@ -37,15 +46,34 @@ pub fn exit(success: bool) -> ! {
     }
 }
 
+/// Tells the place. The message would link `core::fmt`.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    println!("{}", info);
+    if let (Some(mut out), Some(place)) = (Output::open(), info.location()) {
+        out.text("panic at ");
+        out.text(place.file());
+        lines::numbers(&mut out, &[(":", place.line().into())]);
+    }
     exit(false)
 }
 
 // SAFETY: the handler never returns and reads nothing but its frame.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    println!("hard fault at {:#010x}", frame.pc());
+    if let Some(mut out) = Output::open() {
+        out.text("hard fault at ");
+        out.hex(frame.pc());
+        out.text("\n");
+    }
     exit(false)
+}
+
+/// The vectors of the board's devices: none but the first, as no program here enables an interrupt of a device.
+// SAFETY: the section and the name are those by which cortex-m-rt's linker script places the vectors.
+#[unsafe(link_section = ".vector_table.interrupts")]
+#[unsafe(no_mangle)]
+pub static __INTERRUPTS: [unsafe extern "C" fn(); 1] = [DefaultHandler];
+
+unsafe extern "C" {
+    fn DefaultHandler();
 }

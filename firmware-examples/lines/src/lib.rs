@@ -2,23 +2,24 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use core::fmt::{self, Display, Formatter, Write};
-use skipstone_runtime::Engine;
-use skipstone_runtime::engine::InputError;
+mod refusals;
+mod sink;
+
+pub use refusals::{engine_error, load_error};
+pub use sink::Sink;
+
 use skipstone_runtime::format::checksum::Crc32;
 use skipstone_runtime::format::records::{Node, OpCode};
 use skipstone_runtime::kernels::ConvKernel;
 use skipstone_runtime::ops::conv;
 use skipstone_runtime::schedule::Network;
+use skipstone_runtime::{Engine, InputError};
 
 /// The first line, with the version of the lines.
-pub const FIRST: &str = "skipstone-device 2";
+pub const FIRST: &str = "skipstone-device 2\n";
 
 /// Writes the line that names the backend and its kernels that run the convolutions of the engine's model.
-///
-/// # Errors
-/// Of `out`.
-pub fn backend(engine: &Engine<'_, '_>, out: &mut impl Write) -> fmt::Result {
+pub fn backend(engine: &Engine<'_, '_>, out: &mut impl Sink) {
     let (backend, model) = (engine.backend(), engine.model());
     let runs = |node: &Node, kernel: &ConvKernel| {
         let tensor = |index: u16| model.tensor(index.into());
@@ -26,8 +27,20 @@ pub fn backend(engine: &Engine<'_, '_>, out: &mut impl Write) -> fmt::Result {
             && conv::kernel(backend, node, tensor(node.input), tensor(node.output))
                 .is_some_and(|runs| core::ptr::eq(runs, kernel))
     };
+    out.text("backend ");
+    out.text(backend.name);
     let used = backend.kernels.iter().filter(|kernel| model.nodes().iter().any(|node| runs(node, kernel)));
-    writeln!(out, "backend {} kernels {}", backend.name, Joined(used.map(|kernel| kernel.spec.name)))
+    joined(out, " kernels ", used, |out, kernel| out.text(kernel.spec.name));
+    out.text("\n");
+}
+
+/// Writes a line of names and numbers in turn.
+pub fn numbers(out: &mut impl Sink, numbers: &[(&str, u64)]) {
+    for &(name, number) in numbers {
+        out.text(name);
+        out.number(number);
+    }
+    out.text("\n");
 }
 
 /// Classifies an image, whose pixels the model takes, and writes its line: the class with the highest score, all
@@ -35,46 +48,37 @@ pub fn backend(engine: &Engine<'_, '_>, out: &mut impl Write) -> fmt::Result {
 /// each node.
 ///
 /// # Errors
-/// The image has another length than the model's, or [`fmt::Error`] of `out`.
+/// The image has another length than the model's.
 pub fn image(
     engine: &mut Engine<'_, '_>,
     index: usize,
     pixels: &[u8],
     layers: &mut [Crc32],
-    out: &mut impl Write,
-) -> Result<fmt::Result, InputError> {
+    out: &mut impl Sink,
+) -> Result<(), InputError> {
     layers.fill(Crc32::new());
     engine.run_observed(pixels, |made| {
         if let Some(layer) = layers.get_mut(made.node) {
             made.values.pixels().for_each(|pixel| layer.update(pixel));
         }
     })?;
-    let label = engine.top_k::<1>().first().map_or(0, |best| best.class);
-    let scores = Joined(engine.scores().iter());
-    let layers = Joined(layers.iter().map(|layer| Hex(layer.value())));
-    Ok(writeln!(out, "image {index} label {label} scores {scores} layers {layers}"))
+    out.text("image ");
+    out.number(index as u64);
+    out.text(" label ");
+    out.number(engine.top_k::<1>().first().map_or(0, |best| best.class) as u64);
+    joined(out, " scores ", engine.scores(), |out, &score| out.signed(score.into()));
+    joined(out, " layers ", layers, |out, layer| out.hex(layer.value()));
+    out.text("\n");
+    Ok(())
 }
 
-/// Values with commas between them.
-struct Joined<I>(I);
-
-impl<I: Iterator<Item: Display> + Clone> Display for Joined<I> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (index, value) in self.0.clone().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            value.fmt(f)?;
+/// A name, and values with commas between them.
+fn joined<O: Sink, T>(out: &mut O, name: &str, values: impl IntoIterator<Item = T>, write: impl Fn(&mut O, T)) {
+    out.text(name);
+    for (index, value) in values.into_iter().enumerate() {
+        if index > 0 {
+            out.text(",");
         }
-        Ok(())
-    }
-}
-
-/// Eight hexadecimal digits.
-struct Hex(u32);
-
-impl Display for Hex {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
+        write(out, value);
     }
 }

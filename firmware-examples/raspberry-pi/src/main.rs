@@ -4,8 +4,10 @@
 
 mod image;
 
+use lines::Sink;
 use skipstone_runtime::format::checksum::Crc32;
 use skipstone_runtime::{AlignedBytes, Engine, Model};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,23 +34,37 @@ fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
     let mut arena = AlignedBytes::zeros(parsed.arena_len());
     let mut engine = Engine::new(&parsed, arena.as_mut_slice()).map_err(|e| named(&e))?;
 
-    println!("{}", lines::FIRST);
-    let mut line = String::new();
-    lines::backend(&engine, &mut line).map_err(|e| e.to_string())?;
-    print!("{line}");
-    println!("memory arena {} stack 0", parsed.arena_len());
+    let mut out = Text(Vec::new());
+    out.text(lines::FIRST);
+    lines::backend(&engine, &mut out);
+    lines::numbers(&mut out, &[("memory arena ", parsed.arena_len() as u64), (" stack ", 0)]);
     let mut layers = vec![Crc32::new(); parsed.nodes().len()];
     let mut count = 0;
     for path in images {
         let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
         for pixels in image::read(path, &parsed).map_err(|e| named(&e))? {
-            line.clear();
-            let written = lines::image(&mut engine, count, &pixels, &mut layers, &mut line).map_err(|e| named(&e))?;
-            written.map_err(|e| named(&e))?;
-            print!("{line}");
+            lines::image(&mut engine, count, &pixels, &mut layers, &mut out).map_err(|e| named(&e))?;
+            out.print()?;
             count += 1;
         }
     }
-    println!("done {count}");
-    Ok(())
+    lines::numbers(&mut out, &[("done ", count as u64)]);
+    out.print()
+}
+
+/// Lines that have not been printed.
+struct Text(Vec<u8>);
+
+impl Sink for Text {
+    fn write(&mut self, ascii: &[u8]) {
+        self.0.extend(ascii);
+    }
+}
+
+impl Text {
+    fn print(&mut self) -> Result<(), String> {
+        let written = std::io::stdout().write_all(&self.0);
+        self.0.clear();
+        written.map_err(|e| format!("standard output: {e}"))
+    }
 }

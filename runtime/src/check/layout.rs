@@ -1,69 +1,71 @@
 //! Everything that a step touches lies inside the arena, apart from what it must not touch.
 
-use super::{Judged, Outcome, ensure, operators};
-use crate::format::Place;
-use crate::format::records::Tensor;
+use super::{Judged, at, operators};
+use crate::format::records::{Node, Tensor};
+use crate::format::{LoadError, Place};
+use crate::ops::{Verdict, ensure};
 use crate::schedule::{Network, is_view};
 
-pub(super) fn check(model: &Judged<'_>) -> Outcome {
+pub(super) fn check(model: &Judged<'_>) -> Result<(), LoadError> {
+    header(model).map_err(at(Place::Header))?;
+    for (index, record) in model.tensors().iter().enumerate() {
+        tensor(model, index, record).map_err(at(Place::Tensor(index)))?;
+    }
+    for (index, record) in model.nodes().iter().enumerate() {
+        node(model, record).map_err(at(Place::Node(index)))?;
+    }
+    scores(model).map_err(at(Place::Header))
+}
+
+fn header(model: &Judged<'_>) -> Verdict {
     let header = model.header();
-    ensure!(u64::from(header.arena_len) < crate::ops::conv::LIMIT, Place::Header, "the arena has 2 GiB or more");
-    let scratch = region(header.scratch, header.scratch_len.into());
-    let counters = region(header.counters, 2 * u64::from(header.node_count));
-    ensure!(fits(scratch, model) && header.scratch.is_multiple_of(16), Place::Header, "scratch lies outside the arena");
-    ensure!(
-        fits(counters, model) && header.counters.is_multiple_of(2),
-        Place::Header,
-        "counters lie outside the arena"
-    );
-    ensure!(apart(scratch, counters), Place::Header, "scratch and counters overlap");
+    ensure!(u64::from(header.arena_len) < crate::ops::conv::LIMIT, "the arena has 2 GiB or more")?;
+    let (scratch, counters) = (scratch(model), counters(model));
+    ensure!(fits(scratch, model) && header.scratch.is_multiple_of(16), "scratch lies outside the arena")?;
+    ensure!(fits(counters, model) && header.counters.is_multiple_of(2), "counters lie outside the arena")?;
+    ensure!(apart(scratch, counters), "scratch and counters overlap")
+}
 
-    for (index, tensor) in model.tensors().iter().enumerate() {
-        let place = Place::Tensor(index);
-        ensure!(tensor.height > 0 && tensor.width > 0 && tensor.channels > 0, place, "it is empty");
-        ensure!((1..=tensor.height).contains(&tensor.ring_rows), place, "it keeps no row, or more rows than it has");
-        ensure!(tensor.channels <= tensor.pixel_stride, place, "pixels overlap");
-        let row = u64::from(tensor.width - 1) * u64::from(tensor.pixel_stride) + u64::from(tensor.channels);
-        ensure!(row <= tensor.row_stride.into(), place, "rows overlap");
-        if is_view(model, tensor) {
-            ensure!((tensor.offset, tensor.ring_rows) == (0, 1), place, "it is a view and has a place of its own");
-            continue;
-        }
-        let extent = extent(tensor);
-        ensure!(fits(extent, model), place, "it lies outside the arena");
-        ensure!(apart(extent, scratch) && apart(extent, counters), place, "it overlaps scratch or counters");
-        if index != usize::from(header.input) {
-            let words = [tensor.offset, tensor.row_stride, tensor.pixel_stride.into(), tensor.channels.into()];
-            ensure!(words.iter().all(|word| word.is_multiple_of(4)), place, "pixels are not aligned to 4 bytes");
-        }
+fn tensor(model: &Judged<'_>, index: usize, tensor: &Tensor) -> Verdict {
+    ensure!(tensor.height > 0 && tensor.width > 0 && tensor.channels > 0, "it is empty")?;
+    ensure!((1..=tensor.height).contains(&tensor.ring_rows), "it keeps no row, or more rows than it has")?;
+    ensure!(tensor.channels <= tensor.pixel_stride, "pixels overlap")?;
+    let row = u64::from(tensor.width - 1) * u64::from(tensor.pixel_stride) + u64::from(tensor.channels);
+    ensure!(row <= tensor.row_stride.into(), "rows overlap")?;
+    if is_view(model, tensor) {
+        return ensure!((tensor.offset, tensor.ring_rows) == (0, 1), "it is a view and has a place of its own");
     }
+    let extent = extent(tensor);
+    ensure!(fits(extent, model), "it lies outside the arena")?;
+    let clear = apart(extent, scratch(model)) && apart(extent, counters(model));
+    ensure!(clear, "it overlaps scratch or counters")?;
+    let words = [tensor.offset, tensor.row_stride, tensor.pixel_stride.into(), tensor.channels.into()];
+    let aligned = words.iter().all(|word| word.is_multiple_of(4));
+    ensure!(aligned || index == usize::from(model.header().input), "pixels are not aligned to 4 bytes")
+}
 
-    for (index, node) in model.nodes().iter().enumerate() {
-        let place = Place::Node(index);
-        operators::check(model, node, place)?;
-        let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-        let scratch_len = model.table.scratch_len(node, input, output) as u64;
-        ensure!(scratch_len <= header.scratch_len.into(), place, "scratch is too small for it");
-        let state_len = model.table.state_len(node, output);
-        ensure!(node.state_len as usize == state_len, place, "its state does not have the length that it needs");
-        let state = region(node.state, state_len as u64);
-        if state_len > 0 {
-            ensure!(fits(state, model) && node.state.is_multiple_of(4), place, "its state lies outside the arena");
-            let clear = apart(state, scratch)
-                && apart(state, counters)
-                && apart(state, extent(input))
-                && apart(state, extent(output));
-            ensure!(clear, place, "its state overlaps something else");
-        }
+fn node(model: &Judged<'_>, node: &Node) -> Verdict {
+    operators::check(model, node)?;
+    let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
+    let scratch_len = model.table.scratch_len(node, input, output) as u64;
+    ensure!(scratch_len <= model.header().scratch_len.into(), "scratch is too small for it")?;
+    let state_len = model.table.state_len(node, output);
+    ensure!(node.state_len as usize == state_len, "its state does not have the length that it needs")?;
+    if state_len == 0 {
+        return Ok(());
     }
+    let state = region(node.state, state_len as u64);
+    ensure!(fits(state, model) && node.state.is_multiple_of(4), "its state lies outside the arena")?;
+    let others = [scratch(model), counters(model), extent(input), extent(output)];
+    ensure!(others.iter().all(|&other| apart(state, other)), "its state overlaps something else")
+}
 
-    let output = model.output();
-    ensure!(header.input != header.output, Place::Header, "the image is the scores");
-    ensure!(!is_view(model, output), Place::Header, "the scores are a view");
-    ensure!((output.height, output.width) == (1, 1), Place::Header, "the scores are a map");
-    let classes = header.class_count;
-    ensure!((1..=output.channels).contains(&classes), Place::Header, "no classes, or more than there are scores");
-    Ok(())
+fn scores(model: &Judged<'_>) -> Verdict {
+    let (header, output) = (model.header(), model.output());
+    ensure!(header.input != header.output, "the image is the scores")?;
+    ensure!(!is_view(model, output), "the scores are a view")?;
+    ensure!((output.height, output.width) == (1, 1), "the scores are a map")?;
+    ensure!((1..=output.channels).contains(&header.class_count), "no classes, or more than there are scores")
 }
 
 /// First byte and the byte after the last.
@@ -71,6 +73,14 @@ type Region = (u64, u64);
 
 fn region(offset: u32, len: u64) -> Region {
     (offset.into(), u64::from(offset) + len)
+}
+
+fn scratch(model: &Judged<'_>) -> Region {
+    region(model.header().scratch, model.header().scratch_len.into())
+}
+
+fn counters(model: &Judged<'_>) -> Region {
+    region(model.header().counters, 2 * u64::from(model.header().node_count))
 }
 
 /// The bytes of a ring: from its first row's first to its last row's last.

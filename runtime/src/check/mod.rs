@@ -11,24 +11,17 @@ mod rows;
 mod tests;
 
 use crate::format::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
-use crate::format::{LoadError, Place, checksum, strings};
+use crate::format::{LoadError, Place, Reason, checksum, strings};
 use crate::model::Model;
-use crate::ops::{self, RuleTable};
+use crate::ops::{self, RuleTable, Verdict, ensure};
 use crate::schedule::{Network, Tabled};
-
-/// Returns an error unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $place:expr, $reason:expr) => {
-        if !$condition {
-            return Err($crate::format::LoadError::Invalid { place: $place, reason: $reason });
-        }
-    };
-}
-use ensure;
 
 use rows::MAX_NODES;
 
-type Outcome = Result<(), LoadError>;
+/// The error of a record that is refused for a reason.
+fn at(place: Place) -> impl FnOnce(Reason) -> LoadError {
+    move |reason| LoadError::Invalid { place, reason }
+}
 
 impl<'m> Model<'m> {
     /// Checks `bytes`, which must start at a multiple of 16 in memory, and gives access to them.
@@ -64,7 +57,7 @@ impl<'m> Model<'m> {
 
 fn check<'m>(bytes: &'m [u8], rules: &'static RuleTable) -> Result<Model<'m>, LoadError> {
     let model = Judged { model: envelope(bytes)?, table: rules };
-    sections(&model)?;
+    sections(&model).map_err(at(Place::Header))?;
     records(&model)?;
     layout::check(&model)?;
     operators::sums(&model)?;
@@ -94,108 +87,110 @@ fn envelope(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
     if header.checksum != computed {
         return Err(LoadError::Checksum { stated: header.checksum, computed });
     }
-    ensure!(header.is_plain(), Place::Header, "unnamed bytes are not zero");
+    ensure!(header.is_plain(), "unnamed bytes are not zero").map_err(at(Place::Header))?;
     if !bytes.as_ptr().addr().is_multiple_of(crate::format::records::ALIGNMENT) {
         return Err(LoadError::Misaligned);
     }
     Model::unchecked(bytes).ok_or(LoadError::Misaligned)
 }
 
-/// Whether `len` bytes from `offset` are an aligned section of the file.
-fn is_section(model: &Model<'_>, offset: u32, len: u64) -> bool {
-    offset.is_multiple_of(16) && u64::from(offset) + len <= model.as_bytes().len() as u64
-}
-
-fn sections(model: &Model<'_>) -> Outcome {
+fn sections(model: &Model<'_>) -> Verdict {
     let header = model.header();
-    let place = Place::Header;
     let counted = |count: u16, len: usize| u64::from(count) * len as u64;
-    let outside = "a section lies outside the file or is not aligned to 16 bytes";
-    ensure!(is_section(model, header.tensors, counted(header.tensor_count, Tensor::LEN)), place, outside);
-    ensure!(is_section(model, header.nodes, counted(header.node_count, Node::LEN)), place, outside);
-    ensure!(is_section(model, header.segments, counted(header.segment_count, Segment::LEN)), place, outside);
-    ensure!(is_section(model, header.strings, header.strings_len.into()), place, outside);
-    ensure!((1..=MAX_NODES).contains(&header.node_count.into()), place, "no nodes, or more than 4096");
-    ensure!(Core::from_code(header.core).is_some(), place, "this program does not know the core it is laid out for");
-    ensure!(header.input < header.tensor_count, place, "the image is not a tensor");
-    ensure!(header.output < header.tensor_count, place, "the scores are not a tensor");
+    let lie = [
+        (header.tensors, counted(header.tensor_count, Tensor::LEN)),
+        (header.nodes, counted(header.node_count, Node::LEN)),
+        (header.segments, counted(header.segment_count, Segment::LEN)),
+        (header.strings, header.strings_len.into()),
+    ];
+    let lie = lie.into_iter().all(|(offset, len)| model.is_section(offset, len));
+    ensure!(lie, "a section lies outside the file or is not aligned to 16 bytes")?;
+    ensure!((1..=MAX_NODES).contains(&header.node_count.into()), "no nodes, or more than 4096")?;
+    ensure!(Core::from_code(header.core).is_some(), "this program does not know the core it is laid out for")?;
+    ensure!(header.input < header.tensor_count, "the image is not a tensor")?;
+    ensure!(header.output < header.tensor_count, "the scores are not a tensor")?;
     let channels = model.input().channels;
-    ensure!(is_section(model, header.pixels, counted(channels, 16)), place, "pixel conversion outside the file");
-    ensure!(is_section(model, header.normalization, counted(channels, 8)), place, "normalization outside the file");
+    ensure!(model.is_section(header.pixels, counted(channels, 16)), "pixel conversion outside the file")?;
+    ensure!(model.is_section(header.normalization, counted(channels, 8)), "normalization outside the file")?;
     source(model)?;
-    ensure!(model.stated_preprocessing().is_some(), place, "its preprocessing is not one of its images");
-    ensure!(strings::read(model.strings(), header.provenance as usize).is_some(), place, "provenance is not a string");
-    let mut at = header.class_names as usize;
+    ensure!(model.stated_preprocessing().is_some(), "its preprocessing is not one of its images")?;
+    ensure!(is_string(model, header.provenance), "provenance is not a string")?;
+    let mut next = Some(header.class_names as usize);
     for _ in 0..header.class_count {
-        let Some((_, end)) = strings::read(model.strings(), at) else {
-            return Err(LoadError::Invalid { place, reason: "a class name is not a string" });
-        };
-        at = end;
+        next = next.and_then(|at| strings::read(model.strings(), at)).map(|(_, end)| end);
     }
-    Ok(())
+    ensure!(next.is_some(), "a class name is not a string")
 }
 
-fn source(model: &Model<'_>) -> Outcome {
-    let (offset, place) = (model.header().source, Place::Header);
+fn is_string(model: &Model<'_>, offset: u32) -> bool {
+    strings::read(model.strings(), offset as usize).is_some()
+}
+
+fn source(model: &Model<'_>) -> Verdict {
+    let offset = model.header().source;
     if offset == 0 {
         return Ok(());
     }
     let len = Source::LEN as u64 + 8 * u64::from(model.input().channels);
-    ensure!(is_section(model, offset, len), place, "what the network's file takes lies outside the file");
+    ensure!(model.is_section(offset, len), "what the network's file takes lies outside the file")?;
     let source = model.source().unwrap_or_default();
-    ensure!(source.is_plain(), place, "unnamed bytes are not zero");
+    ensure!(source.is_plain(), "unnamed bytes are not zero")?;
     let meaning = match Element::from_code(source.element) {
         Some(Element::Float32) => (source.scale, source.zero_point) == (0.0, 0),
         Some(Element::Uint8 | Element::Int8) => source.scale.is_finite() && source.scale > 0.0,
         None => false,
     };
     let known = source.channels_last <= 1 && Ending::from_code(source.ending).is_some();
-    ensure!(known && meaning, place, "what the network's file takes or gives is not known");
-    Ok(())
+    ensure!(known && meaning, "what the network's file takes or gives is not known")
 }
 
 /// Indices, codes, ranges of single fields, the order of nodes, the segments.
-fn records(model: &Model<'_>) -> Outcome {
-    let header = model.header();
-    for (index, tensor) in model.tensors().iter().enumerate() {
-        let place = Place::Tensor(index);
-        ensure!(tensor.is_plain(), place, "unnamed bytes are not zero");
-        ensure!(strings::read(model.strings(), tensor.name as usize).is_some(), place, "its name is not a string");
-        ensure!(tensor.scale.is_finite() && tensor.scale > 0.0, place, "its scale is not a positive number");
-        if index == usize::from(header.input) {
-            ensure!(tensor.producer == NONE, place, "a node makes the image");
-        } else {
-            let producer = usize::from(tensor.producer);
-            ensure!(producer < header.node_count.into(), place, "no node makes it");
-            let made = usize::from(model.node(producer).output);
-            ensure!(made == index, place, "its producer makes another tensor");
-        }
+fn records(model: &Model<'_>) -> Result<(), LoadError> {
+    for (index, record) in model.tensors().iter().enumerate() {
+        tensor(model, index, record).map_err(at(Place::Tensor(index)))?;
     }
-    for (index, node) in model.nodes().iter().enumerate() {
-        let place = Place::Node(index);
-        ensure!(node.is_plain(), place, "unnamed bytes are not zero");
-        ensure!(strings::read(model.strings(), node.name as usize).is_some(), place, "its name is not a string");
-        ensure!(node.output < header.tensor_count, place, "its output does not exist");
-        let producer = usize::from(model.tensor(node.output.into()).producer);
-        ensure!(producer == index, place, "another node makes its output");
-        let made_before = |tensor: u16| {
-            let producer = model.tensor(tensor.into()).producer;
-            tensor < header.tensor_count && (producer == NONE || usize::from(producer) < index)
-        };
-        ensure!(made_before(node.input), place, "its input does not exist or is made later");
-        ensure!(
-            node.operand == NONE || made_before(node.operand),
-            place,
-            "its operand does not exist or is made later"
-        );
+    for (index, record) in model.nodes().iter().enumerate() {
+        node(model, index, record).map_err(at(Place::Node(index)))?;
     }
     let mut end = 0;
-    for (index, segment) in model.segments().iter().enumerate() {
-        let place = Place::Segment(index);
-        ensure!(segment.first == end && segment.end > segment.first, place, "segments do not follow each other");
-        ensure!(segment.operand_first <= 1, place, "the order of operands is neither 0 nor 1");
-        end = segment.end;
+    for (index, record) in model.segments().iter().enumerate() {
+        segment(record, end).map_err(at(Place::Segment(index)))?;
+        end = record.end;
     }
-    ensure!(end == header.node_count, Place::Header, "segments do not hold all nodes");
-    Ok(())
+    let all = end == model.header().node_count;
+    ensure!(all, "segments do not hold all nodes").map_err(at(Place::Header))
+}
+
+fn tensor(model: &Model<'_>, index: usize, tensor: &Tensor) -> Verdict {
+    let header = model.header();
+    ensure!(tensor.is_plain(), "unnamed bytes are not zero")?;
+    ensure!(is_string(model, tensor.name), "its name is not a string")?;
+    ensure!(tensor.scale.is_finite() && tensor.scale > 0.0, "its scale is not a positive number")?;
+    if index == usize::from(header.input) {
+        return ensure!(tensor.producer == NONE, "a node makes the image");
+    }
+    ensure!(tensor.producer < header.node_count, "no node makes it")?;
+    let made = usize::from(model.node(tensor.producer.into()).output);
+    ensure!(made == index, "its producer makes another tensor")
+}
+
+fn node(model: &Model<'_>, index: usize, node: &Node) -> Verdict {
+    let tensor_count = model.header().tensor_count;
+    ensure!(node.is_plain(), "unnamed bytes are not zero")?;
+    ensure!(is_string(model, node.name), "its name is not a string")?;
+    ensure!(node.output < tensor_count, "its output does not exist")?;
+    let producer = usize::from(model.tensor(node.output.into()).producer);
+    ensure!(producer == index, "another node makes its output")?;
+    let made_before = |tensor: u16| {
+        let producer = model.tensor(tensor.into()).producer;
+        tensor < tensor_count && (producer == NONE || usize::from(producer) < index)
+    };
+    ensure!(made_before(node.input), "its input does not exist or is made later")?;
+    let operand = node.operand == NONE || made_before(node.operand);
+    ensure!(operand, "its operand does not exist or is made later")
+}
+
+fn segment(segment: &Segment, end: u16) -> Verdict {
+    ensure!(segment.first == end && segment.end > segment.first, "segments do not follow each other")?;
+    ensure!(segment.operand_first <= 1, "the order of operands is neither 0 nor 1")
 }

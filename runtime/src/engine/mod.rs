@@ -171,8 +171,7 @@ impl<'m, 'a> Engine<'m, 'a> {
 
     /// [`run`](Self::run), which shows every row that a node makes.
     pub fn run_observed(&mut self, pixels: &[u8], mut observe: impl FnMut(Made<'_>)) -> Result<&[i8], InputError> {
-        let requant = self.model.pixel_requant();
-        self.run_image(pixels, |row, out| elementwise::quantize(row, requant, out), &mut observe)
+        self.run_pixels(pixels, &mut observe)
     }
 
     /// Classifies an image that is int8 already.
@@ -193,24 +192,7 @@ impl<'m, 'a> Engine<'m, 'a> {
 
     /// [`feed_row`](Self::feed_row), which shows every row that a node makes.
     pub fn feed_row_observed(&mut self, pixels: &[u8], mut observe: impl FnMut(Made<'_>)) -> Result<bool, InputError> {
-        let input = self.model.input();
-        let expected = usize::from(input.width) * usize::from(input.channels);
-        if pixels.len() != expected {
-            return Err(InputError { expected, found: pixels.len() });
-        }
-        if self.fed == usize::from(input.height) {
-            self.begin();
-        }
-        // Steps that need no row of the image come before its first.
-        if self.advance(&mut observe) == Turn::NeedsInputRow {
-            let requant = self.model.pixel_requant();
-            self.take_row(pixels, |row, out| elementwise::quantize(row, requant, out));
-            self.advance(&mut observe);
-        } else {
-            // All steps are done without the image's last rows, and their place may hold something else.
-            self.fed += 1;
-        }
-        Ok(self.fed == usize::from(input.height))
+        self.feed_pixels(pixels, &mut observe)
     }
 
     /// Forgets the rows of an image that has not been fed completely.
@@ -250,6 +232,35 @@ impl<'m, 'a> Engine<'m, 'a> {
         for (probability, &score) in probabilities.iter_mut().zip(self.scores()) {
             *probability = power(score) / sum;
         }
+    }
+
+    /// One function for every observer.
+    #[inline(never)]
+    fn run_pixels(&mut self, pixels: &[u8], observe: &mut dyn FnMut(Made<'_>)) -> Result<&[i8], InputError> {
+        let requant = self.model.pixel_requant();
+        self.run_image(pixels, |row, out| elementwise::quantize(row, requant, out), observe)
+    }
+
+    #[inline(never)]
+    fn feed_pixels(&mut self, pixels: &[u8], observe: &mut dyn FnMut(Made<'_>)) -> Result<bool, InputError> {
+        let input = self.model.input();
+        let expected = usize::from(input.width) * usize::from(input.channels);
+        if pixels.len() != expected {
+            return Err(InputError { expected, found: pixels.len() });
+        }
+        if self.fed == usize::from(input.height) {
+            self.begin();
+        }
+        // Steps that need no row of the image come before its first.
+        if self.advance(observe) == Turn::NeedsInputRow {
+            let requant = self.model.pixel_requant();
+            self.take_row(pixels, |row, out| elementwise::quantize(row, requant, out));
+            self.advance(observe);
+        } else {
+            // All steps are done without the image's last rows, and their place may hold something else.
+            self.fed += 1;
+        }
+        Ok(self.fed == usize::from(input.height))
     }
 
     fn run_image<P>(

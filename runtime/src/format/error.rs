@@ -1,3 +1,4 @@
+use super::reason::Reason;
 use super::records::VERSION;
 use core::fmt;
 
@@ -34,7 +35,7 @@ pub enum LoadError {
         /// The record.
         place: Place,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: Reason,
     },
 }
 

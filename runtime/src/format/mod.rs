@@ -5,7 +5,10 @@
 pub mod checksum;
 mod codes;
 mod error;
+mod reason;
 pub mod records;
 pub mod strings;
 
 pub use error::{LoadError, Place};
+pub(crate) use reason::ensure;
+pub use reason::{Reason, Verdict};

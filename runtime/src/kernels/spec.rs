@@ -127,10 +127,11 @@ fn shared_rows(shape: &ConvShape) -> usize {
     if small && shape.groups == 1 { 2 } else { 1 }
 }
 
-/// `per_mac` tenths of an instruction for each multiply-accumulate and `per_output` instructions for each output.
-fn cost(shape: &ConvShape, width: usize, per_mac: u64, per_output: u64) -> u64 {
-    let (macs, outputs) = (shape.macs() as u64, shape.channels_out as u64);
-    width as u64 * (macs * per_mac / 10 + outputs * per_output)
+/// `per_mac` tenths of an instruction for each multiply-accumulate and `per_output` instructions for each output; asked
+/// on hosts, so that 64-bit division is not linked elsewhere.
+fn cost(shape: &ConvShape, width: usize, per_mac: usize, per_output: usize) -> u64 {
+    let instructions = shape.macs() * per_mac / 10 + shape.channels_out * per_output;
+    width as u64 * instructions as u64
 }
 
 /// The kernel of a core that runs a convolution in the fewest instructions, by its own estimate, of those that `allowed`

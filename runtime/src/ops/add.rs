@@ -29,13 +29,13 @@ pub static RULES: Rules = Rules {
 
 fn check(checked: &Checked<'_, '_>) -> Verdict {
     let fits = checked.keeps_shape() && checked.operand.map(shape) == Some(shape(checked.output));
-    ensure(fits, "a term has another shape than the sum")
+    ensure!(fits, "a term has another shape than the sum")
 }
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let multiplier = Some(checked.node.operand_multiplier);
     let mut requants = checked.requants.iter();
-    ensure(requants.all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, multiplier)), OVERFLOW)
+    ensure!(requants.all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, multiplier)), OVERFLOW)
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, dense: &mut [i8]) {

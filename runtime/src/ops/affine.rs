@@ -20,7 +20,7 @@ pub static RULES: Rules = Rules {
     requants: |_, output| output.channels.into(),
     scratch: dense_row,
     state: no_bytes,
-    check: |checked| ensure(checked.keeps_shape(), "an affine cannot change the shape"),
+    check: |checked| ensure!(checked.keeps_shape(), "an affine cannot change the shape"),
     sums,
 };
 

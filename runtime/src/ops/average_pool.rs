@@ -36,11 +36,11 @@ pub(super) fn window_reads(node: &Node, input: &Tensor, _: &Tensor, made: Range<
 /// What a pool's windows have to be.
 pub(super) fn check_windows(checked: &Checked<'_, '_>) -> Verdict {
     let Checked { node, input, output, .. } = checked;
-    ensure(input.channels == output.channels, "a pool cannot change the channels")?;
-    ensure(node.kernel_h > 0 && node.kernel_w > 0, "the kernel is empty")?;
+    ensure!(input.channels == output.channels, "a pool cannot change the channels")?;
+    ensure!(node.kernel_h > 0 && node.kernel_w > 0, "the kernel is empty")?;
     let down = window_rows(node, input).all_meet_the_map(output.height.into());
     let across = window_columns(node, input).all_meet_the_map(output.width.into());
-    ensure(down && across, "a window lies outside the map")
+    ensure!(down && across, "a window lies outside the map")
 }
 
 fn window_area(node: &Node) -> usize {
@@ -49,9 +49,9 @@ fn window_area(node: &Node) -> usize {
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let requants = checked.requants;
-    ensure(requants.len() < 1 << 15, "it averages 32768 elements or more")?;
+    ensure!(requants.len() < 1 << 15, "it averages 32768 elements or more")?;
     let sums = (1..).map(|count| (VALUE * count) << OPERAND_SHIFT);
-    ensure(requants.iter().zip(sums).all(|(requant, sum)| is_safe(requant, sum, None)), OVERFLOW)
+    ensure!(requants.iter().zip(sums).all(|(requant, sum)| is_safe(requant, sum, None)), OVERFLOW)
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {

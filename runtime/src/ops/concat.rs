@@ -30,8 +30,8 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
     let parts = || parts.into_iter().flatten();
     let sizes = parts().all(|part| (part.height, part.width) == (output.height, output.width));
     let channels: u32 = parts().map(|part| u32::from(part.channels)).sum();
-    ensure(sizes && channels == output.channels.into(), "its operands do not make up the output's shape")?;
-    ensure(parts().all(|part| alike(part, output)), "a concatenation cannot change scale or zero point")
+    ensure!(sizes && channels == output.channels.into(), "its operands do not make up the output's shape")?;
+    ensure!(parts().all(|part| alike(part, output)), "a concatenation cannot change scale or zero point")
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {

@@ -104,40 +104,40 @@ fn work_bytes(node: &Node, input: &Tensor, output: &Tensor, layout: &Layout) -> 
 fn check(checked: &Checked<'_, '_>) -> Verdict {
     let Checked { node, input, output, operand, .. } = checked;
     let fits = operand.is_none_or(|operand| shape(operand) == shape(output));
-    ensure(fits, "the residual has another shape than the output")?;
+    ensure!(fits, "the residual has another shape than the output")?;
     let made = |length: u16, before: u8, after: u8, kernel: u8, stride: u8| {
         let padded = u32::from(length) + u32::from(before) + u32::from(after);
         padded.checked_sub(kernel.into()).map(|rest| rest / u32::from(stride).max(1) + 1)
     };
-    ensure(node.kernel_h > 0 && node.kernel_w > 0, "the kernel is empty")?;
+    ensure!(node.kernel_h > 0 && node.kernel_w > 0, "the kernel is empty")?;
     let height = made(input.height, node.pad_top, node.pad_bottom, node.kernel_h, node.stride_h);
     let width = made(input.width, node.pad_left, node.pad_right, node.kernel_w, node.stride_w);
     let follows = height == Some(output.height.into()) && width == Some(output.width.into());
-    ensure(follows, "the output's size does not follow from kernel, stride and padding")?;
+    ensure!(follows, "the output's size does not follow from kernel, stride and padding")?;
 
     let groups = node.groups;
     let divides = groups > 0 && input.channels.is_multiple_of(groups) && output.channels.is_multiple_of(groups);
-    ensure(divides, "groups do not divide the channels")?;
+    ensure!(divides, "groups do not divide the channels")?;
     let Some(packing) = layout::from_code(node.layout) else {
-        return Err("this program does not know the layout of its weights");
+        return ensure!(false, "this program does not know the layout of its weights");
     };
     let shape = conv_shape(node, input, output);
-    ensure((packing.layout.suits)(&shape), "the layout of its weights cannot hold its channels and groups")?;
+    ensure!((packing.layout.suits)(&shape), "the layout of its weights cannot hold its channels and groups")?;
     let read = Core::from_code(checked.model.header().core).is_some_and(|core| core.reads(node.layout));
-    ensure(read, "its weights are not laid out for the core that the header names")?;
+    ensure!(read, "its weights are not laid out for the core that the header names")?;
 
     // Offsets of padded rows and weights fit 32 bits.
     let padded_width = u64::from(node.pad_left) + u64::from(input.width) + u64::from(node.pad_right);
     let padded_row = (padded_width + 8) * u64::from(input.channels) + 128;
     let span = shape.span(node.rows_per_step.into()) as u64;
-    ensure(2 * padded_row * span <= LIMIT, "its padded rows are too large")?;
+    ensure!(2 * padded_row * span <= LIMIT, "its padded rows are too large")?;
     let kernel = u64::from(node.kernel_h) * u64::from(node.kernel_w) * u64::from(output.channels);
-    ensure(kernel * (u64::from(input.channels) + 4) <= LIMIT, "its kernel is too large")?;
+    ensure!(kernel * (u64::from(input.channels) + 4) <= LIMIT, "its kernel is too large")?;
 
     let length = (packing.layout.len)(&shape);
     let follows = length == Some(node.weights_len as usize);
-    ensure(follows, "its weights do not have the length that follows from its shape")?;
-    ensure(checked.is_section(node.weights, node.weights_len.into()), "its weights lie outside the file")
+    ensure!(follows, "its weights do not have the length that follows from its shape")?;
+    ensure!(checked.is_section(node.weights, node.weights_len.into()), "its weights lie outside the file")
 }
 
 /// Weights that kernels may read in any order and in whole vectors, and sums that keep to their bits.
@@ -151,10 +151,10 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let multiplier = (node.operand != NONE).then_some(node.operand_multiplier);
     let shift = requants.first().map(|first| first.s);
     let one_shift = multiplier.is_none() || requants.iter().all(|requant| Some(requant.s) == shift);
-    ensure(one_shift, "shifts differ where a residual is added")?;
+    ensure!(one_shift, "shifts differ where a residual is added")?;
     let mut prologue = model.prologue(node).iter();
     let holds = prologue.all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, None));
-    ensure(holds, "its prologue can overflow, or a shift is not in 32..=62")?;
+    ensure!(holds, "its prologue can overflow, or a shift is not in 32..=62")?;
     // What no weights exceed is asked first: reading them all takes time.
     let terms = (shape.kernel_h * shape.kernel_w * shape.group_in()) as u64;
     let most = VALUE * u64::from(i8::MAX.unsigned_abs()) * terms;
@@ -163,8 +163,8 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
             continue;
         }
         let sum = VALUE * packing.magnitude(&shape, weights, channel);
-        ensure(sum < 1 << 31, "its accumulators can overflow")?;
-        ensure(is_safe(requant, sum, multiplier), OVERFLOW)?;
+        ensure!(sum < 1 << 31, "its accumulators can overflow")?;
+        ensure!(is_safe(requant, sum, multiplier), OVERFLOW)?;
     }
     Ok(())
 }

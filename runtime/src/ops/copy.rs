@@ -35,19 +35,19 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
     let Checked { model, node, input, output, .. } = checked;
     let down = copied_rows(node, output).fits(input.height.into());
     let across = copied_pixels(node, output).fits(input.width.into());
-    ensure(down && across, "it copies nothing, or what is not there")?;
+    ensure!(down && across, "it copies nothing, or what is not there")?;
     let length = u64::from(node.weights_len);
     let whole = length.is_multiple_of(size_of::<Run>() as u64) && checked.is_section(node.weights, length);
-    ensure(whole, "its runs of channels lie outside the file")?;
+    ensure!(whole, "its runs of channels lie outside the file")?;
     let mut made = 0;
     for run in model.runs(node) {
         let (from, to, len) = (u32::from(run.from), u32::from(run.to), u32::from(run.len));
-        ensure(len > 0 && to >= made, "its runs of channels are empty or do not follow each other")?;
+        ensure!(len > 0 && to >= made, "its runs of channels are empty or do not follow each other")?;
         made = to + len;
         let inside = from + len <= input.channels.into() && made <= output.channels.into();
-        ensure(inside, "a run of channels lies outside the pixels")?;
+        ensure!(inside, "a run of channels lies outside the pixels")?;
     }
-    ensure(alike(input, output), "a copy cannot change scale or zero point")
+    ensure!(alike(input, output), "a copy cannot change scale or zero point")
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, dense: &mut [i8]) {

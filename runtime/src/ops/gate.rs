@@ -36,11 +36,11 @@ pub static RULES: Rules = Rules {
 fn check(checked: &Checked<'_, '_>) -> Verdict {
     let output = checked.output;
     let fits = checked.operand.map(shape) == Some(shape(output));
-    ensure(fits, "the trunk has another shape than the output")?;
+    ensure!(fits, "the trunk has another shape than the output")?;
     let mask = [shape(output), (1, 1, output.channels)].contains(&shape(checked.input));
-    ensure(mask, "the mask is neither of the output's shape nor one pixel of its channels")?;
+    ensure!(mask, "the mask is neither of the output's shape nor one pixel of its channels")?;
     let offset = (-255..=32767).contains(&checked.node.operand_multiplier);
-    ensure(offset, "the constant of its mask is not in -255..=32767")
+    ensure!(offset, "the constant of its mask is not in -255..=32767")
 }
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {

@@ -23,15 +23,15 @@ pub static RULES: Rules = Rules {
     state: |_, output| 4 * usize::from(output.channels),
     check: |checked| {
         let pixel = shape(checked.output) == (1, 1, checked.input.channels);
-        ensure(pixel, "the output is not one pixel of the same channels")?;
-        ensure(checked.node.rows_per_step == 1, "a global pool adds up one row a step")
+        ensure!(pixel, "the output is not one pixel of the same channels")?;
+        ensure!(checked.node.rows_per_step == 1, "a global pool adds up one row a step")
     },
     sums,
 };
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let pixels = u64::from(checked.input.height) * u64::from(checked.input.width);
-    ensure(pixels < 1 << 15, "it averages 32768 pixels or more")?;
+    ensure!(pixels < 1 << 15, "it averages 32768 pixels or more")?;
     checked.are_safe((VALUE * pixels) << OPERAND_SHIFT)
 }
 

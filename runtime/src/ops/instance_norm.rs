@@ -29,23 +29,23 @@ pub static RULES: Rules = Rules {
     scratch: no_scratch,
     state: |_, output| 12 * usize::from(output.channels),
     check: |checked| {
-        ensure(checked.keeps_shape(), "a norm cannot change the shape")?;
+        ensure!(checked.keeps_shape(), "a norm cannot change the shape")?;
         let bits = checked.node.operand_multiplier;
         let fraction = (0..=46).contains(&bits) && bits % 2 == 0;
-        ensure(fraction, "the bits by which it raises squares are not an even number in 0..=46")
+        ensure!(fraction, "the bits by which it raises squares are not an even number in 0..=46")
     },
     sums,
 };
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let pixels = u64::from(checked.input.height) * u64::from(checked.input.width);
-    ensure(pixels < 1 << 15, "it averages 32768 pixels or more")?;
+    ensure!(pixels < 1 << 15, "it averages 32768 pixels or more")?;
     let reach = u128::from(255 * pixels);
     let holds = |requant: &Requant| {
         let raised = (reach * reach / 4) << checked.node.operand_multiplier;
         requant.m >= 0 && requant.c >= 0 && raised + u128::from(requant.c.unsigned_abs()) < 1 << 63
     };
-    ensure(checked.requants.iter().all(holds), OVERFLOW)
+    ensure!(checked.requants.iter().all(holds), OVERFLOW)
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {

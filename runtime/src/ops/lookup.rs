@@ -20,10 +20,10 @@ pub static RULES: Rules = Rules {
     scratch: dense_row,
     state: no_bytes,
     check: |checked| {
-        ensure(checked.keeps_shape(), "a lookup cannot change the shape")?;
+        ensure!(checked.keeps_shape(), "a lookup cannot change the shape")?;
         let table = checked.node.weights_len as usize == TABLE_LEN
             && checked.is_section(checked.node.weights, TABLE_LEN as u64);
-        ensure(table, "its table does not have 256 bytes or lies outside the file")
+        ensure!(table, "its table does not have 256 bytes or lies outside the file")
     },
     sums: |_| Ok(()),
 };

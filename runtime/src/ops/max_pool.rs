@@ -23,7 +23,7 @@ pub static RULES: Rules = Rules {
     state: no_bytes,
     check: |checked| {
         check_windows(checked)?;
-        ensure(alike(checked.input, checked.output), "a maximum cannot change scale or zero point")
+        ensure!(alike(checked.input, checked.output), "a maximum cannot change scale or zero point")
     },
     sums: |_| Ok(()),
 };

@@ -21,6 +21,7 @@ pub mod resize;
 use crate::arena::Maps;
 use crate::arith::{Requant, SHIFT_MAX, SHIFT_MIN};
 use crate::format::records::{Node, OpCode, Tensor};
+pub(crate) use crate::format::{Verdict, ensure};
 use crate::model::Model;
 use crate::network::Network;
 use crate::rows::{self, is_view};
@@ -76,9 +77,6 @@ pub struct Rules {
     /// Whether no sum leaves its 32 or 64 bits, whatever the image is, and weights are as kernels expect them.
     pub(crate) sums: fn(&Checked<'_, '_>) -> Verdict,
 }
-
-/// Nothing, or what is wrong with a node.
-pub(crate) type Verdict = Result<(), &'static str>;
 
 /// A node whose operands exist.
 pub(crate) struct Checked<'c, 'm> {
@@ -288,7 +286,7 @@ fn dense_row(_: &Node, _: &Tensor, output: &Tensor) -> usize {
 impl Checked<'_, '_> {
     /// Whether `len` bytes from a file offset are an aligned section of the file.
     fn is_section(&self, offset: u32, len: u64) -> bool {
-        offset.is_multiple_of(16) && u64::from(offset) + len <= self.model.as_bytes().len() as u64
+        self.model.is_section(offset, len)
     }
 
     /// Whether the output has the input's shape.
@@ -298,7 +296,7 @@ impl Checked<'_, '_> {
 
     /// Whether all conversions keep to 64 bits for accumulators of magnitude `acc`.
     fn are_safe(&self, acc: u64) -> Verdict {
-        ensure(self.requants.iter().all(|requant| is_safe(requant, acc, None)), OVERFLOW)
+        ensure!(self.requants.iter().all(|requant| is_safe(requant, acc, None)), OVERFLOW)
     }
 }
 
@@ -306,10 +304,6 @@ const OVERFLOW: &str = "its output conversion can overflow, or a shift is not in
 
 /// Largest magnitude of an int8 value.
 pub(crate) const VALUE: u64 = 128;
-
-fn ensure(condition: bool, reason: &'static str) -> Verdict {
-    if condition { Ok(()) } else { Err(reason) }
-}
 
 fn shape(tensor: &Tensor) -> (u16, u16, u16) {
     (tensor.height, tensor.width, tensor.channels)

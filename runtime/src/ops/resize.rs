@@ -33,8 +33,8 @@ pub static RULES: Rules = Rules {
     scratch: no_scratch,
     state: no_bytes,
     check: |checked| {
-        ensure(checked.input.channels == checked.output.channels, "a resize cannot change the channels")?;
-        ensure(weight(checked) < LIMIT, "the weights of its pixels add up to 65536 or more")
+        ensure!(checked.input.channels == checked.output.channels, "a resize cannot change the channels")?;
+        ensure!(weight(checked) < LIMIT, "the weights of its pixels add up to 65536 or more")
     },
     sums: |checked| checked.are_safe((VALUE * weight(checked)) << OPERAND_SHIFT),
 };

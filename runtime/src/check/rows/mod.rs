@@ -7,9 +7,10 @@
 
 mod overlap;
 
-use super::{Judged, Outcome, ensure};
+use super::{Judged, at};
 use crate::format::records::{NONE, Node, OpCode, Tensor};
 use crate::format::{LoadError, Place};
+use crate::ops::{Verdict, ensure};
 use crate::rows;
 use crate::schedule::{Counters, Members, Network, Pull, RowsMade, Scheduled, Turn, is_view};
 use core::ops::Range;
@@ -24,7 +25,7 @@ const MAX_LOOKS: u32 = 1 << 25;
 const OVERWRITES: &str = "it overwrites what a later step reads";
 
 /// The check notes 12 bytes for each tensor on its stack, of twice as many tensors as there are at most.
-pub(super) fn check(model: &Judged<'_>) -> Outcome {
+pub(super) fn check(model: &Judged<'_>) -> Result<(), LoadError> {
     looks(model).map(drop)
 }
 
@@ -60,13 +61,13 @@ fn execute(model: &Judged<'_>, notes: &mut [Note]) -> Result<u32, LoadError> {
         let Execution { notes, fed, looked, .. } = &mut execution;
         match pull.next_counted(model, notes, *fed, looked) {
             Turn::NeedsInputRow => execution.feed()?,
-            Turn::Step { node, step } => execution.step(node, step)?,
+            Turn::Step { node, step } => execution.step(node, step).map_err(at(Place::Node(node)))?,
             Turn::Done => break,
         }
-        ensure!(execution.looked < MAX_LOOKS, Place::Header, "the schedule is too long");
+        ensure!(execution.looked < MAX_LOOKS, "the schedule is too long").map_err(at(Place::Header))?;
     }
     let scores = execution.made(model.output());
-    ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
+    ensure!(scores == 1, "the schedule ends before the scores are made").map_err(at(Place::Header))?;
     Ok(execution.looked)
 }
 
@@ -183,30 +184,36 @@ fn reduces(model: &Judged<'_>, node: &Node) -> bool {
 }
 
 /// What a step writes of each of its rows.
-struct Part {
+struct Part<'m> {
     tensor: Tensor,
     /// An operand of a concatenation. Where it lies there already, nothing is written.
-    copy_of: Option<Tensor>,
+    copy_of: Option<&'m Tensor>,
 }
 
-impl Part {
+impl Part<'_> {
     fn is_written(&self, row: usize) -> bool {
-        self.copy_of.as_ref().is_none_or(|from| !rows::same_row(from, &self.tensor, row))
+        self.copy_of.is_none_or(|from| !rows::same_row(from, &self.tensor, row))
     }
 }
 
 /// What a step of a node that is no view writes.
-fn parts(model: &Judged<'_>, node: &Node) -> [Option<Part>; 2] {
+fn parts<'m>(model: &'m Judged<'_>, node: &Node) -> heapless::Vec<Part<'m>, 2> {
     let output = model.tensor(node.output.into());
+    let mut parts = heapless::Vec::new();
+    // There is room for both operands of a concatenation.
     if node.op != OpCode::Concat as u8 {
-        return [Some(Part { tensor: *output, copy_of: None }), None];
+        let _ = parts.push(Part { tensor: *output, copy_of: None });
+        return parts;
     }
-    let (input, operand) = (model.tensor(node.input.into()), model.tensor(node.operand.into()));
-    [(0, input), (input.channels, operand)].map(|(before, from)| {
+    let mut before = 0;
+    for from in [node.input, node.operand] {
+        let from = model.tensor(from.into());
         // A view's row is copied member by member.
-        let copy_of = (!is_view(model, from)).then_some(*from);
-        Some(Part { tensor: rows::member(output, before, from.channels), copy_of })
-    })
+        let copy_of = (!is_view(model, from)).then_some(from);
+        let _ = parts.push(Part { tensor: rows::member(output, before, from.channels), copy_of });
+        before = from.channels;
+    }
+    parts
 }
 
 /// A moment of the execution.
@@ -264,9 +271,10 @@ impl Execution<'_> {
     }
 
     /// Takes the next row of the image.
-    fn feed(&mut self) -> Outcome {
+    fn feed(&mut self) -> Result<(), LoadError> {
         let (image, index) = (self.model.input(), self.model.header().input);
-        ensure!(self.fed < image.height.into(), Place::Header, "it needs more rows than the image has");
+        let is_left = self.fed < image.height.into();
+        ensure!(is_left, "it needs more rows than the image has").map_err(at(Place::Header))?;
         if self.fed == 0 {
             self.begin(slot(NONE));
         }
@@ -274,19 +282,19 @@ impl Execution<'_> {
             let part = Part { tensor: *image, copy_of: None };
             let spares = self.spares_others(&Written {
                 slot: slot(NONE),
-                parts: &[Some(part), None],
+                parts: &[part],
                 rows: self.fed..self.fed + 1,
                 state: None,
             });
-            ensure!(spares, Place::Tensor(index.into()), OVERWRITES);
+            ensure!(spares, OVERWRITES).map_err(at(Place::Tensor(index.into())))?;
         }
         self.fed += 1;
         Ok(())
     }
 
     /// Takes a step, which is counted already.
-    fn step(&mut self, index: usize, step: usize) -> Outcome {
-        let (model, place) = (self.model, Place::Node(index));
+    fn step(&mut self, index: usize, step: usize) -> Verdict {
+        let model = self.model;
         let node = model.node(index);
         let output = model.tensor(node.output.into());
         let rows = rows_read(model, node, step);
@@ -297,9 +305,9 @@ impl Execution<'_> {
             let rows = if read.is_operand { operand } else { input };
             if !rows.is_empty() {
                 let made = self.made(read.tensor);
-                ensure!(rows.end <= made, place, "it reads a row that has not been made");
+                ensure!(rows.end <= made, "it reads a row that has not been made")?;
                 let kept = usize::from(read.tensor.ring_rows);
-                ensure!(rows.start + kept >= made, place, "it reads a row that has been overwritten");
+                ensure!(rows.start + kept >= made, "it reads a row that has been overwritten")?;
             }
         }
         if rows::is_view(node) {
@@ -308,7 +316,7 @@ impl Execution<'_> {
         // A pool has read its last row before it writes its only one.
         let written =
             if reduces(self.model, node) { 0..usize::from(self.is_complete(output)) } else { operand.clone() };
-        ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
+        ensure!(written.len() <= output.ring_rows.into(), "a step makes more rows than its output keeps")?;
         let slot = slot(index as u16);
         if step == 0 {
             self.begin(slot);
@@ -318,10 +326,10 @@ impl Execution<'_> {
         }
         if self.notes.get(slot).next_meeting != ABSENT {
             let parts = parts(model, node);
-            ensure!(self.spares_own_rows(node, &rows, &parts, &written), place, "it overwrites a row that it reads");
+            ensure!(self.spares_own_rows(node, &rows, &parts, &written), "it overwrites a row that it reads")?;
             let state = (node.state_len > 0).then_some(node);
             let spares = self.spares_others(&Written { slot, parts: &parts, rows: written, state });
-            ensure!(spares, place, OVERWRITES);
+            ensure!(spares, OVERWRITES)?;
         }
         Ok(())
     }

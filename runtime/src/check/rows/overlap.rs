@@ -11,7 +11,7 @@ use core::ops::Range;
 pub(super) struct Written<'w> {
     /// The node's, or the image's.
     pub(super) slot: u16,
-    pub(super) parts: &'w [Option<Part>; 2],
+    pub(super) parts: &'w [Part<'w>],
     pub(super) rows: Range<usize>,
     /// The node, if it keeps something between its steps.
     pub(super) state: Option<&'w Node>,
@@ -142,7 +142,7 @@ impl Execution<'_> {
         &mut self,
         node: &Node,
         rows: &[Range<usize>; 2],
-        parts: &[Option<Part>; 2],
+        parts: &[Part<'_>],
         written: &Range<usize>,
     ) -> bool {
         if reduces(self.model, node) {
@@ -160,7 +160,7 @@ impl Execution<'_> {
             self.look(rows.len() * written.len());
             for (row, target) in rows.clone().flat_map(|row| written.clone().map(move |target| (row, target))) {
                 let in_place = is_operand && row == target && rows::same_row(tensor, output, row);
-                let mut parts = parts.iter().flatten().filter(|part| part.is_written(target));
+                let mut parts = parts.iter().filter(|part| part.is_written(target));
                 if !in_place && !parts.all(|part| is_apart(tensor, row, &part.tensor, target)) {
                     return false;
                 }
@@ -186,7 +186,7 @@ impl Execution<'_> {
     fn spares(&mut self, written: &Written<'_>, other: u16) -> bool {
         let (tensor, node) = (tensor_of(self.model, other), node_of(self.model, other));
         let is_kept = self.keeps_state(node, other, tensor);
-        for part in written.parts.iter().flatten() {
+        for part in written.parts {
             let places = places(&part.tensor, tensor);
             if places == Places::Apart && !is_kept {
                 continue;
@@ -200,7 +200,7 @@ impl Execution<'_> {
                     Places::SameSlots => slot_is_clear(tensor, &live, &part.tensor, row),
                     Places::Across => are_clear(tensor, live, &part.tensor, row, looked),
                 };
-                if !self.live_rows_are(other, tensor, clear) {
+                if !self.live_rows_are(other, tensor, &clear) {
                     return false;
                 }
             }
@@ -211,12 +211,12 @@ impl Execution<'_> {
             live.all(|row| is_off_state(tensor, row, own))
         };
         !(is_kept && states_meet(own, node))
-            && (!ring_meets_state(tensor, own) || self.live_rows_are(other, tensor, off_state))
+            && (!ring_meets_state(tensor, own) || self.live_rows_are(other, tensor, &off_state))
     }
 
     /// Whether `clear` holds for the rows of a tensor that have been made and that a step yet to come reads; of the
     /// scores, for all.
-    fn live_rows_are(&mut self, slot: u16, tensor: &Tensor, clear: impl Fn(Range<usize>, &mut u32) -> bool) -> bool {
+    fn live_rows_are(&mut self, slot: u16, tensor: &Tensor, clear: &dyn Fn(Range<usize>, &mut u32) -> bool) -> bool {
         let made = self.made(tensor);
         // Whoever reads goes on to later rows, so that there are no more live rows than when it was last looked.
         let live = usize::from(self.notes.get(slot).live);

@@ -1,50 +1,52 @@
 //! The rule by which [`rows`](super::super::rows) checks schedules, in its plainest form: what a step writes is compared
 //! with all rows that all steps yet to come read.
 
-use super::super::{Outcome, ensure};
-use crate::format::Place;
+use super::super::at;
 use crate::format::records::{NONE, Node, OpCode, Tensor};
+use crate::format::{LoadError, Place};
 use crate::model::Model;
+use crate::ops::{self, Verdict, ensure};
+use crate::rows;
 use crate::schedule::{Counters, Members, Network, Pull, RowsMade, Turn, is_view};
-use crate::{ops, rows};
 use core::ops::Range;
 
 const OVERWRITES: &str = "it overwrites what a later step reads";
 
-pub(super) fn check(model: &Model<'_>) -> Outcome {
+pub(super) fn check(model: &Model<'_>) -> Result<(), LoadError> {
     let mut pull = Pull::default();
     let mut counters = vec![0; model.nodes().len()];
     let mut fed = 0;
     let image = usize::from(model.header().input);
     loop {
         let turn = pull.next(model, counters.as_mut_slice(), fed);
-        let at = At { model, counters: &counters, fed };
+        let moment = At { model, counters: &counters, fed };
         match turn {
             Turn::NeedsInputRow => {
-                ensure!(fed < model.input().height.into(), Place::Header, "it needs more rows than the image has");
+                let is_left = fed < model.input().height.into();
+                ensure!(is_left, "it needs more rows than the image has").map_err(at(Place::Header))?;
                 let part = Part { tensor: *model.input(), copy_of: None };
-                let spares = at.spares_live_rows(image, &part, fed..fed + 1);
-                ensure!(spares, Place::Tensor(image), OVERWRITES);
+                let spares = moment.spares_live_rows(image, &part, fed..fed + 1);
+                ensure!(spares, OVERWRITES).map_err(at(Place::Tensor(image)))?;
                 fed += 1;
             }
             Turn::Step { node: index, step } => {
-                let (place, node) = (Place::Node(index), *model.node(index));
+                let node = *model.node(index);
                 let written = written(model, &node, step);
                 let parts = parts(model, &node);
-                at.reads(&node, step, place)?;
-                spares_own_rows(model, &node, step, &parts, &written, place)?;
+                moment.reads(&node, step).map_err(at(Place::Node(index)))?;
+                let own = spares_own_rows(model, &node, step, &parts, &written);
+                own.map_err(at(Place::Node(index)))?;
                 let mut parts = parts.iter().flatten();
                 let output = node.output.into();
-                let spares = parts.all(|part| at.spares_live_rows(output, part, written.clone()))
-                    && at.spares_what_lies_under_state(index, &node);
-                ensure!(spares, place, OVERWRITES);
+                let spares = parts.all(|part| moment.spares_live_rows(output, part, written.clone()))
+                    && moment.spares_what_lies_under_state(index, &node);
+                ensure!(spares, OVERWRITES).map_err(at(Place::Node(index)))?;
             }
             Turn::Done => break,
         }
     }
     let scores = counters.rows_made(model, fed, model.output());
-    ensure!(scores == 1, Place::Header, "the schedule ends before the scores are made");
-    Ok(())
+    ensure!(scores == 1, "the schedule ends before the scores are made").map_err(at(Place::Header))
 }
 
 fn is_complete(model: &Model<'_>, node: &Node, done: usize) -> bool {
@@ -126,13 +128,12 @@ fn spares_own_rows(
     step: usize,
     parts: &[Option<Part>; 2],
     written: &Range<usize>,
-    place: Place,
-) -> Outcome {
+) -> Verdict {
     if rows::is_view(node) {
         return Ok(());
     }
     let output = model.tensor(node.output.into());
-    ensure!(written.len() <= output.ring_rows.into(), place, "a step makes more rows than its output keeps");
+    ensure!(written.len() <= output.ring_rows.into(), "a step makes more rows than its output keeps")?;
     if is_pool(node) {
         return Ok(());
     }
@@ -141,7 +142,7 @@ fn spares_own_rows(
             let in_place = is_operand && row == target && rows::same_row(&tensor, output, row);
             let mut parts = parts.iter().flatten().filter(|part| part.is_written(target));
             let clear = in_place || parts.all(|part| is_apart(&tensor, row, &part.tensor, target));
-            ensure!(clear, place, "it overwrites a row that it reads");
+            ensure!(clear, "it overwrites a row that it reads")?;
         }
     }
     Ok(())
@@ -161,12 +162,12 @@ impl At<'_, '_> {
     }
 
     /// Whether what a step reads has been made and is still there.
-    fn reads(&self, node: &Node, step: usize, place: Place) -> Outcome {
+    fn reads(&self, node: &Node, step: usize) -> Verdict {
         for Read { index, tensor, rows, .. } in read(self.model, node, step) {
             if !rows.is_empty() {
                 let (made, kept) = (self.made(index), usize::from(tensor.ring_rows));
-                ensure!(rows.end <= made, place, "it reads a row that has not been made");
-                ensure!(rows.start + kept >= made, place, "it reads a row that has been overwritten");
+                ensure!(rows.end <= made, "it reads a row that has not been made")?;
+                ensure!(rows.start + kept >= made, "it reads a row that has been overwritten")?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-use super::{LOWEST, Layout, Packing, RowElement, holds_lowest, no_scratch, whole_vectors};
+use super::{LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, no_scratch, whole_vectors};
 use crate::kernels::load;
 
 /// int8, OHWI: `[output][kernel row][kernel column][input channel of the group]`. Every program reads it.
@@ -26,5 +26,5 @@ pub(super) static CANONICAL_PACKING: Packing = Packing {
         let run = shape.kernel_w * shape.group_in();
         weights.get((channel * shape.kernel_h + row) * run + k).copied().unwrap_or(0)
     },
-    check: |_, weights| if holds_lowest(weights) { Err(LOWEST) } else { Ok(()) },
+    check: |_, weights| ensure!(!holds_lowest(weights), LOWEST),
 };

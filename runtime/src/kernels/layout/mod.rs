@@ -16,6 +16,7 @@ use pairs::PAIRS_PACKING;
 use winograd::WINOGRAD_PACKING;
 
 use super::shape::ConvShape;
+use crate::format::{Verdict, ensure};
 
 /// Every layout with what packs and checks it, in order of their codes.
 pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING];
@@ -70,7 +71,7 @@ pub struct Packing {
     /// of the group + channel of the group`; 0 where there is none.
     pub weight: fn(&ConvShape, &[i8], usize, usize, usize) -> i8,
     /// What is wrong with weights: one is -128, what only fills up is not 0, what follows from others does not.
-    pub check: fn(&ConvShape, &[i8]) -> Result<(), &'static str>,
+    pub check: fn(&ConvShape, &[i8]) -> Verdict,
 }
 
 impl Packing {

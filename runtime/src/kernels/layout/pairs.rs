@@ -1,4 +1,4 @@
-use super::{ConvShape, LOWEST, Layout, Packing, RowElement, holds_lowest, no_scratch, whole_vectors};
+use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, no_scratch, whole_vectors};
 
 /// For dual 16-bit multiply-accumulates (SMLAD). For each pair of output channels (A, B) and each kernel row: the row's
 /// `kernel_w * channels` weights of both, padded with zeros to a multiple of 4, alternating: `A0 B0 A1 B1 A2 B2 ...`, so that
@@ -32,13 +32,9 @@ pub(super) static PAIRS_PACKING: Packing = Packing {
         let run = 2 * shape.run();
         let padded = 2 * row_len(shape).unwrap_or(0);
         let mut rows = weights.chunks(padded.max(1));
-        if holds_lowest(weights) {
-            Err(LOWEST)
-        } else if run == padded || rows.all(|row| row.iter().skip(run).all(|&weight| weight == 0)) {
-            Ok(())
-        } else {
-            Err("a weight that only fills up a run is not 0")
-        }
+        ensure!(!holds_lowest(weights), LOWEST)?;
+        let holds = run == padded || rows.all(|row| row.iter().skip(run).all(|&weight| weight == 0));
+        ensure!(holds, "a weight that only fills up a run is not 0")
     },
 };
 

@@ -1,7 +1,7 @@
 //! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 2 x 4 outputs, F(2x4, 3x3) (Winograd; Lavin
 //! and Gray 2016), in integers: `U = G w G'`, each factor multiplied by what makes it whole.
 
-use super::{ConvShape, Layout, Packing, RowElement};
+use super::{ConvShape, Layout, Packing, RowElement, ensure};
 
 /// Products of a tile of 2 x 4 outputs: 4 rows of 6.
 const POSITIONS: usize = 24;
@@ -69,7 +69,7 @@ pub(super) static WINOGRAD_PACKING: Packing = Packing {
                 taps.iter().all(|weight| (-127..=127).contains(weight)) && transformed(taps) == found
             })
         });
-        if follows { Ok(()) } else { Err("its weights are no transform of 3x3 weights from -127 to 127") }
+        ensure!(follows, "its weights are no transform of 3x3 weights from -127 to 127")
     },
 };
 
