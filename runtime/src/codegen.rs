@@ -1,7 +1,7 @@
 //! For build scripts: the [`Program`](crate::Program) that a model needs, as source text.
 
 use crate::format::records::{Core, Node, OpCode};
-use crate::kernels::spec::{CORTEX_M, ConvSpec, CoreKernels, NEON, PORTABLE, X86};
+use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, CoreKernels, NEON, PORTABLE, X86};
 use crate::model::Model;
 use crate::ops::{self, conv};
 use crate::schedule::Network;
@@ -29,6 +29,8 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
     let smlad = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main") && dsp;
     let (backend, available) = match target.split('-').next() {
         _ if smlad => ("cortex_m", CORTEX_M),
+        Some("thumbv6m" | "thumbv8m.base") => ("thumb", ARMV6M),
+        Some(thumb) if thumb.starts_with("thumbv") => ("thumb", ARMV7M),
         Some("aarch64") => ("neon", NEON),
         Some("x86_64") => ("avx2", X86),
         _ => ("portable", PORTABLE),
@@ -98,10 +100,19 @@ mod tests {
             program(&Model::from_bytes(&file).unwrap(), target, dsp)
         };
         for (layout, target, dsp, backend, kernels, convolution) in [
-            (&CANONICAL, "thumbv6m-none-eabi", false, "portable", &["portable::CONV", "scalar::CONV"][..], "INT8"),
-            (&CANONICAL, "thumbv7em-none-eabihf", false, "cortex_m", &["portable::CONV", "scalar::CONV"], "INT8"),
-            (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", &["cortex_m::CONV", "portable::CONV"], "OPERATOR"),
-            (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", &["cortex_m::CONV", "portable::CONV"], "OPERATOR"),
+            (&CANONICAL, "thumbv6m-none-eabi", false, "thumb", &["thumb::CONV"][..], "INT8"),
+            (&CANONICAL, "thumbv7m-none-eabi", false, "thumb", &["thumb::CONV"], "INT8"),
+            (&CANONICAL, "thumbv7em-none-eabihf", false, "cortex_m", &["thumb::CONV"], "INT8"),
+            (
+                &CANONICAL,
+                "riscv32imac-unknown-none-elf",
+                false,
+                "portable",
+                &["portable::CONV", "scalar::CONV"],
+                "INT8",
+            ),
+            (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", &["cortex_m::CONV", "thumb::CONV"], "OPERATOR"),
+            (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", &["cortex_m::CONV", "thumb::CONV"], "OPERATOR"),
             (&CANONICAL, "aarch64-unknown-linux-gnu", false, "neon", &["neon::CONV", "portable::CONV"], "INT8"),
         ] {
             let source = source(layout, target, dsp).unwrap();

@@ -91,7 +91,7 @@ fn cores_with_smlad_count_alike_and_are_slow_with_generic_weights() {
         let ratio = count(core, core, "conv_2x3_smlad") / m4;
         assert!((0.9..1.1).contains(&ratio), "{core:?}: {ratio}");
     }
-    let measured = count(Core::CortexM4, Core::Generic, "conv_2x2_scalar") / m4;
+    let measured = count(Core::CortexM4, Core::Generic, "conv_2x3_armv7m") / m4;
     let stone = AlignedBytes::copy(&digits_model("resnet8", Core::Generic).0);
     let estimate = target::suit(&Model::from_bytes(stone.as_slice()).unwrap(), Core::CortexM4).slowdown().unwrap();
     println!("a generic model is {measured:.1} times slower, {estimate:.1} by the kernels' estimates");
@@ -102,7 +102,7 @@ fn cores_with_smlad_count_alike_and_are_slow_with_generic_weights() {
 #[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
 fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
     let run = assert_equals_host(on(Core::CortexM0), "resnet8", Core::Generic, 3);
-    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("portable", &["conv_2x2_scalar".to_owned()][..]));
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("thumb", &["conv_1x4_armv6m".to_owned()][..]));
     let (stone, digits) = digits_model("resnet8", Core::CortexM4);
     let error = self::run(on(Core::CortexM0), &stone, &TestImages::first(&digits, 1).unwrap()).unwrap_err().to_string();
     assert!(error.contains("the model is laid out for cortex-m4, programs for thumbv"), "{error}");
@@ -118,7 +118,7 @@ fn a_micro_bit_runs_a_resnet8_for_cifar10() {
     let stone = quantize(&graph, &images, &Options { target: Core::Generic, ..Options::default() }).unwrap().stone;
     let micro_bit = Board::named("microbit").and_then(Device::of_board).unwrap();
     let run = assert_same_on_host(micro_bit, &stone, &images, 3);
-    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("portable", &["conv_2x2_scalar".to_owned()][..]));
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("thumb", &["conv_1x4_armv6m".to_owned()][..]));
     let (flash, ram) = (run.flash_bytes.unwrap(), run.ram_bytes.unwrap());
     println!("micro:bit: arena {} bytes, RAM with stack {ram} bytes, flash {flash} bytes", run.arena_bytes);
     println!("micro:bit: {} instructions per image", run.instructions_per_inference.unwrap());

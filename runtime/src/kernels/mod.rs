@@ -19,6 +19,8 @@ pub mod reference;
 pub mod scalar;
 mod shape;
 pub mod spec;
+#[cfg(skipstone_thumb)]
+pub mod thumb;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub mod x86;
 
@@ -70,6 +72,8 @@ impl Backend {
 pub static BACKENDS: &[&Backend] = &[
     #[cfg(skipstone_dsp)]
     &cortex_m::BACKEND,
+    #[cfg(skipstone_thumb)]
+    &thumb::BACKEND,
     #[cfg(target_arch = "aarch64")]
     &neon::BACKEND,
     #[cfg(all(target_arch = "x86_64", feature = "std"))]

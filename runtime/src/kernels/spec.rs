@@ -28,10 +28,14 @@ pub struct ConvSpec {
 /// Kernels of one kind of core, the most specific first. The last one runs every convolution.
 pub type CoreKernels = [&'static ConvSpec];
 
-/// Cores without a SIMD extension: Cortex-M0, M0+, M3. Also what every program understands.
+/// Cores without kernels of their own. Also what every program understands.
 pub static PORTABLE: &CoreKernels = &[&CONV_2X2_SCALAR, &CONV_4X2_PORTABLE];
+/// Armv6-M and Armv8-M Baseline: Cortex-M0, M0+, M23.
+pub static ARMV6M: &CoreKernels = &[&CONV_1X4_ARMV6M];
+/// Armv7-M, and Armv8-M Mainline without the DSP extension: Cortex-M3.
+pub static ARMV7M: &CoreKernels = &[&CONV_2X3_ARMV7M];
 /// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
-pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_2X2_SCALAR, &CONV_4X2_PORTABLE];
+pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_2X3_ARMV7M];
 /// 64-bit Arm with NEON.
 pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &CONV_4X2_PORTABLE];
 /// 64-bit x86 with AVX2.
@@ -41,7 +45,9 @@ impl Core {
     /// The kernels that a program for this core has, the most specific first. A host asks the same list.
     pub fn kernels(self) -> &'static CoreKernels {
         match self {
-            Self::Generic | Self::CortexM0 | Self::CortexM3 => PORTABLE,
+            Self::Generic => PORTABLE,
+            Self::CortexM0 => ARMV6M,
+            Self::CortexM3 => ARMV7M,
             Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55 => CORTEX_M,
             Self::Neon | Self::Dotprod => NEON,
             Self::X86 => X86,
@@ -74,6 +80,28 @@ pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
     suits: |_| true,
     code_bytes: 4_900,
     cost: |shape, width| cost(shape, width, 120, 40),
+};
+
+/// One output channel of 4 pixels by the instructions of Armv6-M.
+pub static CONV_1X4_ARMV6M: ConvSpec = ConvSpec {
+    name: "conv_1x4_armv6m",
+    path: "kernels::thumb::CONV",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |_| true,
+    code_bytes: 1_200,
+    cost: |shape, width| cost(shape, width, 37, 90),
+};
+
+/// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, by the instructions of Armv7-M.
+pub static CONV_2X3_ARMV7M: ConvSpec = ConvSpec {
+    name: "conv_2x3_armv7m",
+    path: "kernels::thumb::CONV",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |_| true,
+    code_bytes: 1_200,
+    cost: |shape, width| cost(shape, width, 20, 40),
 };
 
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const FIRMWARE: &str = "firmware-examples";
 /// Cores whose kernels are run on their emulated boards: those that have kernels of their own.
-const KERNELS: [Core; 3] = [Core::CortexM4, Core::CortexM33, Core::CortexM55];
+const KERNELS: [Core; 5] = [Core::CortexM0, Core::CortexM3, Core::CortexM4, Core::CortexM33, Core::CortexM55];
 /// Cores whose programs are linked without a panic: the smallest, and one with SMLAD.
 const NO_PANIC: [Core; 2] = [Core::CortexM0, Core::CortexM4];
 /// An emulated program that runs so long hangs.

@@ -102,6 +102,12 @@ fn cases() -> impl Iterator<Item = Case> {
         [8, 8, 1, 8, 10, 1],
         [3, 3, 1, 8, 8, 8],
         [3, 3, 2, 12, 4, 4],
+        [3, 3, 1, 16, 16, 8],
+        [3, 3, 1, 16, 20, 4],
+        [3, 3, 2, 16, 16, 2],
+        [1, 3, 1, 12, 6, 2],
+        [2, 2, 1, 10, 10, 2],
+        [3, 3, 1, 20, 20, 20],
         [1, 1, 1, 4, 5, 1],
         [3, 3, 1, 6, 7, 1],
     ];
@@ -334,7 +340,7 @@ impl Default for Buffers {
 mod tests {
     use super::*;
     use crate::kernels::layout::CANONICAL;
-    use crate::kernels::spec::{CONV_4X2_PORTABLE, CORTEX_M, NEON, PORTABLE, X86};
+    use crate::kernels::spec::{ARMV6M, ARMV7M, CONV_4X2_PORTABLE, CORTEX_M, NEON, PORTABLE, X86};
     use crate::kernels::{BACKENDS, portable};
 
     #[test]
@@ -352,7 +358,9 @@ mod tests {
     /// Hosts choose by descriptions; a program has the code of every one.
     #[test]
     fn backends_have_the_kernels_that_are_described() {
-        let described = [(PORTABLE, "portable"), (X86, "avx2"), (NEON, "neon"), (CORTEX_M, "cortex_m")];
+        let thumb = if cfg!(skipstone_armv6m) { ARMV6M } else { ARMV7M };
+        let described =
+            [(PORTABLE, "portable"), (X86, "avx2"), (NEON, "neon"), (CORTEX_M, "cortex_m"), (thumb, "thumb")];
         let mut compared = 0;
         for (specs, name) in described {
             let Some(backend) = BACKENDS.iter().find(|backend| backend.name == name) else { continue };

@@ -21,13 +21,12 @@ mod widen;
 
 use super::conv::{ConvRow, ConvRows};
 use super::spec::CONV_2X3_SMLAD;
-use super::{Backend, ConvCode, ConvKernel, portable, scalar};
+use super::{Backend, ConvCode, ConvKernel, thumb};
 use block::Channels;
 use widen::widen;
 
-/// SMLAD kernels; canonical weights run the portable one, because these cores multiply no bytes.
-pub static BACKEND: Backend =
-    Backend { name: "cortex_m", available: || true, kernels: &[CONV, scalar::CONV, portable::CONV] };
+/// SMLAD kernels; canonical weights run the plain one, because these cores multiply no bytes.
+pub static BACKEND: Backend = Backend { name: "cortex_m", available: || true, kernels: &[CONV, thumb::CONV] };
 
 /// [`CONV_2X3_SMLAD`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16 { run: conv_2x3_smlad, widen } };
