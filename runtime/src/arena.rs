@@ -1,10 +1,12 @@
 //! The arena as steps see it: maps before and after scratch, and scratch.
 
+use crate::bounds;
 use crate::format::records::{Header, Tensor};
 use crate::kernels::conv::MAX_ROWS;
 use crate::kernels::load::{self, MapRow};
 use crate::network::Counters;
 use crate::rows;
+use core::num::NonZero;
 use core::ops::Range;
 
 /// Everything in the arena but scratch. Offsets are the arena's; what does not exist is empty.
@@ -31,7 +33,7 @@ impl Maps<'_> {
             Some(at) => (&*self.after, at),
             None => (&*self.before, offset),
         };
-        piece.get(at..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+        bounds::part(piece, at, len)
     }
 
     pub(crate) fn bytes_mut(&mut self, offset: usize, len: usize) -> &mut [i8] {
@@ -39,7 +41,7 @@ impl Maps<'_> {
             Some(at) => (&mut *self.after, at),
             None => (&mut *self.before, offset),
         };
-        piece.get_mut(at..).and_then(|rest| rest.get_mut(..len)).unwrap_or(&mut [])
+        bounds::part_mut(piece, at, len)
     }
 
     /// Bytes to read and other bytes to write.
@@ -101,7 +103,7 @@ impl Maps<'_> {
     pub(crate) fn scatter(&mut self, dense: &[i8], tensor: &Tensor, row: usize) {
         let (channels, stride) = (usize::from(tensor.channels), usize::from(tensor.pixel_stride));
         let target = self.bytes_mut(rows::row_offset(tensor, row), rows::row_bytes(tensor));
-        for (to, from) in target.chunks_mut(stride.max(1)).zip(dense.chunks(channels.max(1))) {
+        for (to, from) in bounds::pixels_mut(target, stride).zip(bounds::pixels(dense, channels)) {
             load::copy(from, to);
         }
     }
@@ -137,13 +139,13 @@ impl Maps<'_> {
     ) -> (MapRow<'_>, &mut [i32]) {
         let from = rows::row_offset(tensor, row);
         let (bytes, state) = self.read_and_write(from..from + rows::row_bytes(tensor), state..state + 4 * channels);
-        (map_row(tensor, bytes), bytemuck::try_cast_slice_mut(state).unwrap_or(&mut []))
+        (map_row(tensor, bytes), bounds::cast_mut(state))
     }
 
     /// State of a pool at `state`, and as many bytes at `offset` to write.
     pub(crate) fn sums_and_bytes(&mut self, state: usize, channels: usize, offset: usize) -> (&[i32], &mut [i8]) {
         let (state, bytes) = self.read_and_write(state..state + 4 * channels, offset..offset + channels);
-        (bytemuck::try_cast_slice(state).unwrap_or(&[]), bytes)
+        (bounds::cast(state), bytes)
     }
 
     /// Some channels of a pixel to read, and the same of another one to write; each as its tensor and its row's offset.
@@ -161,7 +163,7 @@ impl Maps<'_> {
 
     /// State of `words` numbers at `state`.
     pub(crate) fn state_mut(&mut self, state: usize, words: usize) -> &mut [i32] {
-        bytemuck::try_cast_slice_mut(self.bytes_mut(state, 4 * words)).unwrap_or(&mut [])
+        bounds::cast_mut(self.bytes_mut(state, 4 * words))
     }
 
     /// State of `words` numbers at `state`, and some channels of a pixel to write.
@@ -174,7 +176,7 @@ impl Maps<'_> {
     ) -> (&[i32], &mut [i8]) {
         let to = row + x * usize::from(tensor.pixel_stride) + channels.start;
         let (state, pixel) = self.read_and_write(state..state + 4 * words, to..to + channels.len());
-        (bytemuck::try_cast_slice(state).unwrap_or(&[]), pixel)
+        (bounds::cast(state), pixel)
     }
 
     /// No node has taken a step.
@@ -194,7 +196,7 @@ impl Maps<'_> {
 #[derive(Clone)]
 pub(crate) struct RowOffsets {
     slot: usize,
-    slots: usize,
+    slots: NonZero<usize>,
     left: usize,
     start: usize,
     row_stride: usize,
@@ -202,7 +204,7 @@ pub(crate) struct RowOffsets {
 
 impl RowOffsets {
     pub(crate) fn new(tensor: &Tensor, rows: Range<usize>) -> Self {
-        let slots = usize::from(tensor.ring_rows).max(1);
+        let slots = bounds::size(tensor.ring_rows);
         let (start, row_stride) = (tensor.offset as usize, tensor.row_stride as usize);
         Self { slot: rows.start % slots, slots, left: rows.len(), start, row_stride }
     }
@@ -214,7 +216,7 @@ impl Iterator for RowOffsets {
         self.left = self.left.checked_sub(1)?;
         let offset = self.start + self.slot * self.row_stride;
         self.slot += 1;
-        if self.slot == self.slots {
+        if self.slot == self.slots.get() {
             self.slot = 0;
         }
         Some(offset)

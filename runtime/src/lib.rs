@@ -54,6 +54,8 @@
 #[cfg(not(feature = "std"))]
 extern crate no_std_compat as std;
 
+mod bounds;
+
 pub mod arith;
 
 pub mod format;

@@ -1,6 +1,7 @@
 //! A checked packed model, read where it lies.
 
 use crate::arith::Requant;
+use crate::bounds;
 use crate::format::records::{ALIGNMENT, Header, Node, Run, Segment, Source, TABLE_LEN, Tensor};
 use crate::format::strings;
 use crate::image::Preprocessing;
@@ -57,9 +58,9 @@ impl<'m> Model<'m> {
         Some(Self {
             bytes,
             header,
-            tensors: records(bytes, header.tensors, header.tensor_count),
-            nodes: records(bytes, header.nodes, header.node_count),
-            segments: records(bytes, header.segments, header.segment_count),
+            tensors: values(bytes, header.tensors, header.tensor_count.into()),
+            nodes: values(bytes, header.nodes, header.node_count.into()),
+            segments: values(bytes, header.segments, header.segment_count.into()),
         })
     }
 
@@ -100,7 +101,7 @@ impl<'m> Model<'m> {
     }
 
     fn tensor_record(&self, index: u16) -> &'m Tensor {
-        self.tensors.get(usize::from(index)).unwrap_or(&Tensor::EMPTY)
+        bounds::record(self.tensors, index.into(), &Tensor::EMPTY)
     }
 
     /// All tensors, in order of their indices.
@@ -161,13 +162,8 @@ impl<'m> Model<'m> {
     /// Means and then standard deviations of the image's channels at a file offset; none at 0.
     fn means_and_deviations(&self, offset: u32) -> impl ExactSizeIterator<Item = (f32, f32)> + use<'m> {
         let channels = if offset == 0 { 0 } else { usize::from(self.input().channels) };
-        let values = self.section(offset, 8 * channels);
-        let (means, deviations) = values.split_at_checked(4 * channels).unwrap_or((&[], &[]));
-        let read = |raw: &[u8]| raw.first_chunk().map_or(0.0, |raw| f32::from_le_bytes(*raw));
-        means
-            .chunks_exact(4)
-            .zip(deviations.chunks_exact(4))
-            .map(move |(mean, deviation)| (read(mean), read(deviation)))
+        let values = self.section(offset, 2 * channels);
+        values.iter().copied().zip(bounds::rest(values, channels).iter().copied())
     }
 
     /// How an image of any size becomes the pixels that [`Engine::run`](crate::Engine::run) takes.
@@ -195,29 +191,28 @@ impl<'m> Model<'m> {
 
     /// The table of a lookup; `None` if the file does not hold one at the node's weights.
     pub fn table(&self, node: &Node) -> Option<&'m [i8; TABLE_LEN]> {
-        let bytes: &[i8] = bytemuck::try_cast_slice(self.section(node.weights, TABLE_LEN)).ok()?;
-        bytes.first_chunk()
+        self.section(node.weights, TABLE_LEN).first_chunk()
     }
 
     /// The channels that a copy takes over.
     pub fn runs(&self, node: &Node) -> &'m [Run] {
-        bytemuck::try_cast_slice(self.section(node.weights, node.weights_len as usize)).unwrap_or(&[])
+        self.section(node.weights, node.weights_len as usize / size_of::<Run>())
     }
 
     /// Of an L2 norm: 1 for each channel, or 0 where one only pads.
     pub fn channel_mask(&self, node: &Node) -> &'m [i8] {
         let channels = usize::from(self.tensor_record(node.output).channels);
-        bytemuck::try_cast_slice(self.section(node.weights, channels)).unwrap_or(&[])
+        self.section(node.weights, channels)
     }
 
     /// The weights of a convolution, as their layout says.
     pub fn weights(&self, node: &Node) -> &'m [i8] {
-        bytemuck::try_cast_slice(self.section(node.weights, node.weights_len as usize)).unwrap_or(&[])
+        self.section(node.weights, node.weights_len as usize)
     }
 
     /// `count` conversions at a file offset; none if they do not all exist.
     pub(crate) fn requants(&self, offset: u32, count: usize) -> &'m [Requant] {
-        bytemuck::try_cast_slice(self.section(offset, count * size_of::<Requant>())).unwrap_or(&[])
+        self.section(offset, count)
     }
 
     pub(crate) fn strings(&self) -> &'m [u8] {
@@ -229,34 +224,33 @@ impl<'m> Model<'m> {
         offset.is_multiple_of(ALIGNMENT as u32) && u64::from(offset) + len <= self.bytes.len() as u64
     }
 
-    /// `len` bytes from a file offset; empty if they are not all there.
-    pub(crate) fn section(&self, offset: u32, len: usize) -> &'m [u8] {
-        self.bytes.get(offset as usize..).and_then(|rest| rest.get(..len)).unwrap_or(&[])
+    /// `count` values from a file offset; none if they are not all there.
+    fn section<T: AnyBitPattern>(&self, offset: u32, count: usize) -> &'m [T] {
+        values(self.bytes, offset, count)
     }
 }
 
 /// The record at a file offset.
 fn record<T: AnyBitPattern>(bytes: &[u8], offset: u32) -> Option<&T> {
-    records(bytes, offset, 1).first()
+    values(bytes, offset, 1).first()
 }
 
-/// `count` records from a file offset; none if they are not all there, or not aligned in memory.
-fn records<T: AnyBitPattern>(bytes: &[u8], offset: u32, count: u16) -> &[T] {
-    let bytes = bytes.get(offset as usize..).and_then(|rest| rest.get(..usize::from(count) * size_of::<T>()));
-    bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or(&[])
+/// `count` values from a file offset; none if they are not all there, or not aligned in memory.
+fn values<T: AnyBitPattern>(bytes: &[u8], offset: u32, count: usize) -> &[T] {
+    bounds::cast(bounds::part(bytes, offset as usize, count.saturating_mul(size_of::<T>())))
 }
 
 impl Network for Model<'_> {
     #[inline(always)]
-    fn node(&self, index: usize) -> &Node {
-        self.nodes.get(index).unwrap_or(&Node::EMPTY)
+    fn nodes(&self) -> &[Node] {
+        self.nodes
     }
     #[inline(always)]
-    fn tensor(&self, index: usize) -> &Tensor {
-        self.tensors.get(index).unwrap_or(&Tensor::EMPTY)
+    fn tensors(&self) -> &[Tensor] {
+        self.tensors
     }
     #[inline(always)]
-    fn segment(&self, index: usize) -> Option<&Segment> {
-        self.segments.get(index)
+    fn segments(&self) -> &[Segment] {
+        self.segments
     }
 }

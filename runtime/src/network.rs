@@ -1,16 +1,32 @@
 //! The records of a network as a graph: nodes and tensors by index, views and their members, steps that were taken.
 
+use crate::bounds;
 use crate::format::records::{NONE, Node, Segment, Tensor};
 use crate::rows;
 
 /// Records, wherever they lie.
 pub trait Network {
+    /// All nodes, in topological order.
+    fn nodes(&self) -> &[Node];
+    /// All tensors.
+    fn tensors(&self) -> &[Tensor];
+    /// All segments, in order of execution.
+    fn segments(&self) -> &[Segment];
     /// Node `index`; an empty record if there is none.
-    fn node(&self, index: usize) -> &Node;
+    #[inline(always)]
+    fn node(&self, index: usize) -> &Node {
+        bounds::record(self.nodes(), index, &Node::EMPTY)
+    }
     /// Tensor `index`; an empty record if there is none.
-    fn tensor(&self, index: usize) -> &Tensor;
+    #[inline(always)]
+    fn tensor(&self, index: usize) -> &Tensor {
+        bounds::record(self.tensors(), index, &Tensor::EMPTY)
+    }
     /// Segment `index`.
-    fn segment(&self, index: usize) -> Option<&Segment>;
+    #[inline(always)]
+    fn segment(&self, index: usize) -> Option<&Segment> {
+        self.segments().get(index)
+    }
 }
 
 /// Records in memory, as a planner holds them.
@@ -25,14 +41,14 @@ pub struct Records<'a> {
 }
 
 impl Network for Records<'_> {
-    fn node(&self, index: usize) -> &Node {
-        self.nodes.get(index).unwrap_or(&Node::EMPTY)
+    fn nodes(&self) -> &[Node] {
+        self.nodes
     }
-    fn tensor(&self, index: usize) -> &Tensor {
-        self.tensors.get(index).unwrap_or(&Tensor::EMPTY)
+    fn tensors(&self) -> &[Tensor] {
+        self.tensors
     }
-    fn segment(&self, index: usize) -> Option<&Segment> {
-        self.segments.get(index)
+    fn segments(&self) -> &[Segment] {
+        self.segments
     }
 }
 

@@ -45,16 +45,16 @@ impl<'m, T> Deref for Tabled<'m, T> {
 
 impl<T> Network for Tabled<'_, T> {
     #[inline(always)]
-    fn node(&self, index: usize) -> &Node {
-        self.model.node(index)
+    fn nodes(&self) -> &[Node] {
+        self.model.nodes()
     }
     #[inline(always)]
-    fn tensor(&self, index: usize) -> &Tensor {
-        self.model.tensor(index)
+    fn tensors(&self) -> &[Tensor] {
+        self.model.tensors()
     }
     #[inline(always)]
-    fn segment(&self, index: usize) -> Option<&Segment> {
-        self.model.segment(index)
+    fn segments(&self) -> &[Segment] {
+        self.model.segments()
     }
 }
 

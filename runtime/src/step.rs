@@ -2,6 +2,7 @@
 
 use crate::arena::Maps;
 use crate::arith::Requant;
+use crate::bounds;
 use crate::format::records::{Node, Tensor};
 use crate::kernels::Backend;
 use crate::kernels::load::{self, MapRow};
@@ -72,7 +73,7 @@ impl<'m> Step<'_, 'm> {
     }
 
     fn dense_part<'o>(&self, dense: &'o mut [i8]) -> &'o mut [i8] {
-        dense.get_mut(..usize::from(self.output.width) * usize::from(self.output.channels)).unwrap_or_default()
+        bounds::part_mut(dense, 0, usize::from(self.output.width) * usize::from(self.output.channels))
     }
 
     /// Moves a row that was made in scratch to its place.

@@ -7,6 +7,7 @@ mod tests;
 pub use error::{EngineError, InputError};
 
 use crate::arena::{self, Maps};
+use crate::bounds;
 use crate::format::records::{ALIGNMENT, OpCode};
 use crate::kernels::load::{self, MapRow};
 use crate::kernels::{self, Backend, elementwise};
@@ -276,7 +277,7 @@ impl<'m, 'a> Engine<'m, 'a> {
             return Err(InputError { expected, found: image.len() });
         }
         self.begin();
-        for row in image.chunks(row_len.max(1)) {
+        for row in bounds::pixels(image, row_len) {
             if self.advance(observe) != Turn::NeedsInputRow {
                 break;
             }
@@ -301,7 +302,7 @@ impl<'m, 'a> Engine<'m, 'a> {
             convert(row, self.maps.dense_row_mut(input, self.fed));
         } else {
             let start = row_offset(input, self.fed);
-            for (x, pixel) in row.chunks(channels.max(1)).take(width).enumerate() {
+            for (x, pixel) in bounds::pixels(row, channels).take(width).enumerate() {
                 convert(pixel, self.maps.bytes_mut(start + x * usize::from(input.pixel_stride), channels));
             }
         }

@@ -5,6 +5,7 @@
 //! rational numbers; divided by their sum and rounded to [`WEIGHT_BITS`] (a tie away from 0), they are integers.
 
 use super::Filter;
+use core::num::NonZero;
 
 /// Fractional bits of a weight: as many as 255 times the weights of any output can have in 32 bits.
 pub const WEIGHT_BITS: u32 = 22;
@@ -12,22 +13,21 @@ pub const WEIGHT_BITS: u32 = 22;
 /// `out` pixels, from number `skip` on of the `scaled` ones that become of `len`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axis {
-    len: u16,
-    scaled: u16,
+    len: NonZero<u16>,
+    scaled: NonZero<u16>,
     skip: u16,
     filter: Filter,
 }
 
 impl Axis {
-    /// An axis on which `len` elements become `scaled` ones, of which those from `skip` on are wanted. No number is 0
-    /// but `skip`.
-    pub(super) const fn new(len: u16, scaled: u16, skip: u16, filter: Filter) -> Self {
+    /// An axis on which `len` elements become `scaled` ones, of which those from `skip` on are wanted.
+    pub(super) const fn new(len: NonZero<u16>, scaled: NonZero<u16>, skip: u16, filter: Filter) -> Self {
         Self { len, scaled, skip, filter }
     }
 
     /// Number of elements.
     pub(super) fn source_len(&self) -> u16 {
-        self.len
+        self.len.get()
     }
 
     /// Whether there are more pixels than there were.
@@ -37,7 +37,7 @@ impl Axis {
 
     /// The elements of which output `out` is made: the first one, and how many; there is at least one.
     pub fn elements(&self, out: u16) -> (u16, u16) {
-        let (len, scaled) = (i64::from(self.len), i64::from(self.scaled).max(1));
+        let (len, scaled) = (i64::from(self.len.get()), i64::from(self.scaled.get()));
         // In units of half an output.
         let (centre, reach) = (self.centre(out), 2 * self.filter.support() * len.max(scaled));
         let first = (centre - reach + scaled).div_euclid(2 * scaled).min(len - 1).max(0);
@@ -46,10 +46,10 @@ impl Axis {
     }
 
     /// The most elements of which an output is made.
-    pub fn most_elements(&self) -> usize {
-        let (len, scaled) = (usize::from(self.len), usize::from(self.scaled).max(1));
-        let reach = (self.filter.support() as usize * len.max(scaled)).div_ceil(scaled);
-        (2 * reach + 1).min(len)
+    pub fn most_elements(&self) -> NonZero<usize> {
+        let [len, scaled] = [self.len, self.scaled].map(NonZero::<usize>::from);
+        let reach = (self.filter.support() as usize * len.max(scaled).get()).div_ceil(scaled.get());
+        NonZero::<usize>::MIN.saturating_add(2 * reach).min(len)
     }
 
     /// The weights of the [`elements`](Self::elements) of output `out`.
@@ -67,17 +67,17 @@ impl Axis {
 
     /// Where output `out` lies, in units of which an element has `2 * scaled`.
     fn centre(&self, out: u16) -> i64 {
-        (2 * (i64::from(self.skip) + i64::from(out)) + 1) * i64::from(self.len)
+        (2 * (i64::from(self.skip) + i64::from(out)) + 1) * i64::from(self.len.get())
     }
 
     /// From output `out` to an element, in the same units.
     fn distance(&self, out: u16, element: u16) -> i64 {
-        ((2 * i64::from(element) + 1) * i64::from(self.scaled) - self.centre(out)).abs()
+        ((2 * i64::from(element) + 1) * i64::from(self.scaled.get()) - self.centre(out)).abs()
     }
 
     /// The filter's unit, in the same units.
     fn unit(&self) -> i64 {
-        2 * i64::from(self.len.max(self.scaled))
+        2 * i64::from(self.len.max(self.scaled).get())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Samples of a decoded picture as pixels of one or three channels of 8 bits.
 
+use crate::bounds;
+
 /// Samples as a decoder gives them: the channels of a pixel side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Samples<'s> {
@@ -40,14 +42,14 @@ impl<'s> Row<'s> {
         let start = first * usize::from(self.channels);
         match self.samples {
             Samples::Bits8(samples) => {
-                let samples = samples.get(start..).unwrap_or(&[]);
+                let samples = bounds::rest(samples, start);
                 if usize::from(self.channels) == channels {
-                    return samples.get(..converted.len()).unwrap_or(&[]);
+                    return bounds::part(samples, 0, converted.len());
                 }
                 convert(samples, self.channels, |sample| sample, converted, channels);
             }
             Samples::Bits16(samples) => {
-                convert(samples.get(start..).unwrap_or(&[]), self.channels, eight_bits, converted, channels);
+                convert(bounds::rest(samples, start), self.channels, eight_bits, converted, channels);
             }
         }
         converted

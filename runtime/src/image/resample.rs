@@ -2,7 +2,9 @@
 
 use super::axis::{Axis, WEIGHT_BITS};
 use super::{ChannelOrder, Fit, Preprocessing, Row};
+use crate::bounds;
 use core::fmt;
+use core::num::NonZero;
 
 /// One half, for rounding.
 const HALF: i32 = 1 << (WEIGHT_BITS - 1);
@@ -27,27 +29,26 @@ impl Plan {
     /// where the picture is too long for it.
     pub fn new([width, height]: [u16; 2], preprocessing: Preprocessing, dims: [u16; 3]) -> Option<Self> {
         let [channels, out_height, out_width] = dims;
-        let empty = [width, height, out_height, out_width].contains(&0);
-        if empty || ![1, 3].contains(&channels) || !preprocessing.suits(dims) {
+        if ![1, 3].contains(&channels) || !preprocessing.suits(dims) {
             return None;
         }
-        let whole = [width, height];
-        let out = [out_width, out_height];
+        let whole = [NonZero::new(width)?, NonZero::new(height)?];
+        let out = [NonZero::new(out_width)?, NonZero::new(out_height)?];
         let (used, scaled) = match preprocessing.fit {
             Fit::Crop => (window(whole, out), out),
             Fit::Stretch => (whole, out),
-            Fit::Resize(side) => (whole, scaled(whole, side)?),
+            Fit::Resize(side) => (whole, scaled(whole, NonZero::new(side)?)?),
         };
-        let axis = |(used, (scaled, out)): (u16, (u16, u16))| {
-            Axis::new(used, scaled, skipped(scaled, out), preprocessing.filter)
+        let axis = |used: NonZero<u16>, scaled: NonZero<u16>, out: u16| {
+            Axis::new(used, scaled, skipped(scaled.get(), out), preprocessing.filter)
         };
         let [used_width, used_height] = used;
         let [scaled_width, scaled_height] = scaled;
         Some(Self {
-            size: whole,
-            window: [(width - used_width) / 2, (height - used_height) / 2],
-            columns: axis((used_width, (scaled_width, out_width))),
-            rows: axis((used_height, (scaled_height, out_height))),
+            size: [width, height],
+            window: [(width - used_width.get()) / 2, (height - used_height.get()) / 2],
+            columns: axis(used_width, scaled_width, out_width),
+            rows: axis(used_height, scaled_height, out_height),
             dims,
             reversed: preprocessing.channels == ChannelOrder::Bgr,
         })
@@ -60,12 +61,12 @@ impl Plan {
 
     /// Words that a [`Resampler`] needs.
     pub fn words(&self) -> usize {
-        usize::from(self.dims[2]) * self.column_words() + self.row_len()
+        usize::from(self.dims[2]) * self.column_words().get() + self.row_len()
     }
 
     /// Bytes that a [`Resampler`] needs.
     pub fn bytes(&self) -> usize {
-        self.row_len() * (self.rows.most_elements() + 1) + self.window_len()
+        self.row_len() * (self.rows.most_elements().get() + 1) + self.window_len()
     }
 
     /// Bytes of a row of pixels.
@@ -74,8 +75,8 @@ impl Plan {
     }
 
     /// Words of a column: its first element and the weights.
-    fn column_words(&self) -> usize {
-        1 + self.columns.most_elements()
+    fn column_words(&self) -> NonZero<usize> {
+        self.columns.most_elements().saturating_add(1)
     }
 
     /// Bytes of a row of the window.
@@ -85,14 +86,14 @@ impl Plan {
 }
 
 /// Width and height of the largest window of the shape of `out`.
-fn window([width, height]: [u16; 2], [out_width, out_height]: [u16; 2]) -> [u16; 2] {
-    // Rounded side of the window along the longer side, where the shorter one is used whole.
-    let side = |whole: u16, across: u16, along: u16, most: u16| {
-        let across = u32::from(across).max(1);
-        let rounded = (u64::from(whole) * u64::from(along) + u64::from(across / 2)) / u64::from(across);
-        rounded.min(most.into()).max(1) as u16
+fn window([width, height]: [NonZero<u16>; 2], [out_width, out_height]: [NonZero<u16>; 2]) -> [NonZero<u16>; 2] {
+    let product = |a: NonZero<u16>, b: NonZero<u16>| u64::from(a.get()) * u64::from(b.get());
+    // Rounded side of the window along the longer side, where the shorter one is used whole; at least one pixel.
+    let side = |whole: NonZero<u16>, across: NonZero<u16>, along: NonZero<u16>, most: NonZero<u16>| {
+        let rounded = (product(whole, along) + u64::from(across.get() / 2)) / u64::from(across.get());
+        NonZero::new(rounded.min(most.get().into()) as u16).unwrap_or(NonZero::<u16>::MIN)
     };
-    if u32::from(width) * u32::from(out_height) > u32::from(height) * u32::from(out_width) {
+    if product(width, out_height) > product(height, out_width) {
         [side(height, out_height, out_width, width), height]
     } else {
         [width, side(width, out_width, out_height, height)]
@@ -100,8 +101,11 @@ fn window([width, height]: [u16; 2], [out_width, out_height]: [u16; 2]) -> [u16;
 }
 
 /// Width and height of a picture whose shorter side becomes `side`; the longer one is rounded down.
-fn scaled([width, height]: [u16; 2], side: u16) -> Option<[u16; 2]> {
-    let longer = |long: u16, short: u16| (u32::from(side) * u32::from(long) / u32::from(short).max(1)).try_into().ok();
+fn scaled([width, height]: [NonZero<u16>; 2], side: NonZero<u16>) -> Option<[NonZero<u16>; 2]> {
+    let longer = |long: NonZero<u16>, short: NonZero<u16>| {
+        let length = u32::from(side.get()) * u32::from(long.get()) / u32::from(short.get());
+        NonZero::new(u16::try_from(length).ok()?)
+    };
     if width <= height { Some([side, longer(height, width)?]) } else { Some([longer(width, height)?, side]) }
 }
 
@@ -150,15 +154,15 @@ impl<'b> Resampler<'b> {
     /// A resampler that works in `words` and `bytes`, at least [`Plan::words`] and [`Plan::bytes`] of them; `None` where
     /// there are fewer.
     pub fn new(plan: Plan, words: &'b mut [i32], bytes: &'b mut [u8]) -> Option<Self> {
-        let (columns, words) = words.split_at_mut_checked(usize::from(plan.dims[2]) * plan.column_words())?;
-        for (x, column) in (0..plan.dims[2]).zip(columns.chunks_exact_mut(plan.column_words().max(1))) {
+        let (columns, words) = words.split_at_mut_checked(usize::from(plan.dims[2]) * plan.column_words().get())?;
+        for (x, column) in (0..plan.dims[2]).zip(columns.chunks_exact_mut(plan.column_words().get())) {
             let (first, weights) = column.split_first_mut()?;
             *first = plan.columns.elements(x).0.into();
             weights.fill(0);
             weights.iter_mut().zip(plan.columns.weights(x)).for_each(|(place, weight)| *place = weight);
         }
         let sums = words.get_mut(..plan.row_len())?;
-        let (ring, bytes) = bytes.split_at_mut_checked(plan.row_len() * plan.rows.most_elements())?;
+        let (ring, bytes) = bytes.split_at_mut_checked(plan.row_len() * plan.rows.most_elements().get())?;
         let (row, bytes) = bytes.split_at_mut_checked(plan.row_len())?;
         let window = bytes.get_mut(..plan.window_len())?;
         Some(Self { plan, columns, sums, ring, row, window, taken: 0, made: 0 })
@@ -183,9 +187,8 @@ impl<'b> Resampler<'b> {
         }
         let channels = usize::from(plan.dims[0]);
         let pixels = row.pixels(plan.window[0].into(), channels, self.window);
-        let slots = plan.rows.most_elements().max(1);
-        let row_len = plan.row_len().max(1);
-        let slot = self.ring.chunks_exact_mut(row_len).nth(usize::from(element) % slots).unwrap_or_default();
+        let (slots, row_len) = (plan.rows.most_elements(), plan.row_len());
+        let slot = bounds::part_mut(self.ring, usize::from(element) % slots * row_len, row_len);
         match channels {
             1 => shrink::<1>(self.columns, plan.column_words(), pixels, slot),
             _ => shrink::<3>(self.columns, plan.column_words(), pixels, slot),
@@ -197,7 +200,7 @@ impl<'b> Resampler<'b> {
             }
             self.sums.fill(HALF);
             for (element, weight) in (usize::from(first)..).zip(plan.rows.weights(self.made)) {
-                let slot = self.ring.chunks_exact(row_len).nth(element % slots).unwrap_or_default();
+                let slot = bounds::part(self.ring, element % slots * row_len, row_len);
                 self.sums.iter_mut().zip(slot).for_each(|(sum, &pixel)| *sum += weight * i32::from(pixel));
             }
             self.row.iter_mut().zip(self.sums.iter()).for_each(|(pixel, &sum)| *pixel = rounded(sum));
@@ -212,12 +215,12 @@ impl<'b> Resampler<'b> {
 }
 
 /// Output columns of a row of pixels.
-fn shrink<const C: usize>(columns: &[i32], column_words: usize, pixels: &[u8], out: &mut [u8]) {
+fn shrink<const C: usize>(columns: &[i32], column_words: NonZero<usize>, pixels: &[u8], out: &mut [u8]) {
     let pixels = pixels.as_chunks::<C>().0;
-    for (column, out) in columns.chunks_exact(column_words.max(1)).zip(out.as_chunks_mut::<C>().0) {
+    for (column, out) in columns.chunks_exact(column_words.get()).zip(out.as_chunks_mut::<C>().0) {
         let Some((&first, weights)) = column.split_first() else { continue };
         let mut sums = [HALF; C];
-        for (pixel, weight) in pixels.get(first as usize..).unwrap_or(&[]).iter().zip(weights) {
+        for (pixel, weight) in bounds::rest(pixels, first as usize).iter().zip(weights) {
             for (sum, &sample) in sums.iter_mut().zip(pixel) {
                 *sum += weight * i32::from(sample);
             }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::checksum::crc32;
+use core::num::NonZero;
 use proptest::prelude::*;
 
 /// `[row][column][channel]`.
@@ -171,10 +172,11 @@ proptest! {
         bicubic in any::<bool>(),
     ) {
         let kind = if bicubic { Filter::Bicubic } else { Filter::Bilinear };
-        let axis = Axis::new(len, scaled, 0, kind);
+        let [size, made] = [len, scaled].map(|length| NonZero::new(length).unwrap());
+        let axis = Axis::new(size, made, 0, kind);
         let out = (position * f64::from(scaled)) as u16;
         let (first, count) = axis.elements(out);
-        prop_assert!(count > 0 && first < len && count <= len - first && usize::from(count) <= axis.most_elements());
+        prop_assert!(count > 0 && first < len && count <= len - first && usize::from(count) <= axis.most_elements().get());
         let weights: Vec<i32> = axis.weights(out).collect();
         prop_assert_eq!(weights.len(), usize::from(count));
         // No sum of pixels exceeds 32 bits.

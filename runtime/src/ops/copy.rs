@@ -3,6 +3,7 @@
 
 use super::{Checked, Operands, Operator, Rules, Verdict, alike, dense_row, ensure, no_bytes};
 use crate::arena::Maps;
+use crate::bounds;
 use crate::format::records::{OpCode, PadMode, Run};
 use crate::kernels::elementwise;
 use crate::network::members;
@@ -65,7 +66,7 @@ fn copy(step: &Step<'_, '_>, row: usize, maps: &mut Maps<'_>, dense: &mut [i8]) 
     let (pixels, runs) = (copied_pixels(node, output), step.model.runs(node));
     for member in members(step.model, node.input) {
         let (input, out) = step.in_and_out_row((member.tensor, from), row, maps, dense);
-        for (x, out) in out.chunks_mut(usize::from(output.channels).max(1)).enumerate() {
+        for (x, out) in bounds::pixels_mut(out, output.channels.into()).enumerate() {
             if let Some(x) = pixels.source(x) {
                 elementwise::copy_runs(input.pixel(x), member.before.into(), runs, out);
             }

@@ -20,6 +20,7 @@ pub mod resize;
 
 use crate::arena::Maps;
 use crate::arith::{Requant, SHIFT_MAX, SHIFT_MIN};
+use crate::bounds;
 use crate::format::records::{Node, OpCode, Tensor};
 pub(crate) use crate::format::{Verdict, ensure};
 use crate::model::Model;
@@ -136,7 +137,7 @@ impl Operators {
         match self.get(node.op) {
             Some(operator) if operator.reduces => input.height.into(),
             _ if node.rows_per_step == 1 => output.height.into(),
-            _ => usize::from(output.height).div_ceil(usize::from(node.rows_per_step).max(1)),
+            _ => usize::from(output.height).div_ceil(bounds::size(node.rows_per_step).get()),
         }
     }
 

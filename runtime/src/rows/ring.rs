@@ -1,11 +1,12 @@
 //! Where the rows of a feature map lie in the arena.
 
+use crate::bounds;
 use crate::format::records::Tensor;
 
 /// Arena offset of a row, of its first channel of its first pixel.
 #[inline]
 pub fn row_offset(tensor: &Tensor, row: usize) -> usize {
-    tensor.offset as usize + row % usize::from(tensor.ring_rows).max(1) * tensor.row_stride as usize
+    tensor.offset as usize + row % bounds::size(tensor.ring_rows) * tensor.row_stride as usize
 }
 
 /// Bytes from the first channel of a row's first pixel to the last channel of its last.

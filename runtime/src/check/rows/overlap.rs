@@ -2,6 +2,7 @@
 
 use super::super::Judged;
 use super::{ABSENT, Execution, Part, Read, reduces, slot};
+use crate::bounds;
 use crate::format::records::{Node, Tensor};
 use crate::rows;
 use crate::schedule::{Counters, Network};
@@ -86,12 +87,12 @@ fn is_apart(a: &Tensor, row_a: usize, b: &Tensor, row_b: usize) -> bool {
         return true;
     }
     // Two slices of one concatenation: on the grid of its pixels, their channels must not meet.
-    let stride = usize::from(a.pixel_stride).max(1);
+    let stride = bounds::size(a.pixel_stride);
     let (low, high, distance) = if first_a <= first_b { (a, b, first_b - first_a) } else { (b, a, first_a - first_b) };
     let phase = distance % stride;
     a.pixel_stride == b.pixel_stride
         && usize::from(low.channels) <= phase
-        && phase + usize::from(high.channels) <= stride
+        && phase + usize::from(high.channels) <= stride.get()
 }
 
 /// Whether a row shares no byte with what a node keeps.
@@ -126,12 +127,13 @@ fn places(a: &Tensor, b: &Tensor) -> Places {
 
 /// The first of the rows from `start` that lies in the slot of `row`.
 fn first_in_slot(start: usize, row: usize, ring_rows: u16) -> usize {
-    let ring_rows = usize::from(ring_rows).max(1);
+    let slots = bounds::size(ring_rows);
+    let ring_rows = slots.get();
     match row.checked_sub(start) {
         Some(after) if after < ring_rows => row,
-        Some(after) => start + after % ring_rows,
+        Some(after) => start + after % slots,
         None if start <= row + ring_rows => row + ring_rows,
-        None => start + (ring_rows - 1) - (start - row - 1) % ring_rows,
+        None => start + (ring_rows - 1) - (start - row - 1) % slots,
     }
 }
 

@@ -103,7 +103,7 @@ impl Layout {
     /// Elements from one padded input row to the next, where a row has `elements` of pixels and padding and output rows have
     /// `width` pixels.
     pub fn row_len(&self, shape: &ConvShape, width: usize, elements: usize) -> usize {
-        (self.reads)(shape, width).unwrap_or(0).max(elements).next_multiple_of(self.alignment)
+        (self.reads)(shape, width).unwrap_or(0).max(elements).checked_next_multiple_of(self.alignment).unwrap_or(0)
     }
 
     /// Bytes of `rows` padded input rows.

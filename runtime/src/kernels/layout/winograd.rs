@@ -36,7 +36,7 @@ pub static WINOGRAD: Layout = Layout {
 
 /// Tiles that kernels work on at a time, an even number.
 pub fn tiles(shape: &ConvShape, width: usize) -> usize {
-    let most = PIXELS_BYTES / (4 * POSITIONS * shape.channels_in.max(1)) * 2;
+    let most = PIXELS_BYTES / (4 * POSITIONS) / shape.channels_in.max(1) * 2;
     width.div_ceil(8).saturating_mul(2).min(most.max(2))
 }
 
