@@ -7,7 +7,8 @@ use skipstone_runtime::kernels::spec::{ConvSpec, CoreKernels, fastest};
 use skipstone_runtime::ops::conv::conv_shape;
 
 /// Chooses for each convolution the kernel of `core` that runs it in the fewest instructions; for [`Goal::Size`] of those
-/// kernels with which weights and program take the fewest bytes together. `tensors` have their shapes.
+/// kernels with which weights and program take the fewest bytes together. For [`Goal::Speed`] groups become one, with
+/// weights of 0 between them, where that takes fewer instructions. `tensors` have their shapes.
 pub(super) fn choose(nodes: &mut [Node], tensors: &[Tensor], core: Core, goal: Goal) {
     let is_conv = |node: &&Node| OpCode::from_code(node.op) == Some(OpCode::Conv);
     let shape = |node: &Node| {
@@ -22,7 +23,10 @@ pub(super) fn choose(nodes: &mut [Node], tensors: &[Tensor], core: Core, goal: G
         Goal::Ram | Goal::Speed => core.kernels().to_vec(),
     };
     for node in nodes.iter_mut().filter(|node| is_conv(&&**node)) {
-        let (shape, width) = shape(node);
+        let (mut shape, width) = shape(node);
+        if goal == Goal::Speed && merges(&kernels, &shape, width) {
+            (node.groups, shape.groups) = (1, 1);
+        }
         let least = kernels.iter().filter_map(|spec| len(spec, &shape)).min();
         let allowed = |spec: &ConvSpec| goal != Goal::Size || len(spec, &shape) == least;
         let spec = fastest(&kernels, &shape, width, allowed).expect("the last kernel of a core runs every convolution");
@@ -32,6 +36,12 @@ pub(super) fn choose(nodes: &mut [Node], tensors: &[Tensor], core: Core, goal: G
             Goal::Ram | Goal::Size => 1,
         };
     }
+}
+
+/// Whether a convolution takes fewer instructions as one group, with weights of 0 between its groups.
+fn merges(kernels: &CoreKernels, shape: &ConvShape, width: usize) -> bool {
+    let cost = |shape| fastest(kernels, shape, width, |_| true).map_or(u64::MAX, |spec| (spec.cost)(shape, width));
+    cost(&ConvShape { groups: 1, ..*shape }) < cost(shape)
 }
 
 /// Bytes of the weights of a convolution that a kernel runs; `None` if it does not suit the kernel.
@@ -55,7 +65,24 @@ fn smallest(kernels: &CoreKernels, shapes: &[ConvShape]) -> Vec<&'static ConvSpe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skipstone_runtime::kernels::spec::CORTEX_M;
+    use skipstone_runtime::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, NEON};
+
+    #[test]
+    fn groups_become_one_where_products_are_cheap() {
+        let of = |groups| ConvShape {
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: 1,
+            stride_w: 1,
+            channels_in: 64,
+            channels_out: 64,
+            groups,
+        };
+        assert!(merges(NEON, &of(8), 8) && !merges(NEON, &of(1), 8));
+        for kernels in [ARMV6M, ARMV7M, CORTEX_M] {
+            assert!(!merges(kernels, &of(8), 8) && !merges(kernels, &of(64), 8));
+        }
+    }
 
     #[test]
     fn a_kernel_has_to_save_more_weights_than_its_program_takes() {

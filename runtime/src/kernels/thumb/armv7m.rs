@@ -1,4 +1,5 @@
-//! Armv7-M (Cortex-M3) and Armv8-M Mainline: two output channels of two or three pixels.
+//! Armv7-M (Cortex-M3) and Armv8-M Mainline: two output channels of two or three pixels; one of four pixels where each
+//! group has one input channel.
 
 use super::Walk;
 use crate::kernels::conv::{ConvRow, ConvRows};
@@ -12,10 +13,38 @@ pub(super) const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_ARMV7M, code: C
 /// Convolution by canonical weights.
 fn conv_2x3_armv7m(rows: &mut ConvRows<'_, i8>) {
     rows.each(|row| {
-        if let Some(walk) = Walk::new(row) {
+        if row.shape.group_in() == 1 && row.shape.groups > 1 {
+            depthwise_row(row);
+        } else if let Some(walk) = Walk::new(row) {
             conv_row(row, walk);
         }
     });
+}
+
+fn depthwise_row(row: &mut ConvRow<'_, i8>) {
+    let (shape, width, step) = (row.shape, row.width_out(), row.pixel_step());
+    let Some(walk) = Walk::of_columns(row) else { return };
+    let group_out = row.channels_out().checked_div(shape.groups).unwrap_or(0);
+    let kernels = row.weights.chunks_exact(walk.weights_len as usize);
+    let (mut input, mut left) = (0, group_out);
+    for (channel, (requant, weights)) in row.requant.chunks(1).zip(kernels).enumerate() {
+        if left == 0 {
+            (input, left) = (input + 1, group_out);
+        }
+        left -= 1;
+        let mut x = 0;
+        while x < width {
+            // A row ends with four pixels, some of which are made already, or with single ones.
+            let (first, step) = if width >= 4 { (x.min(width - 4), step) } else { (x, 0) };
+            let at = input + first * row.pixel_step();
+            let sums = sums(row, weights, at, Tile { assembly: block_1x4, step, second: 3 * step }, walk);
+            let last = if step == 0 { x + 1 } else { first + 4 };
+            for sum in sums.as_flattened().iter().skip(x - first).take(last - x) {
+                row.finish(x * row.channels_out() + channel, [*sum], requant);
+                x += 1;
+            }
+        }
+    }
 }
 
 fn conv_row(row: &mut ConvRow<'_, i8>, walk: Walk) {
@@ -39,7 +68,10 @@ fn conv_row(row: &mut ConvRow<'_, i8>, walk: Walk) {
                 3 | 5.. => 3,
                 left => left.min(2),
             };
-            let sums = sums(row, weights, first + x * row.pixel_step(), pixels, second, walk);
+            // A lone pixel takes the place of two.
+            let step = if pixels == 1 { 0 } else { row.pixel_step() };
+            let assembly = if pixels == 3 { block_2x3 } else { block_2x2 };
+            let sums = sums(row, weights, first + x * row.pixel_step(), Tile { assembly, step, second }, walk);
             for sums in sums.into_iter().take(pixels) {
                 row.finish(x * row.channels_out() + channel, sums, requant);
                 x += 1;
@@ -49,34 +81,51 @@ fn conv_row(row: &mut ConvRow<'_, i8>, walk: Walk) {
     }
 }
 
-/// The accumulators of two channels, `second` weights apart, for pixels of the row whose first run starts at `at`.
+/// A block of channels and pixels.
+#[derive(Clone, Copy)]
+struct Tile {
+    assembly: unsafe extern "C" fn(*const i8, *const i8, &mut Block),
+    /// Elements from a pixel's run to that of the next.
+    step: usize,
+    /// [`Block::second`].
+    second: usize,
+}
+
+/// The accumulators of a tile: of two channels, `second` weights apart, whose first run starts at `at` in the first row, or
+/// of one channel. The last ones of a small tile have no meaning.
 #[inline(always)]
-fn sums(row: &ConvRow<'_, i8>, weights: &[i8], at: usize, pixels: usize, second: usize, walk: Walk) -> [[i32; 2]; 3] {
-    // A lone pixel takes the place of two.
-    let step = if pixels == 1 { 0 } else { row.pixel_step() as u32 };
-    let skipped = walk.segment.wrapping_neg() & 3;
-    let mut block = Block { sums: [[0; 2]; 3], second: second as u32, step, skipped, walk };
-    let (weights, first) = (weights.as_ptr(), row.rows.as_ptr().wrapping_add(at));
-    let assembly = if pixels == 3 { block_2x3 } else { block_2x2 };
-    // SAFETY: `weights` has `weights_len` elements and as many `second` after the first, and `walk` is the shape's, which
-    // ends with them. The pixels are of the row and the channels' group, so that all their segments in the kernel's rows
-    // lie inside of `rows`, because that is what a `ConvRow` promises.
-    unsafe { assembly(weights, first, &mut block) };
+fn sums(row: &ConvRow<'_, i8>, weights: &[i8], at: usize, tile: Tile, walk: Walk) -> [[i32; 2]; 3] {
+    let mut block = Block {
+        sums: [[0; 2]; 3],
+        second: tile.second as u32,
+        step: tile.step as u32,
+        skipped: walk.segment.wrapping_neg() & 3,
+        walk,
+        column: row.shape.channels_in as u32,
+    };
+    let first = row.rows.as_ptr().wrapping_add(at);
+    // SAFETY: `weights` has `weights_len` elements, of tiles of two channels as many `second` after the first, and `walk` is
+    // the shape's, which ends with them. The pixels are of the row and the channels' group, so that all their segments in
+    // the kernel's rows lie inside of `rows`, because that is what a `ConvRow` promises.
+    unsafe { (tile.assembly)(weights.as_ptr(), first, &mut block) };
     block.sums
 }
 
 /// What the assembly reads and makes, by the order of the fields.
 #[repr(C)]
 struct Block {
-    /// Of pixels and channels.
+    /// Of pixels and channels; of pixels where there is one channel.
     sums: [[i32; 2]; 3],
-    /// Bytes from the weights of the first channel to those of the second.
+    /// Bytes from the weights of the first channel to those of the second; of one channel, from the run of the first pixel
+    /// to that of the fourth.
     second: u32,
     /// Bytes from a pixel's run to that of the next.
     step: u32,
     /// By how many elements the first round of a segment's loop is short of four.
     skipped: u32,
     walk: Walk,
+    /// Bytes from a pixel to the next, where segments have one channel.
+    column: u32,
 }
 
 // r0 first pixel, r1 step, r2 weights, r3 second, r4 and r5 the channels' weights, r6 and lr pixels' elements, r7..r12 the
@@ -84,7 +133,7 @@ struct Block {
 // 12 segment's gap, 16 end of the row's weights, 20 row's gap, 24 end of all weights, 28 weights of a row, 32 block.
 // All instructions of an element have 4 bytes.
 macro_rules! block {
-    ($(#[$doc:meta])* $name:ident, bytes: $bytes:literal, element: [$($line:literal),*]) => {
+    ($(#[$doc:meta])* $name:ident, bytes: $bytes:literal, start: [$($start:literal),*], element: [$($line:literal),*]) => {
         $(#[$doc])*
         ///
         /// # Safety
@@ -125,6 +174,7 @@ macro_rules! block {
                 "mov r10, #0",
                 "mov r11, #0",
                 "mov r12, #0",
+                $($start,)*
                 // A segment.
                 "2:",
                 "ldr r4, [sp, #8]",
@@ -167,6 +217,7 @@ block! {
     /// Two channels, three pixels: 6 multiply-accumulates in 11 instructions.
     block_2x3,
     bytes: 44,
+    start: [],
     element: [
         "ldrsb.w r5, [r2, r3]", "ldrsb.w r4, [r2], #1", "ldrsb.w lr, [r0, r1]", "ldrsb.w r6, [r0, r1, lsl #1]",
         "mla r9, lr, r4, r9", "mla r10, lr, r5, r10", "ldrsb.w lr, [r0], #1", "mla r11, r6, r4, r11",
@@ -178,8 +229,21 @@ block! {
     /// Two channels, two pixels: 4 multiply-accumulates in 8 instructions.
     block_2x2,
     bytes: 32,
+    start: [],
     element: [
         "ldrsb.w r5, [r2, r3]", "ldrsb.w r4, [r2], #1", "ldrsb.w lr, [r0, r1]", "ldrsb.w r6, [r0], #1",
         "mla r9, lr, r4, r9", "mla r10, lr, r5, r10", "mla r7, r6, r4, r7", "mla r8, r6, r5, r8"
+    ]
+}
+
+block! {
+    /// One channel, four pixels, of segments whose elements are a pixel apart: 4 multiply-accumulates in 10 instructions.
+    block_1x4,
+    bytes: 40,
+    start: ["ldr r11, [sp, #32]", "ldr r11, [r11, #56]"],
+    element: [
+        "ldrsb.w r4, [r2], #1", "ldrsb.w lr, [r0, r1]", "ldrsb.w r6, [r0, r1, lsl #1]", "ldrsb.w r5, [r0, r3]",
+        "mla r8, lr, r4, r8", "ldrsb.w lr, [r0]", "mla r9, r6, r4, r9", "mla r10, r5, r4, r10", "mla r7, lr, r4, r7",
+        "add.w r0, r0, r11"
     ]
 }

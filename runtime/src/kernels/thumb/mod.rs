@@ -15,6 +15,8 @@ use armv6m as core_kernel;
 use armv7m as core_kernel;
 
 use super::conv::ConvRow;
+#[cfg(not(skipstone_armv6m))]
+use super::conv::ConvShape;
 use super::{Backend, ConvKernel};
 
 /// Every convolution of canonical weights.
@@ -57,6 +59,20 @@ impl Walk {
             // Of any value where the kernel has one row: what it leads to is not read.
             row_gap: row.row_len.wrapping_sub(walked) as u32,
             weights_len: (shape.kernel_h * weights_row) as u32,
+        })
+    }
+
+    /// The walk of an output channel that reads one input channel: a segment is a kernel row, its elements of pixels are
+    /// `channels_in` apart.
+    #[cfg(not(skipstone_armv6m))]
+    fn of_columns(row: &ConvRow<'_, i8>) -> Option<Self> {
+        let ConvShape { kernel_h, kernel_w, channels_in, .. } = row.shape;
+        (kernel_h > 0 && kernel_w > 0).then_some(Self {
+            segment: kernel_w as u32,
+            segment_gap: 0,
+            weights_row: kernel_w as u32,
+            row_gap: row.row_len.wrapping_sub(kernel_w * channels_in) as u32,
+            weights_len: (kernel_h * kernel_w) as u32,
         })
     }
 }
