@@ -10,6 +10,7 @@ pub mod conv;
 #[cfg(skipstone_dsp)]
 pub mod cortex_m;
 pub mod elementwise;
+pub mod grouped;
 pub mod layout;
 pub mod load;
 #[cfg(target_arch = "aarch64")]

@@ -1,12 +1,13 @@
 //! Scalar kernels for every processor: blocks of 4 output channels x 2 pixels, in safe code without any table.
 
-use super::conv::{ConvRow, ConvRows, ConvShape};
+use super::conv::{ConvRow, ConvRows};
 use super::spec::CONV_4X2_PORTABLE;
-use super::{Backend, ConvCode, ConvKernel, scalar};
+use super::{Backend, ConvCode, ConvKernel, grouped, scalar};
 use crate::arith::Requant;
 
-/// Plain Rust; what cores without a SIMD extension run, such as Cortex-M0+ and M3.
-pub static BACKEND: Backend = Backend { name: "portable", available: || true, kernels: &[scalar::CONV, CONV] };
+/// Plain Rust; what processors without kernels of their own run.
+pub static BACKEND: Backend =
+    Backend { name: "portable", available: || true, kernels: &[grouped::DEPTHWISE, scalar::CONV, CONV] };
 
 /// [`CONV_4X2_PORTABLE`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_PORTABLE, code: ConvCode::Int8(conv_4x2_portable) };
@@ -18,7 +19,7 @@ pub fn conv_4x2_portable(rows: &mut ConvRows<'_, i8>) {
 
 /// One row of [`conv_4x2_portable`].
 pub(super) fn conv_row(row: &mut ConvRow<'_, i8>) {
-    if row.shape.groups == 1 { ungrouped(row) } else { grouped(row) }
+    if row.shape.groups == 1 { ungrouped(row) } else { grouped::conv_row(row) }
 }
 
 fn ungrouped(row: &mut ConvRow<'_, i8>) {
@@ -81,35 +82,6 @@ fn sums<const C: usize, const P: usize>(row: &ConvRow<'_, i8>, at: [usize; P], w
         }
     }
     acc
-}
-
-/// Convolutions with groups, one output at a time.
-fn grouped(row: &mut ConvRow<'_, i8>) {
-    let ConvShape { kernel_h, kernel_w, channels_in, groups, .. } = row.shape;
-    let (group_in, group_out) = (row.shape.group_in(), (row.channels_out() / groups.max(1)).max(1));
-    let (requant, channels, step) = (row.requant, row.channels_out(), row.pixel_step());
-    let (rows, row_len, width) = (row.rows, row.row_len, row.width_out());
-    for x in 0..width {
-        let (mut weights, mut first, mut left) = (row.weights.chunks(group_in.max(1)), x * step, group_out);
-        for (channel, requant) in requant.chunks(1).enumerate() {
-            if left == 0 {
-                (first, left) = (first + group_in, group_out);
-            }
-            left -= 1;
-            let (mut acc, mut line) = (0i32, first);
-            for _ in 0..kernel_h {
-                let mut at = line;
-                for _ in 0..kernel_w {
-                    for (value, weight) in run_at(rows, at, group_in).iter().zip(weights.next().unwrap_or(&[])) {
-                        acc = acc.wrapping_add(i32::from(*value).wrapping_mul(i32::from(*weight)));
-                    }
-                    at += channels_in;
-                }
-                line += row_len;
-            }
-            row.finish(x * channels + channel, [acc], requant);
-        }
-    }
 }
 
 /// `len` elements from `at`; none if they do not all exist.

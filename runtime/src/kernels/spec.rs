@@ -4,6 +4,7 @@
 //! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
 
 use super::conv::ConvShape;
+use super::grouped::TAPS_MAX;
 use super::layout::{CANONICAL, Layout, PAIRS};
 use crate::format::records::Core;
 
@@ -29,7 +30,7 @@ pub struct ConvSpec {
 pub type CoreKernels = [&'static ConvSpec];
 
 /// Cores without kernels of their own. Also what every program understands.
-pub static PORTABLE: &CoreKernels = &[&CONV_2X2_SCALAR, &CONV_4X2_PORTABLE];
+pub static PORTABLE: &CoreKernels = &[&DEPTHWISE_16X1_PORTABLE, &CONV_2X2_SCALAR, &CONV_4X2_PORTABLE];
 /// Armv6-M and Armv8-M Baseline: Cortex-M0, M0+, M23.
 pub static ARMV6M: &CoreKernels = &[&CONV_1X4_ARMV6M];
 /// Armv7-M, and Armv8-M Mainline without the DSP extension: Cortex-M3.
@@ -37,9 +38,9 @@ pub static ARMV7M: &CoreKernels = &[&CONV_2X3_ARMV7M];
 /// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
 pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_2X3_ARMV7M];
 /// 64-bit Arm with NEON.
-pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &CONV_4X2_PORTABLE];
+pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
 /// 64-bit x86 with AVX2.
-pub static X86: &CoreKernels = &[&CONV_4X2_AVX2, &CONV_4X2_PORTABLE];
+pub static X86: &CoreKernels = &[&CONV_4X2_AVX2, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
 
 impl Core {
     /// The kernels that a program for this core has, the most specific first. A host asks the same list.
@@ -71,6 +72,22 @@ pub static CONV_2X2_SCALAR: ConvSpec = ConvSpec {
     cost: |shape, width| cost(shape, width, 45, 40),
 };
 
+/// Depthwise convolutions, 16 channels of a pixel at a time in plain Rust.
+pub static DEPTHWISE_16X1_PORTABLE: ConvSpec = ConvSpec {
+    name: "depthwise_16x1_portable",
+    path: "kernels::grouped::DEPTHWISE",
+    layout: &CANONICAL,
+    rows: shared_rows,
+    suits: |shape| {
+        let groups = shape.groups;
+        groups > 1
+            && (shape.channels_in, shape.channels_out) == (groups, groups)
+            && shape.kernel_h.saturating_mul(shape.kernel_w) <= TAPS_MAX
+    },
+    code_bytes: 3_000,
+    cost: |shape, width| cost(shape, width, 20, 20),
+};
+
 /// Blocks of 4 output channels x 2 pixels in plain Rust.
 pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
     name: "conv_4x2_portable",
@@ -79,7 +96,7 @@ pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |_| true,
     code_bytes: 4_900,
-    cost: |shape, width| cost(shape, width, 120, 40),
+    cost: |shape, width| cost(shape, width, if shape.groups == 1 { 120 } else { 50 }, 40),
 };
 
 /// One output channel of 4 pixels by the instructions of Armv6-M.

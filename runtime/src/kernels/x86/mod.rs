@@ -6,10 +6,11 @@ mod pairs;
 
 use super::conv::ConvRows;
 use super::spec::{CONV_2X4_AVX2_PAIRS, CONV_4X2_AVX2};
-use super::{Backend, ConvCode, ConvKernel, load, portable, reference};
+use super::{Backend, ConvCode, ConvKernel, grouped, load, portable, reference};
 
 /// AVX2, found at start-up.
-pub static BACKEND: Backend = Backend { name: "avx2", available, kernels: &[CONV, CONV_PAIRS, portable::CONV] };
+pub static BACKEND: Backend =
+    Backend { name: "avx2", available, kernels: &[CONV, CONV_PAIRS, grouped::DEPTHWISE, portable::CONV] };
 
 /// [`CONV_4X2_AVX2`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_AVX2, code: ConvCode::Int8(conv_4x2_avx2) };
