@@ -31,14 +31,13 @@ impl Requant {
     /// One output value: `clamp((acc * m + c) >> s, lo, hi)`.
     #[inline(always)]
     pub fn apply(&self, acc: i32, lo: i8, hi: i8) -> i8 {
-        self.round(i64::from(acc) * i64::from(self.m), lo, hi)
+        self.round(product(acc, self.m), lo, hi)
     }
 
     /// One output value with a residual operand: `clamp((acc * m + (operand << 8) * multiplier + c) >> s, lo, hi)`.
     #[inline(always)]
     pub fn apply_residual(&self, acc: i32, operand: i8, multiplier: i32, lo: i8, hi: i8) -> i8 {
-        let product = i64::from(acc) * i64::from(self.m);
-        self.round(product + i64::from(raise(i32::from(operand))) * i64::from(multiplier), lo, hi)
+        self.round(product(acc, self.m) + product(raise(operand.into()), multiplier), lo, hi)
     }
 
     #[inline(always)]
@@ -49,6 +48,25 @@ impl Requant {
         // lo and hi are int8, so the clamped value is too.
         shifted.max(i32::from(lo)).min(i32::from(hi)) as i8
     }
+}
+
+/// The product of two integers in 64 bits.
+#[inline(always)]
+fn product(a: i32, b: i32) -> i64 {
+    if cfg!(skipstone_armv6m) { product_of_halves(a, b) } else { i64::from(a) * i64::from(b) }
+}
+
+/// The product by multiplications of 32 bits: what cores without longer ones call a library for.
+#[inline(always)]
+fn product_of_halves(a: i32, b: i32) -> i64 {
+    const LOW: i32 = 0xFFFF;
+    let (a_low, a_high, b_low, b_high) = (a & LOW, a >> 16, b & LOW, b >> 16);
+    let low = (a_low as u32).wrapping_mul(b_low as u32);
+    // A half with a sign times one without, and another half: below 2^31.
+    let middle = a_low.wrapping_mul(b_high).wrapping_add((low >> 16) as i32);
+    let other = a_high.wrapping_mul(b_low).wrapping_add(middle & LOW);
+    let high = a_high.wrapping_mul(b_high).wrapping_add(middle >> 16).wrapping_add(other >> 16);
+    i64::from(high) << 32 | i64::from((other as u32) << 16 | low & LOW as u32)
 }
 
 /// An operand raised by [`OPERAND_SHIFT`] bits: a pixel, an int8 value, a sum of fewer than 2^15 int8 values, or one of
@@ -162,6 +180,19 @@ mod tests {
         let requant = Requant { c, m, s };
         assert_eq!([20, 30, -10, 21].map(|q| requant.apply(raise(q), -128, 127)), [7, -23, 97, 4]);
         assert_eq!(requant.apply(raise(-128), -128, 127), 127);
+    }
+
+    #[test]
+    fn halves_make_the_whole_product() {
+        let numbers =
+            [0, 1, -1, 2, 0x7FFF, 0x8000, -0x8000, 0xFFFF, 0x1_0000, -0x1_0000, 0x1234_5678, i32::MAX, i32::MIN];
+        for (a, b) in numbers.iter().flat_map(|&a| numbers.map(|b| (a, b))) {
+            assert_eq!(product_of_halves(a, b), i64::from(a) * i64::from(b), "{a} * {b}");
+            assert_eq!(
+                product_of_halves(a ^ 0x5555, b.wrapping_sub(77)),
+                i64::from(a ^ 0x5555) * i64::from(b.wrapping_sub(77))
+            );
+        }
     }
 
     #[test]
