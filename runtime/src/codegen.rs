@@ -35,7 +35,8 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         Some("x86_64") => ("avx2", X86),
         _ => ("portable", PORTABLE),
     };
-    let (mut operators, mut kernels, mut elements) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let [mut operators, mut kernels, mut layouts] = [const { BTreeSet::new() }; 3];
+    let mut elements = BTreeSet::new();
     for node in model.nodes() {
         operators.extend(ops::rules(node).map(|rules| format!("&skipstone_runtime::{}", rules.path)));
         if node.op == OpCode::Conv as u8 {
@@ -46,6 +47,7 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
                 )
             })?;
             kernels.insert(format!("skipstone_runtime::{}", spec.path));
+            layouts.insert(format!("&skipstone_runtime::kernels::layout::{}_PACKING", spec.layout.name.to_uppercase()));
             elements.insert(spec.layout.element.bytes());
         }
     }
@@ -60,6 +62,7 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         operators.replace("::OPERATOR", "::RULES").replace("INT8", "INT8_RULES").replace("INT16", "INT16_RULES");
     Ok(PROGRAM
         .replace("{rules}", &rules)
+        .replace("{layouts}", &joined(layouts))
         .replace("{operators}", &operators)
         .replace("{kernels}", &joined(kernels))
         .replace("{backend}", backend))
@@ -76,7 +79,7 @@ static PROGRAM: skipstone_runtime::Program = {
 
 /// What a check of the model judges by.
 #[allow(dead_code)]
-static RULES: skipstone_runtime::ops::RuleTable = skipstone_runtime::ops::RuleTable::of(&[{rules}]);
+static RULES: skipstone_runtime::ops::RuleTable = skipstone_runtime::ops::RuleTable::of(&[{rules}], &[{layouts}]);
 "#;
 
 /// The kernel that runs a convolution, of those that a program has.

@@ -51,7 +51,7 @@ fn checked<'c, 'm>(model: &'c Judged<'m>, node: &'c Node, rules: &Rules) -> Chec
     let operand = (node.operand != NONE).then(|| tensor(node.operand));
     let (input, output) = (tensor(node.input), tensor(node.output));
     let requants = model.requants(node.requant, (rules.requants)(node, output));
-    Checked { model, node, input, output, operand, requants }
+    Checked { model, node, input, output, operand, requants, layouts: model.table.layouts }
 }
 
 /// What a convolution reads its input through.

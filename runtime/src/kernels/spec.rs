@@ -44,7 +44,7 @@ pub static X86: &CoreKernels = &[&CONV_4X2_AVX2, &DEPTHWISE_16X1_PORTABLE, &CONV
 
 impl Core {
     /// The kernels that a program for this core has, the most specific first. A host asks the same list.
-    pub fn kernels(self) -> &'static CoreKernels {
+    pub const fn kernels(self) -> &'static CoreKernels {
         match self {
             Self::Generic => PORTABLE,
             Self::CortexM0 => ARMV6M,
@@ -57,9 +57,23 @@ impl Core {
 
     /// Whether kernels for this core read weights in the layout of a code. A file laid out for the core has no other ones.
     pub fn reads(self, layout: u8) -> bool {
-        self.kernels().iter().any(|spec| spec.layout.code == layout)
+        READS.get(self as usize).is_some_and(|codes| codes.checked_shr(layout.into()).is_some_and(|code| code & 1 == 1))
     }
 }
+
+/// A bit for each layout that a core's kernels read, by cores: a program that asks links no descriptions.
+static READS: [u32; Core::ALL.len()] = {
+    let (mut reads, mut core) = ([0; Core::ALL.len()], 0);
+    while core < reads.len() {
+        let (kernels, mut kernel) = (Core::ALL[core].kernels(), 0);
+        while kernel < kernels.len() {
+            reads[core] |= 1 << kernels[kernel].layout.code;
+            kernel += 1;
+        }
+        core += 1;
+    }
+    reads
+};
 
 /// Blocks of 2 output channels x 2 pixels in plain Rust, for cores with few registers.
 pub static CONV_2X2_SCALAR: ConvSpec = ConvSpec {

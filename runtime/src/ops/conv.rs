@@ -11,7 +11,7 @@ use crate::arena::Maps;
 use crate::arith::OPERAND_SHIFT;
 use crate::format::records::{Core, NONE, Node, OpCode, Tensor};
 use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Element, MAX_ROWS};
-use crate::kernels::layout::{self, Layout, Packing};
+use crate::kernels::layout::{self, Layout};
 use crate::kernels::{Backend, ConvCode, ConvKernel, elementwise, load};
 use crate::network::members;
 use crate::rows::window_rows;
@@ -48,10 +48,9 @@ pub static RULES: Rules = Rules {
     requants: |_, output| output.channels.into(),
     scratch: |node, input, output| {
         let rows = usize::from(node.rows_per_step).max(1);
-        let bytes = |packing: &Packing| {
-            padded_bytes(node, input, output, packing) + work_bytes(node, input, output, packing.layout)
-        };
-        layout::from_code(node.layout).map_or(0, bytes) + rows * dense_row(node, input, output)
+        let bytes =
+            |layout: &Layout| padded_bytes(node, input, output, layout) + work_bytes(node, input, output, layout);
+        layout::layout(node.layout).map_or(0, bytes) + rows * dense_row(node, input, output)
     },
     state: no_bytes,
     check,
@@ -90,10 +89,10 @@ fn padded_elements(node: &Node, input: &Tensor) -> usize {
 }
 
 /// Bytes of the padded input rows at the start of scratch.
-fn padded_bytes(node: &Node, input: &Tensor, output: &Tensor, packing: &Packing) -> usize {
+fn padded_bytes(node: &Node, input: &Tensor, output: &Tensor, layout: &Layout) -> usize {
     let shape = conv_shape(node, input, output);
     let span = shape.span(usize::from(node.rows_per_step).max(1));
-    packing.layout.rows_bytes(&shape, span, output.width.into(), padded_elements(node, input))
+    layout.rows_bytes(&shape, span, output.width.into(), padded_elements(node, input))
 }
 
 /// Bytes after them that kernels work in.
@@ -118,7 +117,7 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
     let groups = node.groups;
     let divides = groups > 0 && input.channels.is_multiple_of(groups) && output.channels.is_multiple_of(groups);
     ensure!(divides, "groups do not divide the channels")?;
-    let Some(packing) = layout::from_code(node.layout) else {
+    let Some(packing) = checked.packing() else {
         return ensure!(false, "this program does not know the layout of its weights");
     };
     let shape = conv_shape(node, input, output);
@@ -144,7 +143,7 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
 fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let Checked { model, node, input, output, .. } = checked;
     let (shape, weights) = (conv_shape(node, input, output), model.weights(node));
-    let Some(packing) = layout::from_code(node.layout) else { return Ok(()) };
+    let Some(packing) = checked.packing() else { return Ok(()) };
     (packing.check)(&shape, weights)?;
 
     let requants = checked.requants;

@@ -23,6 +23,7 @@ use crate::arith::{Requant, SHIFT_MAX, SHIFT_MIN};
 use crate::bounds;
 use crate::format::records::{Node, OpCode, Tensor};
 pub(crate) use crate::format::{Verdict, ensure};
+use crate::kernels::layout::{LAYOUTS, Packing};
 use crate::model::Model;
 use crate::network::Network;
 use crate::rows::{self, is_view};
@@ -88,6 +89,8 @@ pub(crate) struct Checked<'c, 'm> {
     pub(crate) operand: Option<&'c Tensor>,
     /// As many as the operator's rules say.
     pub(crate) requants: &'c [Requant],
+    /// The layouts that weights may have.
+    pub(crate) layouts: &'static [&'static Packing],
 }
 
 /// The rules of every operator, in order of their codes.
@@ -111,7 +114,7 @@ pub static RULES: &[&Rules] = &[
 pub struct Operators([Option<&'static Operator>; CODES]);
 
 /// Every operator.
-pub static ALL: Operators = RuleTable::of(RULES).operators;
+pub static ALL: Operators = RuleTable::of(RULES, LAYOUTS).operators;
 
 impl Operators {
     /// These and no others.
@@ -161,15 +164,18 @@ impl Operators {
     }
 }
 
-/// Operators with their rules, by their codes: what a check of models judges by. A model with another operator is refused.
+/// Operators with their rules, by their codes, and layouts of weights: what a check of models judges by. A model with others
+/// is refused.
 pub struct RuleTable {
     rules: [Option<&'static Rules>; CODES],
+    /// The layouts that weights may have.
+    pub(crate) layouts: &'static [&'static Packing],
     /// The operators alone.
     pub operators: Operators,
 }
 
-/// Every operator with its rules.
-pub static EVERY: RuleTable = RuleTable::of(RULES);
+/// Every operator with its rules, and every layout.
+pub static EVERY: RuleTable = RuleTable::of(RULES, LAYOUTS);
 
 impl AsRef<Operators> for Operators {
     fn as_ref(&self) -> &Operators {
@@ -185,7 +191,7 @@ impl AsRef<Operators> for RuleTable {
 
 impl RuleTable {
     /// These and no others.
-    pub const fn of(of: &[&'static Rules]) -> Self {
+    pub const fn of(of: &[&'static Rules], layouts: &'static [&'static Packing]) -> Self {
         let mut rules = [None; CODES];
         let mut operators = Operators([None; CODES]);
         let mut index = 0;
@@ -195,7 +201,7 @@ impl RuleTable {
             operators.0[operator.code as usize] = Some(operator);
             index += 1;
         }
-        Self { rules, operators }
+        Self { rules, layouts, operators }
     }
 
     /// The rules of a node's operator, if they are among them.
@@ -285,6 +291,11 @@ fn dense_row(_: &Node, _: &Tensor, output: &Tensor) -> usize {
 }
 
 impl Checked<'_, '_> {
+    /// The layout of the node's weights, if it is known.
+    fn packing(&self) -> Option<&'static Packing> {
+        self.layouts.iter().copied().find(|packing| packing.layout.code == self.node.layout)
+    }
+
     /// Whether `len` bytes from a file offset are an aligned section of the file.
     fn is_section(&self, offset: u32, len: u64) -> bool {
         self.model.is_section(offset, len)

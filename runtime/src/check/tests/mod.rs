@@ -8,9 +8,9 @@ use crate::format::records::{Core, Header, Node, Source, Tensor};
 use crate::format::{LoadError, Place};
 use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
 use crate::kernels::BACKENDS;
-use crate::kernels::layout::{CANONICAL, PAIRS};
+use crate::kernels::layout::{CANONICAL, LAYOUTS, PAIRS, PAIRS_PACKING};
 use crate::model::Model;
-use crate::ops::{self, RuleTable, add, conv, copy, global_pool};
+use crate::ops::{self, RuleTable, Rules, add, conv, copy, global_pool};
 use crate::testing::{Aligned, every_operator, random_network, small_resnet};
 use proptest::prelude::*;
 
@@ -373,11 +373,15 @@ fn some_changes_are_harmless() {
 }
 
 #[test]
-fn an_operator_without_rules_is_refused() {
-    static SOME: RuleTable = RuleTable::of(&[&conv::RULES, &add::RULES, &global_pool::RULES]);
+fn an_operator_without_rules_and_a_layout_that_is_not_named_are_refused() {
+    static SOME: RuleTable = RuleTable::of(&[&conv::RULES, &add::RULES, &global_pool::RULES], LAYOUTS);
     let file = small_resnet(6, 5, &CANONICAL).pack();
     let refused = Model::from_bytes_for(&file, &SOME).unwrap_err();
     assert_eq!(refused.to_string(), "not a valid model: node 3: this program does not know its operator");
-    static ALL: RuleTable = RuleTable::of(&[&conv::RULES, &add::RULES, &global_pool::RULES, &copy::RULES]);
+    static ALL: RuleTable = RuleTable::of(RULES, LAYOUTS);
+    static RULES: &[&Rules] = &[&conv::RULES, &add::RULES, &global_pool::RULES, &copy::RULES];
     assert!(Model::from_bytes_for(&file, &ALL).is_ok());
+    static PAIRS_ALONE: RuleTable = RuleTable::of(RULES, &[&PAIRS_PACKING]);
+    let refused = Model::from_bytes_for(&file, &PAIRS_ALONE).unwrap_err().to_string();
+    assert!(refused.ends_with("node 0: this program does not know the layout of its weights"), "{refused}");
 }

@@ -19,7 +19,8 @@ pub static CANONICAL: Layout = Layout {
     scratch: no_scratch,
 };
 
-pub(super) static CANONICAL_PACKING: Packing = Packing {
+/// [`CANONICAL`] with what packs and checks it.
+pub static CANONICAL_PACKING: Packing = Packing {
     layout: &CANONICAL,
     pack: |_, canonical, out| load::copy(canonical, out),
     weight: |shape, weights, channel, row, k| {

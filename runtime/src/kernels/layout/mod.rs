@@ -7,13 +7,9 @@ mod canonical;
 mod pairs;
 mod winograd;
 
-pub use canonical::CANONICAL;
-pub use pairs::PAIRS;
-pub use winograd::{WINOGRAD, tiles};
-
-use canonical::CANONICAL_PACKING;
-use pairs::PAIRS_PACKING;
-use winograd::WINOGRAD_PACKING;
+pub use canonical::{CANONICAL, CANONICAL_PACKING};
+pub use pairs::{PAIRS, PAIRS_PACKING};
+pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
 
 use super::shape::ConvShape;
 use crate::format::{Verdict, ensure};
@@ -44,7 +40,7 @@ impl RowElement {
 pub struct Layout {
     /// Its code in a packed model.
     pub code: u8,
-    /// Its name, for people.
+    /// Its name, for people; in capitals that of its static.
     pub name: &'static str,
     /// What the padded input rows consist of.
     pub element: RowElement,
@@ -94,9 +90,22 @@ impl Packing {
     }
 }
 
-/// The layout of a code, if there is one.
+/// The layout of a code with what packs and checks it, if there is one.
 pub fn from_code(code: u8) -> Option<&'static Packing> {
     LAYOUTS.get(usize::from(code)).copied()
+}
+
+/// The layout of a code, if there is one.
+pub(crate) fn layout(code: u8) -> Option<&'static Layout> {
+    static ALONE: [&Layout; LAYOUTS.len()] = {
+        let (mut alone, mut code) = ([&CANONICAL; LAYOUTS.len()], 0);
+        while code < alone.len() {
+            alone[code] = LAYOUTS[code].layout;
+            code += 1;
+        }
+        alone
+    };
+    ALONE.get(usize::from(code)).copied()
 }
 
 impl Layout {

@@ -14,7 +14,8 @@ pub static PAIRS: Layout = Layout {
     scratch: no_scratch,
 };
 
-pub(super) static PAIRS_PACKING: Packing = Packing {
+/// [`PAIRS`] with what packs and checks it.
+pub static PAIRS_PACKING: Packing = Packing {
     layout: &PAIRS,
     pack: |shape, canonical, out| {
         let (run, kernel_h) = (shape.run(), shape.kernel_h.max(1));

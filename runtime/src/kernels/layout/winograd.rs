@@ -40,7 +40,8 @@ pub fn tiles(shape: &ConvShape, width: usize) -> usize {
     width.div_ceil(8).saturating_mul(2).min(most.max(2))
 }
 
-pub(super) static WINOGRAD_PACKING: Packing = Packing {
+/// [`WINOGRAD`] with what packs and checks it.
+pub static WINOGRAD_PACKING: Packing = Packing {
     layout: &WINOGRAD,
     pack: |shape, canonical, out| {
         for channel in 0..shape.channels_out {
