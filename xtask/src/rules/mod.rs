@@ -12,7 +12,7 @@ const LONG_FILE: usize = 500;
 /// Only below this folder may an instruction set's folder say `unsafe`.
 const KERNELS: &str = "runtime/src/kernels";
 /// The instruction sets' folders.
-const INSTRUCTION_SETS: [&str; 4] = ["cortex_m", "neon", "mve", "x86"];
+const INSTRUCTION_SETS: [&str; 5] = ["cortex_m", "neon", "mve", "thumb", "x86"];
 /// Where the boards' crates stand, which may say it too: the linker's symbols, exception handlers.
 const PROGRAMS: &str = "firmware-examples";
 /// What the boards' crates begin with.

@@ -25,7 +25,7 @@ fn conv_1x4_armv6m(rows: &mut ConvRows<'_, i8>) {
 fn conv_row(row: &mut ConvRow<'_, i8>, walk: Walk) {
     let (width, channels, step) = (row.width_out(), row.channels_out(), row.pixel_step());
     let (group_in, group_out) = (row.shape.group_in(), channels.checked_div(row.shape.groups).unwrap_or(0));
-    let kernels = row.weights.chunks_exact(walk.weights_len as usize);
+    let kernels = row.weights.chunks_exact((walk.weights_len as usize).max(1));
     // The group's first element in a pixel, and its channels that are left.
     let (mut first, mut left) = (0, group_out);
     for (channel, (requant, weights)) in row.requant.chunks(1).zip(kernels).enumerate() {
