@@ -32,7 +32,7 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         Some("thumbv6m" | "thumbv8m.base") => ("thumb", ARMV6M),
         Some(thumb) if thumb.starts_with("thumbv") => ("thumb", ARMV7M),
         Some("aarch64") => ("neon", NEON),
-        Some("x86_64") => ("avx2", X86),
+        Some("x86_64") => ("x86", X86),
         _ => ("portable", PORTABLE),
     };
     let [mut operators, mut kernels, mut layouts] = [const { BTreeSet::new() }; 3];
@@ -48,12 +48,12 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
             })?;
             kernels.insert(format!("skipstone_runtime::{}", spec.path));
             layouts.insert(format!("&skipstone_runtime::kernels::layout::{}_PACKING", spec.layout.name.to_uppercase()));
-            elements.insert(spec.layout.element.bytes());
+            elements.insert(format!("{:?}", spec.layout.element));
         }
     }
-    let convolution = match elements.into_iter().collect::<Vec<_>>()[..] {
-        [1] => "conv::INT8",
-        [2] => "conv::INT16",
+    let convolution = match elements.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["Int8"] => "conv::INT8",
+        ["Int16"] => "conv::INT16",
         _ => "conv::OPERATOR",
     };
     let joined = |paths: BTreeSet<String>| paths.into_iter().collect::<Vec<_>>().join(", ");

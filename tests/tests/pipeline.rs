@@ -31,6 +31,8 @@ struct Chain {
     quantized: Quantized,
     /// Its packed model with weights in pairs.
     pairs: Vec<u8>,
+    /// Its packed model with weights in quads.
+    quads: Vec<u8>,
 }
 
 fn chain() -> &'static Chain {
@@ -61,6 +63,7 @@ fn chain() -> &'static Chain {
             file,
             test: load(Split::Test),
             pairs: quantized(Core::CortexM4).stone,
+            quads: quantized(Core::X86).stone,
             quantized: quantized(Core::Generic),
         }
     })
@@ -169,7 +172,8 @@ fn every_backend_makes_the_rows_of_the_reference() {
     assert_eq!(layers.len(), chain.quantized.qgraph.nodes.len());
 
     let mut ran = BTreeSet::new();
-    for (layout, stone) in [("canonical", &chain.quantized.stone), ("pairs", &chain.pairs)] {
+    let files = [("canonical", &chain.quantized.stone), ("pairs", &chain.pairs), ("quads", &chain.quads)];
+    for (layout, stone) in files {
         for &backend in BACKENDS.iter().filter(|backend| (backend.available)()) {
             for fed in [false, true] {
                 match rows(stone, backend, fed) {
@@ -182,11 +186,17 @@ fn every_backend_makes_the_rows_of_the_reference() {
         }
     }
     let mut must = BTreeSet::from([("canonical", "reference"), ("canonical", "portable"), ("pairs", "reference")]);
+    must.insert(("quads", "reference"));
     #[cfg(target_arch = "aarch64")]
     must.insert(("canonical", "neon"));
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi2") {
-        must.extend([("canonical", "avx2"), ("pairs", "avx2")]);
+        must.extend([("canonical", "avx2"), ("pairs", "avx2"), ("quads", "avx2")]);
+        let has_avx512 =
+            std::arch::is_x86_feature_detected!("avx512bw") && std::arch::is_x86_feature_detected!("avx512vl");
+        if has_avx512 && std::arch::is_x86_feature_detected!("avx512vnni") {
+            must.extend([("canonical", "avx512vnni"), ("pairs", "avx512vnni"), ("quads", "avx512vnni")]);
+        }
     }
     println!("ran: {ran:?}");
     assert!(must.is_subset(&ran), "ran only {ran:?}");

@@ -7,15 +7,36 @@ use crate::arith::Requant;
 /// Most output rows that one call of a kernel makes.
 pub const MAX_ROWS: usize = 4;
 
-/// What a padded row consists of: `i8`, or `i16` for kernels that multiply 16-bit numbers in pairs.
+/// An int8 value and 128, for instructions that multiply unsigned bytes by signed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub struct Uint8(u8);
+
+impl From<i8> for Uint8 {
+    #[inline(always)]
+    fn from(value: i8) -> Self {
+        Self(value as u8 ^ 0x80)
+    }
+}
+
+impl From<Uint8> for i32 {
+    #[inline(always)]
+    fn from(value: Uint8) -> Self {
+        Self::from(value.0) - 128
+    }
+}
+
+/// What a padded row consists of: `i8`, [`Uint8`], or `i16` for kernels that multiply 16-bit numbers in pairs.
 pub trait Element: Copy + Into<i32> + From<i8> + bytemuck::Pod + sealed::Sealed {}
 
 impl Element for i8 {}
+impl Element for Uint8 {}
 impl Element for i16 {}
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for i8 {}
+    impl Sealed for super::Uint8 {}
     impl Sealed for i16 {}
 }
 

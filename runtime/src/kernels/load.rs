@@ -1,5 +1,7 @@
 //! The row loader: copies rows of rings, dense or slices of a concatenation, into padded rows in scratch.
 
+use super::conv::Uint8;
+
 /// A row of a feature map as it lies in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapRow<'a> {
@@ -34,6 +36,13 @@ impl<'a> MapRow<'a> {
 pub fn widen(from: &[i8], to: &mut [i16]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = i16::from(*from);
+    }
+}
+
+/// Brings the elements of the first slice to the second, which is as long, as unsigned bytes.
+pub fn unsigned(from: &[i8], to: &mut [Uint8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = Uint8::from(*from);
     }
 }
 

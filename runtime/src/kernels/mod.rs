@@ -25,7 +25,7 @@ pub mod thumb;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub mod x86;
 
-use conv::{ConvRows, ConvShape};
+use conv::{ConvRows, ConvShape, Uint8};
 use spec::ConvSpec;
 
 /// The functions of a kernel, by the elements of its input rows.
@@ -33,6 +33,8 @@ use spec::ConvSpec;
 pub enum ConvCode {
     /// Of int8 rows.
     Int8(fn(&mut ConvRows<'_, i8>)),
+    /// Of rows of [`Uint8`].
+    Uint8(fn(&mut ConvRows<'_, Uint8>)),
     /// Of rows widened to 16 bits.
     Int16 {
         /// Computes the rows.
@@ -78,7 +80,9 @@ pub static BACKENDS: &[&Backend] = &[
     #[cfg(target_arch = "aarch64")]
     &neon::BACKEND,
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    &x86::BACKEND,
+    &x86::VNNI,
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    &x86::AVX2,
     &portable::BACKEND,
     &reference::BACKEND,
 ];

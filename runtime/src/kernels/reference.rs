@@ -1,13 +1,13 @@
 //! The specification of the kernels: naive, for every layout.
 
 use super::conv::{ConvRow, ConvRows, ConvShape, Element};
-use super::layout::{CANONICAL, PAIRS, WINOGRAD, from_code};
+use super::layout::{CANONICAL, PAIRS, QUADS, WINOGRAD, from_code};
 use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
 
 /// The specification as a backend.
 pub static BACKEND: Backend =
-    Backend { name: "reference", available: || true, kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD] };
+    Backend { name: "reference", available: || true, kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD, CONV_QUADS] };
 
 /// Of canonical weights.
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE, code: ConvCode::Int8(conv) };
@@ -18,6 +18,9 @@ pub const CONV_PAIRS: ConvKernel =
 
 /// Of transformed weights.
 pub const CONV_WINOGRAD: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_WINOGRAD, code: ConvCode::Int8(conv) };
+
+/// Of weights in quads.
+pub const CONV_QUADS: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_QUADS, code: ConvCode::Uint8(conv) };
 
 static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     name: "conv_1x1_reference",
@@ -42,6 +45,14 @@ static CONV_1X1_REFERENCE_WINOGRAD: ConvSpec = ConvSpec {
     path: "kernels::reference::CONV_WINOGRAD",
     layout: &WINOGRAD,
     suits: WINOGRAD.suits,
+    ..CONV_1X1_REFERENCE
+};
+
+static CONV_1X1_REFERENCE_QUADS: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference_quads",
+    path: "kernels::reference::CONV_QUADS",
+    layout: &QUADS,
+    suits: QUADS.suits,
     ..CONV_1X1_REFERENCE
 };
 

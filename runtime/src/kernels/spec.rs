@@ -3,9 +3,9 @@
 //!
 //! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
 
-use super::conv::ConvShape;
+use super::conv::{ConvShape, MAX_ROWS};
 use super::grouped::TAPS_MAX;
-use super::layout::{CANONICAL, Layout, PAIRS};
+use super::layout::{CANONICAL, Layout, PAIRS, QUADS};
 use crate::format::records::Core;
 
 /// A convolution kernel, described.
@@ -39,8 +39,9 @@ pub static ARMV7M: &CoreKernels = &[&CONV_2X3_ARMV7M];
 pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_2X3_ARMV7M];
 /// 64-bit Arm with NEON.
 pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
-/// 64-bit x86 with AVX2.
-pub static X86: &CoreKernels = &[&CONV_4X2_AVX2, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
+/// 64-bit x86, with AVX-512 and its products of bytes, or with AVX2 alone.
+pub static X86: &CoreKernels =
+    &[&CONV_16X16_VNNI, &CONV_8X6_AVX2, &CONV_4X2_AVX2, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
 
 impl Core {
     /// The kernels that a program for this core has, the most specific first. A host asks the same list.
@@ -155,6 +156,26 @@ pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
     suits: |shape| shape.groups == 1,
     code_bytes: 3_000,
     cost: |shape, width| cost(shape, width, 2, 8),
+};
+
+/// Blocks of 16 output channels x 16 pixels with AVX-512 and its products of four bytes.
+pub static CONV_16X16_VNNI: ConvSpec = ConvSpec {
+    name: "conv_16x16_vnni",
+    path: "kernels::x86::CONV_VNNI",
+    layout: &QUADS,
+    rows: |_| MAX_ROWS,
+    suits: QUADS.suits,
+    code_bytes: 40_000,
+    cost: |shape, width| cost(shape, width, 0, 1),
+};
+
+/// Blocks of 8 output channels x 6 pixels with AVX2.
+pub static CONV_8X6_AVX2: ConvSpec = ConvSpec {
+    name: "conv_8x6_avx2",
+    path: "kernels::x86::CONV_QUADS",
+    code_bytes: 4_000,
+    cost: |shape, width| cost(shape, width, 1, 2),
+    ..CONV_16X16_VNNI
 };
 
 /// Blocks of 4 output channels x 2 pixels with AVX2.

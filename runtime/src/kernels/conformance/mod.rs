@@ -12,7 +12,7 @@ use core::fmt;
 const ROWS_LEN: usize = 4096;
 const WEIGHTS_LEN: usize = 9216;
 const SCRATCH_LEN: usize = 8192;
-const CHANNELS_MAX: usize = 20;
+const CHANNELS_MAX: usize = 40;
 const OUT_LEN: usize = 512;
 /// Around what a kernel may write, to see that it writes nothing else.
 const GUARD: usize = 8;
@@ -102,6 +102,14 @@ fn cases() -> impl Iterator<Item = Case> {
         [8, 8, 1, 8, 10, 1],
         [3, 3, 1, 8, 8, 8],
         [3, 3, 2, 12, 4, 4],
+        [3, 3, 1, 16, 16, 16],
+        [3, 3, 2, 16, 16, 8],
+        [3, 3, 1, 16, 16, 4],
+        [1, 2, 1, 16, 16, 2],
+        [3, 3, 1, 40, 40, 5],
+        [3, 3, 1, 32, 32, 2],
+        [1, 1, 1, 16, 40, 1],
+        [1, 1, 3, 8, 32, 1],
         [3, 3, 1, 16, 16, 8],
         [3, 3, 1, 16, 20, 4],
         [3, 3, 2, 16, 16, 2],
@@ -193,6 +201,9 @@ fn compare_kernel(buffers: &mut Buffers, kernel: &ConvKernel) -> Result<usize, D
         let reference = reference::BACKEND.kernel(layout.code, &case.shape()).map(|reference| reference.code);
         match (kernel.code, reference) {
             (ConvCode::Int8(run), Some(ConvCode::Int8(expected))) => {
+                buffers.compare(&case, kernel.spec.name, layout, [run, expected])?;
+            }
+            (ConvCode::Uint8(run), Some(ConvCode::Uint8(expected))) => {
                 buffers.compare(&case, kernel.spec.name, layout, [run, expected])?;
             }
             (ConvCode::Int16 { run, .. }, Some(ConvCode::Int16 { run: expected, .. })) => {
@@ -362,7 +373,7 @@ mod tests {
     fn backends_have_the_kernels_that_are_described() {
         let thumb = if cfg!(skipstone_armv6m) { ARMV6M } else { ARMV7M };
         let described =
-            [(PORTABLE, "portable"), (X86, "avx2"), (NEON, "neon"), (CORTEX_M, "cortex_m"), (thumb, "thumb")];
+            [(PORTABLE, "portable"), (X86, "avx512vnni"), (NEON, "neon"), (CORTEX_M, "cortex_m"), (thumb, "thumb")];
         let mut compared = 0;
         for (specs, name) in described {
             let Some(backend) = BACKENDS.iter().find(|backend| backend.name == name) else { continue };

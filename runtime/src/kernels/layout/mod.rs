@@ -5,23 +5,27 @@
 
 mod canonical;
 mod pairs;
+pub(super) mod quads;
 mod winograd;
 
 pub use canonical::{CANONICAL, CANONICAL_PACKING};
 pub use pairs::{PAIRS, PAIRS_PACKING};
+pub use quads::{QUADS, QUADS_PACKING};
 pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
 
 use super::shape::ConvShape;
 use crate::format::{Verdict, ensure};
 
 /// Every layout with what packs and checks it, in order of their codes.
-pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING];
+pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING, &QUADS_PACKING];
 
 /// The elements of the padded input rows that kernels of a layout read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowElement {
     /// int8, as feature maps are.
     Int8,
+    /// int8 values and 128, as unsigned bytes.
+    Uint8,
     /// int8 values widened to 16 bits.
     Int16,
 }
@@ -30,7 +34,7 @@ impl RowElement {
     /// Bytes of an element.
     pub const fn bytes(self) -> usize {
         match self {
-            Self::Int8 => 1,
+            Self::Int8 | Self::Uint8 => 1,
             Self::Int16 => 2,
         }
     }

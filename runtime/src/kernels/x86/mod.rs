@@ -1,16 +1,34 @@
-//! AVX2 for 64-bit x86: what the builder evaluates whole test sets with. Bytes are widened to 16 bits, multiplied and
-//! added in pairs to 32-bit sums.
+//! 64-bit x86, for which the builder evaluates whole test sets: AVX-512 with products of four bytes, or AVX2, which widens
+//! bytes to 16 bits, multiplies them and adds the products in pairs.
 
 mod conv;
 mod pairs;
+mod quads;
 
-use super::conv::ConvRows;
-use super::spec::{CONV_2X4_AVX2_PAIRS, CONV_4X2_AVX2};
+use super::conv::{ConvRows, Uint8};
+use super::spec::{CONV_2X4_AVX2_PAIRS, CONV_4X2_AVX2, CONV_8X6_AVX2, CONV_16X16_VNNI};
 use super::{Backend, ConvCode, ConvKernel, grouped, load, portable, reference};
+use std::arch::is_x86_feature_detected;
+
+/// AVX-512 with VNNI, found at start-up.
+pub static VNNI: Backend = Backend {
+    name: "avx512vnni",
+    available: has_vnni,
+    kernels: &[CONV_VNNI, CONV_QUADS, CONV, CONV_PAIRS, grouped::DEPTHWISE, portable::CONV],
+};
 
 /// AVX2, found at start-up.
-pub static BACKEND: Backend =
-    Backend { name: "avx2", available, kernels: &[CONV, CONV_PAIRS, grouped::DEPTHWISE, portable::CONV] };
+pub static AVX2: Backend = Backend {
+    name: "avx2",
+    available: has_avx2,
+    kernels: &[CONV_QUADS, CONV, CONV_PAIRS, grouped::DEPTHWISE, portable::CONV],
+};
+
+/// [`CONV_16X16_VNNI`].
+pub const CONV_VNNI: ConvKernel = ConvKernel { spec: &CONV_16X16_VNNI, code: ConvCode::Uint8(conv_16x16_vnni) };
+
+/// [`CONV_8X6_AVX2`].
+pub const CONV_QUADS: ConvKernel = ConvKernel { spec: &CONV_8X6_AVX2, code: ConvCode::Uint8(conv_8x6_avx2) };
 
 /// [`CONV_4X2_AVX2`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_AVX2, code: ConvCode::Int8(conv_4x2_avx2) };
@@ -19,30 +37,56 @@ pub const CONV: ConvKernel = ConvKernel { spec: &CONV_4X2_AVX2, code: ConvCode::
 pub const CONV_PAIRS: ConvKernel =
     ConvKernel { spec: &CONV_2X4_AVX2_PAIRS, code: ConvCode::Int16 { run: conv_2x4_avx2_pairs, widen: load::widen } };
 
-fn available() -> bool {
-    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi2")
+fn has_vnni() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2")
+}
+
+/// Convolution by weights in quads. Processors without AVX-512's VNNI run [`conv_8x6_avx2`].
+pub fn conv_16x16_vnni(rows: &mut ConvRows<'_, Uint8>) {
+    if !has_vnni() {
+        return conv_8x6_avx2(rows);
+    }
+    // SAFETY: `has_vnni` has found what the functions need.
+    unsafe { quads::convolve(&quads::vnni::ISA, rows) }
+}
+
+/// Convolution by weights in quads. Processors without AVX2 run the reference.
+pub fn conv_8x6_avx2(rows: &mut ConvRows<'_, Uint8>) {
+    if !has_avx2() {
+        return reference::conv(rows);
+    }
+    // SAFETY: `has_avx2` has found AVX2 and BMI2.
+    unsafe { quads::convolve(&quads::avx2::ISA, rows) }
 }
 
 /// Convolution by canonical weights. What its description does not suit, and processors without AVX2, run the portable
 /// kernel.
 pub fn conv_4x2_avx2(rows: &mut ConvRows<'_, i8>) {
-    let available = available();
+    let available = has_avx2();
     rows.each(|row| {
         if !(CONV_4X2_AVX2.suits)(&row.shape) || !available {
             return portable::conv_row(row);
         }
-        // SAFETY: `available` has found AVX2 and BMI2.
+        // SAFETY: `has_avx2` has found AVX2 and BMI2.
         unsafe { conv::ungrouped(row) }
     });
 }
 
 /// Convolution by weights in pairs. Processors without AVX2 run the reference.
 pub fn conv_2x4_avx2_pairs(rows: &mut ConvRows<'_, i16>) {
-    if !available() {
+    if !has_avx2() {
         return reference::conv(rows);
     }
     rows.each(|row| {
-        // SAFETY: `available` has found AVX2 and BMI2.
+        // SAFETY: `has_avx2` has found AVX2 and BMI2.
         unsafe { pairs::paired(row) }
     });
 }

@@ -1,0 +1,186 @@
+//! Tiles of 16 channels x 16 pixels with AVX-512's products of four bytes. The sums wrap around, they do not saturate, so
+//! that their order does not matter.
+
+use super::{Constants, Isa, PIXELS, Sums, Tile, TileFn, Walk};
+use crate::arith::OPERAND_SHIFT;
+use crate::kernels::layout::quads::BLOCK;
+use core::arch::x86_64::{
+    __m128i, __m512i, _mm_loadu_si128, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_cvtepi8_epi32,
+    _mm512_cvtepi32_epi8, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32, _mm512_max_epi32,
+    _mm512_min_epi32, _mm512_mul_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
+    _mm512_slli_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_storeu_si512,
+};
+
+/// Its functions.
+pub(in super::super) static ISA: Isa = Isa { pixels: PIXELS, wide: true, tile: tile_of, finish };
+
+/// Bytes of a vector of weights.
+const VECTOR: usize = 4 * BLOCK;
+
+fn tile_of(walk: Walk, two: bool, groups: bool, pixels: usize) -> TileFn {
+    macro_rules! tiles {
+        ($rows:literal, $blocks:literal, $columns:literal, $stride:literal, $groups:literal) => {{
+            static TILES: [TileFn; PIXELS] = [
+                tile::<1, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<2, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<3, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<4, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<5, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<6, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<7, $rows, $blocks, $columns, $stride, $groups>,
+                tile::<8, $rows, $blocks, $columns, $stride, $groups>,
+            ];
+            &TILES
+        }};
+    }
+    let tiles = match (walk, two, groups) {
+        (Walk::Columns, false, false) => tiles!(1, 1, 1, 1, false),
+        (Walk::Columns, true, _) => tiles!(1, 2, 1, 1, false),
+        (Walk::Columns, false, true) => tiles!(1, 1, 1, 1, true),
+        (Walk::Slides(1), false, false) => tiles!(1, 1, 3, 1, false),
+        (Walk::Slides(1), true, _) => tiles!(2, 1, 3, 1, false),
+        (Walk::Slides(1), false, true) => tiles!(1, 1, 3, 1, true),
+        (Walk::Slides(_), false, false) => tiles!(1, 1, 3, 2, false),
+        (Walk::Slides(_), true, _) => tiles!(2, 1, 3, 2, false),
+        (Walk::Slides(_), false, true) => tiles!(1, 1, 3, 2, true),
+    };
+    tiles[(pixels - 1) % PIXELS]
+}
+
+/// `N` pixels of `ROWS` rows and `BLOCKS` blocks of channels, `COLUMNS` columns of the kernel at a time.
+///
+/// # Safety
+/// As [`TileFn`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn tile<
+    const N: usize,
+    const ROWS: usize,
+    const BLOCKS: usize,
+    const COLUMNS: usize,
+    const STRIDE: usize,
+    const GROUPS: bool,
+>(
+    tile: &Tile<'_>,
+    sums: &mut Sums,
+) {
+    let [first, second] = tile.starts.map(|start| bytemuck::cast::<[i32; BLOCK], __m512i>(start));
+    let mut a = [first; N];
+    let mut b = [if BLOCKS == 2 { second } else { first }; N];
+    let mut line = tile.rows.as_ptr().cast::<i8>();
+    let mut weights = tile.weights.as_ptr();
+    let column_len = tile.quads.wrapping_mul(VECTOR);
+    let controls = tile.controls.map(|control| bytemuck::cast::<[i8; VECTOR], __m512i>(control));
+    for _ in 0..tile.kernel_h {
+        let mut column = line;
+        for _ in 0..tile.columns {
+            let mut pixels = column;
+            for quad in 0..tile.quads {
+                let mut u = [_mm512_setzero_si512(); COLUMNS];
+                let mut v = u;
+                for (k, (u, v)) in u.iter_mut().zip(&mut v).enumerate() {
+                    let at = weights.wrapping_add(k.wrapping_mul(column_len));
+                    // SAFETY: a block has `kernel_h * columns * COLUMNS * quads` vectors, and this is one of them.
+                    *u = unsafe { _mm512_loadu_si512(at.cast()) };
+                    if BLOCKS == 2 {
+                        // SAFETY: so does the next block.
+                        *v = unsafe { _mm512_loadu_si512(at.wrapping_add(tile.block_len).cast()) };
+                    }
+                }
+                for x in 0..(N - 1) * STRIDE + COLUMNS {
+                    let at = pixels.wrapping_add(x.wrapping_mul(tile.pixel_step));
+                    let control = if GROUPS { controls[quad & 3] } else { first };
+                    // SAFETY: the rows have what `Layout::reads` says: all runs, filled up to 4 elements without groups, and
+                    // 16 elements from any block's first of any pixel.
+                    let p = unsafe { pixel::<GROUPS>(at, control) };
+                    let q = if ROWS == 2 {
+                        // SAFETY: so have the next output row's.
+                        unsafe { pixel::<GROUPS>(at.wrapping_add(tile.next_row), control) }
+                    } else {
+                        p
+                    };
+                    for k in 0..COLUMNS {
+                        if x >= k && (x - k) % STRIDE == 0 && (x - k) / STRIDE < N {
+                            let n = (x - k) / STRIDE;
+                            a[n] = _mm512_dpbusd_epi32(a[n], p, u[k]);
+                            if ROWS == 2 {
+                                b[n] = _mm512_dpbusd_epi32(b[n], q, u[k]);
+                            }
+                            if BLOCKS == 2 {
+                                b[n] = _mm512_dpbusd_epi32(b[n], p, v[k]);
+                            }
+                        }
+                    }
+                }
+                weights = weights.wrapping_add(VECTOR);
+                if !GROUPS {
+                    pixels = pixels.wrapping_add(4);
+                }
+            }
+            weights = weights.wrapping_add((COLUMNS - 1).wrapping_mul(column_len));
+            column = column.wrapping_add(tile.column_step);
+        }
+        line = line.wrapping_add(tile.row_len);
+    }
+    for (from, to) in [a, b].iter().zip(&mut sums.0).take(ROWS * BLOCKS) {
+        for (from, to) in from.iter().zip(to) {
+            // SAFETY: there are 16 sums.
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *from) };
+        }
+    }
+}
+
+/// Four elements of a pixel for each channel of a block: the same ones, or those that `control` picks out of 16.
+///
+/// # Safety
+/// The processor has the instruction set; 4 elements, with groups 16, can be read from `at`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn pixel<const GROUPS: bool>(at: *const i8, control: __m512i) -> __m512i {
+    if GROUPS {
+        // SAFETY: the caller says so.
+        let channels: __m128i = unsafe { _mm_loadu_si128(at.cast()) };
+        _mm512_shuffle_epi8(_mm512_broadcast_i32x4(channels), control)
+    } else {
+        // SAFETY: the caller says so.
+        _mm512_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() })
+    }
+}
+
+/// # Safety
+/// As [`FinishFn`](super::FinishFn).
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], channels: usize) {
+    let [m, s] = [constants.m, constants.s].map(|constants| bytemuck::cast::<[i32; BLOCK], __m512i>(constants));
+    let [even, odd] =
+        [constants.even, constants.odd].map(|constants| bytemuck::cast::<[i64; BLOCK / 2], __m512i>(constants));
+    let m_odd = _mm512_srli_epi64::<32>(m);
+    let [lo, hi] = [_mm512_set1_epi32(constants.lo), _mm512_set1_epi32(constants.hi)];
+    let multiplier = _mm512_set1_epi32(constants.residual.unwrap_or(0));
+    for (sums, out) in sums.iter().zip(out.chunks_mut(channels.max(1))) {
+        let sums: __m512i = bytemuck::cast(*sums);
+        let mut low = _mm512_add_epi64(_mm512_mul_epi32(sums, m), even);
+        let mut high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), m_odd), odd);
+        if constants.residual.is_some() {
+            let operand = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepi8_epi32(bytemuck::cast(load(out))));
+            low = _mm512_add_epi64(low, _mm512_mul_epi32(operand, multiplier));
+            high = _mm512_add_epi64(high, _mm512_mul_epi32(_mm512_srli_epi64::<32>(operand), multiplier));
+        }
+        // The high words: of the even channels moved down beside those of the odd ones.
+        let words = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(high, 0x5555, low);
+        let clamped = _mm512_min_epi32(_mm512_max_epi32(_mm512_srav_epi32(words, s), lo), hi);
+        let made: [i8; BLOCK] = bytemuck::cast(_mm512_cvtepi32_epi8(clamped));
+        match out.first_chunk_mut::<BLOCK>() {
+            Some(out) if constants.channels == BLOCK => *out = made,
+            _ => out.iter_mut().zip(made).take(constants.channels).for_each(|(out, made)| *out = made),
+        }
+    }
+}
+
+/// The first 16 outputs, or those that there are.
+fn load(out: &[i8]) -> [i8; BLOCK] {
+    out.first_chunk::<BLOCK>().copied().unwrap_or_else(|| {
+        let mut operand = [0; BLOCK];
+        operand.iter_mut().zip(out).for_each(|(to, from)| *to = *from);
+        operand
+    })
+}
