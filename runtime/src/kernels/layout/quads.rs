@@ -1,4 +1,4 @@
-use super::{ConvShape, LOWEST, Layout, Packing, RowElement, holds_lowest, no_scratch};
+use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, no_scratch};
 
 /// Output channels whose weights lie side by side.
 pub(in crate::kernels) const BLOCK: usize = 16;
@@ -56,22 +56,16 @@ pub static QUADS_PACKING: Packing = Packing {
     weight: |shape, weights, channel, row, k| weights.get(index(shape, channel, row, k)).copied().unwrap_or(0),
     check: |shape, weights| {
         let (weights, starts) = parts(shape, weights);
-        if holds_lowest(weights) {
-            return Err(LOWEST);
-        }
+        ensure!(!holds_lowest(weights), LOWEST)?;
         let run = shape.kernel_w * shape.group_in();
         for (channel, start) in starts.as_chunks::<4>().0.iter().enumerate() {
             let weight = |row, k| weights.get(index(shape, channel, row, k)).copied().unwrap_or(0);
-            let of_row = |row| (0..run).map(move |k| weight(row, k));
             let own = if channel < shape.channels_out { shape.kernel_h } else { 0 };
-            let magnitude =
-                |weights: &mut dyn Iterator<Item = i8>| weights.fold(0, |sum, w| sum + u64::from(w.unsigned_abs()));
-            if magnitude(&mut (0..own).flat_map(of_row)) != magnitude(&mut all(shape, weights, channel)) {
-                return Err("a weight that only fills up is not 0");
-            }
-            if i32::from_le_bytes(start.map(|byte| byte as u8)) != sum(shape, weights, channel).wrapping_mul(-128) {
-                return Err("what takes away 128 times its weights is not that");
-            }
+            let own = (0..own).flat_map(|row| (0..run).map(move |k| weight(row, k)));
+            let whole = magnitude(own) == magnitude(all(shape, weights, channel));
+            ensure!(whole, "a weight that only fills up a run is not 0")?;
+            let expected = sum(shape, weights, channel).wrapping_mul(-128);
+            ensure!(number(start) == expected, "a sum starts with another number than -128 times its weights")?;
         }
         Ok(())
     },
@@ -97,6 +91,15 @@ fn parts_mut<'w>(shape: &ConvShape, weights: &'w mut [i8]) -> (&'w mut [i8], &'w
 
 fn blocks_len(shape: &ConvShape) -> usize {
     block_len(shape).unwrap_or(0) * shape.channels_out.div_ceil(BLOCK)
+}
+
+fn magnitude(weights: impl Iterator<Item = i8>) -> u64 {
+    weights.map(|weight| u64::from(weight.unsigned_abs())).sum()
+}
+
+/// One of the numbers after the blocks.
+pub(in crate::kernels) fn number(bytes: &[i8; 4]) -> i32 {
+    i32::from_le_bytes(bytes.map(|byte| byte as u8))
 }
 
 /// Where the weight of an element of a group's run lies.
@@ -156,7 +159,7 @@ mod tests {
                 assert!((QUADS_PACKING.check)(&shape, &wrong).is_err(), "{shape:?}: byte {at} of {blocks}");
             }
             weights[places[0]] = i8::MIN;
-            assert_eq!((QUADS_PACKING.check)(&shape, &weights), Err(LOWEST));
+            assert_eq!((QUADS_PACKING.check)(&shape, &weights), ensure!(false, LOWEST));
         }
         let shape = ConvShape {
             kernel_h: 3,

@@ -6,7 +6,7 @@ pub(super) mod vnni;
 
 use crate::arith::Requant;
 use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Uint8};
-use crate::kernels::layout::quads::{BLOCK, block_len, parts};
+use crate::kernels::layout::quads::{BLOCK, block_len, number, parts};
 
 /// Most pixels of a tile's row.
 pub(super) const PIXELS: usize = 8;
@@ -173,7 +173,7 @@ pub(super) unsafe fn convolve(isa: &Isa, rows: &mut ConvRows<'_, Uint8>) {
         let mut tile = Tile {
             rows,
             weights: weights.get(block * block_len..).unwrap_or(&[]),
-            starts: [0, 1].map(|next| starts.get(next).map_or([0; BLOCK], |start| start.map(number))),
+            starts: [0, 1].map(|next| starts.get(next).map_or([0; BLOCK], |start| start.each_ref().map(number))),
             row_len,
             next_row: stride_h * row_len,
             block_len,
@@ -222,8 +222,4 @@ fn controls(group: usize) -> [[i8; 4 * BLOCK]; 4] {
         }
     }
     controls
-}
-
-fn number(bytes: [i8; 4]) -> i32 {
-    i32::from_le_bytes(bytes.map(|byte| byte as u8))
 }
