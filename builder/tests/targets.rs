@@ -22,6 +22,36 @@ fn is_refused(arguments: &[&str], parts: &[&str]) {
 }
 
 #[test]
+fn a_model_is_measured_on_the_host_and_refused_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (network, stone) = (path("network.onnx"), path("m4.stone"));
+    for command in [
+        &["export", "--arch", "resnet8", "--input", "1x8x8", "-o", &network][..],
+        &["quantize", &network, "--calib", "digits", "-o", &stone, "--eval-count", "0", "--target", "cortex-m4"],
+    ] {
+        assert!(skipstone(command).status.success(), "{command:?}");
+    }
+    let report: Value = serde_json::from_slice(&skipstone(&["bench", &stone, "--json"]).stdout).expect("JSON");
+    assert_eq!((report["on"].as_str(), report["instructions"].as_u64()), (Some("host"), None));
+    let times: Vec<u64> =
+        report["layers"].as_array().unwrap().iter().map(|layer| layer["nanoseconds"].as_u64().unwrap()).collect();
+    assert_eq!(times.len() as u64, inspect(&stone)["layers"].as_array().unwrap().len() as u64);
+    assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
+    let shown = String::from_utf8(skipstone(&["bench", &stone, "--total"]).stdout).unwrap();
+    let all: Vec<&str> = shown.lines().filter(|line| line.ends_with(|c: char| c.is_ascii_digit())).collect();
+    assert!(all.len() == 1 && all[0].starts_with("all ") && shown.contains("MAC per ns"), "{shown}");
+
+    is_refused(&["bench", &stone, "--on", "pico"], &["QEMU has no such board", "--on cortex-m0"]);
+    is_refused(&["bench", &stone, "--on", "cortex-m5"], &["cortex-m5", "cortex-m55", "cortex-a72"]);
+    is_refused(&["bench", &stone, "--plugin", "x.so"], &["--plugin", "--on"]);
+    let output = skipstone(&["bench", &stone, "--on", "cortex-m0"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), errors.lines().count()), (Some(1), 1), "{errors}");
+    assert!(errors.contains("packed for cortex-m4") && errors.contains("--target cortex-m0"), "{errors}");
+}
+
+#[test]
 fn models_are_packed_for_cores_and_boards() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();

@@ -48,6 +48,7 @@
 //! | `dsp` | | an Armv8-M Mainline core (M33, M55) has the DSP extension |
 //! | `defmt` | | `defmt::Format` for errors and results |
 //! | `probabilities` | | [`Engine::probabilities`](Engine#method.probabilities): softmax on cores without floating point |
+//! | `profile` | | `Engine::watch_steps`: what each layer takes; without it the engine has no trace of it |
 //! | `conformance` | | the kernels' test suite, for programs that run it on the processor |
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -94,5 +95,7 @@ mod testing;
 pub use aligned::AlignedBytes;
 pub use aligned::{Aligned, arena_len};
 pub use engine::{Arena, Engine, EngineError, InputError, Made, Program, Ranked, TopK};
+#[cfg(feature = "profile")]
+pub use engine::{Moment, Watch};
 pub use format::{LoadError, Place, Reason};
 pub use model::{ImageShape, Model};

@@ -108,6 +108,25 @@ fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
     assert!(error.contains("the model is laid out for cortex-m4, programs for thumbv"), "{error}");
 }
 
+/// What the layers take adds up to the whole, and the program whose size is told is the one that counts no layers.
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn layers_add_up_to_the_inference() {
+    let (stone, digits) = digits_model("resnet8", Core::CortexM4);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.stone");
+    std::fs::write(&path, &stone).unwrap();
+    let image = TestImages::first(&digits, 1).unwrap();
+    let profile = device::profile(on(Core::CortexM4), &path, &image, true, None).unwrap();
+    let whole = profile.whole.instructions;
+    let layers: u64 = profile.layers.iter().map(|layer| layer.instructions).sum();
+    assert!((whole * 8 / 10..whole).contains(&layers), "{profile:?}");
+    assert!((10_000..60_000).contains(&profile.program_bytes.unwrap()), "{profile:?}");
+    assert!((100..5_000).contains(&profile.stack_bytes.unwrap()), "{profile:?}");
+    let error = device::profile(on(Core::Neon), &path, &image, true, None).unwrap_err().to_string();
+    assert!(error.contains("counted by a plugin of QEMU: name its file by --plugin"), "{error}");
+}
+
 /// The ResNet-8 of `models/`, which was trained on CIFAR-10, in 16 KiB of RAM.
 #[test]
 #[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]

@@ -1,9 +1,10 @@
-//! The project's one command for checks: `cargo xtask test`.
+//! The project's one command for checks, `cargo xtask test`, and for measuring, `cargo xtask bench`.
 //!
-//! It prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through, and
+//! `test` prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through, and
 //! ends with a table of what ran where. Nothing is skipped: a row that cannot run fails and says what to install.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod rows;
 mod rules;
 mod shell;
@@ -28,6 +29,8 @@ struct Cli {
 enum Task {
     /// Formatting, lints, house rules, tests, target builds, emulated boards, the demo and short fuzzing
     Test(TestArgs),
+    /// Instructions of one inference: networks of the zoo on emulated cores, against benches/budgets.toml
+    Bench(bench::Arguments),
 }
 
 #[derive(Args)]
@@ -47,7 +50,14 @@ struct TestArgs {
 }
 
 fn main() -> ExitCode {
-    let Task::Test(args) = Cli::parse().command;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands inside the workspace");
+    match Cli::parse().command {
+        Task::Test(args) => test(args, root),
+        Task::Bench(args) => bench::run(&args, root),
+    }
+}
+
+fn test(args: TestArgs, root: &Path) -> ExitCode {
     if args.list {
         for row in ROWS {
             let full = if row.full { "; with --full" } else { "" };
@@ -59,7 +69,6 @@ fn main() -> ExitCode {
         eprintln!("error: no row is named {unknown:?}; cargo xtask test --list names them");
         return ExitCode::from(2);
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands inside the workspace");
     let context = Context { root: root.to_path_buf(), fuzz_seconds: args.fuzz_seconds, full: args.full };
     let named = |row: &Row| args.only.iter().any(|name| name == row.name);
     let chosen = ROWS.iter().filter(|row| if args.only.is_empty() { args.full || !row.full } else { named(row) });

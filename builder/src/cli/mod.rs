@@ -4,6 +4,7 @@
 //! warnings and errors go to standard error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for wrong usage.
 
 mod agreement;
+mod bench;
 mod classes;
 mod classifier;
 mod console;
@@ -58,6 +59,7 @@ enum Command {
     Verify(verify::Arguments),
     Inspect(inspect::Arguments),
     Run(run::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
     };
     let console = Console::new(parsed.json);
     let result = match parsed.command {
+        Command::Bench(arguments) => bench::run(&arguments, &console),
         Command::Zoo(arguments) => zoo::run(&arguments, &console),
         Command::Demo(arguments) => demo::run(&arguments, &console),
         Command::Train(arguments) => train::run(&arguments, &console),

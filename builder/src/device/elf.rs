@@ -4,7 +4,7 @@ use super::DeviceError;
 use crate::files;
 use crate::target::Memory;
 use object::read::elf::{ElfFile32, ProgramHeader};
-use object::{Endianness, elf};
+use object::{Endianness, File, Object, ObjectSymbol, elf};
 use std::path::Path;
 
 /// What a program for a microcontroller takes, in bytes.
@@ -20,6 +20,15 @@ pub(super) struct Sizes {
 pub(super) fn sizes(path: &Path, ram: Memory) -> Result<Sizes, DeviceError> {
     let bytes = files::read(path)?;
     parse(&bytes, ram).map_err(|e| DeviceError::Elf { path: path.to_path_buf(), reason: e.to_string() })
+}
+
+/// The address of the function in the program `path` whose mangled name contains `name`.
+pub(super) fn function(path: &Path, name: &str) -> Result<u64, DeviceError> {
+    let bytes = files::read(path)?;
+    let failed = |reason: String| DeviceError::Elf { path: path.to_path_buf(), reason };
+    let file = File::parse(bytes.as_slice()).map_err(|e| failed(e.to_string()))?;
+    let found = file.symbols().find(|symbol| symbol.name().is_ok_and(|symbol| symbol.contains(name)));
+    found.map(|symbol| symbol.address()).ok_or_else(|| failed(format!("has no function {name}")))
 }
 
 fn parse(bytes: &[u8], ram: Memory) -> Result<Sizes, object::Error> {

@@ -11,6 +11,8 @@ const FIRST: &str = "skipstone-device 2";
 pub(super) struct Told {
     pub(super) run: DeviceRun,
     pub(super) stack_bytes: u64,
+    /// Instructions of each node, from a program that counts them.
+    pub(super) layers: Vec<u64>,
 }
 
 /// Reads the lines of a program that classified `images` images.
@@ -27,6 +29,7 @@ pub(super) fn parse(device: Device, output: &Output, images: usize) -> Result<To
 }
 
 fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
+    let mut layers = Vec::new();
     let mut run = DeviceRun {
         labels: Vec::new(),
         scores: Vec::new(),
@@ -36,6 +39,7 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
         flash_bytes: None,
         ram_bytes: None,
         arena_bytes: 0,
+        stack_bytes: None,
         backend: String::new(),
         kernels: Vec::new(),
     };
@@ -56,6 +60,9 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
             }
             ["loading", count] => count.parse().ok().map(|count| run.instructions_to_load = Some(count)),
             ["instructions", count] => count.parse().ok().map(|count| run.instructions_per_inference = Some(count)),
+            ["layer", index, "instructions", count] if number(index) == Some(layers.len() as u64) => {
+                number(count).map(|count| layers.push(count))
+            }
             ["memory", "arena", arena, "stack", stack] => number(arena).zip(number(stack)).map(|(arena, stack)| {
                 run.arena_bytes = arena;
                 stack_bytes = stack;
@@ -74,7 +81,7 @@ fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
     if !done || run.backend.is_empty() {
         return Err((text.lines().last().unwrap_or_default(), "lines are missing after it"));
     }
-    Ok(Told { run, stack_bytes })
+    Ok(Told { run, stack_bytes, layers })
 }
 
 fn image(run: &mut DeviceRun, index: &str, label: &str, scores: &str, layers: &str) -> Option<()> {
@@ -100,13 +107,14 @@ mod tests {
 
     const GOOD: &str = "skipstone-device 2\nbackend cortex_m kernels conv_2x3_smlad\nloading 90\n\
                         instructions 1200\n\
-                        memory arena 640 stack 320\nimage 0 label 1 scores -4,7 layers 0badf00d,00000001\ndone 1\n";
+                        memory arena 640 stack 320\nlayer 0 instructions 70\nlayer 1 instructions 9\nimage 0 label 1 scores -4,7 layers 0badf00d,00000001\ndone 1\n";
 
     #[test]
     fn lines_become_a_run() {
         let told = parse_text(GOOD, 1).unwrap();
         assert_eq!((told.stack_bytes, told.run.arena_bytes), (320, 640));
         assert_eq!((told.run.labels, told.run.scores), (vec![1], vec![vec![-4, 7]]));
+        assert_eq!(told.layers, [70, 9]);
         assert_eq!(told.run.layer_checksums, [[0x0bad_f00d, 1]]);
         assert_eq!((told.run.backend.as_str(), told.run.instructions_per_inference), ("cortex_m", Some(1200)));
         assert_eq!(told.run.instructions_to_load, Some(90));
@@ -120,6 +128,8 @@ mod tests {
             ("image 0", "image 1", "image 1 label 1 scores -4,7 layers 0badf00d,00000001"),
             ("-4,7", "-4,700", "image 0 label 1 scores -4,700 layers 0badf00d,00000001"),
             ("done 1", "done 2", "done 2"),
+            ("layer 1", "layer 2", "layer 2 instructions 9"),
+            ("layer 0 instructions 70", "layer 0 instructions x", "layer 0 instructions x"),
             ("done 1\n", "", "image 0 label 1 scores -4,7 layers 0badf00d,00000001"),
             ("memory", "memories", "memories arena 640 stack 320"),
         ] {

@@ -6,14 +6,18 @@ mod images;
 mod lines;
 mod place;
 mod process;
+mod profile;
 mod tools;
 
 pub use images::TestImages;
 pub use place::Device;
+pub use profile::{LayerCost, Profile, profile};
 pub use tools::Missing;
 
 use crate::files::{self, FileError};
+use crate::host::HostError;
 use crate::target::Core;
+use lines::Told;
 use place::Place;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,6 +48,8 @@ pub struct DeviceRun {
     pub ram_bytes: Option<u64>,
     /// Bytes of the arena.
     pub arena_bytes: u64,
+    /// Bytes of the deepest stack; of microcontrollers.
+    pub stack_bytes: Option<u64>,
     /// The backend of the runtime that ran.
     pub backend: String,
     /// The kernels that ran the convolutions.
@@ -116,6 +122,26 @@ pub enum DeviceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Nothing counts instructions on the device.
+    #[error(
+        "on {device} instructions are counted by a plugin of QEMU: name its file by --plugin (docs/targets.md says what it \
+         has to do)"
+    )]
+    NoPlugin {
+        /// The device's name.
+        device: &'static str,
+    },
+    /// A plugin of the emulator did not do what it has to.
+    #[error("{path}: {reason}", path = path.display())]
+    Plugin {
+        /// The plugin.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A model that the host cannot load.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The built program is not an ELF file.
     #[error("{path}: {reason}", path = path.display())]
     Elf {
@@ -153,30 +179,56 @@ pub fn run_with_checker(device: Device, model: &Path, images: &TestImages) -> Re
 }
 
 fn run_with(device: Device, model: &Path, images: &TestImages, options: &[&str]) -> Result<DeviceRun, DeviceError> {
-    let images_file = images.to_bytes()?;
-    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
-    let file = folder.path().join("images.bin");
-    files::write(&file, &images_file)?;
-    let Place::Board(board) = device.place else {
-        return run_linux(device, model, &[file], images.count());
-    };
-    let toolchain = tools::toolchain(device)?;
+    let built = Built::new(device, model, images, options)?;
     let mut command = tools::emulator(device)?;
-    let firmware = firmware_folder()?;
-    let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
-    let program = folder.path().join("program");
-    let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
-    build(device, &toolchain, &firmware, options, &inputs, &program)?;
-    command.arg("-kernel").arg(&program);
-    let output = process::output(&mut command, RUN_LIMIT)?;
-    let told = lines::parse(device, &output, images.count())?;
-    let sizes = elf::sizes(&program, board.ram)?;
-    let images_bytes = images_file.len() as u64;
+    let told = built.run(&mut command)?;
+    let Place::Board(board) = device.place else { return Ok(told.run) };
+    let sizes = elf::sizes(&built.program, board.ram)?;
     Ok(DeviceRun {
-        flash_bytes: Some(sizes.flash.saturating_sub(images_bytes)),
+        flash_bytes: Some(sizes.flash.saturating_sub(built.images_bytes)),
         ram_bytes: Some(sizes.ram + told.stack_bytes),
+        stack_bytes: Some(told.stack_bytes),
         ..told.run
     })
+}
+
+/// A device's program, built for a model and images.
+struct Built {
+    device: Device,
+    model: PathBuf,
+    images: PathBuf,
+    images_bytes: u64,
+    count: usize,
+    program: PathBuf,
+    /// Where images and program are.
+    folder: tempfile::TempDir,
+}
+
+impl Built {
+    fn new(device: Device, model: &Path, images: &TestImages, options: &[&str]) -> Result<Self, DeviceError> {
+        let images_file = images.to_bytes()?;
+        let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
+        let file = folder.path().join("images.bin");
+        files::write(&file, &images_file)?;
+        let toolchain = tools::toolchain(device)?;
+        tools::emulator(device)?;
+        let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
+        let program = folder.path().join("program");
+        let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
+        let inputs = if let Place::Board(_) = device.place { &inputs[..] } else { &[] };
+        build(device, &toolchain, &firmware_folder()?, options, inputs, &program)?;
+        let images_bytes = images_file.len() as u64;
+        Ok(Self { device, model, images: file, images_bytes, count: images.count(), program, folder })
+    }
+
+    /// Runs the program by the emulator's command line.
+    fn run(&self, emulator: &mut Command) -> Result<Told, DeviceError> {
+        if let Place::Board(_) = self.device.place {
+            emulator.arg("-kernel").arg(&self.program);
+            return lines::parse(self.device, &process::output(emulator, RUN_LIMIT)?, self.count);
+        }
+        run_linux(self.device, emulator, &self.program, &self.model, std::slice::from_ref(&self.images), self.count)
+    }
 }
 
 /// Classifies PNG and JPEG files by the packed model in the file `model` on a device that reads files: a Raspberry Pi.
@@ -185,26 +237,28 @@ fn run_with(device: Device, model: &Path, images: &TestImages, options: &[&str])
 /// As [`run`].
 pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, DeviceError> {
     let device = Device::of_core(Core::Neon).expect("the emulator has it");
-    run_linux(device, model, pictures, pictures.len())
-}
-
-/// Classifies the `count` images in `pictures` by the program for Linux.
-fn run_linux(device: Device, model: &Path, pictures: &[PathBuf], count: usize) -> Result<DeviceRun, DeviceError> {
     let toolchain = tools::toolchain(device)?;
-    let mut command = tools::emulator(device)?;
-    let firmware = firmware_folder()?;
+    let mut emulator = tools::emulator(device)?;
     let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
     let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
     let program = folder.path().join("program");
-    build(device, &toolchain, &firmware, &[], &[], &program)?;
-    if command.get_program().is_empty() {
-        command = Command::new(&program);
-    } else {
-        command.arg(&program);
-    }
-    command.arg(&model).args(pictures);
-    let output = process::output(&mut command, RUN_LIMIT)?;
-    lines::parse(device, &output, count).map(|told| told.run)
+    build(device, &toolchain, &firmware_folder()?, &[], &[], &program)?;
+    run_linux(device, &mut emulator, &program, &model, pictures, pictures.len()).map(|told| told.run)
+}
+
+/// Classifies the `count` images in `pictures` by the program for Linux.
+fn run_linux(
+    device: Device,
+    emulator: &mut Command,
+    program: &Path,
+    model: &Path,
+    pictures: &[PathBuf],
+    count: usize,
+) -> Result<Told, DeviceError> {
+    let mut native = Command::new(program);
+    let command = if emulator.get_program().is_empty() { &mut native } else { emulator.arg(program) };
+    command.arg(model).args(pictures);
+    lines::parse(device, &process::output(command, RUN_LIMIT)?, count)
 }
 
 /// Compiles the device's program and copies it to `to`. Only one process at a time builds, because the next one

@@ -2,7 +2,7 @@
 
 use super::place::{Device, Place};
 use crate::target::AARCH64_ROOT;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -80,6 +80,15 @@ pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
     Err(missing(&format!("a Rust compiler for {target}"), get))
 }
 
+/// [`emulator`] with a plugin, which counts; so time need not.
+pub(super) fn emulator_with_plugin(device: Device, plugin: &OsStr) -> Result<Command, Missing> {
+    let plain = emulator(device)?;
+    let mut command = Command::new(plain.get_program());
+    let timing = |argument: &&OsStr| *argument != "-icount" && *argument != "shift=0";
+    command.args(plain.get_args().filter(timing)).arg("-plugin").arg(plugin);
+    Ok(command)
+}
+
 /// The emulator's command line up to the program; without a program where the host is the device.
 pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
     let (name, package) = match device.place {
@@ -97,7 +106,8 @@ pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
     Ok(command)
 }
 
-fn is_native() -> bool {
+/// Whether the host itself is an aarch64 device.
+pub(super) fn is_native() -> bool {
     cfg!(all(target_os = "linux", target_arch = "aarch64", target_env = "gnu"))
 }
 

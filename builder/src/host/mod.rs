@@ -1,7 +1,9 @@
 //! Packed models on the host, run by the device's own engine.
 
+mod timing;
 mod trace;
 
+pub use timing::Timing;
 pub use trace::{Trace, TracedNode};
 
 use crate::data::Dataset;

@@ -36,13 +36,18 @@ impl Clock {
 
     /// Instructions that `work` executes, to those of a tick.
     pub fn instructions(&self, work: impl FnOnce()) -> u64 {
-        let start = Self::now();
+        let start = Self::ticks();
         work();
-        (Self::now() - start) * (NANOSECONDS / COMMON) / (CLOCK_HZ / COMMON)
+        Self::in_instructions(Self::ticks() - start)
+    }
+
+    /// Instructions that are executed in `ticks`.
+    pub fn in_instructions(ticks: u64) -> u64 {
+        ticks * (NANOSECONDS / COMMON) / (CLOCK_HZ / COMMON)
     }
 
     /// Ticks since the start. A period that ends between two reads of the count is seen by reading it again.
-    fn now() -> u64 {
+    pub fn ticks() -> u64 {
         loop {
             let periods = PERIODS.load(Ordering::SeqCst);
             let count = SYST::get_current();

@@ -3,6 +3,9 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "layers")]
+mod layers;
+
 use board_qemu::{Clock, Output, exit, paint_stack, stack_high_water};
 use cortex_m_rt::entry;
 use lines::Sink;
@@ -51,8 +54,12 @@ fn main() -> ! {
     lines::numbers(&mut out, &[("instructions ", instructions)]);
     lines::numbers(&mut out, &[("memory arena ", ARENA_LEN as u64), (" stack ", stack as u64)]);
     let mut layers = [const { Crc32::new() }; NODES];
-    for (index, image) in images.enumerate() {
+    for (index, image) in images.clone().enumerate() {
         ran = ran.and(lines::image(&mut engine, index, image, &mut layers, &mut out));
+    }
+    #[cfg(feature = "layers")]
+    for image in images.take(1) {
+        ran = ran.and(layers::report(&mut engine, image, &mut out));
     }
     if ran.is_err() {
         fail(&mut out, "an image has another length than the model's");

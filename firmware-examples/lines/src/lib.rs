@@ -72,6 +72,28 @@ pub fn image(
     Ok(())
 }
 
+/// Runs an image between two marks, and then once more with marks at the begin and the end of each step: for a plugin of the
+/// emulator that counts from mark to mark.
+///
+/// # Errors
+/// The image has another length than the model's.
+#[cfg(feature = "layers")]
+pub fn run_marked(engine: &mut Engine<'_, '_>, pixels: &[u8]) -> Result<(), InputError> {
+    bench_mark();
+    engine.run(pixels)?;
+    bench_mark();
+    engine.watch_steps(|_, _| bench_mark());
+    engine.run(pixels)?;
+    Ok(())
+}
+
+/// The mark: a function that the plugin finds by its name, and that does nothing else that another one does too.
+#[cfg(feature = "layers")]
+#[inline(never)]
+fn bench_mark() {
+    core::hint::black_box(0x4D41_524B_u32);
+}
+
 /// A name, and values with commas between them.
 fn joined<O: Sink, T>(out: &mut O, name: &str, values: impl IntoIterator<Item = T>, write: impl Fn(&mut O, T)) {
     out.text(name);

@@ -48,6 +48,13 @@ fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
             count += 1;
         }
     }
+    #[cfg(feature = "layers")]
+    if let Some(path) = images.first() {
+        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        for pixels in image::read(path, &parsed).map_err(|e| named(&e))?.iter().take(1) {
+            lines::run_marked(&mut engine, pixels).map_err(|e| named(&e))?;
+        }
+    }
     lines::numbers(&mut out, &[("done ", count as u64)]);
     out.print()
 }

@@ -67,6 +67,20 @@ pub struct Made<'r> {
     pub values: MapRow<'r>,
 }
 
+/// What watches the steps of an engine: called with the node's number when a step begins and when it has ended.
+#[cfg(feature = "profile")]
+pub type Watch = fn(node: usize, moment: Moment);
+
+/// When a [`Watch`] is called.
+#[cfg(feature = "profile")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A step begins.
+    Begin,
+    /// The step has ended.
+    End,
+}
+
 /// A model at work: reads images, gives scores.
 ///
 /// Scores are int8; `(score - zero_point) * scale` of [`Model::output`] gives their real values.
@@ -78,6 +92,8 @@ pub struct Engine<'m, 'a> {
     pull: Pull,
     /// Rows of the current image that have arrived.
     fed: usize,
+    #[cfg(feature = "profile")]
+    watch: Option<Watch>,
 }
 
 /// What a program can run: operators, and kernels for its convolutions. What no program names is not linked.
@@ -150,7 +166,16 @@ impl<'m, 'a> Engine<'m, 'a> {
         let arena = arena.get_mut(..model.arena_len()).ok_or(too_small)?;
         let arena = bytemuck::try_cast_slice_mut(arena).map_err(|_| too_small)?;
         let (maps, scratch) = arena::divide(arena, model.header()).ok_or(too_small)?;
-        let mut engine = Self { model, program, maps, scratch, pull: Pull::default(), fed: 0 };
+        let mut engine = Self {
+            model,
+            program,
+            maps,
+            scratch,
+            pull: Pull::default(),
+            fed: 0,
+            #[cfg(feature = "profile")]
+            watch: None,
+        };
         engine.begin();
         Ok(engine)
     }
@@ -233,6 +258,12 @@ impl<'m, 'a> Engine<'m, 'a> {
         for (probability, &score) in probabilities.iter_mut().zip(self.scores()) {
             *probability = power(score) / sum;
         }
+    }
+
+    /// Has `watch` called around every step from now on, to measure what each layer takes.
+    #[cfg(feature = "profile")]
+    pub fn watch_steps(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     /// One function for every observer.
@@ -322,7 +353,15 @@ impl<'m, 'a> Engine<'m, 'a> {
             let Some(operator) = self.program.operators.get(node.op) else { return Turn::Done };
             let (input, output) = (self.model.tensor(node.input.into()), self.model.tensor(node.output.into()));
             let at = Step { model: &self.model, backend: self.program.backend, node, input, output, step };
+            #[cfg(feature = "profile")]
+            if let Some(watch) = self.watch {
+                watch(index, Moment::Begin);
+            }
             (operator.step)(&at, &mut self.maps, self.scratch);
+            #[cfg(feature = "profile")]
+            if let Some(watch) = self.watch {
+                watch(index, Moment::End);
+            }
             if rows::is_view(node) {
                 continue;
             }

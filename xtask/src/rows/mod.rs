@@ -59,6 +59,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("kernels-cortex-m", "QEMU M4, M33, M55", "their kernels against the reference", targets::kernels_cortex_m),
     row("kernels-neon", "qemu-aarch64", "the runtime's tests, NEON kernels included", targets::kernels_neon),
     row("devices", "QEMU M0 to M55, A72", "packed models: every layer equals the host's", targets::devices),
+    row(
+        "budgets",
+        "QEMU M0 to M33",
+        "instructions of an inference within 2 % of benches/budgets.toml",
+        targets::budgets,
+    ),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
     row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),
     full("zoo", "host", "architectures for ImageNet: float against tract, int8 against the reference", host::zoo),

@@ -1,6 +1,7 @@
 //! Rows for the targets: builds and lints, kernels and whole models under emulation.
 
 use super::{Context, silent};
+use crate::bench;
 use crate::shell::{Failure, Run, fail};
 use crate::tools::{self, Compiler};
 use skipstone_targets::{AARCH64_ROOT, Board, Core};
@@ -124,6 +125,11 @@ pub(super) fn kernels_neon(context: &Context) -> Result<String, Failure> {
 pub(super) fn devices(context: &Context) -> Result<String, Failure> {
     tools::emulators()?;
     silent(context.cargo("test -p skipstone-tests --test devices -- --ignored").pass())
+}
+
+pub(super) fn budgets(context: &Context) -> Result<String, Failure> {
+    tools::emulators()?;
+    bench::check(&context.root)
 }
 
 /// Lints programs of the firmware's workspace, where the compiler has its lints.

@@ -8,6 +8,7 @@ mod stone;
 mod svg;
 
 pub(super) use arena::peak;
+pub(super) use stone::{describe, macs};
 
 use super::console::Console;
 use super::failure::Failure;

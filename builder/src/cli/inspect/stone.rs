@@ -163,8 +163,6 @@ fn layer<'m>(model: &Model<'m>, tensors: &[Tensor], node: &Node) -> Layer<'m> {
     let [input, output] = [node.input, node.output].map(|index| tensors[usize::from(index)]);
     let size = |tensor: &Tensor| [tensor.height, tensor.width, tensor.channels];
     let conv = OpCode::from_code(node.op) == Some(OpCode::Conv);
-    let products = [node.kernel_h.into(), node.kernel_w.into(), input.channels / node.groups.max(1)];
-    let macs = size(&output).into_iter().chain(products).map(u64::from).product();
     Layer {
         name: model.string(node.name),
         op: describe(node),
@@ -173,11 +171,22 @@ fn layer<'m>(model: &Model<'m>, tensors: &[Tensor], node: &Node) -> Layer<'m> {
         offset: output.offset,
         weights: if conv { layout::from_code(node.layout).map_or("", |packing| packing.layout.name) } else { "" },
         weights_bytes: node.weights_len,
-        macs: if conv { macs } else { 0 },
+        macs: macs(node, &input, &output),
     }
 }
 
-fn describe(node: &Node) -> String {
+/// Multiply-accumulates as the device executes them: channels added for alignment included.
+pub(in crate::cli) fn macs(node: &Node, input: &Tensor, output: &Tensor) -> u64 {
+    if OpCode::from_code(node.op) != Some(OpCode::Conv) {
+        return 0;
+    }
+    let results = [output.height, output.width, output.channels];
+    let products = [node.kernel_h.into(), node.kernel_w.into(), input.channels / node.groups.max(1)];
+    results.into_iter().chain(products).map(u64::from).product()
+}
+
+/// What a node computes, in a few words.
+pub(in crate::cli) fn describe(node: &Node) -> String {
     let residual = if node.operand == NONE { "" } else { " + residual" };
     match OpCode::from_code(node.op) {
         Some(OpCode::Conv) => {

@@ -120,6 +120,32 @@ fn rows_that_nothing_needs_are_taken_and_ignored() {
     assert!(runs_as_defined(&net).contains(&"portable"));
 }
 
+#[cfg(feature = "profile")]
+#[test]
+fn every_step_is_watched_from_its_begin_to_its_end() {
+    use super::Moment;
+    use crate::schedule::Network as _;
+    use std::cell::RefCell;
+    thread_local! { static SEEN: RefCell<Vec<(usize, Moment)>> = const { RefCell::new(Vec::new()) } }
+
+    let file = small_resnet(9, 7, &CANONICAL).pack();
+    let model = Model::from_bytes(&file).unwrap();
+    let mut arena = Aligned::zeroed(model.arena_len());
+    let mut engine = Engine::new(&model, &mut arena).unwrap();
+    engine.watch_steps(|node, moment| SEEN.with_borrow_mut(|seen| seen.push((node, moment))));
+    engine.run(&[0; 9 * 7 * 4][..9 * 7 * usize::from(model.input().channels)]).unwrap();
+
+    let seen = SEEN.take();
+    for step in seen.chunks(2) {
+        assert_eq!(step, [(step[0].0, Moment::Begin), (step[0].0, Moment::End)]);
+    }
+    for (index, node) in model.nodes().iter().enumerate() {
+        let tensor = |index: u16| model.tensor(index.into());
+        let steps = crate::ops::steps(node, tensor(node.input), tensor(node.output));
+        assert_eq!(seen.iter().filter(|(node, _)| *node == index).count(), 2 * steps, "node {index}");
+    }
+}
+
 #[test]
 fn two_engines_share_a_model() {
     let net = small_resnet(9, 7, &CANONICAL);
