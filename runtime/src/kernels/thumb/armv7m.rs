@@ -25,7 +25,7 @@ fn depthwise_row(row: &mut ConvRow<'_, i8>) {
     let (shape, width, step) = (row.shape, row.width_out(), row.pixel_step());
     let Some(walk) = Walk::of_columns(row) else { return };
     let group_out = row.channels_out().checked_div(shape.groups).unwrap_or(0);
-    let kernels = row.weights.chunks_exact(walk.weights_len as usize);
+    let kernels = row.weights.chunks_exact((walk.weights_len as usize).max(1));
     let (mut input, mut left) = (0, group_out);
     for (channel, (requant, weights)) in row.requant.chunks(1).zip(kernels).enumerate() {
         if left == 0 {
