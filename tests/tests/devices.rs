@@ -4,8 +4,8 @@
 //! runs them. Where something is missing they fail and say what.
 
 use skipstone::data::{self, Dataset, Spec, Split};
-use skipstone::device::{self, Device, DeviceError, DeviceRun, TestImages};
-use skipstone::pack::{AlignedBytes, Options, quantize};
+use skipstone::device::{self, Device, DeviceError, DeviceRun, Program, TestImages};
+use skipstone::pack::{AlignedBytes, Goal, Options, quantize};
 use skipstone::target::{self, Board, Core};
 use skipstone::{host, zoo};
 use skipstone_onnx::{ChannelOrder, Fit, Normalization, Preprocessing};
@@ -127,6 +127,35 @@ fn layers_add_up_to_the_inference() {
     assert!(error.contains("counted by a plugin of QEMU: name its file by --plugin"), "{error}");
 }
 
+/// Flash of the programs around a ResNet-8 for CIFAR-10: small ones without the checker and with it, and a fast one.
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn programs_are_small() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/resnet8-cifar10.onnx");
+    let graph = skipstone_onnx::import_file(&file).unwrap();
+    let images = waves([3, 32, 32], 4);
+    let image = TestImages::first(&images, 1).unwrap();
+    let mut over = Vec::new();
+    for (goal, program, most) in [
+        (Goal::Size, Program { checker: false, small: true }, 20 << 10),
+        (Goal::Size, Program { checker: true, small: true }, 32 << 10),
+        (Goal::Speed, Program::default(), target::PROGRAM_BYTES),
+    ] {
+        let options = Options { target: Core::CortexM4, goal, ..Options::default() };
+        let stone = quantize(&graph, &images, &options).unwrap().stone;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.stone");
+        std::fs::write(&path, &stone).unwrap();
+        let run = device::run_program(on(Core::CortexM4), program, &path, &image).unwrap();
+        let bytes = run.flash_bytes.unwrap() - stone.len() as u64;
+        println!("{goal:?}, {program:?}: {bytes} bytes around a model of {}", stone.len());
+        if bytes > most {
+            over.push((program, bytes, most));
+        }
+    }
+    assert!(over.is_empty(), "{over:?}");
+}
+
 /// The ResNet-8 of `models/`, which was trained on CIFAR-10, in 16 KiB of RAM.
 #[test]
 #[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
@@ -176,7 +205,8 @@ fn loading_takes_at_most_a_tenth_of_an_inference() {
         let path = folder.path().join("model.stone");
         std::fs::write(&path, &stone).unwrap();
         let image = TestImages::first(&images, 1).unwrap();
-        let run = device::run_with_checker(on(Core::CortexM4), &path, &image).unwrap();
+        let checking = Program { checker: true, small: false };
+        let run = device::run_program(on(Core::CortexM4), checking, &path, &image).unwrap();
         let (loading, inference) = (run.instructions_to_load.unwrap(), run.instructions_per_inference.unwrap());
         println!("{arch}: {loading} instructions to load {} bytes, {inference} per image", stone.len());
         if 10 * loading > inference {

@@ -167,19 +167,31 @@ pub fn available(device: Device) -> Result<(), Missing> {
 /// # Errors
 /// [`DeviceError`]: what is missing, or what failed, in one line.
 pub fn run(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, DeviceError> {
-    run_with(device, model, images, &[])
+    run_program(device, Program::default(), model, images)
 }
 
-/// [`run`] by a program that checks the model when it loads it, as one does whose model comes from elsewhere.
+/// What a microcontroller's program is built for; those for Linux are all alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// It checks the model when it loads it, as one does whose model comes from elsewhere.
+    pub checker: bool,
+    /// It is as small as the compiler makes it; otherwise as fast.
+    pub small: bool,
+}
+
+/// [`run`] by another program.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with_checker(device: Device, model: &Path, images: &TestImages) -> Result<DeviceRun, DeviceError> {
-    run_with(device, model, images, &["--features", "checker"])
-}
-
-fn run_with(device: Device, model: &Path, images: &TestImages, options: &[&str]) -> Result<DeviceRun, DeviceError> {
-    let built = Built::new(device, model, images, options)?;
+pub fn run_program(
+    device: Device,
+    program: Program,
+    model: &Path,
+    images: &TestImages,
+) -> Result<DeviceRun, DeviceError> {
+    let features: &[&str] = if program.checker { &["--features", "checker"] } else { &[] };
+    let profile = if program.small { "small" } else { RELEASE };
+    let built = Built::new(device, model, images, profile, features)?;
     let mut command = tools::emulator(device)?;
     let told = built.run(&mut command)?;
     let Place::Board(board) = device.place else { return Ok(told.run) };
@@ -191,6 +203,9 @@ fn run_with(device: Device, model: &Path, images: &TestImages, options: &[&str])
         ..told.run
     })
 }
+
+/// The profile of programs as fast as the compiler makes them.
+const RELEASE: &str = "release";
 
 /// A device's program, built for a model and images.
 struct Built {
@@ -205,7 +220,13 @@ struct Built {
 }
 
 impl Built {
-    fn new(device: Device, model: &Path, images: &TestImages, options: &[&str]) -> Result<Self, DeviceError> {
+    fn new(
+        device: Device,
+        model: &Path,
+        images: &TestImages,
+        profile: &str,
+        options: &[&str],
+    ) -> Result<Self, DeviceError> {
         let images_file = images.to_bytes()?;
         let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
         let file = folder.path().join("images.bin");
@@ -216,7 +237,7 @@ impl Built {
         let program = folder.path().join("program");
         let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
         let inputs = if let Place::Board(_) = device.place { &inputs[..] } else { &[] };
-        build(device, &toolchain, &firmware_folder()?, options, inputs, &program)?;
+        build(device, &toolchain, profile, options, inputs, &program)?;
         let images_bytes = images_file.len() as u64;
         Ok(Self { device, model, images: file, images_bytes, count: images.count(), program, folder })
     }
@@ -242,7 +263,7 @@ pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, Device
     let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
     let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
     let program = folder.path().join("program");
-    build(device, &toolchain, &firmware_folder()?, &[], &[], &program)?;
+    build(device, &toolchain, RELEASE, &[], &[], &program)?;
     run_linux(device, &mut emulator, &program, &model, pictures, pictures.len()).map(|told| told.run)
 }
 
@@ -266,12 +287,13 @@ fn run_linux(
 fn build(
     device: Device,
     toolchain: &Toolchain,
-    firmware: &Path,
+    profile: &str,
     options: &[&str],
     inputs: &[(&str, &Path)],
     to: &Path,
 ) -> Result<(), DeviceError> {
     let (package, target) = (device.package(), device.triple());
+    let firmware = firmware_folder()?;
     let folder = firmware.join("target");
     files::create_dir(&folder)?;
     let lock_path = folder.join(".emulate.lock");
@@ -279,7 +301,7 @@ fn build(
     lock.lock().map_err(|e| FileError::new("lock", &lock_path, e))?;
 
     let mut command = toolchain.cargo(target);
-    command.args(["--release", "--quiet", "--locked", "--target", target, "--package", package]);
+    command.args(["--profile", profile, "--quiet", "--locked", "--target", target, "--package", package]);
     command.args(options);
     command.arg("--target-dir").arg(&folder).current_dir(firmware);
     command.envs(inputs.iter().copied());
@@ -293,7 +315,7 @@ fn build(
     if !output.status.success() {
         return Err(DeviceError::Build { package, target, reason: process::first_error(&output) });
     }
-    let built = folder.join(target).join("release").join(package);
+    let built = folder.join(target).join(profile).join(package);
     std::fs::copy(&built, to).map_err(|e| FileError::new("read", &built, e))?;
     Ok(())
 }

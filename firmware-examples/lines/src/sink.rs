@@ -52,3 +52,33 @@ fn take_digit(number: &mut u64) -> u8 {
     *number = u64::from(quotient_high) << 32 | u64::from(quotient_middle) << 16 | u64::from(low / 10);
     (low % 10) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sink;
+    extern crate std;
+    use std::{format, string::String};
+
+    impl Sink for String {
+        fn write(&mut self, ascii: &[u8]) {
+            self.extend(ascii.iter().map(|&byte| char::from(byte)));
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        let mut number = 1u64;
+        for shift in 0..200 {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            for number in [number >> (shift % 64), 10u64.pow(shift % 20), 10u64.pow(shift % 20) - 1, u64::MAX] {
+                let mut written = String::new();
+                written.number(number);
+                written.text(" ");
+                written.signed(number as i32);
+                written.text(" ");
+                written.hex(number as u32);
+                assert_eq!(written, format!("{number} {} {:08x}", number as i32, number as u32));
+            }
+        }
+    }
+}
