@@ -30,8 +30,7 @@ fn tensor(model: &Judged<'_>, index: usize, tensor: &Tensor) -> Verdict {
     ensure!(tensor.height > 0 && tensor.width > 0 && tensor.channels > 0, "it is empty")?;
     ensure!((1..=tensor.height).contains(&tensor.ring_rows), "it keeps no row, or more rows than it has")?;
     ensure!(tensor.channels <= tensor.pixel_stride, "pixels overlap")?;
-    let row = u64::from(tensor.width - 1) * u64::from(tensor.pixel_stride) + u64::from(tensor.channels);
-    ensure!(row <= tensor.row_stride.into(), "rows overlap")?;
+    ensure!(row(tensor) <= tensor.row_stride, "rows overlap")?;
     if is_view(model, tensor) {
         return ensure!((tensor.offset, tensor.ring_rows) == (0, 1), "it is a view and has a place of its own");
     }
@@ -54,7 +53,7 @@ fn node(model: &Judged<'_>, node: &Node) -> Verdict {
     if state_len == 0 {
         return Ok(());
     }
-    let state = region(node.state, state_len as u64);
+    let state = region(node.state, state_len as u32);
     ensure!(fits(state, model) && node.state.is_multiple_of(4), "its state lies outside the arena")?;
     let others = [scratch(model), counters(model), extent(input), extent(output)];
     ensure!(others.iter().all(|&other| apart(state, other)), "its state overlaps something else")
@@ -68,30 +67,34 @@ fn scores(model: &Judged<'_>) -> Verdict {
     ensure!((1..=output.channels).contains(&header.class_count), "no classes, or more than there are scores")
 }
 
-/// First byte and the byte after the last.
-type Region = (u64, u64);
+/// First byte and the byte after the last, which arenas of less than 2 GiB do not hold where it would exceed 32 bits.
+type Region = (u32, u32);
 
-fn region(offset: u32, len: u64) -> Region {
-    (offset.into(), u64::from(offset) + len)
+fn region(offset: u32, len: u32) -> Region {
+    (offset, offset.saturating_add(len))
 }
 
 fn scratch(model: &Judged<'_>) -> Region {
-    region(model.header().scratch, model.header().scratch_len.into())
+    region(model.header().scratch, model.header().scratch_len)
 }
 
 fn counters(model: &Judged<'_>) -> Region {
-    region(model.header().counters, 2 * u64::from(model.header().node_count))
+    region(model.header().counters, 2 * u32::from(model.header().node_count))
 }
 
 /// The bytes of a ring: from its first row's first to its last row's last.
 fn extent(tensor: &Tensor) -> Region {
-    let rows = u64::from(tensor.ring_rows.saturating_sub(1)) * u64::from(tensor.row_stride);
-    let row = u64::from(tensor.width.saturating_sub(1)) * u64::from(tensor.pixel_stride) + u64::from(tensor.channels);
-    region(tensor.offset, rows + row)
+    let rows = u32::from(tensor.ring_rows.saturating_sub(1)).saturating_mul(tensor.row_stride);
+    region(tensor.offset, rows.saturating_add(row(tensor)))
+}
+
+/// Bytes from a row's first pixel to its last channel.
+fn row(tensor: &Tensor) -> u32 {
+    u32::from(tensor.width.saturating_sub(1)) * u32::from(tensor.pixel_stride) + u32::from(tensor.channels)
 }
 
 fn fits(region: Region, model: &Judged<'_>) -> bool {
-    region.1 <= model.header().arena_len.into()
+    region.1 <= model.header().arena_len
 }
 
 fn apart(a: Region, b: Region) -> bool {

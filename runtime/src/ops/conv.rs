@@ -11,7 +11,7 @@ use crate::arena::Maps;
 use crate::arith::OPERAND_SHIFT;
 use crate::format::records::{Core, NONE, Node, OpCode, Tensor};
 use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Element, MAX_ROWS};
-use crate::kernels::layout::{self, Layout};
+use crate::kernels::layout::Layout;
 use crate::kernels::{Backend, ConvCode, ConvKernel, elementwise, load};
 use crate::network::members;
 use crate::rows::window_rows;
@@ -46,11 +46,11 @@ pub static RULES: Rules = Rules {
     flags: 0,
     gathers: true,
     requants: |_, output| output.channels.into(),
-    scratch: |node, input, output| {
+    scratch: |node, input, output, layout| {
         let rows = usize::from(node.rows_per_step).max(1);
         let bytes =
             |layout: &Layout| padded_bytes(node, input, output, layout) + work_bytes(node, input, output, layout);
-        layout::layout(node.layout).map_or(0, bytes) + rows * dense_row(node, input, output)
+        layout.map_or(0, bytes) + rows * dense_row(node, input, output, None)
     },
     state: no_bytes,
     check,
@@ -214,7 +214,7 @@ fn convolve<T: Element>(
     load_rows(step, &shape, rows.clone(), row_len, convert, maps, padded);
 
     let residual = (node.operand != NONE).then_some(node.operand_multiplier);
-    let slot = dense_row(node, step.input, step.output);
+    let slot = dense_row(node, step.input, step.output, None);
     if residual.is_some() {
         for (index, row) in rows.clone().enumerate() {
             step.load_operand(row, maps, dense_slot(dense, index, slot));

@@ -23,7 +23,7 @@ use crate::arith::{Requant, SHIFT_MAX, SHIFT_MIN};
 use crate::bounds;
 use crate::format::records::{Node, OpCode, Tensor};
 pub(crate) use crate::format::{Verdict, ensure};
-use crate::kernels::layout::{LAYOUTS, Packing};
+use crate::kernels::layout::{self, LAYOUTS, Layout, Packing};
 use crate::model::Model;
 use crate::network::Network;
 use crate::rows::{self, is_view};
@@ -70,8 +70,8 @@ pub struct Rules {
     pub gathers: bool,
     /// Number of its [`Requant`]s.
     pub requants: fn(&Node, &Tensor) -> usize,
-    /// Bytes of scratch that one step needs, whichever kernel runs it.
-    pub scratch: fn(&Node, &Tensor, &Tensor) -> usize,
+    /// Bytes of scratch that one step needs, whichever kernel runs it; the last argument is the layout of its weights.
+    pub scratch: fn(&Node, &Tensor, &Tensor, Option<&Layout>) -> usize,
     /// Bytes that it keeps between its steps.
     pub state: fn(&Node, &Tensor) -> usize,
     /// Whether shapes follow from each other, and what it reads besides maps lies in the file.
@@ -212,7 +212,9 @@ impl RuleTable {
 
     /// Bytes of scratch that one step of a node needs.
     pub fn scratch_len(&self, node: &Node, input: &Tensor, output: &Tensor) -> usize {
-        self.get(node).map_or(0, |rules| if is_view(node) { 0 } else { (rules.scratch)(node, input, output) })
+        let layout = layout::find(self.layouts, node.layout).map(|packing| packing.layout);
+        let scratch = |rules: &Rules| (rules.scratch)(node, input, output, layout);
+        self.get(node).filter(|_| !is_view(node)).map_or(0, scratch)
     }
 
     /// Bytes that a node keeps between its steps.
@@ -277,13 +279,13 @@ fn no_bytes(_: &Node, _: &Tensor) -> usize {
     0
 }
 
-fn no_scratch(_: &Node, _: &Tensor, _: &Tensor) -> usize {
+fn no_scratch(_: &Node, _: &Tensor, _: &Tensor, _: Option<&Layout>) -> usize {
     0
 }
 
 /// Scratch of operators that make whole rows: a dense one before it is scattered, where the output is a slice of a
 /// concatenation.
-fn dense_row(_: &Node, _: &Tensor, output: &Tensor) -> usize {
+fn dense_row(_: &Node, _: &Tensor, output: &Tensor, _: Option<&Layout>) -> usize {
     if !rows::is_slice(output) {
         return 0;
     }
@@ -293,7 +295,7 @@ fn dense_row(_: &Node, _: &Tensor, output: &Tensor) -> usize {
 impl Checked<'_, '_> {
     /// The layout of the node's weights, if it is known.
     fn packing(&self) -> Option<&'static Packing> {
-        self.layouts.iter().copied().find(|packing| packing.layout.code == self.node.layout)
+        layout::find(self.layouts, self.node.layout)
     }
 
     /// Whether `len` bytes from a file offset are an aligned section of the file.

@@ -96,20 +96,12 @@ impl Packing {
 
 /// The layout of a code with what packs and checks it, if there is one.
 pub fn from_code(code: u8) -> Option<&'static Packing> {
-    LAYOUTS.get(usize::from(code)).copied()
+    find(LAYOUTS, code)
 }
 
-/// The layout of a code, if there is one.
-pub(crate) fn layout(code: u8) -> Option<&'static Layout> {
-    static ALONE: [&Layout; LAYOUTS.len()] = {
-        let (mut alone, mut code) = ([&CANONICAL; LAYOUTS.len()], 0);
-        while code < alone.len() {
-            alone[code] = LAYOUTS[code].layout;
-            code += 1;
-        }
-        alone
-    };
-    ALONE.get(usize::from(code)).copied()
+/// The layout of a code among some.
+pub(crate) fn find(layouts: &'static [&'static Packing], code: u8) -> Option<&'static Packing> {
+    layouts.iter().copied().find(|packing| packing.layout.code == code)
 }
 
 impl Layout {
