@@ -35,7 +35,8 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         Some("x86_64") => ("x86", X86),
         _ => ("portable", PORTABLE),
     };
-    let [mut operators, mut kernels, mut layouts] = [const { BTreeSet::new() }; 3];
+    let [mut operators, mut layouts] = [const { BTreeSet::new() }; 2];
+    let mut kernels = BTreeSet::new();
     let mut elements = BTreeSet::new();
     for node in model.nodes() {
         operators.extend(ops::rules(node).map(|rules| format!("&skipstone_runtime::{}", rules.path)));
@@ -46,7 +47,7 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
                     "the model is laid out for {core}, programs for {target} do not read it: pack it for that target"
                 )
             })?;
-            kernels.insert(format!("skipstone_runtime::{}", spec.path));
+            kernels.insert(spec.path);
             layouts.insert(format!("&skipstone_runtime::kernels::layout::{}_PACKING", spec.layout.name.to_uppercase()));
             elements.insert(format!("{:?}", spec.layout.element));
         }
@@ -56,6 +57,9 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         ["Int16"] => "conv::INT16",
         _ => "conv::OPERATOR",
     };
+    // The first one that suits a convolution runs it, so they keep their order.
+    let kernels = available.iter().filter(|spec| kernels.contains(spec.path));
+    let kernels: Vec<_> = kernels.map(|spec| format!("skipstone_runtime::{}", spec.path)).collect();
     let joined = |paths: BTreeSet<String>| paths.into_iter().collect::<Vec<_>>().join(", ");
     let operators = joined(operators).replace("conv::OPERATOR", convolution);
     let rules =
@@ -64,7 +68,7 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         .replace("{rules}", &rules)
         .replace("{layouts}", &joined(layouts))
         .replace("{operators}", &operators)
-        .replace("{kernels}", &joined(kernels))
+        .replace("{kernels}", &kernels.join(", "))
         .replace("{backend}", backend))
 }
 
@@ -98,6 +102,7 @@ mod tests {
 
     #[test]
     fn a_program_names_what_its_model_needs() {
+        const SMLAD: &[&str] = &["cortex_m::PAIRS_3", "cortex_m::CONV", "thumb::CONV"];
         let source = |layout, target: &str, dsp| {
             let file = small_resnet(9, 7, layout).pack();
             program(&Model::from_bytes(&file).unwrap(), target, dsp)
@@ -111,11 +116,11 @@ mod tests {
                 "riscv32imac-unknown-none-elf",
                 false,
                 "portable",
-                &["portable::CONV", "scalar::CONV"],
+                &["scalar::CONV", "portable::CONV"],
                 "INT8",
             ),
-            (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", &["cortex_m::CONV", "thumb::CONV"], "OPERATOR"),
-            (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", &["cortex_m::CONV", "thumb::CONV"], "OPERATOR"),
+            (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", SMLAD, "OPERATOR"),
+            (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", SMLAD, "OPERATOR"),
             (&CANONICAL, "aarch64-unknown-linux-gnu", false, "neon", &["neon::CONV", "portable::CONV"], "INT8"),
         ] {
             let source = source(layout, target, dsp).unwrap();

@@ -49,10 +49,10 @@ pub fn suit(model: &Model<'_>, core: Core) -> Suit {
     let (mut own, mut best) = (0, 0);
     for node in model.nodes().iter().filter(|node| OpCode::from_code(node.op) == Some(OpCode::Conv)) {
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
-        let (shape, width) = (conv_shape(node, input, output), usize::from(output.width));
+        let shape = conv_shape(node, input, output);
         let cost = |allowed: &dyn Fn(&ConvSpec) -> bool| {
-            let spec = fastest(kernels, &shape, width, allowed)?;
-            Some((spec.cost)(&shape, width) * u64::from(output.height))
+            let spec = fastest(kernels, &shape, allowed)?;
+            Some((spec.cost)(&shape) * u64::from(output.height))
         };
         let Some(with_its_weights) = cost(&|spec| spec.layout.code == node.layout) else { return Suit::Refused };
         own += with_its_weights;

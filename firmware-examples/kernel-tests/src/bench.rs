@@ -47,8 +47,9 @@ fn main() -> ! {
             channels_in,
             channels_out,
             groups: 1,
+            width: size,
         };
-        let row_len = PAIRS.row_len(&shape, size, elements);
+        let row_len = PAIRS.row_len(&shape, elements);
         let kernel = backend.kernel(PAIRS.code, &shape).map(|kernel| kernel.code);
         let (Some(ConvCode::Int16 { run, widen }), Some(weights)) = (kernel, (PAIRS.len)(&shape)) else {
             println!("{} reads no weights in pairs", backend.name);

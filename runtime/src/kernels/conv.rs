@@ -91,16 +91,17 @@ impl<'a, T: Element> ConvRows<'a, T> {
         let width = outputs.checked_div(channels)?;
         let span = parts.count.checked_sub(1)?.checked_mul(shape.stride_h)?.checked_add(shape.kernel_h)?;
         let last_row = span.checked_sub(1)?.checked_mul(parts.row_len)?;
-        let reads = (layout.reads)(shape, width)?;
+        let reads = (layout.reads)(shape)?;
         let rows_end = last_row.checked_add(reads)?;
         let made = parts.out.get(..parts.count)?;
         let fits = rows_end <= parts.rows.len()
             && reads <= parts.row_len
-            && parts.scratch.len() >= (layout.scratch)(shape, width)
+            && parts.scratch.len() >= (layout.scratch)(shape)
             && shape.kernel_h > 0
             && (layout.suits)(shape)
             && parts.weights.len() == (layout.len)(shape)?
             && parts.requant.len() == channels
+            && width == shape.width
             && width * channels == outputs
             && made.iter().all(|row| row.len() == outputs);
         fits.then_some(Self { parts })

@@ -1,13 +1,16 @@
 //! The specification of the kernels: naive, for every layout.
 
 use super::conv::{ConvRow, ConvRows, ConvShape, Element};
-use super::layout::{CANONICAL, PAIRS, QUADS, WINOGRAD, from_code};
+use super::layout::{CANONICAL, PAIRS, QUADS, WINOGRAD, WORDS, from_code};
 use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
 
 /// The specification as a backend.
-pub static BACKEND: Backend =
-    Backend { name: "reference", available: || true, kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD, CONV_QUADS] };
+pub static BACKEND: Backend = Backend {
+    name: "reference",
+    available: || true,
+    kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD, CONV_QUADS, CONV_WORDS],
+};
 
 /// Of canonical weights.
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE, code: ConvCode::Int8(conv) };
@@ -22,6 +25,10 @@ pub const CONV_WINOGRAD: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_WIN
 /// Of weights in quads.
 pub const CONV_QUADS: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_QUADS, code: ConvCode::Uint8(conv) };
 
+/// Of weights in words.
+pub const CONV_WORDS: ConvKernel =
+    ConvKernel { spec: &CONV_1X1_REFERENCE_WORDS, code: ConvCode::Int16 { run: conv, widen: load::widen } };
+
 static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     name: "conv_1x1_reference",
     path: "kernels::reference::CONV",
@@ -29,7 +36,7 @@ static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     rows: |_| 1,
     suits: |_| true,
     code_bytes: 1_000,
-    cost: |_, _| u64::MAX,
+    cost: |_| u64::MAX,
 };
 
 static CONV_1X1_REFERENCE_PAIRS: ConvSpec = ConvSpec {
@@ -53,6 +60,14 @@ static CONV_1X1_REFERENCE_QUADS: ConvSpec = ConvSpec {
     path: "kernels::reference::CONV_QUADS",
     layout: &QUADS,
     suits: QUADS.suits,
+    ..CONV_1X1_REFERENCE
+};
+
+static CONV_1X1_REFERENCE_WORDS: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference_words",
+    path: "kernels::reference::CONV_WORDS",
+    layout: &WORDS,
+    suits: WORDS.suits,
     ..CONV_1X1_REFERENCE
 };
 

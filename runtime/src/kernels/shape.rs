@@ -17,6 +17,8 @@ pub struct ConvShape {
     pub channels_out: usize,
     /// Groups.
     pub groups: usize,
+    /// Pixels of an output row.
+    pub width: usize,
 }
 
 impl ConvShape {

@@ -5,7 +5,7 @@
 
 use super::conv::{ConvShape, MAX_ROWS};
 use super::grouped::TAPS_MAX;
-use super::layout::{CANONICAL, Layout, PAIRS, QUADS};
+use super::layout::{CANONICAL, Layout, PAIRS, QUADS, WINOGRAD, WORDS};
 use crate::format::records::Core;
 
 /// A convolution kernel, described.
@@ -22,8 +22,8 @@ pub struct ConvSpec {
     pub suits: fn(&ConvShape) -> bool,
     /// Bytes of its program text, about: what a program saves that does not link it.
     pub code_bytes: usize,
-    /// Estimated instructions of an output row of so many pixels, padding and requantization included.
-    pub cost: fn(&ConvShape, usize) -> u64,
+    /// Estimated instructions of an output row, padding and requantization included.
+    pub cost: fn(&ConvShape) -> u64,
 }
 
 /// Kernels of one kind of core, the most specific first. The last one runs every convolution.
@@ -36,7 +36,24 @@ pub static ARMV6M: &CoreKernels = &[&CONV_1X4_ARMV6M];
 /// Armv7-M, and Armv8-M Mainline without the DSP extension: Cortex-M3.
 pub static ARMV7M: &CoreKernels = &[&CONV_2X3_ARMV7M];
 /// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
-pub static CORTEX_M: &CoreKernels = &[&CONV_2X3_SMLAD, &CONV_2X3_ARMV7M];
+pub static CORTEX_M: &CoreKernels = &[
+    &WINOGRAD_16,
+    &WINOGRAD_32,
+    &WINOGRAD_64,
+    &CONV_2X4_WINOGRAD,
+    &WORDS_3,
+    &WORDS_16,
+    &WORDS_32,
+    &WORDS_64,
+    &WORDS_128,
+    &PAIRS_3,
+    &PAIRS_16,
+    &PAIRS_32,
+    &PAIRS_64,
+    &PAIRS_128,
+    &CONV_2X3_SMLAD,
+    &CONV_2X3_ARMV7M,
+];
 /// 64-bit Arm with NEON.
 pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
 /// 64-bit x86, with AVX-512 and its products of bytes, or with AVX2 alone.
@@ -84,7 +101,7 @@ pub static CONV_2X2_SCALAR: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(2),
     code_bytes: 900,
-    cost: |shape, width| cost(shape, width, 45, 40),
+    cost: |shape| cost(shape, 45, 40),
 };
 
 /// Depthwise convolutions, 16 channels of a pixel at a time in plain Rust.
@@ -100,7 +117,7 @@ pub static DEPTHWISE_16X1_PORTABLE: ConvSpec = ConvSpec {
             && shape.kernel_h.saturating_mul(shape.kernel_w) <= TAPS_MAX
     },
     code_bytes: 3_000,
-    cost: |shape, width| cost(shape, width, 20, 20),
+    cost: |shape| cost(shape, 20, 20),
 };
 
 /// Blocks of 4 output channels x 2 pixels in plain Rust.
@@ -111,7 +128,7 @@ pub static CONV_4X2_PORTABLE: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |_| true,
     code_bytes: 4_900,
-    cost: |shape, width| cost(shape, width, if shape.groups == 1 { 120 } else { 50 }, 40),
+    cost: |shape| cost(shape, if shape.groups == 1 { 120 } else { 50 }, 40),
 };
 
 /// One output channel of 4 pixels by the instructions of Armv6-M.
@@ -122,7 +139,7 @@ pub static CONV_1X4_ARMV6M: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |_| true,
     code_bytes: 1_200,
-    cost: |shape, width| cost(shape, width, 37, 90),
+    cost: |shape| cost(shape, 37, 90),
 };
 
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, by the instructions of Armv7-M.
@@ -133,7 +150,7 @@ pub static CONV_2X3_ARMV7M: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |_| true,
     code_bytes: 1_200,
-    cost: |shape, width| cost(shape, width, 20, 40),
+    cost: |shape| cost(shape, 20, 40),
 };
 
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.
@@ -144,8 +161,79 @@ pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: PAIRS.suits,
     code_bytes: 3_200,
-    cost: |shape, width| cost(shape, width, 12, 24),
+    cost: |shape| cost(shape, 12, 24),
 };
+
+/// Tiles of 2 x 4 pixels of 3x3 convolutions of stride 1 by minimal filtering, with SMLAD.
+pub static CONV_2X4_WINOGRAD: ConvSpec = ConvSpec {
+    name: "conv_2x4_winograd",
+    path: "kernels::cortex_m::WINOGRAD",
+    layout: &WINOGRAD,
+    rows: |_| 2,
+    suits: WINOGRAD.suits,
+    code_bytes: 4_800,
+    cost: |shape| winograd_cost(shape, 6),
+};
+
+macro_rules! winograd {
+    ($($name:ident: $channels:literal;)*) => {$(
+        #[doc = concat!("[`CONV_2X4_WINOGRAD`] of ", stringify!($channels), " input channels.")]
+        pub static $name: ConvSpec = ConvSpec {
+            name: concat!("conv_2x4_winograd_", stringify!($channels)),
+            path: concat!("kernels::cortex_m::", stringify!($name)),
+            suits: |shape| (WINOGRAD.suits)(shape) && shape.channels_in == $channels,
+            code_bytes: 4_000 + 28 * $channels,
+            cost: |shape| winograd_cost(shape, 4),
+            ..CONV_2X4_WINOGRAD
+        };
+    )*};
+}
+winograd! {
+    WINOGRAD_16: 16;
+    WINOGRAD_32: 32;
+    WINOGRAD_64: 64;
+}
+
+/// By tiles of 2 rows: products with so many instructions for each sum besides, the transforms of outputs and of pixels.
+fn winograd_cost(shape: &ConvShape, per_sum: usize) -> u64 {
+    let (tiles, inputs, outputs) = (shape.width.div_ceil(8) * 2, shape.channels_in, shape.channels_out);
+    (tiles * (outputs * (24 * (inputs * 7 / 8 + per_sum) + 170) + inputs * 110) / 2) as u64
+}
+
+macro_rules! direct {
+    ($($name:ident: $layout:ident, $label:literal, $elements:literal, $unroll:literal, $run_multiple:literal, $per_mac:literal;)*) => {$(
+        #[doc = concat!(
+            "Blocks of 2 output channels x 4 pixels that lie ", stringify!($elements), " elements apart, with SMLAD."
+        )]
+        pub static $name: ConvSpec = ConvSpec {
+            name: concat!("conv_2x4_smlad_", $label, stringify!($elements)),
+            path: concat!("kernels::cortex_m::", stringify!($name)),
+            layout: &$layout,
+            rows: shared_rows,
+            suits: |shape| {
+                let steps = shape.run().next_multiple_of($run_multiple) / 2;
+                shape.width >= 4
+                    && ($layout.suits)(shape)
+                    && shape.stride_w * shape.channels_in == $elements
+                    && steps.is_multiple_of($unroll)
+            },
+            code_bytes: 1_300,
+            cost: |shape| cost(shape, $per_mac, 14),
+        };
+    )*};
+}
+direct! {
+    WORDS_3: WORDS, "words_", 3, 5, 2, 9;
+    WORDS_16: WORDS, "words_", 16, 8, 2, 9;
+    WORDS_32: WORDS, "words_", 32, 8, 2, 9;
+    WORDS_64: WORDS, "words_", 64, 8, 2, 9;
+    WORDS_128: WORDS, "words_", 128, 8, 2, 9;
+    PAIRS_3: PAIRS, "", 3, 6, 4, 10;
+    PAIRS_16: PAIRS, "", 16, 8, 4, 10;
+    PAIRS_32: PAIRS, "", 32, 8, 4, 10;
+    PAIRS_64: PAIRS, "", 64, 8, 4, 10;
+    PAIRS_128: PAIRS, "", 128, 8, 4, 10;
+}
 
 /// Blocks of 4 output channels x 4 pixels with NEON's byte products.
 pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
@@ -155,7 +243,7 @@ pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |shape| shape.groups == 1,
     code_bytes: 3_000,
-    cost: |shape, width| cost(shape, width, 2, 8),
+    cost: |shape| cost(shape, 2, 8),
 };
 
 /// Blocks of 16 output channels x 16 pixels with AVX-512 and its products of four bytes.
@@ -166,7 +254,7 @@ pub static CONV_16X16_VNNI: ConvSpec = ConvSpec {
     rows: |_| MAX_ROWS,
     suits: QUADS.suits,
     code_bytes: 40_000,
-    cost: |shape, width| cost(shape, width, 0, 1),
+    cost: |shape| cost(shape, 0, 1),
 };
 
 /// Blocks of 8 output channels x 6 pixels with AVX2.
@@ -174,7 +262,7 @@ pub static CONV_8X6_AVX2: ConvSpec = ConvSpec {
     name: "conv_8x6_avx2",
     path: "kernels::x86::CONV_QUADS",
     code_bytes: 4_000,
-    cost: |shape, width| cost(shape, width, 1, 2),
+    cost: |shape| cost(shape, 1, 2),
     ..CONV_16X16_VNNI
 };
 
@@ -186,7 +274,7 @@ pub static CONV_4X2_AVX2: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(4),
     code_bytes: 3_000,
-    cost: |shape, width| cost(shape, width, 2, 12),
+    cost: |shape| cost(shape, 2, 12),
 };
 
 /// Blocks of 2 output channels x 4 pixels with AVX2 over weights in pairs, so that the host evaluates models packed for a
@@ -198,7 +286,7 @@ pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
     rows: shared_rows,
     suits: PAIRS.suits,
     code_bytes: 2_000,
-    cost: |shape, width| cost(shape, width, 2, 12),
+    cost: |shape| cost(shape, 2, 12),
 };
 
 /// For two rows of a 3x3 convolution four rows of the input are padded, not six.
@@ -209,9 +297,9 @@ fn shared_rows(shape: &ConvShape) -> usize {
 
 /// `per_mac` tenths of an instruction for each multiply-accumulate and `per_output` instructions for each output; asked
 /// on hosts, so that 64-bit division is not linked elsewhere.
-fn cost(shape: &ConvShape, width: usize, per_mac: usize, per_output: usize) -> u64 {
+fn cost(shape: &ConvShape, per_mac: usize, per_output: usize) -> u64 {
     let instructions = shape.macs() * per_mac / 10 + shape.channels_out * per_output;
-    width as u64 * instructions as u64
+    shape.width as u64 * instructions as u64
 }
 
 /// The kernel of a core that runs a convolution in the fewest instructions, by its own estimate, of those that `allowed`
@@ -219,9 +307,8 @@ fn cost(shape: &ConvShape, width: usize, per_mac: usize, per_output: usize) -> u
 pub fn fastest(
     kernels: &CoreKernels,
     shape: &ConvShape,
-    width: usize,
     allowed: impl Fn(&ConvSpec) -> bool,
 ) -> Option<&'static ConvSpec> {
     let suiting = kernels.iter().copied().filter(|spec| (spec.suits)(shape) && allowed(spec));
-    suiting.min_by_key(|spec| (spec.cost)(shape, width))
+    suiting.min_by_key(|spec| (spec.cost)(shape))
 }

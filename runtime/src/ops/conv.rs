@@ -74,6 +74,7 @@ pub fn conv_shape(node: &Node, input: &Tensor, output: &Tensor) -> ConvShape {
         channels_in: input.channels.into(),
         channels_out: output.channels.into(),
         groups: node.groups.into(),
+        width: output.width.into(),
     }
 }
 
@@ -92,12 +93,12 @@ fn padded_elements(node: &Node, input: &Tensor) -> usize {
 fn padded_bytes(node: &Node, input: &Tensor, output: &Tensor, layout: &Layout) -> usize {
     let shape = conv_shape(node, input, output);
     let span = shape.span(usize::from(node.rows_per_step).max(1));
-    layout.rows_bytes(&shape, span, output.width.into(), padded_elements(node, input))
+    layout.rows_bytes(&shape, span, padded_elements(node, input))
 }
 
 /// Bytes after them that kernels work in.
 fn work_bytes(node: &Node, input: &Tensor, output: &Tensor, layout: &Layout) -> usize {
-    (layout.scratch)(&conv_shape(node, input, output), output.width.into()).next_multiple_of(16)
+    (layout.scratch)(&conv_shape(node, input, output)).next_multiple_of(16)
 }
 
 fn check(checked: &Checked<'_, '_>) -> Verdict {
@@ -204,9 +205,8 @@ fn convolve<T: Element>(
     let (node, rows, layout) = (step.node, step.rows(), kernel.spec.layout);
     let shape = conv_shape(node, step.input, step.output);
     let elements = padded_elements(node, step.input);
-    let width = step.output.width.into();
-    let row_len = layout.row_len(&shape, width, elements);
-    let bytes = layout.rows_bytes(&shape, shape.span(node.rows_per_step.into()), width, elements);
+    let row_len = layout.row_len(&shape, elements);
+    let bytes = layout.rows_bytes(&shape, shape.span(node.rows_per_step.into()), elements);
     let Some((padded, rest)) = scratch.split_at_mut_checked(bytes) else { return };
     let work = work_bytes(node, step.input, step.output, layout);
     let Some((work, dense)) = rest.split_at_mut_checked(work) else { return };

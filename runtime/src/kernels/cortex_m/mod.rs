@@ -17,16 +17,80 @@ macro_rules! extension {
 }
 
 mod block;
+mod direct;
 mod widen;
+mod winograd;
 
 use super::conv::{ConvRow, ConvRows};
-use super::spec::CONV_2X3_SMLAD;
+use super::spec::{self, CONV_2X3_SMLAD, CONV_2X4_WINOGRAD};
 use super::{Backend, ConvCode, ConvKernel, thumb};
 use block::Channels;
 use widen::widen;
 
 /// SMLAD kernels; canonical weights run the plain one, because these cores multiply no bytes.
-pub static BACKEND: Backend = Backend { name: "cortex_m", available: || true, kernels: &[CONV, thumb::CONV] };
+pub static BACKEND: Backend = Backend {
+    name: "cortex_m",
+    available: || true,
+    kernels: &[
+        WINOGRAD_16,
+        WINOGRAD_32,
+        WINOGRAD_64,
+        WINOGRAD,
+        WORDS_3,
+        WORDS_16,
+        WORDS_32,
+        WORDS_64,
+        WORDS_128,
+        PAIRS_3,
+        PAIRS_16,
+        PAIRS_32,
+        PAIRS_64,
+        PAIRS_128,
+        CONV,
+        thumb::CONV,
+    ],
+};
+
+/// [`CONV_2X4_WINOGRAD`].
+pub const WINOGRAD: ConvKernel =
+    ConvKernel { spec: &CONV_2X4_WINOGRAD, code: ConvCode::Int8(winograd::conv_2x4_winograd) };
+
+macro_rules! winograd {
+    ($($name:ident: $channels:literal;)*) => {$(
+        #[doc = concat!("[`", stringify!($name), "`](spec::", stringify!($name), ").")]
+        pub const $name: ConvKernel = ConvKernel {
+            spec: &spec::$name,
+            code: ConvCode::Int8(winograd::conv_2x4_winograd_of::<{ $channels / 2 }>),
+        };
+    )*};
+}
+winograd! {
+    WINOGRAD_16: 16;
+    WINOGRAD_32: 32;
+    WINOGRAD_64: 64;
+}
+
+macro_rules! direct {
+    ($($name:ident: $conv:ident, $elements:literal, $unroll:literal;)*) => {$(
+        #[doc = concat!("[`", stringify!($name), "`](spec::", stringify!($name), ").")]
+        pub const $name: ConvKernel = ConvKernel {
+            spec: &spec::$name,
+            code: ConvCode::Int16 { run: direct::$conv::<{ 2 * $elements }, $unroll>, widen },
+        };
+    )*};
+}
+direct! {
+    WORDS_3: conv_words, 3, 5;
+    WORDS_16: conv_words, 16, 8;
+    WORDS_32: conv_words, 32, 8;
+    WORDS_64: conv_words, 64, 8;
+    WORDS_128: conv_words, 128, 8;
+    PAIRS_3: conv_pairs, 3, 6;
+    PAIRS_16: conv_pairs, 16, 8;
+    PAIRS_32: conv_pairs, 32, 8;
+    PAIRS_64: conv_pairs, 64, 8;
+    PAIRS_128: conv_pairs, 128, 8;
+}
 
 /// [`CONV_2X3_SMLAD`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16 { run: conv_2x3_smlad, widen } };

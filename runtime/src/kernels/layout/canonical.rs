@@ -6,6 +6,7 @@ pub static CANONICAL: Layout = Layout {
     code: 0,
     name: "canonical",
     element: RowElement::Int8,
+    weight_bytes: 1,
     alignment: 16,
     suits: |shape| {
         shape.groups > 0
@@ -15,7 +16,7 @@ pub static CANONICAL: Layout = Layout {
     len: |shape| {
         shape.kernel_h.checked_mul(shape.kernel_w)?.checked_mul(shape.group_in())?.checked_mul(shape.channels_out)
     },
-    reads: |shape, width| whole_vectors(shape, width, 16),
+    reads: |shape| whole_vectors(shape, 16),
     scratch: no_scratch,
 };
 

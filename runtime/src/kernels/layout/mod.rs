@@ -7,17 +7,20 @@ mod canonical;
 mod pairs;
 pub(super) mod quads;
 mod winograd;
+mod words;
 
 pub use canonical::{CANONICAL, CANONICAL_PACKING};
 pub use pairs::{PAIRS, PAIRS_PACKING};
 pub use quads::{QUADS, QUADS_PACKING};
 pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
+pub use words::{WORDS, WORDS_PACKING};
 
 use super::shape::ConvShape;
 use crate::format::{Verdict, ensure};
 
 /// Every layout with what packs and checks it, in order of their codes.
-pub static LAYOUTS: &[&Packing] = &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING, &QUADS_PACKING];
+pub static LAYOUTS: &[&Packing] =
+    &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING, &QUADS_PACKING, &WORDS_PACKING];
 
 /// The elements of the padded input rows that kernels of a layout read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +51,18 @@ pub struct Layout {
     pub name: &'static str,
     /// What the padded input rows consist of.
     pub element: RowElement,
+    /// Bytes of a weight, rounded up: more than one where flash is traded for speed.
+    pub weight_bytes: usize,
     /// What a row's elements are rounded up to.
     pub alignment: usize,
     /// Whether it can hold the weights of a convolution.
     pub suits: fn(&ConvShape) -> bool,
     /// Bytes of the weights; `None` if they do not fit the address space.
     pub len: fn(&ConvShape) -> Option<usize>,
-    /// Elements of each input row that kernels may read to make so many pixels of an output row.
-    pub reads: fn(&ConvShape, usize) -> Option<usize>,
-    /// Bytes that kernels work in besides, to make output rows of so many pixels.
-    pub scratch: fn(&ConvShape, usize) -> usize,
+    /// Elements of each input row that kernels may read.
+    pub reads: fn(&ConvShape) -> Option<usize>,
+    /// Bytes that kernels work in besides.
+    pub scratch: fn(&ConvShape) -> usize,
 }
 
 /// What the host's packer and the check of a model know of a layout besides.
@@ -105,15 +110,14 @@ pub(crate) fn find(layouts: &'static [&'static Packing], code: u8) -> Option<&'s
 }
 
 impl Layout {
-    /// Elements from one padded input row to the next, where a row has `elements` of pixels and padding and output rows have
-    /// `width` pixels.
-    pub fn row_len(&self, shape: &ConvShape, width: usize, elements: usize) -> usize {
-        (self.reads)(shape, width).unwrap_or(0).max(elements).checked_next_multiple_of(self.alignment).unwrap_or(0)
+    /// Elements from one padded input row to the next, where a row has `elements` of pixels and padding.
+    pub fn row_len(&self, shape: &ConvShape, elements: usize) -> usize {
+        (self.reads)(shape).unwrap_or(0).max(elements).checked_next_multiple_of(self.alignment).unwrap_or(0)
     }
 
     /// Bytes of `rows` padded input rows.
-    pub fn rows_bytes(&self, shape: &ConvShape, rows: usize, width: usize, elements: usize) -> usize {
-        rows * self.row_len(shape, width, elements) * self.element.bytes()
+    pub fn rows_bytes(&self, shape: &ConvShape, rows: usize, elements: usize) -> usize {
+        rows * self.row_len(shape, elements) * self.element.bytes()
     }
 }
 
@@ -129,14 +133,14 @@ impl core::fmt::Debug for Layout {
     }
 }
 
-/// Elements to the end of the last of `width` runs, where kernels read whole vectors of `vector` elements.
-fn whole_vectors(shape: &ConvShape, width: usize, vector: usize) -> Option<usize> {
-    let last = width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
+/// Elements to the end of the last run, where kernels read whole vectors of `vector` elements.
+fn whole_vectors(shape: &ConvShape, vector: usize) -> Option<usize> {
+    let last = shape.width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
     let run = shape.kernel_w.checked_mul(shape.channels_in)?.checked_next_multiple_of(vector)?;
     last.checked_add(run)
 }
 
-fn no_scratch(_: &ConvShape, _: usize) -> usize {
+fn no_scratch(_: &ConvShape) -> usize {
     0
 }
 

@@ -7,10 +7,11 @@ pub static PAIRS: Layout = Layout {
     code: 1,
     name: "pairs",
     element: RowElement::Int16,
+    weight_bytes: 1,
     alignment: 8,
     suits: |shape| shape.groups == 1 && shape.channels_out.is_multiple_of(2),
     len: |shape| row_len(shape)?.checked_mul(shape.kernel_h)?.checked_mul(shape.channels_out),
-    reads: |shape, width| whole_vectors(shape, width, 4),
+    reads: |shape| whole_vectors(shape, 4),
     scratch: no_scratch,
 };
 

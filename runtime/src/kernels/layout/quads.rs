@@ -14,6 +14,7 @@ pub static QUADS: Layout = Layout {
     code: 3,
     name: "quads",
     element: RowElement::Uint8,
+    weight_bytes: 1,
     alignment: 16,
     suits: |shape| {
         let whole = |channels: usize| channels.is_multiple_of(shape.groups) && channels > 0;
@@ -28,8 +29,8 @@ pub static QUADS: Layout = Layout {
         channel.checked_mul(shape.channels_out.div_ceil(BLOCK))
     },
     // Kernels for groups read 16 channels at a time.
-    reads: |shape, width| {
-        let last = width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
+    reads: |shape| {
+        let last = shape.width.checked_sub(1)?.checked_mul(shape.stride_w.checked_mul(shape.channels_in)?)?;
         last.checked_add(shape.kernel_w.checked_mul(shape.channels_in)?)?.checked_add(BLOCK)
     },
     scratch: no_scratch,
@@ -137,7 +138,8 @@ mod tests {
         // kernel_h, kernel_w, channels_in, channels_out, groups
         let shapes = [[3, 3, 3, 16, 1], [1, 1, 5, 20, 1], [3, 3, 16, 16, 8], [2, 3, 40, 40, 5], [1, 2, 32, 32, 2]];
         for [kernel_h, kernel_w, channels_in, channels_out, groups] in shapes {
-            let shape = ConvShape { kernel_h, kernel_w, stride_h: 1, stride_w: 1, channels_in, channels_out, groups };
+            let shape =
+                ConvShape { kernel_h, kernel_w, stride_h: 1, stride_w: 1, channels_in, channels_out, groups, width: 8 };
             assert!((QUADS.suits)(&shape));
             let canonical: Vec<i8> =
                 (0..shape.macs()).map(|at| (at * 89 % 255) as u8 as i8).map(|w| w.max(-127)).collect();
@@ -169,6 +171,7 @@ mod tests {
             channels_in: 12,
             channels_out: 12,
             groups: 4,
+            width: 8,
         };
         assert!(!(QUADS.suits)(&shape) && !(QUADS.suits)(&ConvShape { groups: 2, channels_out: 8, ..shape }));
     }

@@ -19,6 +19,7 @@ pub static WINOGRAD: Layout = Layout {
     code: 2,
     name: "winograd",
     element: RowElement::Int8,
+    weight_bytes: 6,
     alignment: 16,
     suits: |shape| {
         (shape.kernel_h, shape.kernel_w, shape.stride_h, shape.stride_w, shape.groups) == (3, 3, 1, 1, 1)
@@ -27,17 +28,17 @@ pub static WINOGRAD: Layout = Layout {
             && shape.channels_out.is_multiple_of(4)
     },
     len: |shape| shape.channels_in.checked_mul(shape.channels_out)?.checked_mul(2 * POSITIONS),
-    reads: |shape, width| width.checked_next_multiple_of(8)?.checked_add(2)?.checked_mul(shape.channels_in),
-    scratch: |shape, width| {
-        let (tiles, channels) = (tiles(shape, width), shape.channels_in);
+    reads: |shape| shape.width.checked_next_multiple_of(8)?.checked_add(2)?.checked_mul(shape.channels_in),
+    scratch: |shape| {
+        let (tiles, channels) = (tiles(shape), shape.channels_in);
         tiles * (2 * POSITIONS * channels + 4 * POSITIONS * 4)
     },
 };
 
 /// Tiles that kernels work on at a time, an even number.
-pub fn tiles(shape: &ConvShape, width: usize) -> usize {
+pub fn tiles(shape: &ConvShape) -> usize {
     let most = PIXELS_BYTES / (4 * POSITIONS) / shape.channels_in.max(1) * 2;
-    width.div_ceil(8).saturating_mul(2).min(most.max(2))
+    shape.width.div_ceil(8).saturating_mul(2).min(most.max(2))
 }
 
 /// [`WINOGRAD`] with what packs and checks it.
@@ -130,6 +131,7 @@ mod tests {
             channels_in: 16,
             channels_out: 8,
             groups: 1,
+            width: 8,
         };
         let canonical: Vec<i8> = (0..9 * 16 * 8).map(|i| (i * 37 % 255 - 127) as i8).collect();
         let mut packed = vec![0; (WINOGRAD.len)(&shape).unwrap()];
