@@ -67,7 +67,7 @@ fn assert_same_on_host(device: Device, stone: &[u8], images: &Dataset, count: us
 fn cortex_m4_equals_the_host() {
     for arch in ["resnet8", "resnet20", "plain20"] {
         let run = assert_equals_host(on(Core::CortexM4), arch, Core::CortexM4, 5);
-        assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("cortex_m", &["conv_2x3_smlad".to_owned()][..]));
+        assert!(run.backend == "cortex_m" && run.kernels.iter().all(|kernel| kernel.contains("_smlad")), "{run:?}");
         let instructions = run.instructions_per_inference.unwrap();
         assert!((100_000..30_000_000).contains(&instructions), "{arch}: {instructions}");
         assert!(run.ram_bytes.unwrap() > run.arena_bytes && run.flash_bytes.unwrap() > 20_000, "{run:?}");
@@ -82,13 +82,13 @@ fn cortex_m4_equals_the_host() {
 fn cores_with_smlad_count_alike_and_are_slow_with_generic_weights() {
     let count = |core: Core, target: Core, kernel: &str| {
         let run = assert_equals_host(on(core), "resnet8", target, 2);
-        assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("cortex_m", &[kernel.to_owned()][..]));
+        assert!(run.backend == "cortex_m" && run.kernels.iter().all(|name| name.contains(kernel)), "{run:?}");
         println!("{} for {}: {} instructions", core.title(), target.name(), run.instructions_per_inference.unwrap());
         run.instructions_per_inference.unwrap() as f64
     };
-    let m4 = count(Core::CortexM4, Core::CortexM4, "conv_2x3_smlad");
+    let m4 = count(Core::CortexM4, Core::CortexM4, "_smlad");
     for core in [Core::CortexM7, Core::CortexM33, Core::CortexM55] {
-        let ratio = count(core, core, "conv_2x3_smlad") / m4;
+        let ratio = count(core, core, "_smlad") / m4;
         assert!((0.9..1.1).contains(&ratio), "{core:?}: {ratio}");
     }
     let measured = count(Core::CortexM4, Core::Generic, "conv_2x3_armv7m") / m4;

@@ -84,10 +84,11 @@ mod tests {
             channels_in: 64,
             channels_out: 64,
             groups,
+            width: 8,
         };
-        assert!(merges(NEON, &of(8), 8) && !merges(NEON, &of(1), 8));
+        assert!(merges(NEON, &of(8)) && !merges(NEON, &of(1)));
         for kernels in [ARMV6M, ARMV7M, CORTEX_M] {
-            assert!(!merges(kernels, &of(8), 8) && !merges(kernels, &of(64), 8));
+            assert!(!merges(kernels, &of(8)) && !merges(kernels, &of(64)));
         }
     }
 

@@ -166,7 +166,7 @@ pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
 
 /// Tiles of 2 x 4 pixels of 3x3 convolutions of stride 1 by minimal filtering, with SMLAD.
 pub static CONV_2X4_WINOGRAD: ConvSpec = ConvSpec {
-    name: "conv_2x4_winograd",
+    name: "conv_2x4_winograd_smlad",
     path: "kernels::cortex_m::WINOGRAD",
     layout: &WINOGRAD,
     rows: |_| 2,
@@ -179,7 +179,7 @@ macro_rules! winograd {
     ($($name:ident: $channels:literal;)*) => {$(
         #[doc = concat!("[`CONV_2X4_WINOGRAD`] of ", stringify!($channels), " input channels.")]
         pub static $name: ConvSpec = ConvSpec {
-            name: concat!("conv_2x4_winograd_", stringify!($channels)),
+            name: concat!("conv_2x4_winograd_smlad_", stringify!($channels)),
             path: concat!("kernels::cortex_m::", stringify!($name)),
             suits: |shape| (WINOGRAD.suits)(shape) && shape.channels_in == $channels,
             code_bytes: 4_000 + 28 * $channels,
