@@ -1,5 +1,6 @@
 //! Packed models on the host, run by the device's own engine.
 
+mod relay;
 mod timing;
 mod trace;
 
@@ -15,6 +16,7 @@ use skipstone_runtime::Engine;
 use skipstone_runtime::engine::{EngineError, InputError};
 use skipstone_runtime::format::LoadError;
 use skipstone_runtime::kernels::{BACKENDS, Backend, best};
+use std::sync::OnceLock;
 
 /// Images that are evaluated together.
 const BATCH: usize = 1024;
@@ -58,11 +60,15 @@ pub enum HostError {
 }
 
 /// A packed model in memory: checked once, with the kernels that are the fastest here among those that read its weights.
-#[derive(Clone, Copy)]
+///
+/// [`scores`](Self::scores) and [`evaluate`](Self::evaluate) lay its weights out again where other layouts are faster here;
+/// [`engine`](Self::engine) and [`trace`](Self::trace) run the file as it is.
 pub struct Model<'b> {
     view: skipstone_runtime::Model<'b>,
     /// `None` where no kernels here read them: such a model can be looked at.
     backend: Option<&'static Backend>,
+    /// The model as it is fastest here, made when it is first asked for; `None` where that is the file.
+    faster: OnceLock<Option<AlignedBytes>>,
 }
 
 impl<'b> Model<'b> {
@@ -77,7 +83,7 @@ impl<'b> Model<'b> {
             (backend.available)() && Engine::with_backend(&view, arena.as_mut_slice(), backend).is_ok()
         };
         let backend = BACKENDS.iter().copied().find(|backend| runs(backend));
-        Ok(Self { view, backend })
+        Ok(Self { view, backend, faster: OnceLock::new() })
     }
 
     /// The model as the engine sees it.
@@ -116,11 +122,27 @@ impl<'b> Model<'b> {
         count: usize,
         classify: impl Fn(&mut Engine, usize) -> Result<(), InputError> + Sync,
     ) -> Result<Tensor, HostError> {
-        let (classes, output) = (self.view.class_count(), self.view.output());
+        let faster = self
+            .faster
+            .get_or_init(|| {
+                // What is not a valid model would be slower, not wrong: then the file itself is run.
+                relay::for_host(&self.view)
+                    .filter(|stone| skipstone_runtime::Model::from_bytes(stone.as_slice()).is_ok())
+            })
+            .as_ref();
+        let (view, backend) = match faster {
+            Some(stone) => {
+                let view = skipstone_runtime::Model::from_checked(stone.as_slice()).map_err(HostError::Load)?;
+                (view, best())
+            }
+            // Where no kernels read them, the fastest ones' refusal is the message.
+            None => (self.view, self.backend.unwrap_or_else(best)),
+        };
+        let (classes, output) = (view.class_count(), view.output());
         let mut scores = Tensor::zeros([count, classes]);
         scores.data_mut().par_chunks_mut(CHUNK * classes).enumerate().try_for_each(|(chunk, scores)| {
-            let mut arena = self.arena();
-            let mut engine = self.engine(&mut arena)?;
+            let mut arena = AlignedBytes::zeros(view.arena_len());
+            let mut engine = Engine::with_backend(&view, arena.as_mut_slice(), backend).map_err(HostError::Engine)?;
             for (index, scores) in scores.chunks_exact_mut(classes).enumerate() {
                 classify(&mut engine, chunk * CHUNK + index).map_err(HostError::Input)?;
                 for (real, &score) in scores.iter_mut().zip(engine.scores()) {

@@ -241,3 +241,32 @@ fn a_qdq_file_gives_its_integers_back() {
         assert_eq!(again.pixels, quantized.qgraph.pixels, "{arch}");
     }
 }
+
+/// A model packed for any core, in steps of one row or more: weights laid out anew are valid, and the scores are the same.
+#[test]
+fn weights_are_laid_out_again_for_this_host() {
+    for seed in 0..6 {
+        let graph = random_graph(seed);
+        let images = random_images(&graph, 3, seed);
+        let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+        for target in Core::ALL {
+            for goal in [Goal::Ram, Goal::Speed] {
+                let stone = AlignedBytes::copy(&pack_for(&quantized.qgraph, target, goal).unwrap().bytes);
+                let model = Model::new(&stone).unwrap();
+                let scores = model.scores(1, |engine, _| engine.run(images.image(0)).map(drop)).unwrap();
+                let expected = model.trace(images.image(0)).unwrap().scores;
+                let expected: Vec<f32> = dequantized(&quantized, &expected).iter().map(|&real| real as f32).collect();
+                assert_eq!(scores.data(), expected, "{target:?}");
+                let relaid = super::relay::for_host(model.view());
+                let is_own = if cfg!(target_arch = "x86_64") { target == Core::X86 } else { target == Core::Neon };
+                assert!(!is_own || relaid.is_none(), "{target:?}");
+                if let Some(relaid) = relaid {
+                    let relaid = skipstone_runtime::Model::from_bytes(relaid.as_slice()).unwrap();
+                    assert!(super::relay::for_host(&relaid).is_none(), "{target:?}");
+                } else {
+                    assert_ne!(target, Core::CortexM4);
+                }
+            }
+        }
+    }
+}

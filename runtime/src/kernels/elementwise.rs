@@ -1,12 +1,30 @@
 //! Operators without weights, on dense output rows or on some channels of a pixel. They are a small part of a network's
-//! work, so that one portable version serves every processor.
+//! work, so that one portable version serves most processors; x86 converts 16 values at a time.
 
 use super::load::{self, MapRow};
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+use super::x86::elementwise::Wide;
 use crate::arith::{self, Requant, raise};
 use crate::format::records::{Run, TABLE_LEN};
 
+/// All pixels of a row at once where it has no gaps, else one by one, with the dense pixels beside them.
+#[inline(always)]
+fn runs(input: MapRow<'_>, out: &mut [i8], mut run: impl FnMut(&[i8], &mut [i8])) {
+    if input.is_dense() {
+        return run(input.bytes, out);
+    }
+    for (pixel, out) in input.pixels().zip(out.chunks_mut(input.channels.max(1))) {
+        run(pixel, out);
+    }
+}
+
 /// Sum of two maps: the second term lies in `out` when it starts and enters with `multiplier`.
 pub fn add(input: MapRow<'_>, requant: &Requant, multiplier: i32, lo: i8, hi: i8, out: &mut [i8]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if let Some(wide) = Wide::find() {
+        let conversion = wide.conversion(requant, Some(multiplier), lo, hi);
+        return runs(input, out, |values, out| conversion.run(values, out, |value, _| raise(value.into())));
+    }
     for (pixel, out) in input.pixels().zip(out.chunks_mut(input.channels.max(1))) {
         for (value, out) in pixel.iter().zip(out) {
             *out = requant.apply_residual(raise((*value).into()), *out, multiplier, lo, hi);
@@ -25,11 +43,21 @@ pub fn affine<T: From<i8>>(values: &[i8], requant: &[Requant], lo: i8, hi: i8, o
     }
 }
 
-/// [`affine`] of a row whose pixels may have gaps.
-pub fn affine_row(input: MapRow<'_>, requant: &[Requant], lo: i8, hi: i8, out: &mut [i8]) {
-    for (pixel, out) in input.pixels().zip(out.chunks_mut(input.channels.max(1))) {
-        affine(pixel, requant, lo, hi, out);
+/// [`affine`] of a row whose pixels may have gaps, to the places of a padded row.
+#[inline(always)]
+pub fn affine_row<T: From<i8>>(
+    input: MapRow<'_>,
+    requant: &[Requant],
+    lo: i8,
+    hi: i8,
+    part: load::Part,
+    out: &mut [T],
+) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if let (Some(wide), Some(out)) = (Wide::find(), out.get_mut(part.left..)) {
+        return wide.affine(input, requant, (lo, hi), out, part.pixel_stride);
     }
+    load::load(input, part, out, |values, out| affine(values, requant, lo, hi, out));
 }
 
 /// A function of one value; its table starts with the result for -128.
@@ -45,16 +73,22 @@ pub fn lookup(input: MapRow<'_>, table: &[i8; TABLE_LEN], out: &mut [i8]) {
 /// Product of a mask, plus `offset`, with the trunk, which lies in `out` when it starts. A mask of one pixel serves all
 /// pixels.
 pub fn gate(mask: MapRow<'_>, offset: i32, zero_point: i8, requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    let wide = Wide::find().map(|wide| wide.conversion(requant, None, lo, hi));
     let pixel = |(mask, out): (&[i8], &mut [i8])| {
+        #[cfg(all(target_arch = "x86_64", feature = "std"))]
+        if let Some(wide) = &wide {
+            return wide.run(mask, out, |mask, trunk| arith::gate(mask, offset, trunk, zero_point));
+        }
         for (mask, out) in mask.iter().zip(out) {
             *out = requant.apply(arith::gate(*mask, offset, *out, zero_point), lo, hi);
         }
     };
-    let pixels = out.chunks_mut(mask.channels.max(1));
     if mask.bytes.len() <= mask.channels {
+        let pixels = out.chunks_mut(mask.channels.max(1));
         core::iter::repeat(mask.bytes).zip(pixels).for_each(pixel);
     } else {
-        mask.pixels().zip(pixels).for_each(pixel);
+        runs(mask, out, |mask, out| pixel((mask, out)));
     }
 }
 

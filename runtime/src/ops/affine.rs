@@ -4,7 +4,7 @@ use super::{Checked, Operands, Operator, Rules, VALUE, Verdict, dense_row, ensur
 use crate::arena::Maps;
 use crate::arith::OPERAND_SHIFT;
 use crate::format::records::OpCode;
-use crate::kernels::elementwise;
+use crate::kernels::{elementwise, load};
 use crate::step::Step;
 
 /// The affine.
@@ -32,7 +32,8 @@ fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, dense: &mut [i8]) {
     let requants = step.requants(step.output.channels.into());
     for row in step.rows() {
         let (input, out) = step.in_and_out_row((step.input, row), row, maps, dense);
-        elementwise::affine_row(input, requants, step.node.lo, step.node.hi, out);
+        let part = load::Part { left: 0, pixel_stride: input.channels };
+        elementwise::affine_row(input, requants, step.node.lo, step.node.hi, part, out);
         step.put(row, maps, dense);
     }
 }

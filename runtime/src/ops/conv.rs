@@ -292,9 +292,7 @@ fn load_rows<T: Element>(
             } else {
                 let channels = prologue.get(before..).and_then(|rest| rest.get(..member.tensor.channels.into()));
                 let channels = channels.unwrap_or(&[]);
-                load::load(row, part, padded, |from: &[i8], to: &mut [T]| {
-                    elementwise::affine(from, channels, node.prologue_lo, node.prologue_hi, to);
-                });
+                elementwise::affine_row(row, channels, node.prologue_lo, node.prologue_hi, part, padded);
             }
         }
     }

@@ -7,7 +7,8 @@ use crate::format::records::TABLE_LEN;
 use crate::kernels::elementwise::{Deviations, affine, average, gate, instance_norm, l2_norm, lookup, weigh};
 use crate::kernels::load::MapRow;
 
-const CHANNELS: usize = 13;
+/// More than a vector has, and no multiple of it.
+const CHANNELS: usize = 21;
 const LEN: usize = 3 * CHANNELS;
 
 impl Buffers {

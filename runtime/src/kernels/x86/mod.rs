@@ -2,6 +2,7 @@
 //! bytes to 16 bits, multiplies them and adds the products in pairs.
 
 mod conv;
+pub(super) mod elementwise;
 mod pairs;
 mod quads;
 

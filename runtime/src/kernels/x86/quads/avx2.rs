@@ -1,6 +1,6 @@
 //! Tiles of 8 channels x 6 pixels with AVX2: bytes widened to 16 bits, multiplied and added in pairs.
 
-use super::{Constants, Isa, Sums, Tile, TileFn, Walk};
+use super::{Constants, Isa, Sums, Tile, TileFn, Walk, each_pixel};
 use crate::arith::OPERAND_SHIFT;
 use crate::kernels::layout::quads::BLOCK;
 use core::arch::x86_64::{
@@ -111,22 +111,14 @@ fn totals(a: __m256i, b: __m256i) -> __m256i {
 /// # Safety
 /// As [`FinishFn`](super::FinishFn).
 #[target_feature(enable = "avx2,bmi2")]
-unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], channels: usize) {
-    for (sums, out) in sums.iter().zip(out.chunks_mut(channels.max(1))) {
-        let mut operand = [0i8; BLOCK];
-        if constants.residual.is_some() {
-            operand.iter_mut().zip(out.iter()).take(constants.channels).for_each(|(to, from)| *to = *from);
-        }
-        let [low, high] = [0, 1].map(|half| convert(constants, half, sums, &operand));
+unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+    each_pixel(constants.channels, sums, out, stride, |sums, operand| {
+        let [low, high] = [convert(constants, 0, sums, &operand), convert(constants, 1, sums, &operand)];
         // Words are in 8 bits already. Packing takes the halves of both by turns.
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
         let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-        let made: [i8; BLOCK] = bytemuck::cast(bytes);
-        match out.first_chunk_mut::<BLOCK>() {
-            Some(out) if constants.channels == BLOCK => *out = made,
-            _ => out.iter_mut().zip(made).take(constants.channels).for_each(|(out, made)| *out = made),
-        }
-    }
+        bytemuck::cast(bytes)
+    });
 }
 
 /// The outputs of eight channels as 32-bit numbers.

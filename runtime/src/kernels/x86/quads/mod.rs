@@ -93,7 +93,7 @@ pub(super) struct Constants {
 }
 
 impl Constants {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         m: [0; BLOCK],
         s: [0; BLOCK],
         even: [0; BLOCK / 2],
@@ -104,7 +104,7 @@ impl Constants {
         channels: 0,
     };
 
-    fn set(&mut self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) {
+    pub(super) fn set(&mut self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) {
         (self.residual, self.lo, self.hi) = (residual, lo.into(), hi.into());
         self.channels = requants.len().min(BLOCK);
         for ((requant, m), s) in requants.iter().zip(&mut self.m).zip(&mut self.s) {
@@ -113,6 +113,30 @@ impl Constants {
         for ((requants, even), odd) in requants.chunks(2).zip(&mut self.even).zip(&mut self.odd) {
             (*even, *odd) = (requants[0].c, requants.get(1).map_or(0, |requant| requant.c));
         }
+    }
+}
+
+/// Goes over the pixels of a [`FinishFn`]: `convert` makes the outputs of a block of channels out of its sums and of what lies
+/// there, the residual operand.
+#[inline(always)]
+fn each_pixel(
+    channels: usize,
+    sums: &[[i32; BLOCK]],
+    mut out: &mut [i8],
+    stride: usize,
+    convert: impl Fn(&[i32; BLOCK], [i8; BLOCK]) -> [i8; BLOCK],
+) {
+    for sums in sums {
+        match out.first_chunk_mut::<BLOCK>() {
+            Some(out) if channels == BLOCK => *out = convert(sums, *out),
+            _ => {
+                let mut operand = [0; BLOCK];
+                operand.iter_mut().zip(&*out).take(channels).for_each(|(to, from)| *to = *from);
+                let made = convert(sums, operand);
+                out.iter_mut().zip(made).take(channels).for_each(|(to, from)| *to = from);
+            }
+        }
+        out = core::mem::take(&mut out).get_mut(stride..).unwrap_or_default();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tiles of 16 channels x 16 pixels with AVX-512's products of four bytes. The sums wrap around, they do not saturate, so
 //! that their order does not matter.
 
-use super::{Constants, Isa, PIXELS, Sums, Tile, TileFn, Walk};
+use super::{Constants, Isa, PIXELS, Sums, Tile, TileFn, Walk, each_pixel};
 use crate::arith::OPERAND_SHIFT;
 use crate::kernels::layout::quads::BLOCK;
 use core::arch::x86_64::{
@@ -10,6 +10,13 @@ use core::arch::x86_64::{
     _mm512_min_epi32, _mm512_mul_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
     _mm512_slli_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_storeu_si512,
 };
+
+/// The body for each of the numbers: sums stay in registers only where their indices are constants.
+macro_rules! turns {
+    ($x:ident in $($number:literal)* $body:block) => {
+        $({ let $x: usize = $number; $body })*
+    };
+}
 
 /// Its functions.
 pub(in super::super) static ISA: Isa = Isa { pixels: PIXELS, wide: true, tile: tile_of, finish };
@@ -86,31 +93,34 @@ unsafe fn tile<
                         *v = unsafe { _mm512_loadu_si512(at.wrapping_add(tile.block_len).cast()) };
                     }
                 }
-                for x in 0..(N - 1) * STRIDE + COLUMNS {
-                    let at = pixels.wrapping_add(x.wrapping_mul(tile.pixel_step));
-                    let control = if GROUPS { controls[quad & 3] } else { first };
-                    // SAFETY: the rows have what `Layout::reads` says: all runs, filled up to 4 elements without groups, and
-                    // 16 elements from any block's first of any pixel.
-                    let p = unsafe { pixel::<GROUPS>(at, control) };
-                    let q = if ROWS == 2 {
-                        // SAFETY: so have the next output row's.
-                        unsafe { pixel::<GROUPS>(at.wrapping_add(tile.next_row), control) }
-                    } else {
-                        p
-                    };
-                    for k in 0..COLUMNS {
-                        if x >= k && (x - k) % STRIDE == 0 && (x - k) / STRIDE < N {
-                            let n = (x - k) / STRIDE;
-                            a[n] = _mm512_dpbusd_epi32(a[n], p, u[k]);
-                            if ROWS == 2 {
-                                b[n] = _mm512_dpbusd_epi32(b[n], q, u[k]);
+                let step = unknown(tile.pixel_step);
+                turns!(x in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {
+                    if x < (N - 1) * STRIDE + COLUMNS {
+                        let at = pixels.wrapping_add(x.wrapping_mul(step));
+                        let control = if GROUPS { controls[quad & 3] } else { first };
+                        // SAFETY: the rows have what `Layout::reads` says: all runs, filled up to 4 elements without groups,
+                        // and 16 elements from any block's first of any pixel.
+                        let p = unsafe { pixel::<GROUPS>(at, control) };
+                        let q = if ROWS == 2 {
+                            // SAFETY: so have the next output row's.
+                            unsafe { pixel::<GROUPS>(at.wrapping_add(tile.next_row), control) }
+                        } else {
+                            p
+                        };
+                        turns!(k in 0 1 2 {
+                            if k < COLUMNS && x >= k && (x - k) % STRIDE == 0 && (x - k) / STRIDE < N {
+                                let n = (x - k) / STRIDE;
+                                a[n] = _mm512_dpbusd_epi32(a[n], p, u[k]);
+                                if ROWS == 2 {
+                                    b[n] = _mm512_dpbusd_epi32(b[n], q, u[k]);
+                                }
+                                if BLOCKS == 2 {
+                                    b[n] = _mm512_dpbusd_epi32(b[n], p, v[k]);
+                                }
                             }
-                            if BLOCKS == 2 {
-                                b[n] = _mm512_dpbusd_epi32(b[n], p, v[k]);
-                            }
-                        }
+                        });
                     }
-                }
+                });
                 weights = weights.wrapping_add(VECTOR);
                 if !GROUPS {
                     pixels = pixels.wrapping_add(4);
@@ -127,6 +137,15 @@ unsafe fn tile<
             unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *from) };
         }
     }
+}
+
+/// The same number, of which the compiler knows nothing, so that it adds up addresses where they are needed: kept from turn to
+/// turn of a loop, those of all pixels would not fit the registers.
+#[inline(always)]
+fn unknown(mut number: usize) -> usize {
+    // SAFETY: there are no instructions.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(nomem, nostack, preserves_flags)) };
+    number
 }
 
 /// Four elements of a pixel for each channel of a block: the same ones, or those that `control` picks out of 16.
@@ -149,38 +168,59 @@ unsafe fn pixel<const GROUPS: bool>(at: *const i8, control: __m512i) -> __m512i 
 /// # Safety
 /// As [`FinishFn`](super::FinishFn).
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], channels: usize) {
-    let [m, s] = [constants.m, constants.s].map(|constants| bytemuck::cast::<[i32; BLOCK], __m512i>(constants));
-    let [even, odd] =
-        [constants.even, constants.odd].map(|constants| bytemuck::cast::<[i64; BLOCK / 2], __m512i>(constants));
-    let m_odd = _mm512_srli_epi64::<32>(m);
-    let [lo, hi] = [_mm512_set1_epi32(constants.lo), _mm512_set1_epi32(constants.hi)];
-    let multiplier = _mm512_set1_epi32(constants.residual.unwrap_or(0));
-    for (sums, out) in sums.iter().zip(out.chunks_mut(channels.max(1))) {
+unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+    let vectors = Vectors::new(constants);
+    match constants.residual {
+        None => each_pixel(constants.channels, sums, out, stride, |sums, _| vectors.convert(sums, None)),
+        Some(multiplier) => {
+            let multiplier = _mm512_set1_epi32(multiplier);
+            let convert = |sums: &_, operand| vectors.convert(sums, Some((operand, multiplier)));
+            each_pixel(constants.channels, sums, out, stride, convert);
+        }
+    }
+}
+
+/// [`Constants`] in registers.
+struct Vectors {
+    m: __m512i,
+    m_odd: __m512i,
+    even: __m512i,
+    odd: __m512i,
+    s: __m512i,
+    lo: __m512i,
+    hi: __m512i,
+}
+
+impl Vectors {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn new(constants: &Constants) -> Self {
+        let m = bytemuck::cast(constants.m);
+        Self {
+            m,
+            m_odd: _mm512_srli_epi64::<32>(m),
+            even: bytemuck::cast(constants.even),
+            odd: bytemuck::cast(constants.odd),
+            s: bytemuck::cast(constants.s),
+            lo: _mm512_set1_epi32(constants.lo),
+            hi: _mm512_set1_epi32(constants.hi),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn convert(&self, sums: &[i32; BLOCK], residual: Option<([i8; BLOCK], __m512i)>) -> [i8; BLOCK] {
         let sums: __m512i = bytemuck::cast(*sums);
-        let mut low = _mm512_add_epi64(_mm512_mul_epi32(sums, m), even);
-        let mut high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), m_odd), odd);
-        if constants.residual.is_some() {
-            let operand = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepi8_epi32(bytemuck::cast(load(out))));
+        let mut low = _mm512_add_epi64(_mm512_mul_epi32(sums, self.m), self.even);
+        let mut high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.m_odd), self.odd);
+        if let Some((operand, multiplier)) = residual {
+            let operand = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepi8_epi32(bytemuck::cast(operand)));
             low = _mm512_add_epi64(low, _mm512_mul_epi32(operand, multiplier));
             high = _mm512_add_epi64(high, _mm512_mul_epi32(_mm512_srli_epi64::<32>(operand), multiplier));
         }
         // The high words: of the even channels moved down beside those of the odd ones.
         let words = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(high, 0x5555, low);
-        let clamped = _mm512_min_epi32(_mm512_max_epi32(_mm512_srav_epi32(words, s), lo), hi);
-        let made: [i8; BLOCK] = bytemuck::cast(_mm512_cvtepi32_epi8(clamped));
-        match out.first_chunk_mut::<BLOCK>() {
-            Some(out) if constants.channels == BLOCK => *out = made,
-            _ => out.iter_mut().zip(made).take(constants.channels).for_each(|(out, made)| *out = made),
-        }
+        let clamped = _mm512_min_epi32(_mm512_max_epi32(_mm512_srav_epi32(words, self.s), self.lo), self.hi);
+        bytemuck::cast(_mm512_cvtepi32_epi8(clamped))
     }
-}
-
-/// The first 16 outputs, or those that there are.
-fn load(out: &[i8]) -> [i8; BLOCK] {
-    out.first_chunk::<BLOCK>().copied().unwrap_or_else(|| {
-        let mut operand = [0; BLOCK];
-        operand.iter_mut().zip(out).for_each(|(to, from)| *to = *from);
-        operand
-    })
 }

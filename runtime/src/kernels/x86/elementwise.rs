@@ -1,0 +1,105 @@
+//! Operators without weights, 16 values at a time: what they have in common is the conversion of sums, which kernels for
+//! convolutions have too.
+
+use super::quads::{Constants, Isa, avx2, vnni};
+use super::{has_avx2, has_vnni};
+use crate::arith::{Requant, raise};
+use crate::kernels::layout::quads::BLOCK;
+use crate::kernels::load::MapRow;
+
+/// Values that are converted together.
+const PIXELS: usize = 8;
+
+/// The conversions of an instruction set that this processor has.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Wide(&'static Isa);
+
+impl Wide {
+    /// The best one; `None` without AVX2.
+    #[inline]
+    pub(in crate::kernels) fn find() -> Option<Self> {
+        if has_vnni() {
+            Some(Self(&vnni::ISA))
+        } else if has_avx2() {
+            Some(Self(&avx2::ISA))
+        } else {
+            None
+        }
+    }
+
+    /// Converts the sums of neighbouring pixels, of a block of channels, every `stride` outputs.
+    #[inline]
+    fn finish(self, constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+        // SAFETY: `find` has found the instruction set.
+        unsafe { (self.0.finish)(constants, sums, out, stride) }
+    }
+
+    /// Pixels, each channel by its own conversion, to every `stride` elements.
+    pub(in crate::kernels) fn affine<T: From<i8>>(
+        self,
+        row: MapRow<'_>,
+        requant: &[Requant],
+        (lo, hi): (i8, i8),
+        out: &mut [T],
+        stride: usize,
+    ) {
+        let mut constants = Constants::NONE;
+        for (block, requant) in requant.chunks(BLOCK).enumerate() {
+            constants.set(requant, None, lo, hi);
+            let (mut from, mut to) = (row.bytes.get(block * BLOCK..), out.get_mut(block * BLOCK..));
+            while let (Some(values), Some(places)) = (from, to) {
+                let mut sums = [[0; BLOCK]; PIXELS];
+                let pixels = sums.iter_mut().zip(values.chunks(row.pixel_stride));
+                let count = pixels
+                    .map(|(sums, pixel)| {
+                        let channels = pixel.iter().take(requant.len());
+                        sums.iter_mut().zip(channels).for_each(|(sum, value)| *sum = raise((*value).into()));
+                    })
+                    .count();
+                let mut made = [[0; BLOCK]; PIXELS];
+                self.finish(&constants, &sums, made.as_flattened_mut(), BLOCK);
+                for (made, place) in made.iter().take(count).zip(places.chunks_mut(stride)) {
+                    place.iter_mut().zip(made).take(requant.len()).for_each(|(to, made)| *to = (*made).into());
+                }
+                from = values.get(PIXELS * row.pixel_stride..).filter(|values| !values.is_empty());
+                to = places.get_mut(PIXELS * stride..);
+            }
+        }
+    }
+
+    /// One conversion for all channels.
+    pub(in crate::kernels) fn conversion(self, requant: &Requant, residual: Option<i32>, lo: i8, hi: i8) -> Conversion {
+        let mut constants = Constants::NONE;
+        constants.set(&[*requant; BLOCK], residual, lo, hi);
+        Conversion { wide: self, constants }
+    }
+}
+
+/// A conversion that is the same for all channels.
+pub(in crate::kernels) struct Conversion {
+    wide: Wide,
+    constants: Constants,
+}
+
+impl Conversion {
+    /// Converts dense values; `sum` makes a sum of a value and of what lies in `out`, which is the residual operand where there
+    /// is one.
+    #[inline]
+    pub(in crate::kernels) fn run(&self, values: &[i8], out: &mut [i8], sum: impl Fn(i8, i8) -> i32) {
+        for (values, out) in values.chunks(BLOCK * PIXELS).zip(out.chunks_mut(BLOCK * PIXELS)) {
+            let mut sums = [[0; BLOCK]; PIXELS];
+            for ((to, value), out) in sums.as_flattened_mut().iter_mut().zip(values).zip(&*out) {
+                *to = sum(*value, *out);
+            }
+            let (whole, last) = out.split_at_mut(out.len() / BLOCK * BLOCK);
+            let count = whole.len() / BLOCK;
+            self.wide.finish(&self.constants, sums.get(..count).unwrap_or(&[]), whole, BLOCK);
+            if let (Some(sums), false) = (sums.get(count..count + 1), last.is_empty()) {
+                let mut made = [0; BLOCK];
+                made.iter_mut().zip(&*last).for_each(|(to, from)| *to = *from);
+                self.wide.finish(&self.constants, sums, &mut made, BLOCK);
+                last.iter_mut().zip(made).for_each(|(to, from)| *to = from);
+            }
+        }
+    }
+}
