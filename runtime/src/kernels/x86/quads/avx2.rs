@@ -4,11 +4,11 @@ use super::{Constants, Isa, Sums, Tile, TileFn, Walk, each_pixel};
 use crate::arith::OPERAND_SHIFT;
 use crate::kernels::layout::quads::BLOCK;
 use core::arch::x86_64::{
-    __m128i, __m256i, _mm_loadu_si128, _mm_packs_epi16, _mm_set1_epi32, _mm_shuffle_epi8, _mm_srli_si128,
-    _mm256_add_epi32, _mm256_add_epi64, _mm256_blend_epi32, _mm256_castsi256_si128, _mm256_cvtepi8_epi16,
-    _mm256_cvtepi8_epi32, _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_hadd_epi32, _mm256_madd_epi16,
-    _mm256_max_epi32, _mm256_min_epi32, _mm256_mul_epi32, _mm256_packs_epi32, _mm256_permute4x64_epi64,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srav_epi32, _mm256_srli_epi64,
+    __m128i, __m256i, _mm_loadu_si128, _mm_max_epi8, _mm_min_epi8, _mm_packs_epi16, _mm_set1_epi8, _mm_set1_epi32,
+    _mm_shuffle_epi8, _mm_srli_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_blend_epi32, _mm256_castsi256_si128,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi8_epi32, _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_hadd_epi32,
+    _mm256_madd_epi16, _mm256_mul_epi32, _mm256_packs_epi32, _mm256_permute4x64_epi64, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srav_epi32, _mm256_srli_epi64,
 };
 
 /// Its functions.
@@ -114,14 +114,15 @@ fn totals(a: __m256i, b: __m256i) -> __m256i {
 unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
     each_pixel(constants.channels, sums, out, stride, |sums, operand| {
         let [low, high] = [convert(constants, 0, sums, &operand), convert(constants, 1, sums, &operand)];
-        // Words are in 8 bits already. Packing takes the halves of both by turns.
+        // Packing takes the halves of both by turns, and saturates: what is left of a clamp can be done in 8 bits.
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
         let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-        bytemuck::cast(bytes)
+        let [lo, hi] = [_mm_set1_epi8(constants.lo), _mm_set1_epi8(constants.hi)];
+        bytemuck::cast(_mm_min_epi8(_mm_max_epi8(bytes, lo), hi))
     });
 }
 
-/// The outputs of eight channels as 32-bit numbers.
+/// The outputs of eight channels as 32-bit numbers, before they are clamped.
 #[inline]
 #[target_feature(enable = "avx2,bmi2")]
 fn convert(constants: &Constants, half: usize, sums: &[i32; BLOCK], operand: &[i8; BLOCK]) -> __m256i {
@@ -141,6 +142,5 @@ fn convert(constants: &Constants, half: usize, sums: &[i32; BLOCK], operand: &[i
     }
     // The high words: of the even channels moved down beside those of the odd ones.
     let words = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(low), high);
-    let shifted = _mm256_srav_epi32(words, of_half(&constants.s));
-    _mm256_min_epi32(_mm256_max_epi32(shifted, _mm256_set1_epi32(constants.lo)), _mm256_set1_epi32(constants.hi))
+    _mm256_srav_epi32(words, of_half(&constants.s))
 }

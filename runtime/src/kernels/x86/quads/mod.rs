@@ -86,8 +86,8 @@ pub(super) struct Constants {
     odd: [i64; BLOCK / 2],
     /// Multiplier of the residual operand.
     residual: Option<i32>,
-    lo: i32,
-    hi: i32,
+    lo: i8,
+    hi: i8,
     /// Channels that exist.
     channels: usize,
 }
@@ -105,7 +105,7 @@ impl Constants {
     };
 
     pub(super) fn set(&mut self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) {
-        (self.residual, self.lo, self.hi) = (residual, lo.into(), hi.into());
+        (self.residual, self.lo, self.hi) = (residual, lo, hi);
         self.channels = requants.len().min(BLOCK);
         for ((requant, m), s) in requants.iter().zip(&mut self.m).zip(&mut self.s) {
             (*m, *s) = (requant.m, requant.s.wrapping_sub(32) as i32 & 31);

@@ -5,9 +5,9 @@ use super::{Constants, Isa, PIXELS, Sums, Tile, TileFn, Walk, each_pixel};
 use crate::arith::OPERAND_SHIFT;
 use crate::kernels::layout::quads::BLOCK;
 use core::arch::x86_64::{
-    __m128i, __m512i, _mm_loadu_si128, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_epi8, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32, _mm512_max_epi32,
-    _mm512_min_epi32, _mm512_mul_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
+    __m128i, __m512i, _mm_loadu_si128, _mm_max_epi8, _mm_min_epi8, _mm_set1_epi8, _mm512_add_epi64,
+    _mm512_broadcast_i32x4, _mm512_cvtepi8_epi32, _mm512_cvtsepi32_epi8, _mm512_dpbusd_epi32, _mm512_loadu_si512,
+    _mm512_mask_shuffle_epi32, _mm512_mul_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
     _mm512_slli_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_storeu_si512,
 };
 
@@ -187,8 +187,8 @@ struct Vectors {
     even: __m512i,
     odd: __m512i,
     s: __m512i,
-    lo: __m512i,
-    hi: __m512i,
+    lo: __m128i,
+    hi: __m128i,
 }
 
 impl Vectors {
@@ -202,8 +202,8 @@ impl Vectors {
             even: bytemuck::cast(constants.even),
             odd: bytemuck::cast(constants.odd),
             s: bytemuck::cast(constants.s),
-            lo: _mm512_set1_epi32(constants.lo),
-            hi: _mm512_set1_epi32(constants.hi),
+            lo: _mm_set1_epi8(constants.lo),
+            hi: _mm_set1_epi8(constants.hi),
         }
     }
 
@@ -220,7 +220,9 @@ impl Vectors {
         }
         // The high words: of the even channels moved down beside those of the odd ones.
         let words = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(high, 0x5555, low);
-        let clamped = _mm512_min_epi32(_mm512_max_epi32(_mm512_srav_epi32(words, self.s), self.lo), self.hi);
-        bytemuck::cast(_mm512_cvtepi32_epi8(clamped))
+        let shifted = _mm512_srav_epi32(words, self.s);
+        // The narrowing saturates: what is left of a clamp can be done in 8 bits.
+        let bytes = _mm512_cvtsepi32_epi8(shifted);
+        bytemuck::cast(_mm_min_epi8(_mm_max_epi8(bytes, self.lo), self.hi))
     }
 }
