@@ -147,12 +147,14 @@ pub enum PadMode {
     Edge = 1,
     /// What is copied, mirrored at its first and last row or pixel, which do not come twice.
     Reflect = 2,
+    /// What is copied, from its other end on.
+    Wrap = 3,
 }
 
 impl PadMode {
     /// The mode of a code, if there is one.
     pub fn from_code(code: u8) -> Option<Self> {
-        [Self::Zero, Self::Edge, Self::Reflect].get(usize::from(code)).copied()
+        [Self::Zero, Self::Edge, Self::Reflect, Self::Wrap].get(usize::from(code)).copied()
     }
 }
 

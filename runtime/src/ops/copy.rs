@@ -23,7 +23,7 @@ pub static RULES: Rules = Rules {
     operator: &OPERATOR,
     path: "ops::copy::OPERATOR",
     operands: Operands::One,
-    flags: PadMode::Reflect as u8,
+    flags: PadMode::Wrap as u8,
     gathers: true,
     requants: no_bytes,
     scratch: dense_row,

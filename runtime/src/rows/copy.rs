@@ -47,10 +47,16 @@ pub fn copied_pixels(node: &Node, output: &Tensor) -> Copied {
 }
 
 impl Copied {
-    /// Whether something is copied, all that is copied is among `size` elements, and mirrors reach no further.
+    /// Whether something is copied, all that is copied is among `size` elements, and mirrors and what wraps reach no
+    /// further.
     pub fn fits(&self, size: usize) -> bool {
-        let mirrors = self.mode != PadMode::Reflect || self.before.max(self.after) < self.count;
-        self.count > 0 && self.at(self.count - 1) < size && mirrors
+        let padding = self.before.max(self.after);
+        let reaches = match self.mode {
+            PadMode::Zero | PadMode::Edge => true,
+            PadMode::Reflect => padding < self.count,
+            PadMode::Wrap => padding <= self.count,
+        };
+        self.count > 0 && self.at(self.count - 1) < size && reaches
     }
 
     /// The element that element `index` of the result is; `None` for a zero.
@@ -63,6 +69,8 @@ impl Copied {
             (None, PadMode::Edge) => index.saturating_sub(self.before).min(last),
             (None, PadMode::Reflect) if index < self.before => (self.before - index).min(last),
             (None, PadMode::Reflect) => (2 * last).saturating_sub(index - self.before),
+            (None, PadMode::Wrap) if index < self.before => (index + self.count).saturating_sub(self.before),
+            (None, PadMode::Wrap) => (index - self.before).saturating_sub(self.count).min(last),
         };
         Some(self.at(at))
     }
@@ -79,7 +87,8 @@ impl Copied {
         let later = match self.mode {
             PadMode::Reflect if made.start < self.before => self.first,
             PadMode::Reflect => self.source((self.before + self.count + self.after).saturating_sub(1)).unwrap_or(start),
-            PadMode::Zero | PadMode::Edge => start,
+            PadMode::Wrap if made.start < self.before || self.after > 0 => self.first,
+            PadMode::Zero | PadMode::Edge | PadMode::Wrap => start,
         };
         start.min(later)..end
     }
@@ -99,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_zero_or_the_edge_or_a_mirror() {
+    fn padding_is_zero_or_the_edge_or_a_mirror_or_the_other_end() {
         // Elements 1, 3, 5 of a map, two before them and one after.
         let zero = Copied { first: 1, stride: 2, count: 3, before: 2, after: 1, mode: PadMode::Zero };
         let (sources, read) = rows(zero);
@@ -112,6 +121,12 @@ mod tests {
         let (sources, read) = rows(Copied { mode: PadMode::Reflect, ..zero });
         assert_eq!(sources, [5, 3, 1, 3, 5, 3].map(Some));
         assert_eq!(read, [1..6, 1..4, 1..2, 3..4, 3..6, 3..4]);
+        // What wraps at the end needs the first row until then.
+        let (sources, read) = rows(Copied { mode: PadMode::Wrap, ..zero });
+        assert_eq!(sources, [3, 5, 1, 3, 5, 1].map(Some));
+        assert_eq!(read, [1..4, 1..6, 1..2, 1..4, 1..6, 1..2]);
+        let (_, read) = rows(Copied { mode: PadMode::Wrap, after: 0, ..zero });
+        assert_eq!(read, [1..4, 1..6, 1..2, 3..4, 5..6]);
     }
 
     #[test]
@@ -121,11 +136,13 @@ mod tests {
         assert!(!Copied { count: 0, ..copied }.fits(6));
         let mirrored = Copied { after: 3, mode: PadMode::Reflect, ..copied };
         assert!(!mirrored.fits(6) && Copied { after: 2, ..mirrored }.fits(6));
+        let wrapped = Copied { mode: PadMode::Wrap, ..mirrored };
+        assert!(wrapped.fits(6) && !Copied { after: 4, ..wrapped }.fits(6));
     }
 
     #[test]
     fn later_elements_need_nothing_before_what_is_read() {
-        for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect] {
+        for mode in [PadMode::Zero, PadMode::Edge, PadMode::Reflect, PadMode::Wrap] {
             for case in 0..4 * 4 * 3 * 4 {
                 let (before, after) = (case % 4, case / 4 % 4);
                 let copied = Copied { first: case / 48, stride: 1 + case / 16 % 3, count: 4, before, after, mode };

@@ -138,12 +138,16 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
 /// A part of a map, its channels in another order, inside padding.
 fn draw_copy(net: &mut Network, input: usize, random: &mut Random) -> usize {
     let t = net.tensors[input];
-    let mode = random.of(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect]);
+    let mode = random.of(&[PadMode::Zero, PadMode::Edge, PadMode::Reflect, PadMode::Wrap]);
     let mut axis = |size: u16| {
         let (size, stride) = (usize::from(size), 1 + random.below(3));
         let first = random.below(size);
         let count = 1 + random.below((size - first).div_ceil(stride));
-        let most = if mode == PadMode::Reflect { count } else { 4 };
+        let most = match mode {
+            PadMode::Reflect => count,
+            PadMode::Wrap => count + 1,
+            PadMode::Zero | PadMode::Edge => 4,
+        };
         (first, stride, count, random.below(most.min(4)), random.below(most.min(4)))
     };
     let (rows, pixels) = (axis(t.height), axis(t.width));

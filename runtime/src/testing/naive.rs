@@ -186,6 +186,7 @@ fn copied(index: usize, mode: u8, size: u16, [before, after]: [u8; 2]) -> Option
         _ if (0..count).contains(&at) => Some(at as usize),
         0 => None,
         1 => Some(at.clamp(0, count - 1) as usize),
+        3 => Some(at.rem_euclid(count) as usize),
         _ if at < 0 => Some(-at as usize),
         _ => Some((2 * (count - 1) - at) as usize),
     }

@@ -147,7 +147,7 @@ impl<'g> Fusion<'g> {
                 let mode = match border {
                     Border::Edge => PadMode::Edge,
                     Border::Reflect => PadMode::Reflect,
-                    Border::Wrap => return Err(no_integer_form(node)),
+                    Border::Wrap => PadMode::Wrap,
                 };
                 let (before, after) = ([0, *top, *left], [0, *bottom, *right]);
                 self.push(StepOp::Copy(QCopy { before, after, mode, ..QCopy::WHOLE }), node, &[input], dims);
@@ -384,7 +384,6 @@ fn no_integer_form(node: &Node) -> QuantError {
         Op::GroupNorm { .. } => {
             "it has no integer form: its mean and variance are those of each image; use batch or instance normalization"
         }
-        Op::BorderPad(_) => "borders that wrap have no integer form; reflect or repeat the edge",
         Op::Resize(_) => "cubic and antialiased interpolation have no integer form yet; use the linear or nearest one",
         _ => "it has no integer form inside a network; only the scores before a last softmax are computed",
     };

@@ -146,9 +146,36 @@ impl Writer<'_> {
             PadMode::Zero => "constant",
             PadMode::Edge => "edge",
             PadMode::Reflect => "reflect",
+            PadMode::Wrap => return self.wrap(node, copy, input),
         };
         let mode = vec![AttributeProto::string("mode", mode)];
         self.computed("Pad", &format!("{}_pad", node.name), &[input, pads], mode)
+    }
+
+    /// The padding of a copy that wraps, for which this operator set has no `Pad`: along each axis the last elements, all,
+    /// and the first ones.
+    fn wrap(&mut self, node: &QNode, copy: &QCopy, mut input: String) -> String {
+        let dims = self.qgraph.tensors[node.output].dims;
+        for axis in 0..3 {
+            let (before, after) = (copy.before[axis], copy.after[axis]);
+            if before + after == 0 {
+                continue;
+            }
+            let size = dims[axis] - before - after;
+            let mut part = |which: &str, start: usize, end: usize| {
+                let mut inputs = vec![input.clone()];
+                for (kind, number) in [("starts", start), ("ends", end), ("axes", axis + 1)] {
+                    inputs.push(self.numbers(node, &format!("{which}_{kind}"), &[number as i64]));
+                }
+                self.computed("Slice", &format!("{}_{which}", node.name), &inputs, Vec::new())
+            };
+            let last = (before > 0).then(|| part("last", size - before, size));
+            let first = (after > 0).then(|| part("first", 0, after));
+            let parts: Vec<String> = [last, Some(input), first].into_iter().flatten().collect();
+            let along = vec![AttributeProto::int("axis", axis as i64 + 1)];
+            input = self.computed("Concat", &format!("{}_wrapped", node.name), &parts, along);
+        }
+        input
     }
 
     fn numbers(&mut self, node: &QNode, kind: &str, numbers: &[i64]) -> String {
