@@ -195,17 +195,11 @@ pub(in crate::cli) fn describe(node: &Node) -> String {
             format!("{affine}conv {}x{}{stride}{residual}", node.kernel_h, node.kernel_w)
         }
         Some(OpCode::Add) => "add".into(),
-        Some(OpCode::GlobalAveragePool) => "global average pool".into(),
         Some(OpCode::Copy) => format!("copy / {}", node.stride_h),
-        Some(OpCode::Affine) => "affine".into(),
         Some(OpCode::MaxPool) => format!("max pool {}x{} / {}", node.kernel_h, node.kernel_w, node.stride_h),
         Some(OpCode::AveragePool) => format!("average pool {}x{} / {}", node.kernel_h, node.kernel_w, node.stride_h),
-        Some(OpCode::Lookup) => "lookup".into(),
-        Some(OpCode::Gate) => "gate".into(),
-        Some(OpCode::Resize) => "resize".into(),
         Some(OpCode::Concat) => "concat".into(),
-        Some(OpCode::L2Norm) => "L2 norm".into(),
-        Some(OpCode::InstanceNorm) => "instance norm".into(),
+        Some(other) => other.name().into(),
         None => format!("operator {}", node.op),
     }
 }
