@@ -167,6 +167,18 @@ pub fn weigh(sum: i32, weight: i32, value: i8) -> i32 {
     sum.wrapping_add(weight.wrapping_mul(i32::from(value)))
 }
 
+/// A sum and `weight` times a narrower one.
+#[inline(always)]
+pub fn weigh_sum(sum: i64, weight: i32, narrow: i32) -> i64 {
+    sum.wrapping_add(i64::from(weight).wrapping_mul(narrow.into()))
+}
+
+/// The accumulator of a resampling: its sum without the last `bits` bits, which are less than 2^-20 steps.
+#[inline(always)]
+pub fn narrow(sum: i64, bits: u32) -> i32 {
+    sum.wrapping_shr(bits) as i32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

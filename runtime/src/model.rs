@@ -189,6 +189,11 @@ impl<'m> Model<'m> {
         self.requants(node.prologue, channels.into())
     }
 
+    /// The weights of a resampling: of all output rows, then of all pixels of a row.
+    pub fn taps(&self, node: &Node) -> &'m [i32] {
+        self.section(node.weights, node.weights_len as usize / size_of::<i32>())
+    }
+
     /// The table of a lookup; `None` if the file does not hold one at the node's weights.
     pub fn table(&self, node: &Node) -> Option<&'m [i8; TABLE_LEN]> {
         self.section(node.weights, TABLE_LEN).first_chunk()

@@ -7,7 +7,7 @@ use crate::pack::{Options, Quantized, channels, quantize};
 use crate::quant::fixtures::{error_bound, random_graph, random_images, random_norms};
 use crate::quant::{Function, QNode, QOp, QTensor};
 use crate::tensor::Tensor;
-use skipstone_onnx::Graph;
+use skipstone_onnx::{Graph, ResizeKernel};
 use std::collections::{BTreeMap, HashMap};
 
 /// How many random networks are measured.
@@ -43,6 +43,9 @@ fn label(node: &QNode) -> &'static str {
         (QOp::Lookup { function: Function::Unary(unary), .. }, _) => unary.name(),
         (QOp::Gate { one_plus: false }, _) => "gate",
         (QOp::Gate { one_plus: true }, _) => "gate of one plus the mask",
+        (QOp::Resize(resize), _) if resize.kernel != ResizeKernel::Linear || resize.antialias => {
+            "resize, other kernels"
+        }
         (QOp::Resize(_), _) => "resize",
         (QOp::Concat, _) => "concatenation",
         (QOp::L2Norm, _) => "L2 norm",

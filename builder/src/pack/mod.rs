@@ -103,6 +103,12 @@ pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, Pac
                 record.weights_len = narrow(&node.name, "bytes of runs", runs.len())?;
                 record.weights = file.section(&runs);
             }
+            QOp::Resize(_) => {
+                let weights = records::resampling(qgraph, node)?.map_or(Vec::new(), |resampling| resampling.bytes());
+                weights_bytes += weights.len();
+                record.weights_len = narrow(&node.name, "bytes of weights", weights.len())?;
+                record.weights = if weights.is_empty() { 0 } else { file.section(&weights) };
+            }
             QOp::L2Norm => {
                 let mask = input.spread(vec![1u8; input.positions.len()], 0);
                 record.weights_len = narrow(&node.name, "number of channels", mask.len())?;

@@ -1,7 +1,7 @@
 //! The records of a quantized network, with channels padded to multiples of 4, before memory is planned.
 
 use super::PackError;
-use crate::quant::{self, Channels, QGraph, QNode, QOp, TensorIndex, resize_mode};
+use crate::quant::{self, Channels, QGraph, QNode, QOp, QuantError, Resampling, TensorIndex, resize_mode};
 use skipstone_onnx::{Ending, InputIntegers, Window};
 use skipstone_runtime::format::records;
 use skipstone_runtime::format::records::{COUNT_INCLUDE_PAD, NONE, Node, OpCode, Tensor};
@@ -39,13 +39,13 @@ pub(super) fn tensors(qgraph: &QGraph, channels: &[Channels]) -> Result<Vec<Tens
 }
 
 pub(super) fn nodes(qgraph: &QGraph, channels: &[Channels]) -> Result<Vec<Node>, PackError> {
-    qgraph.nodes.iter().map(|node| record(node, channels)).collect()
+    qgraph.nodes.iter().map(|node| record(qgraph, node, channels)).collect()
 }
 
-fn record(node: &QNode, channels: &[Channels]) -> Result<Node, PackError> {
+fn record(qgraph: &QGraph, node: &QNode, channels: &[Channels]) -> Result<Node, PackError> {
     let index = |index: TensorIndex| narrow(&node.name, "tensor index", index);
     let mut record = Node {
-        op: op_code(&node.op) as u8,
+        op: op_code(qgraph, node) as u8,
         rows_per_step: 1,
         input: index(node.input)?,
         operand: node.operand.map_or(Ok(NONE), index)?,
@@ -83,7 +83,13 @@ fn record(node: &QNode, channels: &[Channels]) -> Result<Node, PackError> {
             record.first_row = narrow(&node.name, "first row", copy.start[1])?;
             record.groups = narrow(&node.name, "first column", copy.start[2])?;
         }
-        QOp::Resize(coordinates) => record.flags = resize_mode(*coordinates) as u8,
+        QOp::Resize(resize) => {
+            record.flags = resize_mode(resize.coordinates) as u8;
+            if let Some(Resampling { axes: [rows, pixels], .. }) = resampling(qgraph, node)? {
+                let kernel = [rows.count, pixels.count];
+                windows(&mut record, node, kernel, [1, 1], [rows.before, pixels.before, 0, 0])?;
+            }
+        }
         QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
         QOp::L2Norm | QOp::InstanceNorm { .. } => {}
     }
@@ -111,8 +117,21 @@ pub(super) fn source(channels_last: bool, integers: Option<InputIntegers>, endin
     }
 }
 
-fn op_code(op: &QOp) -> OpCode {
-    match op {
+/// The weights of an interpolation, if it is not a linear one.
+pub(super) fn resampling(qgraph: &QGraph, node: &QNode) -> Result<Option<Resampling>, PackError> {
+    let [_, height, width] = qgraph.tensors[node.input].dims;
+    let QOp::Resize(resize) = &node.op else { return Ok(None) };
+    if resize.is_linear([height, width]) {
+        return Ok(None);
+    }
+    let resampling = Resampling::new(resize, [height, width]);
+    let unsupported = |reason| QuantError::Unsupported { node: node.name.clone(), op: node.op.name(), reason };
+    Ok(Some(resampling.map_err(unsupported)?))
+}
+
+fn op_code(qgraph: &QGraph, node: &QNode) -> OpCode {
+    let [_, height, width] = qgraph.tensors[node.input].dims;
+    match &node.op {
         QOp::Conv(_) => OpCode::Conv,
         QOp::Add => OpCode::Add,
         QOp::GlobalAveragePool => OpCode::GlobalAveragePool,
@@ -122,7 +141,8 @@ fn op_code(op: &QOp) -> OpCode {
         QOp::AveragePool { .. } => OpCode::AveragePool,
         QOp::Lookup { .. } => OpCode::Lookup,
         QOp::Gate { .. } => OpCode::Gate,
-        QOp::Resize(_) => OpCode::Resize,
+        QOp::Resize(resize) if resize.is_linear([height, width]) => OpCode::Resize,
+        QOp::Resize(_) => OpCode::Resample,
         QOp::Concat => OpCode::Concat,
         QOp::L2Norm => OpCode::L2Norm,
         QOp::InstanceNorm { .. } => OpCode::InstanceNorm,

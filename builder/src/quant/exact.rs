@@ -2,7 +2,7 @@
 
 use super::graph::{QAffine, QConv, QNode, QOp, QTensor};
 use super::integers::resize_mode;
-use skipstone_onnx::{Coordinates, Window};
+use skipstone_onnx::{Coordinates, Resize, Window};
 use skipstone_runtime::rows::Axis;
 use std::ops::Range;
 
@@ -168,6 +168,9 @@ pub fn exact(
             let steps = if norm == 0.0 { 0.0 } else { distance(c) / norm / step };
             Exact { steps, magnitude: steps.abs(), terms: channels, dyadic: false }
         }
+        QOp::Resize(resize) if !resize.is_linear([input.tensor.dims[1], input.tensor.dims[2]]) => {
+            resampled(resize, input, ratio, at)
+        }
         QOp::InstanceNorm { epsilon } => instance_norm(f64::from(*epsilon), input, step, at),
         QOp::Add | QOp::GlobalAveragePool | QOp::AveragePool { .. } | QOp::Resize(_) => {
             let weighted = weighted(&node.op, input, output, at)?;
@@ -217,6 +220,24 @@ fn instance_norm(epsilon: f64, input: Map<'_>, step: f64, [y, x, c]: [usize; 3])
     Exact { steps, magnitude: terms + of_deviation, terms: height * width, dyadic: false }
 }
 
+/// A sum with real weights. They are computed from positions that grow with the map, so that each is off by roundings of 1,
+/// however small it is.
+fn resampled(resize: &Resize, input: Map<'_>, ratio: f64, [y, x, c]: [usize; 3]) -> Exact {
+    let [_, height, width] = input.tensor.dims;
+    let [rows, columns] =
+        [(0, height, y), (1, width, x)].map(|(axis, size, at)| resize.taps(axis, size).swap_remove(at));
+    let (mut steps, mut magnitude) = (0.0, 0.0);
+    for (row, down) in (rows.first..).zip(&rows.weights) {
+        for (column, across) in (columns.first..).zip(&columns.weights) {
+            let value = (input.at(row, column, c) - input.zero()) as f64 * ratio;
+            steps += down * across * value;
+            magnitude += ((down * across).abs() + down.abs() + across.abs()) * value.abs();
+        }
+    }
+    let terms = rows.weights.len() * columns.weights.len() + 4 * (height + width);
+    Exact { steps, magnitude, terms, dyadic: false }
+}
+
 /// The sum of whole terms, times `unit`.
 fn sum(terms: impl Iterator<Item = i64>, unit: f64) -> Exact {
     let (mut sum, mut magnitude, mut count) = (0i64, 0i64, 0);
@@ -252,7 +273,7 @@ pub(super) fn weighted(op: &QOp, input: Map<'_>, output: &QTensor, [y, x, c]: [u
             let elements = rows.flat_map(|y| columns.clone().map(move |x| (1, input.at(y, x, c))));
             elements.chain(std::iter::repeat_n((1, input.zero()), padding)).collect()
         }
-        QOp::Resize(coordinates) => {
+        QOp::Resize(Resize { coordinates, .. }) => {
             // Coordinates that grow with the map are rounded, and what is left of them is a weight.
             other_roundings = height_in + width_in;
             let (rows, columns) =

@@ -1,6 +1,6 @@
 //! The quantized network: what is computed in integers, apart from where it lies in memory.
 
-use skipstone_onnx::{Coordinates, Metadata, QuantParams, Unary, Window};
+use skipstone_onnx::{Metadata, QuantParams, Resize, Unary, Window};
 use skipstone_runtime::arith::Requant;
 use skipstone_runtime::format::records::PadMode;
 use skipstone_runtime::rows::Copied;
@@ -175,7 +175,7 @@ pub enum QOp {
         one_plus: bool,
     },
     /// Interpolation to the output's height and width.
-    Resize(Coordinates),
+    Resize(Resize),
     /// Channels of the input, then those of the operand. All three have one scale and zero point.
     Concat,
     /// Each pixel's channels, divided by their Euclidean norm; 0 where they are all 0.

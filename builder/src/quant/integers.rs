@@ -2,6 +2,7 @@
 
 use super::graph::{QAffine, QConv, QGraph, QNode, QOp, QTensor};
 use super::requant::{Channel, Operand, RequantError, Requants, affine, requants};
+use super::resample::Resampling;
 use super::root::{Root, SUM_LIMIT};
 use super::{QuantError, TensorIndex};
 use skipstone_onnx::Coordinates;
@@ -52,8 +53,20 @@ impl QGraph {
                 let most = summed(window.kernel[0].saturating_mul(window.kernel[1]))?;
                 (1..=most).map(|count| raised(count, count as f64)).collect()
             }
-            QOp::Resize(coordinates) => {
-                let weight = resize_weight(*coordinates, input, output);
+            QOp::Resize(resize) if !resize.is_linear([input.dims[1], input.dims[2]]) => {
+                let resampling = Resampling::new(resize, [input.dims[1], input.dims[2]]).map_err(unsupported)?;
+                let one = 1i64 << resampling.fraction();
+                let channel = Channel {
+                    multiplier: ratio(node.input) / one as f64,
+                    offset: -one * i64::from(input.params.zero_point),
+                    constant: 0.0,
+                    bound: resampling.bound(),
+                };
+                let made = requants(&[channel], None, output.params.zero_point).map_err(overflow)?;
+                return Ok(Requants { operand_multiplier: resampling.lost as i32, ..made });
+            }
+            QOp::Resize(resize) => {
+                let weight = resize_weight(resize.coordinates, input, output);
                 if weight >= WEIGHT_LIMIT {
                     return Err(unsupported(format!(
                         "the weights of its positions add up to {weight}, at most {} do in integers: resize to a multiple \

@@ -22,6 +22,7 @@ mod qdq;
 mod quantize;
 mod ranges;
 pub mod requant;
+mod resample;
 mod root;
 mod sensitivity;
 #[cfg(test)]
@@ -43,4 +44,5 @@ pub use method::{Method, Settings};
 pub use qdq::{quantized_name, to_qdq};
 pub use quantize::{Quantization, quantize};
 pub use ranges::Ranges;
+pub(crate) use resample::Resampling;
 pub use sensitivity::{LayerSensitivity, Sensitivity, sensitivity};

@@ -70,11 +70,13 @@ pub enum OpCode {
     L2Norm = 11,
     /// Each channel's map, brought to mean 0 and variance 1.
     InstanceNorm = 12,
+    /// A weighted sum of the rows and pixels around each position: cubic and antialiased interpolation.
+    Resample = 13,
 }
 
 impl OpCode {
     /// Every operator, in order of their codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Conv,
         Self::Add,
         Self::GlobalAveragePool,
@@ -88,6 +90,7 @@ impl OpCode {
         Self::Concat,
         Self::L2Norm,
         Self::InstanceNorm,
+        Self::Resample,
     ];
 
     /// The operator of a code, if there is one.
@@ -111,6 +114,7 @@ impl OpCode {
             Self::Concat => "concatenation",
             Self::L2Norm => "L2 norm",
             Self::InstanceNorm => "instance norm",
+            Self::Resample => "resampling",
         }
     }
 }

@@ -214,7 +214,8 @@ record! {
         layout: u8 = 1,
         /// Output rows of one step, 1 to [`MAX_ROWS`](crate::kernels::conv::MAX_ROWS).
         rows_per_step: u8 = 2,
-        /// Of a pool [`COUNT_INCLUDE_PAD`] or 0; of a resize its [`ResizeMode`]; of a copy its [`PadMode`]; otherwise 0.
+        /// Of a pool [`COUNT_INCLUDE_PAD`] or 0; of a resize or a resampling its [`ResizeMode`]; of a copy its
+        /// [`PadMode`]; otherwise 0.
         flags: u8 = 3,
         /// First operand.
         input: u16 = 4,
@@ -225,17 +226,17 @@ record! {
         output: u16 = 8,
         /// Groups of a convolution. Of a copy: the first pixel of a row that it takes.
         groups: u16 = 10,
-        /// Height of the kernel or of a pool's window.
+        /// Height of the kernel or of a pool's window. Of a resampling: rows around a position.
         kernel_h: u8 = 12,
-        /// Width of the kernel or of a pool's window.
+        /// Width of the kernel or of a pool's window. Of a resampling: pixels around a position.
         kernel_w: u8 = 13,
         /// Vertical stride.
         stride_h: u8 = 14,
         /// Horizontal stride.
         stride_w: u8 = 15,
-        /// Padding rows above the map.
+        /// Padding rows above the map. Of a resampling: how many of its rows lie above the position.
         pad_top: u8 = 16,
-        /// Padding pixels left of each row.
+        /// Padding pixels left of each row. Of a resampling: how many of its pixels lie left of the position.
         pad_left: u8 = 17,
         /// Padding rows below the map.
         pad_bottom: u8 = 18,
@@ -248,7 +249,8 @@ record! {
         /// Of a copy: the first row that it takes.
         first_row: u16 = 22,
         /// File offset of the weights, of a lookup's table, of the [`Run`]s of a copy, or of an L2 norm's channels: 1, or
-        /// 0 for one that only pads.
+        /// 0 for one that only pads. Of a resampling: i32 weights, for each output row those of the rows around it, then
+        /// for each pixel of a row those of the pixels around it.
         weights: u32 = 24,
         /// Bytes of it; [`TABLE_LEN`] for a table.
         weights_len: u32 = 28,
@@ -256,7 +258,8 @@ record! {
         /// [`requant_count`](crate::ops::requant_count).
         requant: u32 = 32,
         /// Multiplier of the raised second operand; the shift is then the same for all channels. Of a gate: what is added
-        /// to the mask, -255..=32767. Of an instance norm: bits by which the sum of squares is raised.
+        /// to the mask, -255..=32767. Of an instance norm: bits by which the sum of squares is raised. Of a resampling:
+        /// bits that its sums lose.
         operand_multiplier: i32 = 36,
         /// Arena offset of what the node keeps between steps, such as the sums of a global pool.
         state: u32 = 40,

@@ -106,6 +106,20 @@ pub fn weigh(values: &[i8], weight: i32, sums: &mut [i32]) {
     }
 }
 
+/// Adds each channel's sum to a wider one, `weight` times.
+pub fn weigh_sums(sums: &[i32], weight: i32, wide: &mut [i64]) {
+    for (sum, wide) in sums.iter().zip(wide) {
+        *wide = arith::weigh_sum(*wide, weight, *sum);
+    }
+}
+
+/// The values of a resampling, out of the sums of each channel, which lose `bits` bits.
+pub fn resample(sums: &[i64], bits: u32, requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) {
+    for (sum, out) in sums.iter().zip(out) {
+        *out = requant.apply(arith::narrow(*sum, bits), lo, hi);
+    }
+}
+
 /// Adds the pixels of a row to the sum of each channel.
 pub fn accumulate(input: MapRow<'_>, sums: &mut [i32]) {
     for pixel in input.pixels() {

@@ -16,6 +16,7 @@ pub mod instance_norm;
 pub mod l2_norm;
 pub mod lookup;
 pub mod max_pool;
+pub mod resample;
 pub mod resize;
 
 use crate::arena::Maps;
@@ -108,6 +109,7 @@ pub static RULES: &[&Rules] = &[
     &concat::RULES,
     &l2_norm::RULES,
     &instance_norm::RULES,
+    &resample::RULES,
 ];
 
 /// Operators by their codes.

@@ -1,11 +1,13 @@
 //! Rows of feature maps: where they lie, and which ones windows, copies and interpolations read.
 
 mod copy;
+mod resample;
 mod resize;
 mod ring;
 mod window;
 
 pub use copy::{Copied, copied_pixels, copied_rows};
+pub use resample::{Around, resampled_columns, resampled_rows};
 pub use resize::{Axis, Position, resize_columns, resize_rows};
 pub use ring::{are_apart, is_slice, member, ring_bytes, row_bytes, row_offset, same_row};
 pub use window::{Windows, window_columns, window_rows};

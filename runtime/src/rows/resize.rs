@@ -69,6 +69,18 @@ impl Axis {
         if self.floor { 1 } else { self.denominator }
     }
 
+    /// The element at or before position number `index`, which may lie outside the map, where numerators stay below
+    /// [`reach`](Self::reach) 2^31.
+    pub fn floor(&self, index: usize) -> i32 {
+        let numerator = (index as i32).wrapping_mul(self.step as i32).wrapping_add(self.offset);
+        numerator.checked_div_euclid(self.denominator as i32).unwrap_or(0)
+    }
+
+    /// More than the magnitude of the numerators of the first `count` positions.
+    pub fn reach(&self, count: usize) -> u64 {
+        count as u64 * u64::from(self.step) + u64::from(self.offset.unsigned_abs()) + 1
+    }
+
     /// Position number `index`, where [`weight`](Self::weight) is below 2^16.
     pub fn position(&self, index: usize) -> Position {
         let denominator = self.denominator.max(1);

@@ -48,7 +48,8 @@ pub(crate) fn every_operator(height: usize, width: usize, layout: &'static Layou
     let scaled = net.gate(excited, gated, 9, &mut random);
     let unit = net.l2_norm(scaled);
     let standard = net.instance_norm(unit, &mut random);
-    let pooled = net.pool(standard);
+    let smaller = net.resample(standard, [3, 4], ResizeMode::HalfPixel, &mut random);
+    let pooled = net.pool(smaller);
     net.conv(Conv { layout, ..Conv::new(pooled, 12, 1) }, &mut random);
     net.classes = 10;
     net.place();
@@ -86,7 +87,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         (1..net.tensors.len()).filter(|&other| fits(&net.tensors[other])).collect()
     };
     let alike = maps(net, &|other| shape(other) == shape(&t));
-    match random.below(14) {
+    match random.below(15) {
         0 | 1 => {
             let groups = random.of(&[1, 1, 4]);
             let layout = if groups == 1 { random.of(&[&CANONICAL, &PAIRS]) } else { &CANONICAL };
@@ -118,6 +119,12 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
             let size = [1 + random.below(9), 1 + random.below(9)];
             let modes = [ResizeMode::AlignCorners, ResizeMode::HalfPixel, ResizeMode::Asymmetric, ResizeMode::Nearest];
             Some(net.resize(input, size, random.of(&modes)))
+        }
+        14 => {
+            let size = [1 + random.below(9), 1 + random.below(9)];
+            let modes = [ResizeMode::AlignCorners, ResizeMode::HalfPixel, ResizeMode::Asymmetric];
+            let mode = random.of(&modes);
+            Some(net.resample(input, size, mode, random))
         }
         9 => Some(net.l2_norm(input)),
         10 => Some(net.instance_norm(input, random)),

@@ -121,6 +121,31 @@ impl Network {
                 }
                 self.requants[index][0].apply(raise(sum), node.lo, node.hi)
             }
+            Some(OpCode::Resample) => {
+                let output = &self.tensors[usize::from(node.output)];
+                let weights: Vec<i32> = self.weights[index]
+                    .chunks(4)
+                    .map(|bytes| bytemuck::pod_read_unaligned(bytemuck::cast_slice(bytes)))
+                    .collect();
+                let (of_rows, of_pixels) = weights.split_at(usize::from(output.height) * usize::from(node.kernel_h));
+                let [top, left] = [
+                    first(node.flags, input.height, output.height, y) - i64::from(node.pad_top),
+                    first(node.flags, input.width, output.width, x) - i64::from(node.pad_left),
+                ];
+                let mut sum = 0i64;
+                for ky in 0..usize::from(node.kernel_h) {
+                    for kx in 0..usize::from(node.kernel_w) {
+                        let (row, column) = (top + ky as i64, left + kx as i64);
+                        if (0..height as i64).contains(&row) && (0..width as i64).contains(&column) {
+                            let down = of_rows[y * usize::from(node.kernel_h) + ky];
+                            let across = of_pixels[x * usize::from(node.kernel_w) + kx];
+                            let value = i64::from(at(row as usize, column as usize, channel));
+                            sum += i64::from(down) * i64::from(across) * value;
+                        }
+                    }
+                }
+                self.requants[index][0].apply((sum >> node.operand_multiplier) as i32, node.lo, node.hi)
+            }
             Some(OpCode::L2Norm) => {
                 let counts = |&channel: &usize| self.weights[index][channel] == 1;
                 let distance = |channel: usize| i64::from(at(y, x, channel)) - i64::from(input.zero_point);
@@ -189,6 +214,17 @@ fn copied(index: usize, mode: u8, size: u16, [before, after]: [u8; 2]) -> Option
         3 => Some(at.rem_euclid(count) as usize),
         _ if at < 0 => Some(-at as usize),
         _ => Some((2 * (count - 1) - at) as usize),
+    }
+}
+
+/// The element at or before position `index` of `out` on an axis of `size`.
+fn first(mode: u8, size: u16, out: u16, index: usize) -> i64 {
+    let (size, out, i) = (i64::from(size), i64::from(out), index as i64);
+    match mode {
+        0 if out == 1 => 0,
+        0 => i * (size - 1) / (out - 1),
+        1 => ((2 * i + 1) * size - out).div_euclid(2 * out),
+        _ => i * size / out,
     }
 }
 

@@ -173,6 +173,31 @@ impl Network {
         output
     }
 
+    /// Weights at random, of as many rows and pixels, the first so many of them before a position.
+    pub(crate) fn resample(&mut self, input: usize, size: [usize; 2], mode: ResizeMode, random: &mut Random) -> usize {
+        let mut axis = || (1 + random.below(6), random.below(4));
+        let ((rows, above), (pixels, left)) = (axis(), axis());
+        let mut weights = Vec::new();
+        for (size, count) in [(size[0], rows), (size[1], pixels)] {
+            // Around 1 in all, in units of 2^-20.
+            let weight =
+                |random: &mut Random| i32::from(random.int8()) * (1 << 14) / count as i32 + (1 << 20) / count as i32;
+            weights.extend((0..size * count).map(|_| weight(random)));
+        }
+        let node = Node {
+            flags: mode as u8,
+            kernel_h: rows as u8,
+            kernel_w: pixels as u8,
+            pad_top: above as u8,
+            pad_left: left as u8,
+            operand_multiplier: 22,
+            ..self.plain(OpCode::Resample, input)
+        };
+        let requants = vec![Requant { c: (-3 << 48) + (1 << 47), m: 1 << 29, s: 48 }];
+        let weights = bytemuck::cast_slice(&weights).to_vec();
+        self.node(node, (size[0], size[1], self.shape(input).2), weights, requants)
+    }
+
     /// Each pixel over its norm, which leaves out the last channel.
     pub(crate) fn l2_norm(&mut self, input: usize) -> usize {
         let shape = self.shape(input);

@@ -7,7 +7,7 @@ pub(crate) use step::{Clamp, Prologue, Step, StepOp};
 use super::QuantError;
 use super::given;
 use super::graph::{Function, QCopy};
-use skipstone_onnx::{Border, BorderPad, Graph, Node, NodeId, Op, Pad, Resize, Slice, ValueId, Window};
+use skipstone_onnx::{Border, BorderPad, Graph, Node, NodeId, Op, Pad, Slice, ValueId, Window};
 use skipstone_runtime::format::records::PadMode;
 
 /// The network as integer operators in the order of execution. What only passes values on (flattening, dropout) is gone:
@@ -137,10 +137,7 @@ impl<'g> Fusion<'g> {
                 self.pool(node, dims, |window, count_include_pad| StepOp::AveragePool { window, count_include_pad });
             }
             Op::GlobalAveragePool => self.push(StepOp::GlobalAveragePool, node, &[input], dims),
-            Op::Resize(resize) if !resize.is_linear([from[1], from[2]]) => return Err(no_integer_form(node)),
-            Op::Resize(Resize { coordinates, .. }) => {
-                self.push(StepOp::Resize(*coordinates), node, &[input], dims);
-            }
+            Op::Resize(resize) => self.push(StepOp::Resize(resize.clone()), node, &[input], dims),
             Op::Slice(slice) => self.slice(node, slice, dims),
             Op::Pad(pad) => self.pad(node, pad, dims),
             Op::BorderPad(BorderPad { pads: [top, left, bottom, right], border }) => {
@@ -384,7 +381,6 @@ fn no_integer_form(node: &Node) -> QuantError {
         Op::GroupNorm { .. } => {
             "it has no integer form: its mean and variance are those of each image; use batch or instance normalization"
         }
-        Op::Resize(_) => "cubic and antialiased interpolation have no integer form yet; use the linear or nearest one",
         _ => "it has no integer form inside a network; only the scores before a last softmax are computed",
     };
     unsupported(node, reason)

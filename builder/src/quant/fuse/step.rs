@@ -1,7 +1,7 @@
 //! One integer operator, in terms of the float network.
 
 use crate::quant::graph::{Function, QCopy};
-use skipstone_onnx::{Coordinates, Node, ValueId, Window};
+use skipstone_onnx::{Node, Resize, ValueId, Window};
 
 /// What one integer operator does.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +38,7 @@ pub(crate) enum StepOp {
         one_plus: bool,
     },
     /// Interpolation.
-    Resize(Coordinates),
+    Resize(Resize),
     /// Maps side by side.
     Concat,
     /// Each pixel's channels over their norm.

@@ -243,7 +243,9 @@ fn a_pool_takes_the_padding_over_that_it_alone_reads() {
 
 #[test]
 fn a_border_that_repeats_the_map_is_a_copy() {
-    for (border, mode) in [(Border::Reflect, PadMode::Reflect), (Border::Edge, PadMode::Edge), (Border::Wrap, PadMode::Wrap)] {
+    for (border, mode) in
+        [(Border::Reflect, PadMode::Reflect), (Border::Edge, PadMode::Edge), (Border::Wrap, PadMode::Wrap)]
+    {
         let mut net = Net::new(1, [4, 6, 6]);
         let x = net.push(Op::BorderPad(BorderPad { pads: [1, 2, 3, 0], border }), &[net.input()]);
         // Only zeros are a pool's own padding.

@@ -182,7 +182,7 @@ impl Lowering<'_> {
                 QOp::Lookup { function, table: table(function, &self.tensors[input], &tensor) }
             }
             &StepOp::Gate { one_plus } => QOp::Gate { one_plus },
-            StepOp::Resize(coordinates) => QOp::Resize(*coordinates),
+            StepOp::Resize(resize) => QOp::Resize(resize.clone()),
             StepOp::Concat => QOp::Concat,
             StepOp::L2Norm => QOp::L2Norm,
             &StepOp::InstanceNorm { epsilon } => QOp::InstanceNorm { epsilon },

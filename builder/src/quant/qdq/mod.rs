@@ -23,7 +23,7 @@
 mod ops;
 
 use super::graph::{QConv, QGraph, QNode, QOp, QTensor};
-use skipstone_onnx::export::{Batch, OPSET};
+use skipstone_onnx::export::{ANTIALIAS_OPSET, Batch, OPSET};
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -34,7 +34,7 @@ pub fn quantized_name(tensor: &QTensor) -> String {
     format!("{}_quantized", tensor.name)
 }
 
-/// The quantized network as a QDQ model of opset 17. The same network gives the same bytes.
+/// The quantized network as a QDQ model of opset 17, or of 18 where it antialiases. The same network gives the same bytes.
 pub fn to_qdq(qgraph: &QGraph, batch: Batch) -> ModelProto {
     let mut writer = Writer {
         qgraph,
@@ -55,6 +55,7 @@ pub fn to_qdq(qgraph: &QGraph, batch: Batch) -> ModelProto {
 
     let [channels, height, width] = qgraph.tensors[qgraph.input].dims.map(Dim::Fixed);
     let classes = Dim::Fixed(qgraph.class_count());
+    let antialiases = qgraph.nodes.iter().any(|node| matches!(&node.op, QOp::Resize(resize) if resize.antialias));
     let mut model = ModelProto::new(
         GraphProto {
             node: writer.nodes,
@@ -64,7 +65,7 @@ pub fn to_qdq(qgraph: &QGraph, batch: Batch) -> ModelProto {
             output: vec![ValueInfoProto::tensor(output, DataType::Float, &[batch.dim(), classes])],
             ..GraphProto::default()
         },
-        OPSET,
+        if antialiases { ANTIALIAS_OPSET } else { OPSET },
     );
     model.metadata_props = qgraph.metadata.to_props();
     model

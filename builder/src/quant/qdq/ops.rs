@@ -2,10 +2,10 @@
 
 use super::Writer;
 use crate::quant::graph::{Function, QAffine, QCopy, QNode, QOp};
+use skipstone_onnx::Unary;
 use skipstone_onnx::export::functions::{self, Operand};
 use skipstone_onnx::export::{function_attributes, resize_parts, window_attributes};
 use skipstone_onnx::proto::{AttributeProto, TensorProto};
-use skipstone_onnx::{Resize, Unary};
 use skipstone_runtime::format::records::PadMode;
 
 impl Writer<'_> {
@@ -46,11 +46,9 @@ impl Writer<'_> {
                 }
                 self.computed("Add", &format!("{name}_sum"), &[product, trunk], Vec::new())
             }
-            QOp::Resize(coordinates) => {
+            QOp::Resize(resize) => {
                 let [_, height, width] = self.qgraph.tensors[node.input].dims;
-                let [_, rows, columns] = self.qgraph.tensors[node.output].dims;
-                let resize = Resize::new([rows, columns], *coordinates);
-                let (scales, attributes) = resize_parts([height, width], &resize);
+                let (scales, attributes) = resize_parts([height, width], resize);
                 let scales = self.floats(&format!("{name}_scales"), &[4], &scales);
                 self.computed("Resize", name, &[input, String::new(), scales], attributes)
             }

@@ -4,7 +4,7 @@ mod schedules;
 
 use super::Judged;
 use crate::engine::{Engine, EngineError};
-use crate::format::records::{Core, Header, Node, Source, Tensor};
+use crate::format::records::{Core, Header, Node, OpCode, Source, Tensor};
 use crate::format::{LoadError, Place};
 use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
 use crate::kernels::BACKENDS;
@@ -239,7 +239,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_tensor(2, |t| t.offset -= 6 * 48), node(1), "it overwrites a row that it reads"),
         (with_tensor(2, |t| t.offset -= 4 * 48), node(0), "it overwrites what a later step reads"),
         (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
-        (with_node(0, |n| n.op = 13), node(0), "does not know its operator"),
+        (with_node(0, |n| n.op = OpCode::ALL.len() as u8), node(0), "does not know its operator"),
         (with_node(0, |n| n.layout = 9), node(0), "does not know the layout"),
         (with_node(0, |n| n.rows_per_step = 5), node(0), "or more than four"),
         (with_node(0, |n| n.rows_per_step = 0), node(0), "makes no rows"),

@@ -19,6 +19,7 @@ const GATE: usize = 10;
 const GLOBAL_POOL: usize = 11;
 const L2_NORM: usize = 14;
 const INSTANCE_NORM: usize = 15;
+const RESAMPLE: usize = 16;
 
 fn network() -> Network {
     every_operator(9, 7, &CANONICAL)
@@ -41,6 +42,7 @@ fn what_an_operator_does_not_allow_is_refused() {
     assert_eq!([CONCAT, AVERAGE_POOL, RESIZE].map(op), [OpCode::Concat, OpCode::AveragePool, OpCode::Resize]);
     assert_eq!([LOOKUP, GATE, GLOBAL_POOL].map(op), [OpCode::Lookup, OpCode::Gate, OpCode::GlobalAveragePool]);
     assert_eq!([L2_NORM, INSTANCE_NORM].map(op), [OpCode::L2Norm, OpCode::InstanceNorm]);
+    assert_eq!(op(RESAMPLE), OpCode::Resample);
     let at = Place::Node;
     let outside = u32::MAX - 15;
     let trunk = net.nodes[GATE].operand;
@@ -82,6 +84,15 @@ fn what_an_operator_does_not_allow_is_refused() {
         (with_node(INSTANCE_NORM, |n| n.operand_multiplier = 47), at(INSTANCE_NORM), "not an even number in 0..=46"),
         (with_node(INSTANCE_NORM, |n| n.operand_multiplier = 48), at(INSTANCE_NORM), "not an even number in 0..=46"),
         (with_node(INSTANCE_NORM, |n| n.operand_multiplier = -2), at(INSTANCE_NORM), "not an even number in 0..=46"),
+        (with_node(RESAMPLE, |n| n.input = 1), at(RESAMPLE), "a resampling cannot change the channels"),
+        (with_node(RESAMPLE, |n| n.flags = 3), at(RESAMPLE), "does not know its flags"),
+        (with_node(RESAMPLE, |n| n.operand = 1), at(RESAMPLE), "takes no second operand"),
+        (with_node(RESAMPLE, |n| n.kernel_h = 0), at(RESAMPLE), "it weighs nothing"),
+        (with_node(RESAMPLE, |n| n.kernel_w += 1), at(RESAMPLE), "its weights are not as many numbers"),
+        (with_node(RESAMPLE, |n| n.weights_len -= 4), at(RESAMPLE), "its weights are not as many numbers"),
+        (with_node(RESAMPLE, |n| n.weights = outside), at(RESAMPLE), "its weights are not as many numbers"),
+        (with_node(RESAMPLE, |n| n.operand_multiplier = 32), at(RESAMPLE), "not in 0..=31"),
+        (with_node(RESAMPLE, |n| n.operand_multiplier = -1), at(RESAMPLE), "not in 0..=31"),
         (with_node(GATE, |n| n.operand = 1), at(GATE), "the trunk has another shape"),
         (with_node(GATE, |n| n.input = 1), at(GATE), "the mask is neither"),
         (with_node(GATE, |n| n.operand_multiplier = -256), at(GATE), "not in -255..=32767"),
@@ -109,7 +120,7 @@ fn sums_of_every_operator_are_bounded() {
     let overflow = |node| {
         format!("not a valid model: node {node}: its output conversion can overflow, or a shift is not in 32..=62")
     };
-    for node in [AFFINE, AVERAGE_POOL, RESIZE, GATE, GLOBAL_POOL] {
+    for node in [AFFINE, AVERAGE_POOL, RESIZE, GATE, GLOBAL_POOL, RESAMPLE] {
         for c in [i64::MAX, i64::MIN] {
             assert_eq!(change(node, |n| n.requant, 0, &c.to_le_bytes()), Some(overflow(node)));
         }
@@ -124,6 +135,15 @@ fn sums_of_every_operator_are_bounded() {
         assert_eq!(change(node, |n| n.requant, 0, &(-1i64).to_le_bytes()), Some(overflow(node)));
         assert_eq!(change(node, |n| n.requant, 12, &u32::MAX.to_le_bytes()), None);
     }
+    // Weights of rows may add up to less than 2^24; no sum may leave 64 bits, nor 32 without the bits that it loses.
+    let fault = |reason: &str| Some(format!("not a valid model: node {RESAMPLE}: {reason}"));
+    let rows = "the weights of its rows add up to 2^24 or more";
+    assert_eq!(change(RESAMPLE, |n| n.weights, 0, &(1i32 << 24).to_le_bytes()), fault(rows));
+    assert_eq!(change(RESAMPLE, |n| n.weights, 0, &i32::MIN.to_le_bytes()), fault(rows));
+    let wide = "its sums leave 64 bits, or 32 without those that they lose";
+    let last = |n: &Node| n.weights + n.weights_len - 4;
+    assert_eq!(change(RESAMPLE, last, 0, &i32::MIN.to_le_bytes()), fault(wide));
+    assert_eq!(change(RESAMPLE, last, 0, &(-5i32).to_le_bytes()), None);
     // The last of the conversions of an average pool, for 9 elements.
     assert_eq!(change(AVERAGE_POOL, |n| n.requant, 8 * 16, &i64::MAX.to_le_bytes()), Some(overflow(AVERAGE_POOL)));
     let prologue = "not a valid model: node 3: its prologue can overflow, or a shift is not in 32..=62";

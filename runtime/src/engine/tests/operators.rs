@@ -1,5 +1,5 @@
 use crate::engine::{Engine, Made};
-use crate::format::records::{ResizeMode, Segment};
+use crate::format::records::{OpCode, ResizeMode, Segment};
 use crate::kernels::layout::{CANONICAL, PAIRS};
 use crate::kernels::reference;
 use crate::model::Model;
@@ -157,8 +157,8 @@ fn maps_are_resized_to_any_size() {
 
 #[test]
 fn random_networks_run_every_operator() {
-    let mut runs = [0; 13];
-    for seed in 0..100 {
+    let mut runs = [0; OpCode::ALL.len()];
+    for seed in 0..120 {
         let net = random_network(seed);
         let file = net.pack();
         let model = Model::from_bytes(&file).unwrap();
