@@ -4,10 +4,11 @@ use super::tests::{assert_engine_is_exact, quantized_zoo, quantized_zoo_by};
 use super::{Trace, trace};
 use crate::data::Dataset;
 use crate::pack::{Options, Quantized, quantize};
-use crate::quant::fixtures::{random_graph, random_images, random_norms};
+use crate::quant::fixtures::{Net, random_graph, random_images, random_norms};
 use crate::verify::{Int8Agreement, Layers, float_scores};
 use crate::zoo::{self, blocks::MaskActivation};
 use skipstone_onnx::proto::ModelProto;
+use skipstone_onnx::{Border, BorderPad, Conv, Coordinates, Op, Resize, ResizeKernel};
 
 pub(super) fn compare(quantized: &Quantized, images: &Dataset) -> Int8Agreement {
     let layers = Layers::new(&quantized.qgraph).unwrap();
@@ -85,4 +86,30 @@ fn scores_leave_the_file_as_float() {
     assert_eq!(file.input[0].name, "image");
     assert_eq!(file.output[0].name, output.name);
     assert_eq!(skipstone_onnx::Metadata::from_props(&model.metadata_props).unwrap(), graph.metadata);
+}
+
+/// Kernels and coordinates that every engine takes for the same, larger and smaller, and borders that wrap.
+#[test]
+fn interpolation_by_every_kernel_means_the_same_to_tract() {
+    let cubic = |coefficient| ResizeKernel::Cubic { coefficient };
+    let kernels = [cubic(-0.75), cubic(-0.5), cubic(2.5), ResizeKernel::Linear];
+    let mut agreements = Vec::new();
+    for (seed, kernel) in (0..).zip(kernels) {
+        for coordinates in [Coordinates::HalfPixel, Coordinates::AlignCorners, Coordinates::Asymmetric] {
+            for antialias in [false, true] {
+                let mut net = Net::new(seed, [3, 12, 10]);
+                let x = net.conv(net.input(), 6, Conv::square(3, 1, 1), true);
+                let exclude_outside = kernel != ResizeKernel::Linear && antialias;
+                let resize = |size| Resize { kernel, antialias, exclude_outside, ..Resize::new(size, coordinates) };
+                let smaller = net.push(Op::Resize(resize([5, 4])), &[x]);
+                let larger = net.push(Op::Resize(resize([13, 20])), &[smaller]);
+                let border = BorderPad { pads: [1, 2, 0, 1], border: Border::Wrap };
+                let wrapped = net.push(Op::BorderPad(border), &[larger]);
+                let graph = net.head(wrapped, 4);
+                let images = random_images(&graph, 3, seed);
+                agreements.push(compare(&quantize(&graph, &images, &Options::default()).unwrap(), &images));
+            }
+        }
+    }
+    assert_agrees(&agreements);
 }

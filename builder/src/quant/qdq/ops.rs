@@ -154,7 +154,7 @@ impl Writer<'_> {
     /// and the first ones.
     fn wrap(&mut self, node: &QNode, copy: &QCopy, mut input: String) -> String {
         let dims = self.qgraph.tensors[node.output].dims;
-        for axis in 0..3 {
+        for (axis, what) in ["channels", "rows", "columns"].into_iter().enumerate() {
             let (before, after) = (copy.before[axis], copy.after[axis]);
             if before + after == 0 {
                 continue;
@@ -163,15 +163,15 @@ impl Writer<'_> {
             let mut part = |which: &str, start: usize, end: usize| {
                 let mut inputs = vec![input.clone()];
                 for (kind, number) in [("starts", start), ("ends", end), ("axes", axis + 1)] {
-                    inputs.push(self.numbers(node, &format!("{which}_{kind}"), &[number as i64]));
+                    inputs.push(self.numbers(node, &format!("{which}_{what}_{kind}"), &[number as i64]));
                 }
-                self.computed("Slice", &format!("{}_{which}", node.name), &inputs, Vec::new())
+                self.computed("Slice", &format!("{}_{which}_{what}", node.name), &inputs, Vec::new())
             };
             let last = (before > 0).then(|| part("last", size - before, size));
             let first = (after > 0).then(|| part("first", 0, after));
             let parts: Vec<String> = [last, Some(input), first].into_iter().flatten().collect();
             let along = vec![AttributeProto::int("axis", axis as i64 + 1)];
-            input = self.computed("Concat", &format!("{}_wrapped", node.name), &parts, along);
+            input = self.computed("Concat", &format!("{}_{what}", node.name), &parts, along);
         }
         input
     }
