@@ -138,13 +138,13 @@ pub fn l2_distance(value: i8, zero_point: i8) -> i32 {
     (i32::from(value) - i32::from(zero_point)) << L2_SHIFT
 }
 
-/// Bits by which an instance norm of `count` values, fewer than 2^15, raises the distance of a value from their mean.
+/// Bits by which an instance or group norm of `count` values, fewer than 2^21, raises the distance of a value from their mean.
 #[inline(always)]
 pub fn instance_shift(count: u32) -> u32 {
     255u32.wrapping_mul(count).leading_zeros().saturating_sub(3)
 }
 
-/// The accumulator of an instance norm: `count` times the distance of a value from the mean of `count` values that
+/// The accumulator of an instance or group norm: `count` times the distance of a value from the mean of `count` values that
 /// add up to `sum`.
 #[inline(always)]
 pub fn instance_distance(value: i8, count: u32, sum: i32) -> i32 {
@@ -153,9 +153,9 @@ pub fn instance_distance(value: i8, count: u32, sum: i32) -> i32 {
 }
 
 /// `count^2 * variance * 2^fraction + epsilon` of `count` values, for [`over_root`]; 0 where they are all the same.
-pub fn instance_square(count: u32, sum: i32, squares: u32, fraction: u32, epsilon: u64) -> u64 {
+pub fn instance_square(count: u32, sum: i32, squares: u64, fraction: u32, epsilon: u64) -> u64 {
     let sum = u64::from(sum.unsigned_abs());
-    match (u64::from(count).wrapping_mul(squares.into())).wrapping_sub(sum.wrapping_mul(sum)) {
+    match (u64::from(count).wrapping_mul(squares)).wrapping_sub(sum.wrapping_mul(sum)) {
         0 => 0,
         variance => variance.wrapping_shl(fraction).wrapping_add(epsilon),
     }

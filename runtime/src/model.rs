@@ -204,7 +204,7 @@ impl<'m> Model<'m> {
         self.section(node.weights, node.weights_len as usize / size_of::<Run>())
     }
 
-    /// Of an L2 norm: 1 for each channel, or 0 where one only pads.
+    /// Of an L2 or a group norm: 1 for each channel, or 0 where one only pads.
     pub fn channel_mask(&self, node: &Node) -> &'m [i8] {
         let channels = usize::from(self.tensor_record(node.output).channels);
         self.section(node.weights, channels)

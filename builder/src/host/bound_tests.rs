@@ -50,6 +50,7 @@ fn label(node: &QNode) -> &'static str {
         (QOp::Concat, _) => "concatenation",
         (QOp::L2Norm, _) => "L2 norm",
         (QOp::InstanceNorm { .. }, _) => "instance norm",
+        (QOp::GroupNorm { .. }, _) => "group norm",
     }
 }
 

@@ -109,7 +109,7 @@ pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, Pac
                 record.weights_len = narrow(&node.name, "bytes of weights", weights.len())?;
                 record.weights = if weights.is_empty() { 0 } else { file.section(&weights) };
             }
-            QOp::L2Norm => {
+            QOp::L2Norm | QOp::GroupNorm { .. } => {
                 let mask = input.spread(vec![1u8; input.positions.len()], 0);
                 record.weights_len = narrow(&node.name, "number of channels", mask.len())?;
                 record.weights = file.section(&mask);

@@ -91,6 +91,7 @@ fn record(qgraph: &QGraph, node: &QNode, channels: &[Channels]) -> Result<Node, 
             }
         }
         QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
+        QOp::GroupNorm { groups, .. } => record.groups = narrow(&node.name, "number of groups", *groups)?,
         QOp::L2Norm | QOp::InstanceNorm { .. } => {}
     }
     Ok(record)
@@ -146,6 +147,7 @@ fn op_code(qgraph: &QGraph, node: &QNode) -> OpCode {
         QOp::Concat => OpCode::Concat,
         QOp::L2Norm => OpCode::L2Norm,
         QOp::InstanceNorm { .. } => OpCode::InstanceNorm,
+        QOp::GroupNorm { .. } => OpCode::GroupNorm,
     }
 }
 

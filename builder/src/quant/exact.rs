@@ -171,7 +171,12 @@ pub fn exact(
         QOp::Resize(resize) if !resize.is_linear([input.tensor.dims[1], input.tensor.dims[2]]) => {
             resampled(resize, input, ratio, at)
         }
-        QOp::InstanceNorm { epsilon } => instance_norm(f64::from(*epsilon), input, step, at),
+        QOp::InstanceNorm { epsilon } => standardized(f64::from(*epsilon), c..c + 1, input, step, at),
+        QOp::GroupNorm { groups, epsilon } => {
+            let size = output.dims[0] / groups;
+            let first = c / size * size;
+            standardized(f64::from(*epsilon), first..first + size, input, step, at)
+        }
         QOp::Add | QOp::GlobalAveragePool | QOp::AveragePool { .. } | QOp::Resize(_) => {
             let weighted = weighted(&node.op, input, output, at)?;
             let unit = ratio / weighted.divisor as f64;
@@ -204,20 +209,21 @@ pub fn affine(parameters: &QAffine, input: Map<'_>, output: &QTensor, [y, x, c]:
     Exact { steps: value.steps + f64::from(output.params.zero_point), ..value }
 }
 
-/// An element less the mean of its channel's map, over the deviation. In float32 the mean is off by roundings of what is
+/// An element less the mean of these channels' maps, over the deviation. In float32 the mean is off by roundings of what is
 /// added up, and with it each distance from the mean and their squares.
-fn instance_norm(epsilon: f64, input: Map<'_>, step: f64, [y, x, c]: [usize; 3]) -> Exact {
+fn standardized(epsilon: f64, group: Range<usize>, input: Map<'_>, step: f64, [y, x, c]: [usize; 3]) -> Exact {
     let [_, height, width] = input.tensor.dims;
-    let real = |y: usize, x: usize| (input.at(y, x, c) - input.zero()) as f64;
-    let values = || positions(height, width, 1).map(|(y, x, _)| real(y, x));
-    let count = (height * width) as f64;
+    let real = |y: usize, x: usize, c: usize| (input.at(y, x, c) - input.zero()) as f64;
+    let values = || positions(height, width, group.len()).map(|(y, x, c)| real(y, x, group.start + c));
+    let terms = height * width * group.len();
+    let count = terms as f64;
     let (mean, magnitude) = (values().sum::<f64>() / count, values().map(f64::abs).sum::<f64>() / count);
     let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
     let deviation = (variance + epsilon / input.scale().powi(2)).sqrt();
-    let steps = (real(y, x) - mean) / deviation / step;
-    let terms = (real(y, x).abs() + magnitude) / deviation / step;
+    let steps = (real(y, x, c) - mean) / deviation / step;
+    let of_values = (real(y, x, c).abs() + magnitude) / deviation / step;
     let of_deviation = steps.abs() * (1.0 + 2.0 * magnitude / deviation);
-    Exact { steps, magnitude: terms + of_deviation, terms: height * width, dyadic: false }
+    Exact { steps, magnitude: of_values + of_deviation, terms, dyadic: false }
 }
 
 /// A sum with real weights. They are computed from positions that grow with the map, so that each is off by roundings of 1,

@@ -185,6 +185,13 @@ pub enum QOp {
         /// Added to the variance.
         epsilon: f32,
     },
+    /// As [`QOp::InstanceNorm`], over the maps of a group's channels together.
+    GroupNorm {
+        /// Number of groups into which the channels are split.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
 }
 
 impl QOp {
@@ -212,6 +219,7 @@ impl QOp {
             QOp::Concat => "Concat",
             QOp::L2Norm => "L2Norm",
             QOp::InstanceNorm { .. } => "InstanceNorm",
+            QOp::GroupNorm { .. } => "GroupNorm",
         }
     }
 }

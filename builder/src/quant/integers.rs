@@ -16,6 +16,9 @@ const CONSTANT: f64 = (1 << 17) as f64;
 /// Sum of the weights of a position of a resize (exclusive), for the same reason.
 const WEIGHT_LIMIT: u64 = 1 << 16;
 
+/// Pixels of a group norm's map (exclusive): the sum of a channel's squares fits 32 bits.
+const PIXEL_LIMIT: usize = 1 << 16;
+
 impl QGraph {
     /// The integer parameters of a node: one conversion for each logical output channel of a convolution or an affine,
     /// one for each number of elements that a window of an average pool may count, one in all for a sum, a global pool,
@@ -91,11 +94,22 @@ impl QGraph {
                 let made = requants(&[channel], None, output.params.zero_point).map_err(overflow)?;
                 return Ok(Requants { operand_multiplier: offset as i32, ..made });
             }
-            QOp::L2Norm | QOp::InstanceNorm { .. } => {
+            QOp::L2Norm | QOp::InstanceNorm { .. } | QOp::GroupNorm { .. } => {
                 let root = match node.op {
                     QOp::InstanceNorm { epsilon } => {
                         Root::instance(input.dims[1] * input.dims[2], epsilon, input.params.scale)
                             .map_err(unsupported)?
+                    }
+                    QOp::GroupNorm { groups, epsilon } => {
+                        let pixels = input.dims[1] * input.dims[2];
+                        if pixels >= PIXEL_LIMIT {
+                            let most = PIXEL_LIMIT - 1;
+                            return Err(unsupported(format!(
+                                "it averages {pixels} pixels, at most {most} can be added up"
+                            )));
+                        }
+                        let count = input.dims[0] / groups * pixels;
+                        Root::group(count, epsilon, input.params.scale).map_err(unsupported)?
                     }
                     _ => Root::l2(input.dims[0]),
                 };

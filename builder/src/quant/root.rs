@@ -6,6 +6,9 @@ use skipstone_runtime::arith::{L2_SHIFT, ROOT_SHIFT_MAX, Requant, SHIFT_MIN, ins
 /// Elements that may be added up (exclusive): their raised sum fits 32 bits.
 pub(super) const SUM_LIMIT: usize = 1 << 15;
 
+/// Elements of a group norm that may be added up (exclusive): 255 of each stay below 2^29.
+const GROUP_LIMIT: usize = 1 << 21;
+
 /// Squares stay below this.
 const SQUARE_LIMIT: f64 = (1u64 << 61) as f64;
 
@@ -29,7 +32,7 @@ impl Root {
         Self { numerator, squares: [1, (channels as u64).saturating_mul(255 * 255)], epsilon: 0, fraction: 0 }
     }
 
-    /// Of the deviation of `count` values, with an epsilon in real numbers.
+    /// Of the deviation of a channel's `count` values, with an epsilon in real numbers.
     ///
     /// # Errors
     /// What does not fit.
@@ -37,6 +40,22 @@ impl Root {
         if count >= SUM_LIMIT {
             return Err(format!("it averages {count} pixels, at most {} can be added up", SUM_LIMIT - 1));
         }
+        Self::deviation(count, epsilon, input_scale)
+    }
+
+    /// As [`instance`](Self::instance), of the values of a group of channels.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(super) fn group(count: usize, epsilon: f32, input_scale: f32) -> Result<Self, String> {
+        if count >= GROUP_LIMIT {
+            let most = GROUP_LIMIT - 1;
+            return Err(format!("it averages {count} values, at most {most} can be added up: use more groups"));
+        }
+        Self::deviation(count, epsilon, input_scale)
+    }
+
+    fn deviation(count: usize, epsilon: f32, input_scale: f32) -> Result<Self, String> {
         let reach = 255 * count as u64;
         let (least, most) = (count.saturating_sub(1) as f64, (reach * reach) as f64 / 4.0);
         // In units of the squared sums of input steps.
@@ -102,6 +121,8 @@ mod tests {
         assert!(Root::instance(1 << 15, 1e-5, 0.1).unwrap_err().starts_with("it averages 32768 pixels"));
         assert!(Root::instance(100, 1e-5, 1e-16).unwrap_err().contains("is too large beside them"));
         assert!(Root::instance(100, 1e-5, 1e-9).is_ok());
+        assert!(Root::group(1 << 21, 1e-5, 0.1).unwrap_err().starts_with("it averages 2097152 values"));
+        assert!(Root::group((1 << 21) - 1, 1e-5, 0.1).is_ok());
         assert!(Root::l2(8).requant(1e-7).is_err());
     }
 
@@ -134,19 +155,22 @@ mod tests {
         }
 
         #[test]
-        fn an_instance_norm_is_rounded_once(
-            values in proptest::collection::vec(any::<i8>(), 1..300), spread in 0u32..8, repeat in 1usize..100,
+        fn an_instance_or_group_norm_is_rounded_once(
+            values in proptest::collection::vec(any::<i8>(), 1..300), spread in 0u32..8,
+            repeat in prop_oneof![1usize..100, 5000usize..7000],
             out in any::<i8>(), scale in -9.0f32..2.0, epsilon in 1e-12f32..1.0, input in -12.0f32..2.0,
         ) {
             let values: Vec<i8> = values.iter().map(|v| v >> spread).collect();
             let (count, input, scale) = (values.len() * repeat, input.exp2(), scale.exp2());
-            let root = Root::instance(count, epsilon, input).unwrap();
+            let root = Root::group(count, epsilon, input);
+            prop_assume!(root.is_ok());
+            let root = root.unwrap();
             prop_assume!(f64::from(scale) > root.smallest_scale());
             let numerator = root.requant(scale).unwrap();
-            let repeated = || values.iter().flat_map(|&q| std::iter::repeat_n(i64::from(q), repeat));
-            let (sum, squares) = (repeated().sum::<i64>(), repeated().map(|q| q * q).sum::<i64>());
+            let wide = || values.iter().map(|&q| i64::from(q));
+            let [sum, squares] = [wide().sum::<i64>(), wide().map(|q| q * q).sum()].map(|once| once * repeat as i64);
             let count = count as u32;
-            let square = instance_square(count, sum as i32, squares as u32, root.fraction, numerator.c as u64);
+            let square = instance_square(count, sum as i32, squares as u64, root.fraction, numerator.c as u64);
             let requant = over_root(square, &numerator, out);
             let n = f64::from(count);
             let mean = sum as f64 / n;

@@ -72,11 +72,13 @@ pub enum OpCode {
     InstanceNorm = 12,
     /// A weighted sum of the rows and pixels around each position: cubic and antialiased interpolation.
     Resample = 13,
+    /// The maps of each group of channels together, brought to mean 0 and variance 1.
+    GroupNorm = 14,
 }
 
 impl OpCode {
     /// Every operator, in order of their codes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Conv,
         Self::Add,
         Self::GlobalAveragePool,
@@ -91,6 +93,7 @@ impl OpCode {
         Self::L2Norm,
         Self::InstanceNorm,
         Self::Resample,
+        Self::GroupNorm,
     ];
 
     /// The operator of a code, if there is one.
@@ -115,6 +118,7 @@ impl OpCode {
             Self::L2Norm => "L2 norm",
             Self::InstanceNorm => "instance norm",
             Self::Resample => "resampling",
+            Self::GroupNorm => "group norm",
         }
     }
 }

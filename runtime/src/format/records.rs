@@ -224,7 +224,7 @@ record! {
         operand: u16 = 6,
         /// Result.
         output: u16 = 8,
-        /// Groups of a convolution. Of a copy: the first pixel of a row that it takes.
+        /// Groups of a convolution or a group norm. Of a copy: the first pixel of a row that it takes.
         groups: u16 = 10,
         /// Height of the kernel or of a pool's window. Of a resampling: rows around a position.
         kernel_h: u8 = 12,
@@ -248,8 +248,8 @@ record! {
         hi: i8 = 21,
         /// Of a copy: the first row that it takes.
         first_row: u16 = 22,
-        /// File offset of the weights, of a lookup's table, of the [`Run`]s of a copy, or of an L2 norm's channels: 1, or
-        /// 0 for one that only pads. Of a resampling: i32 weights, for each output row those of the rows around it, then
+        /// File offset of the weights, of a lookup's table, of the [`Run`]s of a copy, or of the channels of an L2 or a
+        /// group norm: 1, or 0 for one that only pads. Of a resampling: i32 weights, for each output row those of the rows around it, then
         /// for each pixel of a row those of the pixels around it.
         weights: u32 = 24,
         /// Bytes of it; [`TABLE_LEN`] for a table.
@@ -258,7 +258,7 @@ record! {
         /// [`requant_count`](crate::ops::requant_count).
         requant: u32 = 32,
         /// Multiplier of the raised second operand; the shift is then the same for all channels. Of a gate: what is added
-        /// to the mask, -255..=32767. Of an instance norm: bits by which the sum of squares is raised. Of a resampling:
+        /// to the mask, -255..=32767. Of an instance or a group norm: bits by which the sum of squares is raised. Of a resampling:
         /// bits that its sums lose.
         operand_multiplier: i32 = 36,
         /// Arena offset of what the node keeps between steps, such as the sums of a global pool.

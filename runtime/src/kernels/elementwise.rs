@@ -166,9 +166,48 @@ pub fn deviations(state: &mut [i32], count: u32, fraction: u32, numerator: &Requ
     let (sums, rest) = state.split_at_mut_checked(state.len() / 3).unwrap_or_default();
     let (squares, shifts) = rest.split_at_mut_checked(rest.len() / 2).unwrap_or_default();
     for ((sum, square), shift) in sums.iter().zip(squares).zip(shifts) {
-        let squared = arith::instance_square(count, *sum, *square as u32, fraction, numerator.c.unsigned_abs());
+        let squared = u64::from(*square as u32);
+        let squared = arith::instance_square(count, *sum, squared, fraction, numerator.c.unsigned_abs());
         let requant = arith::over_root(squared, numerator, 0);
         (*square, *shift) = (requant.m, requant.s as i32);
+    }
+}
+
+/// [`deviations`] of the maps of several channels together: of each `size` whose `mask` is not 0, one after the other.
+/// `count` is the number of values of a group. Channels that only pad get a multiplier of 0.
+pub fn group_deviations(
+    state: &mut [i32],
+    (mask, size): (&[i8], usize),
+    count: u32,
+    fraction: u32,
+    numerator: &Requant,
+) {
+    let (mut sums, rest) = state.split_at_mut_checked(state.len() / 3).unwrap_or_default();
+    let (mut squares, mut shifts) = rest.split_at_mut_checked(rest.len() / 2).unwrap_or_default();
+    let mut mask = mask;
+    while !sums.is_empty() {
+        let counted = mask.iter().enumerate().filter(|(_, counts)| **counts != 0);
+        let end = { counted }.nth(size.saturating_sub(1)).map_or(sums.len(), |(last, _)| last + 1).min(sums.len());
+        let (group, later) = mask.split_at_checked(end).unwrap_or_default();
+        mask = later;
+        let [of_sums, of_squares, of_shifts] = [&mut sums, &mut squares, &mut shifts].map(|all| {
+            let (of, later) = core::mem::take(all).split_at_mut_checked(end).unwrap_or_default();
+            *all = later;
+            of
+        });
+        let counted = || group.iter().map(|counts| *counts != 0);
+        let sum = of_sums
+            .iter()
+            .zip(counted())
+            .filter(|(_, counts)| *counts)
+            .fold(0i32, |all, (sum, _)| all.wrapping_add(*sum));
+        let squared = of_squares.iter().zip(counted()).filter(|(_, counts)| *counts);
+        let squared = squared.fold(0u64, |all, (square, _)| all.wrapping_add((*square as u32).into()));
+        let squared = arith::instance_square(count, sum, squared, fraction, numerator.c.unsigned_abs());
+        let requant = arith::over_root(squared, numerator, 0);
+        of_sums.fill(sum);
+        of_squares.iter_mut().zip(counted()).for_each(|(m, counts)| *m = if counts { requant.m } else { 0 });
+        of_shifts.fill(requant.s as i32);
     }
 }
 

@@ -28,19 +28,24 @@ pub static RULES: Rules = Rules {
     requants: |_, _| 1,
     scratch: no_scratch,
     state: |_, output| 12 * usize::from(output.channels),
-    check: |checked| {
-        ensure!(checked.keeps_shape(), "a norm cannot change the shape")?;
-        let bits = checked.node.operand_multiplier;
-        let fraction = (0..=46).contains(&bits) && bits % 2 == 0;
-        ensure!(fraction, "the bits by which it raises squares are not an even number in 0..=46")
+    check,
+    sums: |checked| {
+        let pixels = u64::from(checked.input.height) * u64::from(checked.input.width);
+        ensure!(pixels < 1 << 15, "it averages 32768 pixels or more")?;
+        squares(checked, pixels)
     },
-    sums,
 };
 
-fn sums(checked: &Checked<'_, '_>) -> Verdict {
-    let pixels = u64::from(checked.input.height) * u64::from(checked.input.width);
-    ensure!(pixels < 1 << 15, "it averages 32768 pixels or more")?;
-    let reach = u128::from(255 * pixels);
+pub(super) fn check(checked: &Checked<'_, '_>) -> Verdict {
+    ensure!(checked.keeps_shape(), "a norm cannot change the shape")?;
+    let bits = checked.node.operand_multiplier;
+    let fraction = (0..=46).contains(&bits) && bits % 2 == 0;
+    ensure!(fraction, "the bits by which it raises squares are not an even number in 0..=46")
+}
+
+/// Whether what it takes roots of stays below 2^63, for sums of `count` values.
+pub(super) fn squares(checked: &Checked<'_, '_>, count: u64) -> Verdict {
+    let reach = u128::from(255 * count);
     let holds = |requant: &Requant| {
         let raised = (reach * reach / 4) << checked.node.operand_multiplier;
         requant.m >= 0 && requant.c >= 0 && raised + u128::from(requant.c.unsigned_abs()) < 1 << 63
@@ -49,11 +54,18 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {
+    let count = u32::from(step.input.height) * u32::from(step.input.width);
     if step.step == 0 {
-        moments(step, maps);
+        let fraction = step.node.operand_multiplier.unsigned_abs();
+        let Some(numerator) = step.requant() else { return };
+        elementwise::deviations(moments(step, maps), count, fraction, numerator);
     }
+    standardize(step, maps, count);
+}
+
+/// Makes the rows of a step, of channels whose sums of `count` values, multipliers and shifts are the state.
+pub(super) fn standardize(step: &Step<'_, '_>, maps: &mut Maps<'_>, count: u32) {
     let (node, input, output) = (step.node, step.input, step.output);
-    let count = u32::from(input.height) * u32::from(input.width);
     let words = 3 * usize::from(output.channels);
     for row in step.rows() {
         let [from, to] = [input, output].map(|tensor| row_offset(tensor, row));
@@ -71,16 +83,13 @@ fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, _: &mut [i8]) {
     }
 }
 
-/// What each channel of the whole map is divided by: sums, multipliers, shifts.
-fn moments(step: &Step<'_, '_>, maps: &mut Maps<'_>) {
-    let Some(numerator) = step.requant() else { return };
+/// The state with sums and sums of squares of each channel's whole map, and room for as many numbers.
+pub(super) fn moments<'s>(step: &Step<'_, '_>, maps: &'s mut Maps<'_>) -> &'s mut [i32] {
     let (state, channels) = (step.node.state as usize, usize::from(step.output.channels));
     maps.state_mut(state, 3 * channels).fill(0);
     for row in 0..step.input.height.into() {
         let (row, moments) = maps.row_and_sums((step.input, row), state, 2 * channels);
         elementwise::moments(row, moments);
     }
-    let count = u32::from(step.input.height) * u32::from(step.input.width);
-    let fraction = step.node.operand_multiplier.unsigned_abs();
-    elementwise::deviations(maps.state_mut(state, 3 * channels), count, fraction, numerator);
+    maps.state_mut(state, 3 * channels)
 }

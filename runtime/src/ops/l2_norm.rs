@@ -24,11 +24,7 @@ pub static RULES: Rules = Rules {
     state: no_bytes,
     check: |checked| {
         ensure!(checked.keeps_shape(), "a norm cannot change the shape")?;
-        let (node, channels) = (checked.node, checked.output.channels);
-        let mask = node.weights_len == channels.into()
-            && checked.is_section(node.weights, channels.into())
-            && checked.model.channel_mask(node).iter().all(|counts| (0..=1).contains(counts));
-        ensure!(mask, "its channels are not as many numbers 0 or 1 inside the file")
+        checked.has_channel_mask()
     },
     // What it adds up, and every conversion that it makes, fits whatever its numerator is.
     sums: |checked| ensure!(checked.requants.iter().all(|requant| requant.m >= 0 && requant.c == 0), OVERFLOW),

@@ -12,6 +12,7 @@ pub mod conv;
 pub mod copy;
 pub mod gate;
 pub mod global_pool;
+pub mod group_norm;
 pub mod instance_norm;
 pub mod l2_norm;
 pub mod lookup;
@@ -110,6 +111,7 @@ pub static RULES: &[&Rules] = &[
     &l2_norm::RULES,
     &instance_norm::RULES,
     &resample::RULES,
+    &group_norm::RULES,
 ];
 
 /// Operators by their codes.
@@ -308,6 +310,15 @@ impl Checked<'_, '_> {
     /// Whether the output has the input's shape.
     fn keeps_shape(&self) -> bool {
         shape(self.input) == shape(self.output)
+    }
+
+    /// Whether the weights are 1 for each channel of the output, or 0 for one that only pads.
+    fn has_channel_mask(&self) -> Verdict {
+        let (node, channels) = (self.node, self.output.channels);
+        let mask = node.weights_len == channels.into()
+            && self.is_section(node.weights, channels.into())
+            && self.model.channel_mask(node).iter().all(|counts| (0..=1).contains(counts));
+        ensure!(mask, "its channels are not as many numbers 0 or 1 inside the file")
     }
 
     /// Whether all conversions keep to 64 bits for accumulators of magnitude `acc`.

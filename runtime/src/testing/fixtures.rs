@@ -49,7 +49,8 @@ pub(crate) fn every_operator(height: usize, width: usize, layout: &'static Layou
     let unit = net.l2_norm(scaled);
     let standard = net.instance_norm(unit, &mut random);
     let smaller = net.resample(standard, [3, 4], ResizeMode::HalfPixel, &mut random);
-    let pooled = net.pool(smaller);
+    let grouped = net.group_norm(smaller, &mut random);
+    let pooled = net.pool(grouped);
     net.conv(Conv { layout, ..Conv::new(pooled, 12, 1) }, &mut random);
     net.classes = 10;
     net.place();
@@ -87,7 +88,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         (1..net.tensors.len()).filter(|&other| fits(&net.tensors[other])).collect()
     };
     let alike = maps(net, &|other| shape(other) == shape(&t));
-    match random.below(15) {
+    match random.below(16) {
         0 | 1 => {
             let groups = random.of(&[1, 1, 4]);
             let layout = if groups == 1 { random.of(&[&CANONICAL, &PAIRS]) } else { &CANONICAL };
@@ -126,6 +127,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
             let mode = random.of(&modes);
             Some(net.resample(input, size, mode, random))
         }
+        15 => Some(net.group_norm(input, random)),
         9 => Some(net.l2_norm(input)),
         10 => Some(net.instance_norm(input, random)),
         11 => {

@@ -154,9 +154,23 @@ impl Network {
                 let requant = arith::over_root(square as u64, &self.requants[index][0], zero_point);
                 requant.apply((distance(channel) << 16) as i32, node.lo, node.hi)
             }
-            Some(OpCode::InstanceNorm) => {
-                let values = || (0..height * width).map(|i| i64::from(at(i / width, i % width, channel)));
-                let (count, sum): (i64, i64) = ((height * width) as i64, values().sum());
+            Some(op @ (OpCode::InstanceNorm | OpCode::GroupNorm)) => {
+                // The channels of its group, of those that count.
+                let counts = |&channel: &usize| op == OpCode::InstanceNorm || self.weights[index][channel] == 1;
+                let counted: Vec<usize> = (0..channels).filter(counts).collect();
+                let size = if op == OpCode::GroupNorm { counted.len() / usize::from(node.groups) } else { 1 };
+                let Some(place) = counted.iter().position(|&counted| counted == channel) else {
+                    return self.tensors[usize::from(node.output)].zero_point.clamp(node.lo, node.hi);
+                };
+                let group = &counted[place / size * size..][..size];
+                let pixels = |channel: usize| (0..height * width).map(move |i| (i / width, i % width, channel));
+                let values = || {
+                    group
+                        .iter()
+                        .flat_map(|&channel| pixels(channel))
+                        .map(|(y, x, channel)| i64::from(at(y, x, channel)))
+                };
+                let (count, sum): (i64, i64) = ((height * width * size) as i64, values().sum());
                 let variance = count * values().map(|q| q * q).sum::<i64>() - sum * sum;
                 let zero_point = self.tensors[usize::from(node.output)].zero_point;
                 let numerator = &self.requants[index][0];

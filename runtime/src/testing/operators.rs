@@ -221,6 +221,21 @@ impl Network {
         self.node(node, shape, Vec::new(), vec![numerator])
     }
 
+    /// The maps of each group of channels together, of which every fourth only pads.
+    pub(crate) fn group_norm(&mut self, input: usize, random: &mut Random) -> usize {
+        let shape = self.shape(input);
+        let mask: Vec<i8> = (0..shape.2).map(|channel| i8::from(channel % 4 != 3)).collect();
+        let counted = shape.2 / 4 * 3;
+        let divisors: Vec<usize> = (1..=counted).filter(|groups| counted.is_multiple_of(*groups)).collect();
+        let groups = random.of(&divisors);
+        let count = (shape.0 * shape.1 * counted / groups) as u32;
+        let zeros = (255 * count).leading_zeros();
+        let numerator = Requant { c: random.of(&[0, 1, 1 << 20]), m: 120 << 23, s: 54 };
+        let operand_multiplier = (2 * zeros as i32 - 2).min(46);
+        let node = Node { operand_multiplier, groups: groups as u16, ..self.plain(OpCode::GroupNorm, input) };
+        self.node(node, shape, mask, vec![numerator])
+    }
+
     /// Both must have one scale and zero point.
     pub(crate) fn concat(&mut self, first: usize, second: usize) -> usize {
         let (height, width, channels) = self.shape(first);

@@ -153,7 +153,10 @@ impl<'g> Fusion<'g> {
             Op::L2Norm if dims != from => return Err(unsupported(node, FLATTENED)),
             Op::L2Norm => self.push(StepOp::L2Norm, node, &[input], dims),
             &Op::InstanceNorm { epsilon } => self.push(StepOp::InstanceNorm { epsilon }, node, &[input], from),
-            Op::GroupNorm { .. } | Op::Softmax => return Err(no_integer_form(node)),
+            &Op::GroupNorm { groups, epsilon } => {
+                self.push(StepOp::GroupNorm { groups, epsilon }, node, &[input], from);
+            }
+            Op::Softmax => return Err(unsupported(node, SOFTMAX)),
         }
         Ok(())
     }
@@ -374,17 +377,9 @@ pub(crate) fn map_dims(graph: &Graph, value: ValueId) -> [usize; 3] {
 
 const DIFFERENT: &str = "its operands are flattened from maps of different shapes";
 
-const FLATTENED: &str = "its operand is flattened from a map of more than one pixel; normalize each pixel instead";
+const SOFTMAX: &str = "it has no integer form inside a network; only the scores before a last softmax are computed";
 
-fn no_integer_form(node: &Node) -> QuantError {
-    let reason = match node.op {
-        Op::GroupNorm { .. } => {
-            "it has no integer form: its mean and variance are those of each image; use batch or instance normalization"
-        }
-        _ => "it has no integer form inside a network; only the scores before a last softmax are computed",
-    };
-    unsupported(node, reason)
-}
+const FLATTENED: &str = "its operand is flattened from a map of more than one pixel; normalize each pixel instead";
 
 fn unsupported(node: &Node, reason: impl Into<String>) -> QuantError {
     QuantError::Unsupported { node: node.name.clone(), op: node.op.name(), reason: reason.into() }

@@ -48,6 +48,13 @@ pub(crate) enum StepOp {
         /// Added to the variance.
         epsilon: f32,
     },
+    /// Those of each group of channels, standardized together.
+    GroupNorm {
+        /// Number of groups.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
 }
 
 impl StepOp {

@@ -186,6 +186,7 @@ impl Lowering<'_> {
             StepOp::Concat => QOp::Concat,
             StepOp::L2Norm => QOp::L2Norm,
             &StepOp::InstanceNorm { epsilon } => QOp::InstanceNorm { epsilon },
+            &StepOp::GroupNorm { groups, epsilon } => QOp::GroupNorm { groups, epsilon },
         };
         // All but the last map of a concatenation first.
         for (part, next) in (1..).zip(&step.rest) {

@@ -126,6 +126,10 @@ impl TensorScales {
             // What does not fit whatever the scale is, is said when the integers are made.
             StepOp::InstanceNorm { epsilon } => Root::instance(step.dims[1] * step.dims[2], *epsilon, input as f32)
                 .map_or(0.0, |root| root.smallest_scale()),
+            StepOp::GroupNorm { groups, epsilon } => {
+                let count = step.dims.iter().product::<usize>() / groups;
+                Root::group(count, *epsilon, input as f32).map_or(0.0, |root| root.smallest_scale())
+            }
             // Factors that are too large are cut; tables and copies have none.
             StepOp::Affine | StepOp::Copy(_) | StepOp::MaxPool { .. } | StepOp::Lookup(_) | StepOp::Concat => 0.0,
         };

@@ -58,17 +58,28 @@ impl Writer<'_> {
             }
             QOp::InstanceNorm { epsilon } => {
                 let channels = self.qgraph.tensors[node.output].dims[0];
-                let [scale, bias] = [("scale", 1.0), ("bias", 0.0)].map(|(suffix, number)| {
-                    self.floats(&format!("{name}_{suffix}"), &[channels], &vec![number; channels])
-                });
-                let attributes = vec![AttributeProto::float("epsilon", *epsilon)];
-                self.computed("InstanceNormalization", name, &[input, scale, bias], attributes)
+                self.instance_norm(name, channels, *epsilon, input)
+            }
+            QOp::GroupNorm { groups, epsilon } => {
+                let dims = self.qgraph.tensors[node.output].dims.map(|size| size as i64);
+                let grouped = self.numbers(node, "grouped_shape", &[0, *groups as i64, -1]);
+                let grouped = self.computed("Reshape", &format!("{name}_grouped"), &[input, grouped], Vec::new());
+                let normalized = self.instance_norm(&format!("{name}_normalized"), *groups, *epsilon, grouped);
+                let shape = self.numbers(node, "shape", &[&[0], dims.as_slice()].concat());
+                self.computed("Reshape", name, &[normalized, shape], Vec::new())
             }
             QOp::Concat => {
                 let operands = [Some(input), operand].into_iter().flatten().collect::<Vec<String>>();
                 self.computed("Concat", name, &operands, vec![AttributeProto::int("axis", 1)])
             }
         }
+    }
+
+    fn instance_norm(&mut self, name: &str, channels: usize, epsilon: f32, input: String) -> String {
+        let [scale, bias] = [("scale", 1.0), ("bias", 0.0)]
+            .map(|(suffix, number)| self.floats(&format!("{name}_{suffix}"), &[channels], &vec![number; channels]));
+        let attributes = vec![AttributeProto::float("epsilon", epsilon)];
+        self.computed("InstanceNormalization", name, &[input, scale, bias], attributes)
     }
 
     /// A factor and a constant for each channel.

@@ -20,6 +20,7 @@ const GLOBAL_POOL: usize = 11;
 const L2_NORM: usize = 14;
 const INSTANCE_NORM: usize = 15;
 const RESAMPLE: usize = 16;
+const GROUP_NORM: usize = 17;
 
 fn network() -> Network {
     every_operator(9, 7, &CANONICAL)
@@ -42,7 +43,7 @@ fn what_an_operator_does_not_allow_is_refused() {
     assert_eq!([CONCAT, AVERAGE_POOL, RESIZE].map(op), [OpCode::Concat, OpCode::AveragePool, OpCode::Resize]);
     assert_eq!([LOOKUP, GATE, GLOBAL_POOL].map(op), [OpCode::Lookup, OpCode::Gate, OpCode::GlobalAveragePool]);
     assert_eq!([L2_NORM, INSTANCE_NORM].map(op), [OpCode::L2Norm, OpCode::InstanceNorm]);
-    assert_eq!(op(RESAMPLE), OpCode::Resample);
+    assert_eq!([RESAMPLE, GROUP_NORM].map(op), [OpCode::Resample, OpCode::GroupNorm]);
     let at = Place::Node;
     let outside = u32::MAX - 15;
     let trunk = net.nodes[GATE].operand;
@@ -84,6 +85,14 @@ fn what_an_operator_does_not_allow_is_refused() {
         (with_node(INSTANCE_NORM, |n| n.operand_multiplier = 47), at(INSTANCE_NORM), "not an even number in 0..=46"),
         (with_node(INSTANCE_NORM, |n| n.operand_multiplier = 48), at(INSTANCE_NORM), "not an even number in 0..=46"),
         (with_node(INSTANCE_NORM, |n| n.operand_multiplier = -2), at(INSTANCE_NORM), "not an even number in 0..=46"),
+        (with_node(GROUP_NORM, |n| n.input = 1), at(GROUP_NORM), "a norm cannot change the shape"),
+        (with_node(GROUP_NORM, |n| n.operand_multiplier = 47), at(GROUP_NORM), "not an even number in 0..=46"),
+        (with_node(GROUP_NORM, |n| n.weights_len -= 1), at(GROUP_NORM), "its channels are not as many numbers"),
+        (with_node(GROUP_NORM, |n| n.weights = n.requant), at(GROUP_NORM), "its channels are not as many numbers"),
+        (with_node(GROUP_NORM, |n| n.groups = 0), at(GROUP_NORM), "its groups do not divide its channels"),
+        (with_node(GROUP_NORM, |n| n.groups = 7), at(GROUP_NORM), "its groups do not divide its channels"),
+        (with_node(GROUP_NORM, |n| n.groups = 13), at(GROUP_NORM), "its groups do not divide its channels"),
+        (with_node(GROUP_NORM, |n| n.groups = u16::MAX), at(GROUP_NORM), "its groups do not divide its channels"),
         (with_node(RESAMPLE, |n| n.input = 1), at(RESAMPLE), "a resampling cannot change the channels"),
         (with_node(RESAMPLE, |n| n.flags = 3), at(RESAMPLE), "does not know its flags"),
         (with_node(RESAMPLE, |n| n.operand = 1), at(RESAMPLE), "takes no second operand"),
@@ -128,8 +137,8 @@ fn sums_of_every_operator_are_bounded() {
         assert_eq!(change(node, |n| n.requant, 8, &(-5i32).to_le_bytes()), None);
         assert_eq!(change(node, |n| n.requant, 12, &31u32.to_le_bytes()), Some(overflow(node)));
     }
-    // A numerator is positive; of an L2 norm it has no constant, of an instance norm the epsilon.
-    for node in [L2_NORM, INSTANCE_NORM] {
+    // A numerator is positive; of an L2 norm it has no constant, of an instance or a group norm the epsilon.
+    for node in [L2_NORM, INSTANCE_NORM, GROUP_NORM] {
         assert_eq!(change(node, |n| n.requant, 8, &(-5i32).to_le_bytes()), Some(overflow(node)));
         assert_eq!(change(node, |n| n.requant, 0, &i64::MAX.to_le_bytes()), Some(overflow(node)));
         assert_eq!(change(node, |n| n.requant, 0, &(-1i64).to_le_bytes()), Some(overflow(node)));
@@ -188,6 +197,29 @@ fn weights_of_a_resize_fit_16_bits() {
     assert_eq!(resized([256, 100]), None);
     let message = "not a valid model: node 1: the weights of its pixels add up to 65536 or more";
     assert_eq!(resized([256, 256]).as_deref(), Some(message));
+}
+
+#[test]
+fn group_norms_add_up_what_fits() {
+    let normed = |[height, width]: [usize; 2], channels: usize, groups: u16| {
+        let mut random = Random::new(1);
+        let mut net = Network::new(height, width, 1);
+        let a = net.conv(Conv::new(0, channels, 1), &mut random);
+        let b = net.group_norm(a, &mut random);
+        net.nodes[b - 1].groups = groups;
+        net.nodes[b - 1].operand_multiplier = 0;
+        net.pool(b);
+        net.place();
+        check(&net.pack()).err().map(|error| error.to_string())
+    };
+    // A quarter of the channels only pads.
+    let many = "not a valid model: node 1: it averages 65536 pixels or 2097152 values or more";
+    assert_eq!(normed([128, 255], 84, 1), None);
+    assert_eq!(normed([128, 255], 88, 1).as_deref(), Some(many));
+    assert_eq!(normed([128, 255], 88, 2), None);
+    // A pool takes fewer.
+    assert!(normed([255, 256], 4, 1).is_some_and(|error| error.starts_with("not a valid model: node 2:")));
+    assert_eq!(normed([256, 256], 4, 1).as_deref(), Some(many));
 }
 
 #[test]
