@@ -42,8 +42,8 @@ pub struct Operand {
 
 /// The integer parameters of a node.
 ///
-/// [`operand_multiplier`](Self::operand_multiplier) is what is added to the mask of a gate, the bits by which an instance
-/// norm raises squares, and those that the sums of a resampling lose. The conversion of a norm is the numerator of its division by a root.
+/// [`operand_multiplier`](Self::operand_multiplier) is what is added to the mask of a gate, the bits by which a norm raises
+/// squares, and those that the sums of a resampling lose. The conversion of a norm is the numerator of its division by a root.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requants {
     /// One for each channel. With an operand all have the same shift.

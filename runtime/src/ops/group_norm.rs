@@ -1,5 +1,5 @@
-//! The maps of each group of channels together, brought to mean 0 and variance 1. State and steps are those of an instance
-//! norm, but for channels of a group, which have the same numbers.
+//! The maps of each group of channels together, brought to mean 0 and variance 1. State and steps are those of an
+//! instance norm, but that the channels of a group have the same numbers.
 
 use super::{Checked, Operands, Operator, Rules, Verdict, ensure, instance_norm, no_scratch};
 use crate::arena::Maps;
@@ -15,8 +15,8 @@ pub static OPERATOR: Operator = Operator {
     step,
 };
 
-/// Its rules. The [`Requant`](crate::arith::Requant) is the numerator of [`over_root`](crate::arith::over_root), its constant
-/// the epsilon; the weights are 1 for each channel, or 0 for one that only pads.
+/// Its rules. The [`Requant`](crate::arith::Requant) is the numerator of [`over_root`](crate::arith::over_root), its
+/// constant the epsilon; the weights are 1 for each channel, or 0 for one that only pads.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
     path: "ops::group_norm::OPERATOR",
