@@ -3,9 +3,11 @@
 //! Runs on the files of `../shared/onnx` and `../shared/models`, and on CIFAR-10 in `../shared/data`, where they are.
 
 use skipstone::autograd;
-use skipstone::data::{self, Spec, Split};
+use skipstone::data::{self, Dataset, Spec, Split};
+use skipstone::host::trace;
+use skipstone::pack::{Options, quantize};
 use skipstone::tensor::Tensor;
-use skipstone::verify;
+use skipstone::verify::{self, Layers};
 use skipstone_onnx::proto::ModelProto;
 use skipstone_onnx::{Imported, Normalization, Op, import};
 use skipstone_tests::forms;
@@ -89,6 +91,47 @@ fn the_forms_of_exporters_become_the_layers_that_they_are() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn forms_of_exporters_in_int8_are_near_their_float_networks() {
+    let names = ["cubic interpolation", "borders that wrap", "normalized groups"];
+    let chosen: Vec<_> = forms::forms().into_iter().filter(|form| names.contains(&form.name)).collect();
+    assert_eq!(chosen.len(), names.len());
+    for form in chosen {
+        let (name, count) = (form.name, 8);
+        let mut graph = import::read(&form.model).unwrap().graph;
+        let dims: [usize; 3] = graph.value(graph.input()).dims.as_slice().try_into().unwrap();
+        graph.metadata.normalization = Some(Normalization { mean: vec![0.5; dims[0]], std: vec![0.25; dims[0]] });
+        let pixels = noise(count * dims.iter().product::<usize>()).iter().map(|x| (x * 127.0 + 128.0) as u8).collect();
+        let classes = graph.value(graph.output()).dims[0];
+        let class_names = (0..classes).map(|class| class.to_string()).collect();
+        let images = Dataset { dims, pixels, labels: vec![0; count], class_names };
+        let quantized = quantize(&graph, &images, &Options::default()).unwrap();
+        let traces: Vec<_> = (0..count).map(|index| trace(&quantized.stone, images.image(index)).unwrap()).collect();
+
+        // Each layer on the same integers.
+        let batch = images.batch_for(&graph, &(0..count).collect::<Vec<usize>>());
+        let layers = Layers::new(&quantized.qgraph).unwrap();
+        let mut check = layers.check(&quantized.qdq).unwrap();
+        layers.compare(&mut check, &batch, &layers.values(&traces)).unwrap();
+        let agreement = check.finish();
+        assert!(agreement.int8_unexplained == 0 && agreement.int8_max_steps <= 1, "{name}: {agreement:?}");
+
+        // The QDQ file reads back as the same network with the same integers.
+        let mut again = import::import(&quantized.qdq).unwrap();
+        again.metadata.normalization = graph.metadata.normalization.clone();
+        let again = quantize(&again, &images, &Options::default()).unwrap();
+        let scores =
+            |stone: &[u8]| (0..count).map(|i| trace(stone, images.image(i)).unwrap().scores).collect::<Vec<_>>();
+        assert_eq!(scores(&again.stone), scores(&quantized.stone), "{name}");
+
+        let float = autograd::infer(&graph, &batch);
+        let output = quantized.qgraph.tensors[quantized.qgraph.output].params;
+        let ours = traces.iter().flat_map(|trace| &trace.scores).map(|&score| output.real(score) as f32);
+        let largest = ours.zip(float.data()).map(|(ours, float)| (ours - float).abs()).fold(0.0, f32::max);
+        assert!(largest <= 0.05 * spread(float.data()), "{name}: {largest} of {}", spread(float.data()));
+    }
 }
 
 #[test]
