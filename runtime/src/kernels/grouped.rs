@@ -1,7 +1,7 @@
 //! Convolutions with groups in safe code, for every processor.
 
 use super::conv::{ConvRow, ConvRows, ConvShape};
-use super::spec::DEPTHWISE_16X1_PORTABLE;
+use super::spec::{DEPTHWISE_16X1_PORTABLE, DEPTHWISE_TAPS_MAX};
 use super::{ConvCode, ConvKernel};
 use crate::arith::Requant;
 
@@ -9,8 +9,6 @@ use crate::arith::Requant;
 pub const DEPTHWISE: ConvKernel =
     ConvKernel { spec: &DEPTHWISE_16X1_PORTABLE, code: ConvCode::Int8(depthwise_16x1_portable) };
 
-/// Most weights of a channel that [`DEPTHWISE`] takes.
-pub const TAPS_MAX: usize = 49;
 /// Pixels whose sums are made at a time.
 const PIXELS: usize = 4;
 
@@ -34,7 +32,7 @@ fn channels<const C: usize>(row: &mut ConvRow<'_, i8>, first: usize, requant: &[
     let ConvShape { kernel_h, kernel_w, channels_in, .. } = row.shape;
     let taps = kernel_h * kernel_w;
     // The weights of each tap side by side.
-    let mut weights = [[0i8; C]; TAPS_MAX];
+    let mut weights = [[0i8; C]; DEPTHWISE_TAPS_MAX];
     let own = row.weights.get(first * taps..).unwrap_or(&[]);
     for (channel, own) in own.chunks(taps.max(1)).take(C).enumerate() {
         for (tap, weight) in weights.iter_mut().zip(own) {

@@ -22,6 +22,8 @@ mod shape;
 pub mod spec;
 #[cfg(skipstone_thumb)]
 pub mod thumb;
+#[cfg(any(test, all(skipstone_thumb, not(skipstone_armv6m))))]
+mod winograd;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 pub mod x86;
 

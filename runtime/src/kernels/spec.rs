@@ -4,7 +4,6 @@
 //! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
 
 use super::conv::{ConvShape, MAX_ROWS};
-use super::grouped::TAPS_MAX;
 use super::layout::{CANONICAL, Layout, PAIRS, QUADS, WINOGRAD, WORDS};
 use crate::format::records::Core;
 
@@ -34,7 +33,7 @@ pub static PORTABLE: &CoreKernels = &[&DEPTHWISE_16X1_PORTABLE, &CONV_2X2_SCALAR
 /// Armv6-M and Armv8-M Baseline: Cortex-M0, M0+, M23.
 pub static ARMV6M: &CoreKernels = &[&CONV_1X4_ARMV6M];
 /// Armv7-M, and Armv8-M Mainline without the DSP extension: Cortex-M3.
-pub static ARMV7M: &CoreKernels = &[&CONV_2X3_ARMV7M];
+pub static ARMV7M: &CoreKernels = &[&CONV_2X4_WINOGRAD_ARMV7M, &CONV_2X3_ARMV7M];
 /// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
 pub static CORTEX_M: &CoreKernels = &[
     &WINOGRAD_16,
@@ -104,6 +103,9 @@ pub static CONV_2X2_SCALAR: ConvSpec = ConvSpec {
     cost: |shape| cost(shape, 45, 40),
 };
 
+/// Most weights of a channel that [`DEPTHWISE_16X1_PORTABLE`] takes.
+pub const DEPTHWISE_TAPS_MAX: usize = 49;
+
 /// Depthwise convolutions, 16 channels of a pixel at a time in plain Rust.
 pub static DEPTHWISE_16X1_PORTABLE: ConvSpec = ConvSpec {
     name: "depthwise_16x1_portable",
@@ -114,7 +116,7 @@ pub static DEPTHWISE_16X1_PORTABLE: ConvSpec = ConvSpec {
         let groups = shape.groups;
         groups > 1
             && (shape.channels_in, shape.channels_out) == (groups, groups)
-            && shape.kernel_h.saturating_mul(shape.kernel_w) <= TAPS_MAX
+            && shape.kernel_h.saturating_mul(shape.kernel_w) <= DEPTHWISE_TAPS_MAX
     },
     code_bytes: 3_000,
     cost: |shape| cost(shape, 20, 20),
@@ -151,6 +153,21 @@ pub static CONV_2X3_ARMV7M: ConvSpec = ConvSpec {
     suits: |_| true,
     code_bytes: 1_200,
     cost: |shape| cost(shape, 20, 40),
+};
+
+/// Tiles of 2 x 4 pixels of 3x3 convolutions of stride 1 by minimal filtering, by the instructions of Armv7-M.
+pub static CONV_2X4_WINOGRAD_ARMV7M: ConvSpec = ConvSpec {
+    name: "conv_2x4_winograd_armv7m",
+    path: "kernels::thumb::WINOGRAD",
+    layout: &WINOGRAD,
+    rows: |_| 2,
+    suits: WINOGRAD.suits,
+    code_bytes: 3_500,
+    // By tiles of two rows: products, the transform of the outputs, the transform of the pixels.
+    cost: |shape| {
+        let (tiles, inputs, outputs) = (shape.width.div_ceil(8) * 2, shape.channels_in, shape.channels_out);
+        (tiles * (outputs * (24 * (inputs * 9 / 5 + 4) + 400) + inputs * 350) / 2) as u64
+    },
 };
 
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.

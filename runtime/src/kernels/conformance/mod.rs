@@ -197,6 +197,12 @@ pub fn compare_backend(
     Ok(compared + widened + elementwise)
 }
 
+/// Compares a kernel that may be no backend's with the reference, as [`compare_backend`] does.
+#[cfg(test)]
+pub(super) fn compare_with_reference(kernel: &ConvKernel) -> Result<usize, Difference> {
+    compare_kernel(&mut Buffers::new(), kernel)
+}
+
 fn compare_kernel(buffers: &mut Buffers, kernel: &ConvKernel) -> Result<usize, Difference> {
     let layout = kernel.spec.layout;
     let mut compared = 0;

@@ -8,6 +8,8 @@
 mod armv6m;
 #[cfg(not(skipstone_armv6m))]
 mod armv7m;
+#[cfg(not(skipstone_armv6m))]
+mod winograd;
 
 #[cfg(skipstone_armv6m)]
 use armv6m as core_kernel;
@@ -19,8 +21,20 @@ use super::conv::ConvRow;
 use super::conv::ConvShape;
 use super::{Backend, ConvKernel};
 
-/// Every convolution of canonical weights.
-pub static BACKEND: Backend = Backend { name: "thumb", available: || true, kernels: &[CONV] };
+/// Every convolution of canonical weights, and minimal filtering on Armv7-M.
+pub static BACKEND: Backend = Backend {
+    name: "thumb",
+    available: || true,
+    kernels: &[
+        #[cfg(not(skipstone_armv6m))]
+        WINOGRAD,
+        CONV,
+    ],
+};
+
+/// [`CONV_2X4_WINOGRAD_ARMV7M`](super::spec::CONV_2X4_WINOGRAD_ARMV7M).
+#[cfg(not(skipstone_armv6m))]
+pub const WINOGRAD: ConvKernel = winograd::CONV;
 
 /// The kernel of this core: [`CONV_1X4_ARMV6M`](super::spec::CONV_1X4_ARMV6M) or
 /// [`CONV_2X3_ARMV7M`](super::spec::CONV_2X3_ARMV7M).
