@@ -1,4 +1,4 @@
-//! How good a network is.
+//! Accuracy and loss.
 
 use crate::autograd::{self, FakeQuantization, loss};
 use crate::data::Dataset;
@@ -25,8 +25,8 @@ pub struct Evaluation {
     pub images_per_second: f64,
 }
 
-/// Evaluates whatever gives scores: `scores_of` gets the indices of `batch` images of the set at a time, and gives their
-/// scores `[N, classes]`.
+/// Evaluates anything that gives scores: `scores_of` gets the indices of `batch` images of the set at a time, and gives
+/// their scores `[N, classes]`.
 ///
 /// # Errors
 /// Those of `scores_of`.

@@ -31,8 +31,8 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("temporary folders have names in UTF-8")
 }
 
-/// Digits through a convolution, a 2x2 average of equal scale, and a linear layer, as operators on integers; `first` is the
-/// first of the weights.
+/// Digits through a convolution, a 2x2 average of equal scale, and a linear layer, as operators on integers; `first` is
+/// the first of the weights.
 fn integers(first: i8) -> ModelProto {
     let node = |op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>| {
         let domain = if ["QGemm", "QLinearAveragePool"].contains(&op) { "com.microsoft" } else { "" };

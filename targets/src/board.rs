@@ -207,8 +207,8 @@ impl Board {
         Self::ALL.iter().find(|board| board.name == name)
     }
 
-    /// The arguments of `qemu-system-arm` before the program, under which semihosting works and each instruction takes a
-    /// nanosecond; `None` if the emulator does not have the board.
+    /// The arguments of `qemu-system-arm` before the program, under which semihosting works and each instruction takes
+    /// a nanosecond; `None` if the emulator does not have the board.
     pub fn emulator_arguments(&self) -> Option<[&'static str; 7]> {
         let machine = self.machine?;
         Some([
@@ -222,8 +222,8 @@ impl Board {
         ])
     }
 
-    /// The linker's memory map, as cortex-m-rt reads it from `memory.x`. A program for a board with an address of its own
-    /// for resets has to set `VTOR`, as cortex-m-rt's feature `set-vtor` does.
+    /// The linker's memory map, as cortex-m-rt reads it from `memory.x`. A program for a board with an address of its
+    /// own for resets has to set `VTOR`, as cortex-m-rt's feature `set-vtor` does.
     pub fn memory_map(&self) -> String {
         let region = |name: &str, Memory { origin, bytes }: Memory| {
             format!("  {name} : ORIGIN = {origin:#010x}, LENGTH = {bytes:#x}\n")

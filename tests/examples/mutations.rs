@@ -2,8 +2,8 @@
 //! turned, the end cut off, parts of other files spliced in, records copied over others, fields with hostile numbers.
 //!
 //! Usage: `cargo run --release -p skipstone-tests --example mutations -- FOLDER [COUNT [SEED]]`, where FOLDER holds
-//! `.stone` files, such as those that the example `seeds` writes. A panic, or back ends that differ, end it; the changes
-//! follow from the seed alone.
+//! `.stone` files, such as those that the example `seeds` writes. A panic, or back ends that differ, end it; the
+//! changes follow from the seed alone.
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};

@@ -150,8 +150,8 @@ fn run(folder: &Path, mut model: ModelProto) -> Result<Outcome, Box<dyn Error>> 
     Ok(if difference <= TOLERANCE { Outcome::Passed } else { Outcome::Wrong(format!("differs by {difference}")) })
 }
 
-/// Gives the input the dimensions of its data, which it also gives; where these are fewer than an image has, of an image
-/// that a first node reshapes.
+/// Gives the input the dimensions of its data, which it also gives; where these are fewer than an image has, of an
+/// image that a first node reshapes.
 fn pin(graph: &mut GraphProto, name: &str, dims: &[usize]) -> Option<Vec<usize>> {
     let info = graph.input.iter_mut().find(|info| info.name == name)?;
     let kind = info.r#type.as_ref()?.tensor_type.as_ref()?.elem_type();

@@ -21,8 +21,8 @@ pub enum Outcome {
     Ran,
 }
 
-/// Checks `bytes` as they are, then with length and checksum put right, because almost no change of a file would get past
-/// those; runs what is accepted.
+/// Checks `bytes` as they are, then with length and checksum put right, because almost no change of a file would get
+/// past those; runs what is accepted.
 ///
 /// # Panics
 /// If two back ends make different rows.

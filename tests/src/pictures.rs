@@ -18,8 +18,8 @@ pub const BLACK_AND_WHITE: &[u8] = b"\x89PNG\r\n\x1a\n\
     \0\0\0\x0cIDATx\x9ccH`r\0\0\x01h\0\xa3\xfe\xd6\x02\xec\
     \0\0\0\0IEND\xaeB`\x82";
 
-/// Writes pictures of odd sizes, of 8 and 16 bits, grey and in colors, with and without alpha, with a palette, turned in
-/// every way; gives their paths, in the order of their names.
+/// Writes pictures of odd sizes, of 8 and 16 bits, grey and in colors, with and without alpha, with a palette, turned
+/// in every way; gives their paths, in the order of their names.
 ///
 /// # Panics
 /// If `folder` cannot be written to.

@@ -74,9 +74,9 @@ fn cortex_m4_equals_the_host() {
     }
 }
 
-/// The cores whose programs have SMLAD kernels, each by its own memory map and clock, count nearly the same instructions:
-/// those of a program for Armv8-M differ a little. A model that is packed for no core takes several times as many, about
-/// what the kernels' estimates say.
+/// The cores whose programs have SMLAD kernels, each by its own memory map and clock, count nearly the same
+/// instructions: those of a program for Armv8-M differ a little. A model that is packed for no core takes several times
+/// as many, about what the kernels' estimates say.
 #[test]
 #[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
 fn cores_with_smlad_count_alike_and_are_slow_with_generic_weights() {

@@ -139,7 +139,8 @@ fn table(counts: &Counts, cores: &[String]) -> String {
     text
 }
 
-/// Fails with each count that is more than [`GROWTH`] percent above its budget, or has none; else says which could be lower.
+/// Fails with each count that is more than [`GROWTH`] percent above its budget, or has none; else says which could be
+/// lower.
 fn compare(counts: &Counts, budgets: &Counts) -> Result<String, Failure> {
     let (mut over, mut below) = (Vec::new(), 0);
     for (network, cores) in counts {

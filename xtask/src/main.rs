@@ -1,7 +1,7 @@
 //! The project's one command for checks, `cargo xtask test`, and for measuring, `cargo xtask bench`.
 //!
-//! `test` prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through, and
-//! ends with a table of what ran where. Nothing is skipped: a row that cannot run fails and says what to install.
+//! `test` prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through,
+//! and ends with a table of what ran where. Nothing is skipped: a row that cannot run fails and says what to install.
 #![forbid(unsafe_code)]
 
 mod bench;

@@ -95,8 +95,8 @@ pub(crate) fn ensure_components() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The Python of `target/venv`, a virtual environment with the given packages, which are installed by pip if they cannot
-/// be imported.
+/// The Python of `target/venv`, a virtual environment with the given packages, which are installed by pip if they
+/// cannot be imported.
 ///
 /// # Errors
 /// With what is missing: Python, pip, or a way to the packages.

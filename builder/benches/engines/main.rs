@@ -4,8 +4,8 @@
 //! cargo bench -p skipstone --bench engines -- MODEL.onnx --data cifar10:DIR --onnxruntime VENV/bin/python
 //! ```
 //! The network is quantized as `skipstone verify` does it. A file that others quantized to int8 is compared itself, in
-//! the tensors that it rounds by QuantizeLinear. Layer by layer, tract gets the inputs that the other engine gave its own
-//! layer; end to end every engine goes on from its own.
+//! the tensors that it rounds by QuantizeLinear. Layer by layer, tract gets the inputs that the other engine gave its
+//! own layer; end to end every engine goes on from its own.
 
 use clap::Parser;
 use skipstone::data::{Spec, Split, load};
@@ -25,7 +25,7 @@ use std::process::{Command, ExitCode};
 #[derive(Parser)]
 #[command(about = "How far Skipstone, tract and ONNX Runtime agree on one QDQ file")]
 struct Cli {
-    /// `cargo bench` says so to every bench.
+    /// `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
     bench: bool,
     /// The float network.

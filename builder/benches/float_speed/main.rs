@@ -26,7 +26,7 @@ use timing::median;
 #[derive(Parser)]
 #[command(about = "Images per second of float evaluation, beside tract and ONNX Runtime")]
 struct Cli {
-    /// `cargo bench` says so to every bench.
+    /// `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
     bench: bool,
     /// An architecture of `skipstone zoo`, or an .onnx file

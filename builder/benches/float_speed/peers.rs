@@ -151,7 +151,7 @@ impl Engine for Tract<'_> {
 pub(crate) struct OnnxRuntime {
     version: String,
     child: Child,
-    /// Open as long as the process shall live.
+    /// Closing it ends the process.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     _files: TempDir,

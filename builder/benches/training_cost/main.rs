@@ -27,7 +27,7 @@ use workload::Workload;
 #[derive(Parser)]
 #[command(about = "What training steps of networks cost, and the same in PyTorch")]
 struct Cli {
-    /// `cargo bench` says so to every bench.
+    /// `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
     bench: bool,
     /// Architectures, as `skipstone zoo` names them

@@ -15,7 +15,7 @@ pub(crate) struct PyTorch {
     /// Ways to run a network that work here.
     pub(crate) modes: Vec<String>,
     child: Child,
-    /// Open as long as the process shall live.
+    /// Closing it ends the process.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }

@@ -4,8 +4,8 @@
 //! ```text
 //! cargo run --release -p skipstone --example studies -- STUDY... --data cifar10:DIR --out DIR
 //! ```
-//! Each run has a folder of its own below DIR. A run that is there is not repeated, and one that was interrupted goes on
-//! where it was; runs that two studies have in common are trained once.
+//! Each run has a folder of its own below DIR. A run that is there is not repeated, and one that was interrupted goes
+//! on where it was; runs that two studies have in common are trained once.
 
 mod networks;
 mod plans;
@@ -34,7 +34,7 @@ struct Arguments {
     /// The folder of the runs' folders.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Times that every image is shown.
+    /// Number of epochs.
     #[arg(long, value_name = "N", default_value_t = 10)]
     epochs: usize,
     /// Learn from N images only, spread evenly over the training set.
@@ -43,7 +43,7 @@ struct Arguments {
     /// Test on N images only, spread evenly over the test set.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     test_images: Option<u32>,
-    /// Images of a step [default: the recipe's].
+    /// Batch size [default: the recipe's].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
     /// Only these runs of the studies.

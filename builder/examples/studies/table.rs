@@ -21,8 +21,8 @@ impl Row {
         Self { name, params: graph.parameter_count(), macs: graph.macs(), result: Vec::new() }
     }
 
-    /// The result: at least one epoch, each of `images` training images. Their seconds include the test after each epoch; the speed is that
-    /// of the median one, so that what else the machine did in some of them does not count.
+    /// The result: at least one epoch, each of `images` training images. Their seconds include the test after each
+    /// epoch; the speed is that of the median one, so that what else the machine did in some of them does not count.
     pub(crate) fn trained(&mut self, history: &[EpochRecord], images: usize) {
         let seconds = history.iter().map(|record| record.seconds);
         let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);

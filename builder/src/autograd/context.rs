@@ -14,10 +14,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What an operator leaves for the backward pass: takes the gradient of its result and adds those of its operands.
+/// The backward closure of an operator: takes the gradient of its result and adds those of its operands.
 pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
 
-/// What the random masks of a training step follow from: the same noise drops the same elements.
+/// What the random masks of a training step (dropout, stochastic depth) are derived from: the same noise drops the same
+/// elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noise {
     /// The run's seed.
@@ -48,7 +49,7 @@ impl Masks {
 /// What an operator may use in the forward pass.
 pub(crate) struct Forward<'g, 'a> {
     pub(crate) graph: &'g Graph,
-    /// Under it batch normalization uses its running statistics, in training too.
+    /// Fake quantization. With it, batch normalization uses its running statistics in training too.
     pub(crate) fake: Option<&'g FakeQuantization>,
     /// Parameters that training leaves as they are, by the index of the value; empty if there are none.
     pub(super) frozen: &'g [bool],
@@ -57,11 +58,11 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) training: bool,
     /// New running statistics of batch normalization.
     pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
-    /// Activations that the backward pass makes again instead of keeping them.
+    /// Activations that the backward pass recomputes, so that they are not kept.
     recipes: HashMap<ValueId, Rc<Recomputed>>,
     /// Results of batch norms that include the ReLU after them.
     rectified: HashSet<ValueId>,
-    /// Whether the backward pass shall find everything in memory, to compare with.
+    /// Keep every activation, to compare with recomputation.
     #[cfg(test)]
     pub(crate) keep: bool,
     noise: Noise,
@@ -113,12 +114,12 @@ impl<'g, 'a> Forward<'g, 'a> {
         }
     }
 
-    /// A claim to an activation for the backward pass if it is one that will be made again.
+    /// A claim to an activation for the backward pass if it will be recomputed.
     pub(crate) fn recomputed(&self, id: ValueId) -> Option<Saved> {
         self.recipes.get(&id).map(Recomputed::claim)
     }
 
-    /// Claims to the parts of an activation that is a concatenation and will be made again.
+    /// Claims to the parts of an activation that is a concatenation and will be recomputed.
     pub(crate) fn parts(&self, id: ValueId) -> Option<Vec<Saved>> {
         self.recipes.get(&id)?.parts()
     }
@@ -142,7 +143,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         self.rectified.contains(&id)
     }
 
-    /// Says that the result of `node` is its first operand, so that the backward pass makes it again in the same way.
+    /// Records that the result of `node` is its first operand: the backward pass recomputes both in the same way.
     pub(crate) fn alias(&mut self, node: &Node) {
         if !self.is_rounded(node.output)
             && let Some(recomputed) = self.recipes.get(&node.inputs[0])
@@ -151,7 +152,7 @@ impl<'g, 'a> Forward<'g, 'a> {
         }
     }
 
-    /// Says how to make the result of `node` again, so that the backward pass need not keep it.
+    /// Records how to recompute the result of `node`, so that it need not be kept for the backward pass.
     pub(crate) fn publish(&mut self, node: &Node, recipe: Recipe) {
         #[cfg(test)]
         if self.keep {
@@ -217,7 +218,7 @@ pub(crate) struct Gradients<'a> {
 }
 
 impl Gradients<'_> {
-    /// Whether anybody needs the gradient of a value.
+    /// Whether the gradient of a value is needed.
     pub(crate) fn wants(&self, id: ValueId) -> bool {
         self.wanted[id.index()]
     }

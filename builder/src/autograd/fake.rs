@@ -1,4 +1,5 @@
-//! Fake quantization: a network in float32 whose weights and activations take only the values that int8 numbers stand for.
+//! Fake quantization: a network in float32 whose weights and activations take only the values that int8 numbers stand
+//! for.
 
 use super::Shared;
 use super::pool::Pool;
@@ -119,8 +120,8 @@ impl FakeQuantization {
         other
     }
 
-    /// The graph with every layer's weights and biases rounded. What several operands read is rounded for each layer: its
-    /// copies come after the values of the graph, which keep their places.
+    /// The graph with every layer's weights and biases rounded. What several operands read is rounded for each layer:
+    /// its copies come after the values of the graph, which keep their places.
     pub fn with_rounded_parameters(&self, graph: &Graph) -> Graph {
         let mut rounded = graph.clone();
         for layer in &self.layers {

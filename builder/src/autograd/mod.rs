@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation of a [`Graph`], in float32, on all cores.
 //!
 //! Each operator's forward pass gives its result and, in training, a closure that turns the gradient of the result
-//! into gradients of the operands; the tape runs the closures in reverse. Work is cut by images, never by threads, and
+//! into gradients of the operands; the tape runs the closures in reverse. Work is split by image, never by thread, and
 //! partial sums are added in the order of the images, so results do not depend on the number of threads. They may
 //! differ in the last bits between processors whose vectors have different widths.
 //!

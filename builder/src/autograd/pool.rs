@@ -1,11 +1,11 @@
-//! Buffers that are used again, because fresh pages cost more than what is computed in them.
+//! Reused buffers: fresh pages would cost more than what is computed in them.
 
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Buffers by size. Buffers in use and free ones together take at most half as much more memory than the ones in use took
-/// at their peak: without this room, buffers of one size would be given up for those of another again and again.
+/// Buffers by size. Buffers in use and free ones together take at most half as much more memory than the ones in use
+/// took at their peak: without this room, buffers of one size would be given up for those of another again and again.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<State>,

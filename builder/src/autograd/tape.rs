@@ -10,7 +10,7 @@ use skipstone_onnx::{Graph, ValueId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Runs the nodes in order; gives the output and, in training, what each node left for the backward pass.
+/// Runs the nodes in order; gives the output and, in training, each node's backward closure.
 pub(crate) fn forward<'g>(
     forward: &mut Forward<'g, '_>,
     images: Tensor,
@@ -82,7 +82,7 @@ pub(crate) fn backward<'a>(
     gradients
 }
 
-/// Whether each value is an activation that a parameter which is not frozen has a part in.
+/// Whether each value is an activation that depends on a parameter that is not frozen.
 fn wanted(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
     let mut wanted = vec![false; graph.values().len()];
     for node in graph.nodes() {
@@ -96,7 +96,7 @@ fn wanted(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
     wanted
 }
 
-/// Computes gradients batch by batch and keeps the memory for it.
+/// Computes gradients batch by batch and reuses its memory.
 #[derive(Default)]
 pub struct Tape {
     fake: Option<FakeQuantization>,
@@ -112,14 +112,14 @@ impl Tape {
         Self::default()
     }
 
-    /// A tape whose steps run under fake quantization: the graph's parameters are rounded for each step, and the gradient
-    /// of a rounded number is that of the number. Batch normalization keeps its running statistics.
+    /// A tape whose steps run under fake quantization: the graph's parameters are rounded for each step, and
+    /// gradients pass straight through the rounding. Batch normalization keeps its running statistics.
     pub fn with_fake_quantization(fake: FakeQuantization) -> Self {
         Self { fake: Some(fake), ..Self::default() }
     }
 
-    /// The tape for a network some of whose parameters stay as they are, by the index of the value (empty: none does).
-    /// No gradient goes where only such are; a batch normalization whose statistics are among them uses them.
+    /// The tape for a network with frozen parameters, by the index of the value (empty: none is). No gradient is
+    /// computed for what depends on these alone; a batch normalization with frozen statistics uses them.
     #[must_use]
     pub fn with_frozen(self, frozen: Vec<bool>) -> Self {
         Self { frozen, ..self }
@@ -177,8 +177,8 @@ impl Tape {
         self.pool.peak_bytes()
     }
 
-    /// Time that each node of the graph took in the last step, forward and backward. What the backward pass makes again counts
-    /// for the node that needs it first.
+    /// Time that each node of the graph took in the last step, forward and backward. Recomputation counts for
+    /// the node that first needs it.
     pub fn times(&self) -> &[[Duration; 2]] {
         &self.times
     }

@@ -17,21 +17,22 @@ use std::time::Duration;
 /// How long the host is timed.
 const TIMING: Duration = Duration::from_secs(1);
 
-/// Measure one inference of a .stone file, layer by layer: the host is timed, other cores are emulated and their instructions
-/// counted.
+/// Measure one inference of a .stone file, layer by layer: the host is timed, other cores are emulated and their
+/// instructions counted.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A .stone file.
     #[arg(value_name = "FILE.stone")]
     stone: PathBuf,
-    /// The core or board: host, cortex-m0, cortex-m3, cortex-m4, cortex-m7, cortex-m33, cortex-m55, cortex-a53, cortex-a72,
-    /// cortex-a76, or a board that QEMU has.
+    /// The core or board: host, cortex-m0, cortex-m3, cortex-m4, cortex-m7, cortex-m33, cortex-m55, cortex-a53,
+    /// cortex-a72, cortex-a76, or a board that QEMU has.
     #[arg(long, default_value = "host", value_name = "CORE|BOARD", value_parser = Place::named)]
     on: Place,
-    /// A plugin of QEMU that counts from mark to mark: exact per layer, with cycles if it estimates them; needed for aarch64.
+    /// A plugin of QEMU that counts from mark to mark: exact per layer, with cycles if it estimates them; needed for
+    /// aarch64.
     #[arg(long, value_name = "FILE.so")]
     plugin: Option<PathBuf>,
-    /// Measure the whole inference alone, which is faster on microcontrollers.
+    /// Measure only the whole inference, which takes less time on microcontrollers.
     #[arg(long)]
     total: bool,
 }

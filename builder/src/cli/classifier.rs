@@ -127,8 +127,8 @@ impl Prepared<'_> {
     }
 }
 
-/// Checks that the images of `data` have the size that a network takes and that their classes are its own, by name where
-/// both have names. Classes in another order are brought into the network's, which is said.
+/// Checks that the images of `data` have the size that a network takes and that their classes are its own, by name
+/// where both have names. Classes in another order are brought into the network's, which is said.
 pub(super) fn align(model: &Path, graph: &Graph, data: &mut Dataset, console: &Console) -> Result<(), Failure> {
     check_dims(model, model::input_dims(graph), data)?;
     let count = graph.value(graph.output()).dims[0];
@@ -140,6 +140,6 @@ pub(super) fn check_dims(model: &Path, dims: [usize; 3], data: &Dataset) -> Resu
     if data.dims == dims {
         return Ok(());
     }
-    let (takes, has) = (zoo::text(dims), zoo::text(data.dims));
+    let (takes, has) = (zoo::dims_text(dims), zoo::dims_text(data.dims));
     Err(Failure::at(model, format!("takes images of {takes}, the data set has {has}")))
 }

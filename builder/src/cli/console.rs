@@ -49,11 +49,11 @@ impl Console {
 
 /// A remark where no console is at hand.
 pub(super) fn remark(text: impl Display) {
-    // Messages are not the result: where standard error is closed nothing misses them.
+    // Messages are not the result: they may be lost where standard error is closed.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Prints a line on standard output. That nothing reads on is no failure: `skipstone zoo | head` is fine.
+/// Prints a line on standard output. A closed pipe is no failure: `skipstone zoo | head` is fine.
 fn print(line: impl Display) -> Result<(), Failure> {
     match writeln!(std::io::stdout(), "{line}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

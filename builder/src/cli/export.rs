@@ -12,10 +12,10 @@ use std::path::PathBuf;
 /// Write a network as an ONNX file that any engine reads: a run's best weights, or an untrained architecture.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The run, or an .onnx file to write anew.
+    /// The run, or an .onnx file to rewrite.
     #[arg(value_name = "RUN", required_unless_present = "arch", conflicts_with = "arch")]
     run: Option<PathBuf>,
-    /// An architecture, untrained, with batch-norm statistics that are not trivial.
+    /// An untrained architecture, with non-trivial batch-norm statistics.
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
     /// Number of classes, instead of the published one.
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// Version of the standard operator set, 13 to 21.
     #[arg(long, value_name = "N", default_value = "17")]
     opset: Opset,
-    /// Images that the file takes at a time: `any` writes the dimension as a symbol, `1` for engines that want it fixed.
+    /// Batch dimension: `any` is symbolic, `1` is for engines that need it fixed.
     #[arg(long, value_name = "any|1", default_value = "any", value_parser = batch)]
     batch: Batch,
     /// Fold batch normalizations into the convolutions before them, where there is one. Without this they stay, so
@@ -80,7 +80,7 @@ fn untrained(name: &str, arguments: &Arguments) -> Result<Graph, Failure> {
     let graph = zoo::build(name, &options).map_err(super::zoo::usage)?;
     let mut graph = zoo::with_nontrivial_statistics(graph, arguments.seed);
     let channels = graph.value(graph.input()).dims[0];
-    // No data, no statistics of it: pixels become -1..1.
+    // Without data there are no statistics of it: pixels are mapped to -1..1.
     graph.metadata.normalization = Some(Normalization { mean: vec![0.5; channels], std: vec![0.5; channels] });
     graph.metadata.command = Some(format!("skipstone export --arch {name} --seed {}", arguments.seed));
     Ok(graph)

@@ -68,7 +68,7 @@ impl Framing {
             Some(Interpolation::Bilinear) => preprocessing.filter = Filter::Bilinear,
             None => {}
         }
-        let takes = zoo::text(dims);
+        let takes = zoo::dims_text(dims);
         if preprocessing.channels == ChannelOrder::Bgr && dims[0] != 3 {
             return Err(Failure::Usage(format!("--channels bgr orders three channels, the network takes {takes}")));
         }

@@ -8,14 +8,15 @@ use skipstone_onnx::Preprocessing;
 /// How strictly images are loaded.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct Images {
-    /// Refuse files of an image folder that cannot be read, and images smaller than the network takes, instead of
-    /// leaving out the ones and enlarging the others.
+    /// Fail on files of an image folder that cannot be read and on images smaller than the network's input, instead of
+    /// skipping the former and enlarging the latter.
     #[arg(long)]
     strict: bool,
 }
 
 impl Images {
-    /// The images of `spec`, those of a folder at `dims`, made as `preprocessing` says; says what was left out or enlarged.
+    /// The images of `spec`, those of a folder at `dims`, made as `preprocessing` says; says what was left out or
+    /// enlarged.
     pub(super) fn load(
         self,
         spec: &Spec,

@@ -1,7 +1,8 @@
 //! The command line: one file per command.
 //!
 //! The result goes to standard output: with `--json` one JSON object or array, else text for people. Progress, remarks,
-//! warnings and errors go to standard error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for wrong usage.
+//! warnings and errors go to standard error. Exit codes: 0; 1 where the work failed or a check did not hold; 2 for
+//! wrong usage.
 
 mod agreement;
 mod bench;

@@ -101,7 +101,7 @@ pub(super) fn input_dims(graph: &Graph) -> [usize; 3] {
     graph.value(graph.input()).dims.as_slice().try_into().expect("a graph's input is an image")
 }
 
-/// What to do where a file says how pixels become its input.
+/// What to do if a file carries its own normalization.
 pub(super) const LEAVE_OUT: &str = "leave out --raw, --mean and --std, --channels, --fit, --resize and --filter";
 
 /// How pixels become the input of a network whose file does not say it.
@@ -126,8 +126,8 @@ impl Pixels {
         self.raw || self.mean.is_some() || self.framing.given()
     }
 
-    /// Sets preprocessing and normalization of a network that was read from `file`; refuses to guess a normalization, or
-    /// to override the file's own.
+    /// Sets preprocessing and normalization of a network that was read from `file`; refuses to guess a normalization,
+    /// or to override the file's own.
     pub(super) fn complete(&self, graph: &mut Graph, file: &Path) -> Result<(), Failure> {
         let shown = file.display();
         let channels = input_dims(graph)[0];

@@ -13,14 +13,15 @@ pub(super) struct Numbers {
     /// Percentage of the values that --method percentile keeps, at most 100 [default: 99.99].
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = percentage)]
     percentile: Option<f64>,
-    /// Scale the channels between two convolutions so that the weights on both sides are equally large.
+    /// Cross-layer equalization: scale the channels between two convolutions so that the weights on both sides have
+    /// equal ranges.
     #[arg(long)]
     equalize: bool,
-    /// Shift biases by what rounding changes on average over the calibration images.
+    /// Bias correction: subtract from each bias the mean error that rounding causes on the calibration images.
     #[arg(long)]
     bias_correction: bool,
-    /// Forget the scales and integers of a quantized file, and the scales that a network was trained for, and choose them
-    /// anew. So do --method, --equalize and --bias-correction.
+    /// Discard the scales and integers of a quantized file, and the scales that a network was trained for, and
+    /// calibrate anew. Implied by --method, --equalize and --bias-correction.
     #[arg(long)]
     recalibrate: bool,
 }

@@ -54,16 +54,16 @@ pub(super) struct Arguments {
     /// Also write the quantized network as a QDQ file, which any ONNX engine runs.
     #[arg(long, value_name = "FILE.onnx")]
     qdq: Option<PathBuf>,
-    /// Also write the float network with what --equalize and --bias-correction changed, and its int8 scales: `verify` and
-    /// `quantize` find the same integers from it.
+    /// Also write the float network with what --equalize and --bias-correction changed, and its int8 scales: `verify`
+    /// and `quantize` find the same integers from it.
     #[arg(long, value_name = "FILE.onnx")]
     float: Option<PathBuf>,
     #[command(flatten)]
     numbers: Numbers,
     #[command(flatten)]
     target: Target,
-    /// What matters most: the arena, or how fast it runs (steps of two rows where kernels want them, for some more RAM), or
-    /// the file (without the names of layers).
+    /// What matters most: the arena, or how fast it runs (steps of two rows where kernels want them, for some more
+    /// RAM), or the file (without the names of layers).
     #[arg(long, value_enum, default_value_t = Optimize::Ram)]
     optimize: Optimize,
     #[command(flatten)]

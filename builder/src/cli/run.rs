@@ -25,9 +25,9 @@ pub(super) struct Arguments {
     /// PNG or JPEG files; their centre is scaled to the size that the network takes.
     #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
     images: Vec<PathBuf>,
-    /// A .npy file of float32 [N, C, H, W], or [N, H, W, C] where an .onnx file takes that, given to the network as it is.
-    /// Where an .onnx file takes integers: those, or float32 of what they stand for. A .stone file takes what the .onnx file
-    /// takes that it was made from.
+    /// A .npy file of float32 [N, C, H, W], or [N, H, W, C] where an .onnx file takes that, given to the network as it
+    /// is. Where an .onnx file takes integers: those, or float32 of what they stand for. A .stone file takes what the
+    /// .onnx file that it was made from takes.
     #[arg(long, value_name = "X.npy", requires = "output")]
     input: Option<PathBuf>,
     /// Where to write the scores, float32 [N, classes], as the network's file gives them.

@@ -72,7 +72,7 @@ impl Target {
         self.target.map_or_else(of_board, |Choice(core)| core)
     }
 
-    /// Warns, in a line, of what was hardly meant: a board that cannot hold the model, or no core at all.
+    /// Warns, in a line, of a likely mistake: a board that cannot hold the model, or no core at all.
     pub(super) fn check(&self, model: &Model<'_>, console: &Console) {
         let need = Need { model_bytes: model.as_bytes().len() as u64, arena_bytes: model.arena_len() as u64 };
         let line = match (self.target, self.board) {

@@ -6,14 +6,14 @@ use super::npy::{self, Array};
 use super::packed::Packed;
 use crate::session::Session;
 use crate::tensor::Tensor;
-use crate::{files, zoo::text};
+use crate::{files, zoo::dims_text};
 use skipstone_onnx::{Ending, Imported, InputIntegers};
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records;
 use std::path::Path;
 
-/// What `model` makes of the tensor in the file `input`. A packed network takes the tensor that the file takes which it was
-/// made from, and gives what that gives.
+/// The output of `model` for the tensor in the file `input`. A packed network takes and gives what the file that it was
+/// made from takes and gives.
 pub(super) fn scores(model: &Path, input: &Path) -> Result<Tensor, Failure> {
     let array = Array::from_bytes(&files::read(input)?).map_err(|reason| Failure::at(input, reason))?;
     if let Some(odd) = array.data.iter().position(|value| !value.is_finite()) {
@@ -55,8 +55,8 @@ fn of_packed(packed: &Packed, array: Array, input: &Path) -> Result<(Tensor, End
     Ok((scores, ending(&model)))
 }
 
-/// What an array gives to a network: its numbers, or where the network's file takes `integers` and the array holds some,
-/// what these stand for.
+/// What an array gives to a network: its numbers, or where the network's file takes `integers` and the array holds
+/// some, what these stand for.
 fn given(mut array: Array, file: &Path, integers: Option<InputIntegers>) -> Result<Array, Failure> {
     let takes = match integers {
         Some(InputIntegers { signed: true, .. }) => npy::Kind::I8,
@@ -151,7 +151,7 @@ fn images(array: &Array, file: &Path, dims: [usize; 3], channels_last: bool) -> 
     let [c, h, w] = if channels_last { [c, a, b] } else { [a, b, c] };
     let [channels, height, width] = dims;
     if [c, h, w] != dims || count == 0 {
-        let (has, takes) = (text([c, h, w]), text(dims));
+        let (has, takes) = (dims_text([c, h, w]), dims_text(dims));
         return Err(Failure::at(file, format!("holds {count} images of {has}, the network takes {takes} as {order}")));
     }
     if channels_last {

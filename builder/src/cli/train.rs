@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     /// The data set: `digits`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `fashion-mnist[:DIR]` or `folder:DIR`.
     #[arg(long, value_name = "SPEC", required_unless_present_any = ["resume", "config"])]
     data: Option<Spec>,
-    /// The run's folder, which must not hold a run unless it is resumed.
+    /// The run's folder; it must not hold a run, unless with --resume.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Size of the image, for a `folder:DIR` [default: 3x224x224].
@@ -40,14 +40,14 @@ pub(super) struct Arguments {
     /// --init), `qat` (the default with --qat).
     #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
-    /// Settings from a file, as a run's config.toml has them; it may name a `recipe` and what is different from it.
-    /// Options of the command line come first.
+    /// Settings from a file in the form of a run's config.toml; it may name a `recipe` and override its settings.
+    /// Options of the command line take precedence.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Times that every image is shown.
+    /// Number of epochs.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     epochs: Option<usize>,
-    /// Images per step.
+    /// Batch size.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     batch: Option<usize>,
     /// Learning rate after warm-up.
@@ -59,7 +59,7 @@ pub(super) struct Arguments {
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Go on with the run in DIR; its settings need not be repeated.
+    /// Resume the run in DIR; its settings need not be repeated.
     #[arg(long)]
     resume: bool,
     /// Start from the weights of a run or an .onnx file instead of random ones. If the data set has another number of
@@ -72,7 +72,7 @@ pub(super) struct Arguments {
     /// Do not train the layers and parameters whose names begin with PREFIX; `inspect` lists them. Can be repeated.
     #[arg(long, value_name = "PREFIX")]
     freeze: Vec<String>,
-    /// Train the head alone.
+    /// Train only the head.
     #[arg(long)]
     head_only: bool,
     /// Train for int8: under fake quantization, with scales from the training images, which `skipstone quantize` keeps.
@@ -144,8 +144,8 @@ fn train(
     Ok(result?)
 }
 
-/// The network to train and, for int8, the annotation under which it is: batch normalization is folded, or stays as it is
-/// where it cannot be, and the scales are those of the images, or those that the network was trained for before.
+/// The network to train and, for int8, the annotation under which it is: batch normalization is folded, or stays as it
+/// is where it cannot be, and the scales are those of the images, or those that the network was trained for before.
 fn annotated(
     mut graph: Graph,
     config: &Config,
@@ -180,7 +180,7 @@ fn command(config: &Config, arguments: &Arguments) -> String {
         config.data, config.epochs, config.batch, config.lr, config.seed
     );
     if let Some(input) = config.input {
-        text += &format!(" --input {}", zoo::text(input));
+        text += &format!(" --input {}", zoo::dims_text(input));
     }
     for (option, given) in [("--qat", config.qat), ("--new-head", config.new_head), ("--head-only", config.head_only)] {
         if given {
@@ -209,8 +209,8 @@ pub(super) fn stored_settings(out: &Path) -> Result<Option<Config>, Failure> {
     toml::from_str(&text).map(Some).map_err(|error| Failure::at(&path, error.message()))
 }
 
-/// The settings of the run: those of the options, before those of the file, before those of the recipe or those that
-/// the run was started with.
+/// The settings of the run. Options take precedence over the file, the file over the recipe or the settings that the
+/// run was started with.
 fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Failure> {
     let file = match &arguments.config {
         Some(path) => {
@@ -230,7 +230,7 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
         (None, Some(data)) => Some(data.parse()?),
         (None, None) => None,
     };
-    // What --init names is built already: no recipe chooses how.
+    // The network of --init is built already, so the recipe's options of architectures do not apply.
     let arch = match &arguments.init {
         Some(_) => "",
         None => arguments.arch.as_deref().or(file.arch()).unwrap_or_default(),
@@ -292,7 +292,7 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     Ok(config)
 }
 
-/// The network to begin with.
+/// The initial network.
 fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<Network, Failure> {
     if let Some(init) = &config.init {
         return Network::trained(Path::new(init), arguments, config);
@@ -303,7 +303,7 @@ fn network(arguments: &Arguments, config: &Config, spec: &Spec) -> Result<Networ
     Ok(Network::built(graph, spec.normalization_for(input[0]), arguments))
 }
 
-/// The size of the image of the network that the run to continue holds, whose settings may not have it.
+/// The image size of the network in the run to resume; its settings may lack it.
 fn input_of_best(arguments: &Arguments) -> Result<Option<Dims>, Failure> {
     let best = arguments.out.join(model::RUN_MODEL);
     if arguments.resume && best.exists() {
@@ -324,7 +324,7 @@ pub(super) struct Bars<'c> {
 }
 
 impl<'c> Bars<'c> {
-    /// Bars that are shown as training goes on.
+    /// The progress bars of training.
     pub(super) fn new(console: &'c Console) -> Self {
         Self { console, bar: ProgressBar::hidden(), epochs: 0 }
     }

@@ -43,10 +43,10 @@ pub(super) struct Arguments {
     /// Also compare every float node on the same operands, list every node and layer, and name the first that differs.
     #[arg(long)]
     per_node: bool,
-    /// Compare float scores alone: for networks that cannot be quantized.
+    /// Compare only the float scores: for networks that cannot be quantized.
     #[arg(long, conflicts_with = "stone")]
     float_only: bool,
-    /// Compare our integers with our own QDQ file alone, and not with those of a quantized MODEL: for files that tract
+    /// Compare the integers only with our own QDQ file, not with those of a quantized MODEL: for files that tract
     /// cannot run.
     #[arg(long, conflicts_with = "float_only")]
     skip_file: bool,

@@ -8,7 +8,7 @@ use crate::zoo::{self, Entry, ZooError};
 /// List the architectures with their exact numbers of parameters and multiply-accumulates.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only this one.
+    /// List only this architecture.
     #[arg(long, value_name = "NAME")]
     arch: Option<String>,
 }

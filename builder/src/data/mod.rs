@@ -71,8 +71,8 @@ pub enum DataError {
 /// How to load a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Channels (1 or 3), height, width at which the images of a folder are loaded; [`Spec::dims`] where there are none.
-    /// The other sets have one size.
+    /// Channels (1 or 3), height, width at which the images of a folder are loaded; [`Spec::dims`] where there are
+    /// none. The other sets have one size.
     pub dims: Option<[usize; 3]>,
     /// How images become pixels. Of sets of one size the order of the channels alone.
     pub preprocessing: Preprocessing,

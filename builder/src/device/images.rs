@@ -58,8 +58,8 @@ impl TestImages {
         Ok(())
     }
 
-    /// The file that programs for microcontrollers are built with and others read, little endian: `SKIPIMGS`, count (u32), height,
-    /// width, channels and 0 (u16 each), all pixels, all labels (u16 each).
+    /// The file that programs for microcontrollers are built with and others read, little endian: `SKIPIMGS`, count
+    /// (u32), height, width, channels and 0 (u16 each), all pixels, all labels (u16 each).
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, DeviceError> {
         self.check()?;
         let count = u32::try_from(self.count()).map_err(|_| DeviceError::Images("there are too many"))?;

@@ -1,4 +1,4 @@
-//! The lines by which the programs of `firmware-examples` tell what they computed.
+//! Parses the output of the programs of `firmware-examples`.
 
 use super::{Device, DeviceError, DeviceRun};
 use std::process::Output;
@@ -6,7 +6,7 @@ use std::process::Output;
 /// The first line of a program, with the version of the lines.
 const FIRST: &str = "skipstone-device 2";
 
-/// What a program told, and what does not belong to its results.
+/// A program's output: its results, and measurements beside them.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) run: DeviceRun,

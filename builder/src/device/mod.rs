@@ -1,5 +1,5 @@
-//! Runs a packed model on emulated devices: builds the program of `firmware-examples` around it and reads what the
-//! program tells.
+//! Runs a packed model on emulated devices: builds the program of `firmware-examples` around it and parses the
+//! program's output.
 
 mod elf;
 mod images;
@@ -112,7 +112,7 @@ pub enum DeviceError {
         /// What it said last.
         reason: String,
     },
-    /// The program told something that cannot be understood.
+    /// A line of the program's output that cannot be parsed.
     #[error("the program on {device} said \"{line}\": {reason}")]
     Line {
         /// The device's name.
@@ -161,8 +161,8 @@ pub fn available(device: Device) -> Result<(), Missing> {
     tools::emulator(device).map(drop)
 }
 
-/// Classifies `images` by the packed model in the file `model` on `device`. The program's build checks the model, so that
-/// the program does not carry the checker.
+/// Classifies `images` by the packed model in the file `model` on `device`. The program's build checks the model, so
+/// that the program does not carry the checker.
 ///
 /// # Errors
 /// [`DeviceError`]: what is missing, or what failed, in one line.

@@ -1,4 +1,4 @@
-//! Processes that are not waited for without end.
+//! Processes with a time limit.
 
 use super::DeviceError;
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
-/// How often a process is asked whether it has ended.
+/// Interval at which a process is polled.
 const POLL: Duration = Duration::from_millis(10);
 
 /// Runs a process to its end, or ends it after `limit`.

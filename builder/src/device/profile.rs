@@ -33,9 +33,9 @@ pub struct LayerCost {
     pub cycles: Option<u64>,
 }
 
-/// Counts what the packed model in the file `model` takes on `device` for the first of `images`, and with `by_layer` what each
-/// of its layers takes. A microcontroller counts by its timer, exact for the whole, to some instructions a step for a layer;
-/// with `plugin`, a plugin of QEMU, all is exact. An aarch64 processor needs the plugin.
+/// Counts what the packed model in the file `model` takes on `device` for the first of `images`, and with `by_layer`
+/// what each of its layers takes. A microcontroller counts by its timer, exact for the whole, to some instructions a
+/// step for a layer; with `plugin`, a plugin of QEMU, all is exact. An aarch64 processor needs the plugin.
 ///
 /// # Errors
 /// [`DeviceError`]: what is missing, or what failed, in one line.

@@ -79,7 +79,8 @@ fn measure(graph: &Graph, images: &Dataset, quantized: &Quantized, seen: &mut BT
     for (index, node) in qgraph.nodes.iter().enumerate() {
         let output = &qgraph.tensors[node.output];
         let bound = error_bound(qgraph, node, &errors);
-        // Of parts of concatenations, and of maps that are copied or rounded for some reader, the float network knows nothing.
+        // Of parts of concatenations, and of maps that are copied or rounded for some reader, the float network knows
+        // nothing.
         let Some(expected) = float.get(&output.name) else {
             assert!(matches!(node.op, QOp::Concat | QOp::Copy(_) | QOp::Affine(_)), "{}", node.name);
             errors[node.output] = bound;

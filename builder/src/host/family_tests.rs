@@ -1,5 +1,5 @@
-//! Small networks of families that the zoo does not have, with channels that are no multiple of 4: exact in the engine, and
-//! their QDQ files mean the same to tract.
+//! Small networks of families that the zoo does not have, with channels that are no multiple of 4: exact in the engine,
+//! and their QDQ files mean the same to tract.
 
 use super::qdq_tests::{assert_agrees, compare};
 use super::tests::assert_engine_is_exact;

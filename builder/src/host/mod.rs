@@ -59,10 +59,11 @@ pub enum HostError {
     },
 }
 
-/// A packed model in memory: checked once, with the kernels that are the fastest here among those that read its weights.
+/// A packed model in memory: checked once, with the kernels that are the fastest here among those that read its
+/// weights.
 ///
-/// [`scores`](Self::scores) and [`evaluate`](Self::evaluate) lay its weights out again where other layouts are faster here;
-/// [`engine`](Self::engine) and [`trace`](Self::trace) run the file as it is.
+/// [`scores`](Self::scores) and [`evaluate`](Self::evaluate) lay its weights out again where other layouts are faster
+/// here; [`engine`](Self::engine) and [`trace`](Self::trace) run the file as it is.
 pub struct Model<'b> {
     view: skipstone_runtime::Model<'b>,
     /// `None` where no kernels here read them: such a model can be looked at.

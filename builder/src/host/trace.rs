@@ -31,8 +31,8 @@ pub struct TracedNode {
     pub values: Vec<i8>,
     /// Of a convolution that reads through an affine, what that makes of its input, as `values`; else nothing.
     pub read: Vec<i8>,
-    /// CRC-32 (ISO-HDLC) of the rows in the order in which they were made, which a device computes too; of no rows for a
-    /// view, which makes none.
+    /// CRC-32 (ISO-HDLC) of the rows in the order in which they were made, which a device computes too; of no rows for
+    /// a view, which makes none.
     pub checksum: u32,
 }
 

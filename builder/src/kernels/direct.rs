@@ -64,8 +64,8 @@ impl Direct {
         Self { kernel: conv.kernel, blocks, weights, bias, width }
     }
 
-    /// Computes rows from the pixels of `source`, which lie as `grid` says; `patches` are the first elements of the results'
-    /// patches.
+    /// Computes rows from the pixels of `source`, which lie as `grid` says; `patches` are the first elements of the
+    /// results' patches.
     pub(crate) fn run(&self, (source, grid): (&[f32], Grid), patches: Grid, rows: Rows) {
         let [kernel_h, kernel_w] = self.kernel;
         // Where a block reads whole pixels those under a row of the kernel lie side by side.

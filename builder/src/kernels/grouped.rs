@@ -1,8 +1,8 @@
 //! Convolution in groups of few channels, as many inputs as outputs: each lane of a vector is a channel.
 //!
-//! A lane needs all inputs of its own group and no others. So each pixel is expanded into as many vectors as a group has
-//! channels: vector `j` holds, in every lane, input `j` of that lane's group. Then a convolution is a sum of products
-//! lane by lane. Positions and sizes in [`Patches`] count vectors of [`BLOCK`] lanes here.
+//! A lane needs all inputs of its own group and no others. So each pixel is expanded into as many vectors as a group
+//! has channels: vector `j` holds, in every lane, input `j` of that lane's group. Then a convolution is a sum of
+//! products lane by lane. Positions and sizes in [`Patches`] count vectors of [`BLOCK`] lanes here.
 
 use super::correlate::{Patches, Target, with_tile};
 use super::tiles::{BLOCK, tile_size};

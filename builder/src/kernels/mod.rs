@@ -1,8 +1,9 @@
 //! The float kernels of training and of sessions: inner loops vectorized by crate pulp, for the widest vectors that the
 //! processor has.
 //!
-//! Convolution: `direct` (sessions), `correlate` and `grouped` (training: forward and both gradients), `winograd` (both).
-//! The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is elementwise).
+//! Convolution: `direct` (sessions), `correlate` and `grouped` (training: forward and both gradients), `winograd`
+//! (both). The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is
+//! elementwise).
 
 pub(crate) mod channels;
 pub(crate) mod correlate;

@@ -1,5 +1,5 @@
-//! What methods of convolution share: the results of some rows of an image, made in tiles of a few pixels whose sums stay
-//! in registers.
+//! What methods of convolution share: the results of some rows of an image, made in tiles of a few pixels whose sums
+//! stay in registers.
 
 use pulp::{Simd, bytemuck};
 
@@ -98,8 +98,8 @@ pub(crate) trait Tiled {
     fn tile<const P: usize>(&mut self, pixels: [[usize; 2]; P]);
 }
 
-/// The size of the next tile when `left` pixels or elements are left, of which each takes `vectors` registers: as many as
-/// sums fit into registers, few small tiles at the end.
+/// The size of the next tile when `left` pixels or elements are left, of which each takes `vectors` registers: as many
+/// as sums fit into registers, few small tiles at the end.
 #[inline(always)]
 pub(crate) fn tile_size(left: usize, vectors: usize) -> usize {
     match (vectors, left) {
@@ -156,7 +156,8 @@ impl Cursor {
     }
 }
 
-/// Adds to each pixel's sums the products of its values, which start at `starts` in `source`, with the weights of a block.
+/// Adds to each pixel's sums the products of its values, which start at `starts` in `source`, with the weights of a
+/// block.
 #[inline(always)]
 pub(crate) fn accumulate<S: Simd, const V: usize, const P: usize>(
     simd: S,

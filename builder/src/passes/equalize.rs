@@ -1,5 +1,5 @@
-//! Cross-layer equalization (Nagel, van Baalen, Blankevoort, Welling: *Data-free quantization through weight equalization
-//! and bias correction*, 2019).
+//! Cross-layer equalization (Nagel, van Baalen, Blankevoort, Welling: *Data-free quantization through weight
+//! equalization and bias correction*, 2019).
 
 use skipstone_onnx::{Graph, Node, NodeId, Op, ValueId};
 

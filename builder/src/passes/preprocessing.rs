@@ -1,18 +1,19 @@
-//! What a network of others does to its input before its first layer, as the normalization of its pixels.
+//! Scaling and shifting that an imported network does to its input, turned into the normalization of its pixels.
 
 use crate::session::batch_norm_affine;
 use skipstone_onnx::{Conv, Graph, GraphError, Node, Normalization, Op, QuantParams, ValueId};
 
-/// How far a pixel may lie beyond a limit that does not limit it, or from the step that it is rounded to, in parts of the
-/// largest one: what float32 errs.
+/// How far a pixel may lie beyond a limit that does not limit it, or from the step that it is rounded to, in parts of
+/// the largest one: what float32 errs.
 const TOLERANCE: f64 = 1e-6;
 
 /// The same network without operators on its input that only scale and shift each channel, or limit what no pixel
 /// exceeds: the normalization in its metadata does that as well. Networks whose files subtract a mean and divide by a
 /// deviation begin so.
 ///
-/// The network stays as it is where there is no such operator, where others read the input too, where it inverts a channel,
-/// where the metadata has no normalization, or where others quantized it and their rounding of a pixel would be another.
+/// The network stays as it is where there is no such operator, where others read the input too, where it inverts a
+/// channel, where the metadata has no normalization, or where others quantized it and their rounding of a pixel would
+/// be another.
 ///
 /// # Errors
 /// [`GraphError`] never, unless the graph's rules change.
@@ -104,8 +105,8 @@ fn affine(graph: &Graph, node: &Node) -> Option<Vec<Function>> {
     Some(scale.into_iter().zip(shift).map(|(scale, shift)| Function::affine(scale, shift)).collect())
 }
 
-/// Whether a normalized pixel becomes the same without being rounded `before` the function: the same integer where it is
-/// rounded `after` it, and the same number where it is not.
+/// Whether a normalized pixel becomes the same without being rounded `before` the function: the same integer where it
+/// is rounded `after` it, and the same number where it is not.
 fn keeps(function: &Function, before: Option<QuantParams>, after: Option<QuantParams>, x: f64, slack: f64) -> bool {
     let Some(before) = before else { return true };
     let apply = |x: f64| x * function.scale + function.shift;
@@ -157,7 +158,8 @@ mod tests {
         }
     }
 
-    /// Raw pixels of one channel, `op` on them, a convolution; rounded as `roundings` say of the image and of the result.
+    /// Raw pixels of one channel, `op` on them, a convolution; rounded as `roundings` say of the image and of the
+    /// result.
     fn rounded(op: Op, constants: &[(&str, Tensor)], roundings: [Option<QuantParams>; 2]) -> Graph {
         let mut builder = GraphBuilder::new("net", "x", [1, 3, 4]).unwrap();
         builder.metadata_mut().normalization = Some(Normalization { mean: vec![0.0], std: vec![1.0 / 255.0] });

@@ -8,8 +8,8 @@ use skipstone_runtime::ops;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-/// Segments of up to so many nodes are all tried; of longer ones, those that end where few bytes cross and a choice of the
-/// others.
+/// Segments of up to so many nodes are all tried; of longer ones, those that end where few bytes cross and a choice of
+/// the others.
 const DENSE: usize = 60;
 
 /// Searches cuts of one network.

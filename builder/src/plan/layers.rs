@@ -4,8 +4,8 @@ use super::Layout;
 use super::network::Network;
 use skipstone_runtime::format::records::{NONE, Node, Segment, Tensor};
 
-/// Bytes of the best plan that runs one node after the other: in the nodes' own order, or with one operand's branch wholly
-/// before the other's.
+/// Bytes of the best plan that runs one node after the other: in the nodes' own order, or with one operand's branch
+/// wholly before the other's.
 pub(super) fn least_bytes(nodes: &[Node], tensors: &[Tensor], image_rows: usize) -> Option<usize> {
     let own = (0..nodes.len()).collect();
     let orders = [own, depth_first(nodes, tensors, false), depth_first(nodes, tensors, true)];

@@ -93,8 +93,8 @@ pub enum Goal {
     Size,
 }
 
-/// Plans a network. `tensors` have their shapes, scales and producers, `nodes` their operands and shapes, in the order of
-/// execution; the tensor without a producer is the image. What the plan decides is overwritten.
+/// Plans a network. `tensors` have their shapes, scales and producers, `nodes` their operands and shapes, in the order
+/// of execution; the tensor without a producer is the image. What the plan decides is overwritten.
 ///
 /// # Errors
 /// [`PlanError`] if the arena does not fit 31 bits.

@@ -1,4 +1,5 @@
-//! What the planner asks about a network: which rows each step reads and makes, and from which row on a tensor is needed.
+//! What the planner asks about a network: which rows each step reads and makes, and from which row on a tensor is
+//! needed.
 
 use skipstone_runtime::format::records::{CONCAT_VIEW, NONE, Node, OpCode, Tensor};
 use skipstone_runtime::{ops, rows};
@@ -169,8 +170,8 @@ impl<'a> Network<'a> {
         usize::from(self.tensors[tensor].height) * self.row_bytes(tensor)
     }
 
-    /// The operand whose rows a node may overwrite with its own, if nothing needs them afterwards; not one that the node
-    /// reads as its input, too, or as a part of that.
+    /// The operand whose rows a node may overwrite with its own, if nothing needs them afterwards; not one that the
+    /// node reads as its input, too, or as a part of that.
     pub(super) fn in_place_operand(&self, node: usize) -> Option<usize> {
         let record = &self.nodes[node];
         let operand = usize::from(record.operand);

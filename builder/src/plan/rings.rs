@@ -87,8 +87,8 @@ impl<'n> Simulation<'n> {
     }
 
     /// The rings of all tensors that `segments`, which follow each other, make or read. All nodes before them are
-    /// complete; `image_rows` rows of the image are there, others arrive when they are needed. `None` if the last node of a
-    /// segment does not need all the others: the pull rule would leave some of them for later.
+    /// complete; `image_rows` rows of the image are there, others arrive when they are needed. `None` if the last node
+    /// of a segment does not need all the others: the pull rule would leave some of them for later.
     pub(super) fn run(&mut self, segments: &[Segment], image_rows: usize) -> Option<Vec<Ring>> {
         let first = segments.first().map_or(0, |segment| usize::from(segment.first));
         let end = segments.last().map_or(0, |segment| usize::from(segment.end));
@@ -192,7 +192,8 @@ impl<'n> Simulation<'n> {
         }
     }
 
-    /// A sum takes the place of its operand where every row of the operand is dead for all others when it is overwritten.
+    /// A sum takes the place of its operand where every row of the operand is dead for all others when it is
+    /// overwritten.
     fn find_heads(&mut self, nodes: std::ops::Range<usize>) {
         let network = self.network;
         let mut operands: Vec<Option<usize>> = nodes.clone().map(|node| network.in_place_operand(node)).collect();

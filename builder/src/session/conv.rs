@@ -38,7 +38,7 @@ impl Convolution {
         let filter = filter(graph, step, &conv);
         let (weights, mut pads) = (filter.weights.len(), conv.pads);
         let method = if winograd::suits(&conv, filter.channels, filter.bias.len()) {
-            // It knows itself where the map ends.
+            // It handles the borders of the map itself.
             pads = [0; 4];
             let (kernels, _) = filter.weights.as_chunks();
             let kernel = |output: usize, channel: usize| kernels[output * filter.channels + channel];

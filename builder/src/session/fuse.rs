@@ -3,7 +3,7 @@
 
 use skipstone_onnx::{Graph, Node, NodeId, Op, ValueId};
 
-/// What a result is clamped to where nothing clamps it.
+/// Limits that clamp nothing.
 const UNLIMITED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// Nodes that become one step, and the value that they make.

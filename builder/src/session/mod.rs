@@ -1,10 +1,10 @@
-//! Float networks at work, as fast as the host can.
+//! Fast inference of float networks on the host.
 //!
-//! A [`Session`] lays out what [`autograd::infer`](crate::autograd::infer()) finds out anew for every batch: batch norms are
-//! folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed or
+//! A [`Session`] prepares once what [`autograd::infer`](crate::autograd::infer()) computes for every batch: batch norms
+//! are folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed or
 //! transformed for minimal filtering, activations share a few buffers and have frames of zeros for the convolutions'
-//! padding. Images run side by side on all cores; where there are fewer of them than cores, the rows of a convolution do.
-//! Results do not depend on the number of threads nor on the other images; they differ from autograd's by rounding.
+//! padding. Images run side by side on all cores; where there are fewer of them than cores, the rows of a convolution
+//! do. Results do not depend on the number of threads nor on the other images; they differ from autograd's by rounding.
 
 mod conv;
 mod fuse;
@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use step::{Operand, Work};
 
-/// How often a thread looks in vain for something to do before it lets other programs have the core.
+/// Spins before an idle worker yields its core.
 const PATIENCE: u32 = 1000;
 
 /// A network prepared to run.
@@ -74,8 +74,8 @@ impl<'g> Session<'g> {
 
     /// The scores `[N, classes]` of normalized `images` `[N, H, W, C]`.
     ///
-    /// Runs in the current rayon pool. Who classifies image after image is faster from within it (`rayon::scope`): a caller
-    /// outside waits each time until a thread of the pool is awake.
+    /// Runs in the current rayon pool. Call it from inside the pool (`rayon::scope`) for single images: a caller
+    /// outside waits each time until a thread of the pool wakes up.
     ///
     /// # Panics
     /// If the images' dimensions are not those of the graph's input.
@@ -133,7 +133,7 @@ impl<'g> Session<'g> {
 /// sleeps takes longer to wake than a layer takes to compute.
 fn with_threads_awake(work: impl FnOnce() + Send) {
     let done = AtomicBool::new(false);
-    // The leader, which may come across this while it waits, must not wait for itself.
+    // The leader may run this job itself while it waits: it must not wait for itself.
     let look_out = |leader: Option<usize>| {
         let mut idle = 0u32;
         while rayon::current_thread_index() != leader && !done.load(Ordering::Acquire) {

@@ -10,8 +10,8 @@ use skipstone_runtime::schedule::Network;
 /// How a packed model runs on a core.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Suit {
-    /// Its convolutions take so many times the instructions of the same ones with the core's own layouts, by the kernels'
-    /// estimates: 1 or more.
+    /// Its convolutions take so many times the instructions of the same ones with the core's own layouts, by the
+    /// kernels' estimates: 1 or more.
     Runs {
         /// That factor.
         slowdown: f64,

@@ -1,4 +1,4 @@
-//! `last.safetensors`: everything that training needs to go on.
+//! `last.safetensors`: everything that is needed to resume training.
 
 use super::average::Average;
 use super::{EpochRecord, TrainError, optimizer};

@@ -20,9 +20,9 @@ pub struct Config {
     /// Channels, height and width of the image that the network is built for; the data set's if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<[usize; 3]>,
-    /// Times that every training image is shown.
+    /// Number of epochs.
     pub epochs: usize,
-    /// Images that go through the network together; batch statistics are theirs.
+    /// Batch size, over which batch statistics are taken.
     pub batch: usize,
     /// Batches whose gradients are averaged for one step of the optimizer; the last step of an epoch may have fewer.
     pub accumulate: usize,
@@ -41,9 +41,11 @@ pub struct Config {
     pub repeats: usize,
     /// Probability that dropout zeroes an element, in architectures that have it (dense networks).
     pub dropout: f64,
-    /// Probability that the last block's residual branch is left out for an image; it rises linearly from 0 at the first.
+    /// Probability that the last block's residual branch is left out for an image; it rises linearly from 0 at the
+    /// first.
     pub stochastic_depth: f64,
-    /// Whether the last batch norm of each residual branch starts at gamma 0, in architectures whose branches end in one.
+    /// Whether the last batch norm of each residual branch starts at gamma 0, in architectures whose branches end in
+    /// one.
     #[serde(default)]
     pub zero_gamma: bool,
     /// Whether attention modules give `mask * trunk`, not `(1 + mask) * trunk`, in architectures that have them.
@@ -92,7 +94,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// A setting that makes no sense, or another one than that of the run to continue.
+/// A setting that is out of range, or differs from that of the run to resume.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigError {
     /// Out of range.
@@ -116,7 +118,7 @@ pub enum ConfigError {
         /// The names that there are.
         known: String,
     },
-    /// A settings file that does not say settings.
+    /// A settings file that cannot be parsed.
     #[error("{0}")]
     File(String),
     /// Changed since the run began.

@@ -1,4 +1,4 @@
-//! Batches in the order of training, prepared by a thread of their own.
+//! Batches in the order of training, prepared by a separate thread.
 
 use super::Config;
 use crate::autograd::loss::targets;

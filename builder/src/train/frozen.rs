@@ -6,9 +6,10 @@ use skipstone_onnx::{Graph, Op};
 /// Names shown of those that a prefix could have meant.
 const SHOWN: usize = 8;
 
-/// For each value of `graph` whether it is a parameter that stays as it is: those of nodes whose names begin with one of
-/// `config.freeze`, those whose own names do, and with `config.head_only` all but the head's. Where a batch normalization
-/// has a frozen parameter, all of it is frozen: it keeps its statistics and uses them. Empty if nothing is frozen.
+/// For each value of `graph` whether it is a parameter that stays as it is: those of nodes whose names begin with one
+/// of `config.freeze`, those whose own names do, and with `config.head_only` all but the head's. Where a batch
+/// normalization has a frozen parameter, all of it is frozen: it keeps its statistics and uses them. Empty if nothing
+/// is frozen.
 ///
 /// # Errors
 /// [`TrainError`] for a prefix of no parameter's name, and where nothing is left to train.

@@ -39,9 +39,9 @@ pub fn head_name(graph: &Graph) -> Result<&str, TrainError> {
     find(graph).map(|node| node.name.as_str())
 }
 
-/// The same network with a new head for `classes` classes: weights uniform up to `1 / sqrt(inputs)`, biases 0. Names stay
-/// but those of a head's parameters that others read, too. Names of classes and int8 scales, which were the old head's,
-/// are gone.
+/// The same network with a new head for `classes` classes: weights uniform up to `1 / sqrt(inputs)`, biases 0. Names
+/// stay but those of a head's parameters that others read, too. Names of classes and int8 scales, which were the old
+/// head's, are gone.
 ///
 /// # Errors
 /// [`TrainError::NoHead`] if there is no layer to be replaced.

@@ -5,8 +5,8 @@ use crate::files::FileError;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-/// The file whose lock says that a process trains in its folder. The system's lock counts, not the file: it is gone with
-/// the process, however that ends.
+/// The file whose lock says that a process trains in its folder. The system's lock counts, not the file: it is gone
+/// with the process, however that ends.
 pub(super) const FILE: &str = ".lock";
 
 /// The right to write into a run's folder, until it is dropped.

@@ -1,4 +1,4 @@
-//! Memory that the process needed.
+//! Peak memory of the process.
 
 /// The most bytes of the process that were resident at once, by Linux's account (`VmHWM` in `/proc/self/status`);
 /// `None` on other systems.

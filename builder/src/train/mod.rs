@@ -36,7 +36,8 @@ use serde::{Deserialize, Serialize};
 use skipstone_onnx::Graph;
 use std::path::PathBuf;
 
-/// The file of a run directory that holds the network that the run began with, where no architecture's name stands for it.
+/// The file of a run directory that holds the network that the run began with, where no architecture's name stands for
+/// it.
 pub const START: &str = "start.onnx";
 
 /// Everything that training needs.
@@ -53,8 +54,8 @@ pub struct Job {
     pub train: Dataset,
     /// The images that choose the best epoch.
     pub test: Dataset,
-    /// An ONNX file to keep in the run directory as `start.onnx`: the network to begin with where no architecture's name
-    /// stands for it, from which a resumed run is built again.
+    /// An ONNX file to keep in the run directory as `start.onnx`: the network to begin with where no architecture's
+    /// name stands for it, from which a resumed run is built again.
     pub start: Option<Vec<u8>>,
     /// The run directory.
     pub out: PathBuf,
@@ -72,7 +73,7 @@ impl Job {
     }
 }
 
-/// Training that cannot start or go on.
+/// Why training cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// A file of the run directory.
@@ -118,7 +119,7 @@ pub enum TrainError {
         /// Its operator.
         op: &'static str,
     },
-    /// A prefix that nothing is called after.
+    /// A prefix of no name.
     #[error("no layer with parameters is called `{prefix}...`: names begin with {names}")]
     NothingCalled {
         /// What was to be frozen.
@@ -129,7 +130,7 @@ pub enum TrainError {
     /// All parameters are frozen.
     #[error("nothing is left to train: every parameter is frozen")]
     AllFrozen,
-    /// The run to continue tells other classes apart than the data set has.
+    /// The run to resume has other classes than the data set.
     #[error("{path}: the run was started with the classes {was}, the data set has {is}", path = path.display())]
     Classes {
         /// The run's state.
@@ -148,7 +149,7 @@ pub enum TrainError {
         arch: String,
         /// Channels, height, width that it takes.
         input: Vec<usize>,
-        /// The classes that it tells apart.
+        /// Number of its classes.
         classes: usize,
         /// Images of the data set.
         count: usize,
@@ -217,7 +218,7 @@ pub struct EpochRecord {
     pub seconds: f64,
 }
 
-/// Is told how training goes on. All methods do nothing unless they are written.
+/// Observes training. By default, all methods do nothing.
 pub trait Progress: Send {
     /// Training starts, `epoch` epochs and `batch` batches from the beginning.
     fn start(&mut self, config: &Config, status: &Status) {

@@ -36,8 +36,8 @@ impl Recipe {
     pub const NAMES: [&'static str; 7] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3", "qat", "fine-tune"];
     const ALL: [Self; 7] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3, Self::Qat, Self::FineTune];
 
-    /// The recipe's settings for a network and a data set, with seed 0. Choices that the architecture does not leave are
-    /// not made: zero gamma is only where the zoo's architecture `arch` has it.
+    /// The recipe's settings for a network and a data set, with seed 0. Choices that the architecture does not leave
+    /// are not made: zero gamma is only where the zoo's architecture `arch` has it.
     pub fn config(self, arch: &str, data: &Spec) -> Config {
         match self {
             Self::Basic => basic(arch, data),
@@ -126,7 +126,7 @@ fn rsb(arch: &str, data: &Spec, lr: f64, magnitude: f64) -> Config {
         weight_decay: 0.02,
         repeats: 3,
         stochastic_depth: 0.05,
-        zero_gamma: zoo::leaves(arch, Choice::ZeroGamma),
+        zero_gamma: zoo::has_choice(arch, Choice::ZeroGamma),
         optimizer: Optimizer::LAMB,
         schedule: Schedule::TimmCosine { start: 1e-4 * lr, floor: 1e-6 },
         loss: Loss::BinaryCrossEntropy { sum_classes: false, threshold: None },

@@ -44,8 +44,8 @@ pub enum Optimizer {
         epsilon: f64,
     },
     /// LAMB (You et al., 2020) as in timm: all gradients are scaled down together to a norm of at most
-    /// `max_gradient_norm`; `u = m' / (sqrt(v') + e) + d w`; `w -= lr r u`, where `r` is `|w| / |u|` for a parameter that
-    /// decays, 1 if either norm is 0, and 1 for other parameters.
+    /// `max_gradient_norm`; `u = m' / (sqrt(v') + e) + d w`; `w -= lr r u`, where `r` is `|w| / |u|` for a parameter
+    /// that decays, 1 if either norm is 0, and 1 for other parameters.
     Lamb {
         /// `b1`.
         #[serde(default = "beta1")]

@@ -40,8 +40,8 @@ impl Directory {
         self.0.join("config.toml")
     }
 
-    /// Makes sure that a run with `config` may be written here; true if there is a state to go on from, and the right to
-    /// write.
+    /// Makes sure that a run with `config` may be written here; true if there is a state to go on from, and the right
+    /// to write.
     fn open(&self, config: &Config, start: Option<&[u8]>, resume: bool) -> Result<(bool, Lock), TrainError> {
         let check = || {
             let holds_run = [self.config(), self.last(), self.model()].iter().any(|path| path.exists());

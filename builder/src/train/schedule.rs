@@ -24,8 +24,8 @@ pub enum Schedule {
         #[serde(default)]
         floor: f64,
     },
-    /// As `Cosine`, begun anew at each milestone with a rate that is `factor` of that before (SGDR, Loshchilov and Hutter,
-    /// 2016).
+    /// As `Cosine`, begun anew at each milestone with a rate that is `factor` of that before (SGDR, Loshchilov and
+    /// Hutter, 2016).
     WarmRestarts {
         /// Shares of all epochs, rising, between 0 and 1; a cycle begins at the nearest step.
         milestones: Vec<f64>,

@@ -1,10 +1,10 @@
 //! Our layers against those of the quantized file of others that they come from, on the values that the file itself
 //! makes.
 //!
-//! tract runs the file once and shows every tensor that it rounds. Each of our layers, as its part of our QDQ file up to
-//! the rounding, then gets the real values that the file's layer got, and has to come to a value that rounds to what the
-//! file's layer made. So weights, biases, and what is computed are compared, whatever scales we round by; how the engine
-//! rounds is the matter of [`Int8Check`](super::Int8Check).
+//! tract runs the file once and shows every tensor that it rounds. Each of our layers, as its part of our QDQ file up
+//! to the rounding, then gets the real values that the file's layer got, and has to come to a value that rounds to what
+//! the file's layer made. So weights, biases, and what is computed are compared, whatever scales we round by; how the
+//! engine rounds is the matter of [`Int8Check`](super::Int8Check).
 
 use super::elements::Elements;
 use super::layers::Layers;
@@ -41,7 +41,8 @@ pub struct QuantizedFile<'f> {
 pub struct FileAgreement {
     /// Layers that are compared; the rounding of the image is one.
     pub file_layers: usize,
-    /// Elements that the file rounds to another integer than our value is nearest to, by more than float32 can be wrong.
+    /// Elements that the file rounds to another integer than our value is nearest to, by more than float32 can be
+    /// wrong.
     pub file_unexplained: u64,
     /// Elements that differ by no more than weights that were rounded anew explain.
     pub file_rerounded: u64,
@@ -66,8 +67,8 @@ pub struct FileLayer {
     pub unexplained: u64,
     /// Elements that it rounds otherwise because our weights were rounded anew.
     pub rerounded: u64,
-    /// The farthest that a value is from the integer that the file makes of it, in steps of the file; of the integers at
-    /// the ends none.
+    /// The farthest that a value is from the integer that the file makes of it, in steps of the file; of the integers
+    /// at the ends none.
     pub distance: f64,
 }
 
@@ -225,8 +226,8 @@ impl<'q> FileCheck<'q> {
 }
 
 impl FileLayer {
-    /// Adds our values before they are rounded, and those that the file has rounded. `bounds` is how far each channel may
-    /// be off because its weights were rounded anew; nothing where none were.
+    /// Adds our values before they are rounded, and those that the file has rounded. `bounds` is how far each channel
+    /// may be off because its weights were rounded anew; nothing where none were.
     fn add(&mut self, map: &QTensor, rounding: Option<QuantParams>, bounds: &[f64], ours: &[f32], theirs: &[f32]) {
         // Scores may be no integers.
         let scale = f64::from(rounding.map_or(map.params.scale, |rounding| rounding.scale));

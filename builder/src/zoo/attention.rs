@@ -93,8 +93,8 @@ pub fn imagenet(
     attention_stages(net, classes, x, &stages, unit(2048).stride(2), options)
 }
 
-/// The fitted networks for small images: a bare 3x3 stem of 16 channels, `modules` per stage at `channels`, twice and four
-/// times that, whose masks halve their maps two, two and one times, and three units at the end.
+/// The fitted networks for small images: a bare 3x3 stem of 16 channels, `modules` per stage at `channels`, twice and
+/// four times that, whose masks halve their maps two, two and one times, and three units at the end.
 ///
 /// # Errors
 /// As [`Net`]'s methods.

@@ -83,8 +83,8 @@ pub(super) const ARCHITECTURES: &[Architecture] = &[
     },
 ];
 
-/// The networks for ImageNet: a 7x7 stem of twice the growth, four dense blocks with bottlenecks, transitions that halve
-/// the channels.
+/// The networks for ImageNet: a 7x7 stem of twice the growth, four dense blocks with bottlenecks, transitions that
+/// halve the channels.
 ///
 /// # Errors
 /// As [`Net`]'s methods.

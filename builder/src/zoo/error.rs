@@ -1,6 +1,6 @@
 //! Why an architecture cannot be built.
 
-use super::{Choice, text};
+use super::{Choice, dims_text};
 use skipstone_onnx::GraphError;
 
 /// An architecture that cannot be built.
@@ -25,7 +25,7 @@ pub enum ZooError {
         most: usize,
     },
     /// An image on which nothing would be left of the last maps.
-    #[error("{arch} halves its maps too often for an input of {}: height and width must be at least {least}", text(*.input))]
+    #[error("{arch} halves its maps too often for an input of {}: height and width must be at least {least}", dims_text(*.input))]
     InputTooSmall {
         /// The architecture.
         arch: &'static str,
@@ -35,7 +35,7 @@ pub enum ZooError {
         least: usize,
     },
     /// An image without channels, or so large that its maps cannot be counted.
-    #[error("{arch} cannot take an input of {}: give 1 to 1024 channels and at most 4096 rows and columns", text(*.input))]
+    #[error("{arch} cannot take an input of {}: give 1 to 1024 channels and at most 4096 rows and columns", dims_text(*.input))]
     Input {
         /// The architecture.
         arch: &'static str,

@@ -89,8 +89,8 @@ pub fn entry(name: &str) -> Result<Entry, ZooError> {
     find(name)?.entry()
 }
 
-/// Whether the architecture `name` leaves a choice; one that does not exist leaves none.
-pub fn leaves(name: &str, choice: Choice) -> bool {
+/// Whether the architecture `name` has a choice; one that does not exist has none.
+pub fn has_choice(name: &str, choice: Choice) -> bool {
     find(name).is_ok_and(|architecture| architecture.choices.contains(&choice))
 }
 
@@ -103,7 +103,7 @@ pub fn list() -> Result<Vec<Entry>, ZooError> {
 }
 
 /// `[3, 32, 32]` as `3x32x32`.
-pub fn text([channels, height, width]: [usize; 3]) -> String {
+pub fn dims_text([channels, height, width]: [usize; 3]) -> String {
     format!("{channels}x{height}x{width}")
 }
 
@@ -111,7 +111,11 @@ fn architectures() -> impl Iterator<Item = &'static Architecture> {
     FAMILIES.into_iter().flatten()
 }
 
+/// Other names of architectures: MLPerf Tiny v1.4 calls its second image classifier IC02; it has 40 channels at first.
+const ALIASES: [(&str, &str); 1] = [("resnet8-w40", "resnet8-large")];
+
 fn find(name: &str) -> Result<&'static Architecture, ZooError> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     architectures()
         .find(|architecture| architecture.name == name)
         .ok_or_else(|| ZooError::Unknown { name: name.into(), similar: similar(name).join(", ") })
@@ -155,7 +159,7 @@ impl Architecture {
             name: self.name,
             family: self.family,
             classes: self.classes,
-            input: text(self.input),
+            input: dims_text(self.input),
             params: graph.parameter_count(),
             macs: graph.macs(),
         })

@@ -13,8 +13,8 @@ pub struct Options {
     pub input: Option<[usize; 3]>,
     /// Seed of the initial weights.
     pub seed: u64,
-    /// [`Choice::Dropout`]: the rate after every convolution but the first. The paper has 0.2, and only where images are
-    /// not augmented.
+    /// [`Choice::Dropout`]: the rate after every convolution but the first. The paper has 0.2, and only where images
+    /// are not augmented.
     pub dropout: f32,
     /// [`Choice::StochasticDepth`]: the rate at the last block; it rises linearly from 0 at the first.
     pub stochastic_depth: f32,

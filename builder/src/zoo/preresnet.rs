@@ -68,8 +68,8 @@ pub fn cifar(net: &mut Net, classes: usize, blocks: usize, options: &Options) ->
     net.head(x, classes)
 }
 
-/// raghakot/keras-resnet's `ResnetBuilder.build`: four stages of `repetitions`, each made by `block` of 64, 128, 256 and
-/// 512 filters. The first block of all begins without batch norm and ReLU.
+/// raghakot/keras-resnet's `ResnetBuilder.build`: four stages of `repetitions`, each made by `block` of 64, 128, 256
+/// and 512 filters. The first block of all begins without batch norm and ReLU.
 ///
 /// # Errors
 /// As [`Net`]'s methods.

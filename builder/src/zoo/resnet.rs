@@ -129,8 +129,8 @@ pub enum Stem {
     Deep,
 }
 
-/// He 2015, table 1: four stages of `blocks`, each made by `block` of the widths 64, 128, 256 and 512; the maps halve at
-/// the first block of the second stage and later.
+/// He 2015, table 1: four stages of `blocks`, each made by `block` of the widths 64, 128, 256 and 512; the maps halve
+/// at the first block of the second stage and later.
 ///
 /// # Errors
 /// As [`Net`]'s methods.

@@ -17,8 +17,8 @@ const LEAST: f32 = 1e-3;
 /// network exercises everything that a reader of its file can get wrong: with gamma 1, beta 0, mean 0, variance 1 an
 /// exporter that swaps them goes unnoticed.
 ///
-/// Gamma is 0.5..1.5, beta normal with standard deviation 0.1. Mean and variance are those that each batch norm meets on
-/// a few images of noise, because others let the activations of a deep network grow without bound; then the mean is
+/// Gamma is 0.5..1.5, beta normal with standard deviation 0.1. Mean and variance are those that each batch norm meets
+/// on a few images of noise, because others let the activations of a deep network grow without bound; then the mean is
 /// moved by a normal with 0.2 standard deviations, the variance multiplied by 0.5..2.
 pub fn with_nontrivial_statistics(mut graph: Graph, seed: u64) -> Graph {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -152,6 +152,18 @@ fn counts_of_other_classes_and_inputs() {
     assert_eq!(keras.macs(), 78_712_832);
 }
 
+/// IC02 of MLPerf Tiny v1.4: the file of its authors counts 480,330 parameters with batch norms folded, which have
+/// 1,200 more.
+#[test]
+fn the_second_image_classifier_of_mlperf_tiny_has_two_names() {
+    let [named, by_width] = ["resnet8-large", "resnet8-w40"].map(|name| build(name, &Options::default()).unwrap());
+    assert_eq!(named, by_width);
+    assert_eq!((named.name.as_str(), named.macs()), ("resnet8-large", 76_473_920));
+    let norms = named.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
+    let channels: usize = norms.map(|node| named.value(node.output).dims[0]).sum();
+    assert_eq!(named.parameter_count() as usize - 2 * channels, 480_330);
+}
+
 #[test]
 fn refuses_what_does_not_fit_and_says_why() {
     let error = |name: &str, options: Options| build(name, &options).unwrap_err().to_string();

@@ -1,6 +1,6 @@
-//! Everything that firmware calls: loading a model of any bytes, running it, feeding it rows, also of pictures of another
-//! size, reading its scores. That this links proves that no panic can be reached from there ([`board_proof`]); it is never
-//! run.
+//! Everything that firmware calls: loading a model of any bytes, running it, feeding it rows, also of pictures of
+//! another size, reading its scores. That this links proves that no panic can be reached from there ([`board_proof`]);
+//! it is never run.
 #![no_std]
 #![no_main]
 

@@ -9,8 +9,8 @@ use std::path::Path;
 /// Bytes before the pixels of a file of test images.
 const HEADER: usize = 20;
 
-/// The pixels of the images in a file, `[height][width][channels]`: of a PNG or JPEG file one image, decoded and made the
-/// model's size as its preprocessing says; of a file of test images (`docs/targets.md`) all, as they are.
+/// The pixels of the images in a file, `[height][width][channels]`: of a PNG or JPEG file one image, decoded and made
+/// the model's size as its preprocessing says; of a file of test images (`docs/targets.md`) all, as they are.
 pub(crate) fn read(path: &Path, model: &Model<'_>) -> Result<Vec<Vec<u8>>, String> {
     let input = model.input();
     let dims = [input.channels, input.height, input.width].map(usize::from);

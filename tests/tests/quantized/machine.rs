@@ -1,8 +1,8 @@
 //! Files of quantized networks, evaluated node by node as ONNX defines them: sums of integers, real scales in float64,
 //! ties to even. Written apart from importer and engine.
 //!
-//! Beside each number stands by how much an implementation may be off: float32 rounds scales and products, and a channel
-//! of weights that no int8 scale holds may be rounded anew.
+//! Beside each number stands by how much an implementation may be off: float32 rounds scales and products, and a
+//! channel of weights that no int8 scale holds may be rounded anew.
 
 use skipstone_onnx::proto::{DataType, NodeProto, TensorProto};
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Files of quantized networks, as others may write them: our engine makes the integers that they define.
 //!
-//! Each rounded tensor of a file must be one that the engine makes, where every integer is what ONNX's definition gives;
-//! of a tie (within what float32 cannot tell) either one, and where weights are rounded anew, within what that explains.
-//! `SKIPSTONE_QUANTIZED_CASES` is the number of files that are drawn.
+//! Each rounded tensor of a file must be one that the engine makes, where every integer is what ONNX's definition
+//! gives; of a tie (within what float32 cannot tell) either one, and where weights are rounded anew, within what that
+//! explains. `SKIPSTONE_QUANTIZED_CASES` is the number of files that are drawn.
 
 mod draw;
 mod layers;

@@ -110,8 +110,8 @@ pub(crate) fn channels_last(images: &[Vec<f32>], [c, h, w]: [usize; 3]) -> Batch
     Batch::new([images.len(), h, w, c], data)
 }
 
-/// Checks that a file reads back as the graph that it was, or, where a node of that does nothing, a pool takes the whole
-/// map or each group is one channel, as one that stays what it is.
+/// Checks that a file reads back as the graph that it was, or, where a node of that does nothing, a pool takes the
+/// whole map or each group is one channel, as one that stays what it is.
 pub(crate) fn assert_reads_back(bytes: &[u8], graph: &Graph) {
     let read = import::import(bytes).unwrap();
     let simpler = |node: &Node| {

@@ -81,7 +81,8 @@ fn residual_networks_agree_in_float_and_int8() {
         assert_eq!(int8.count, 16, "{name}");
         assert!(int8.int8_exact_fraction >= 0.9999, "{name}: {int8:?}");
         assert!(int8.int8_max_steps <= 1 && int8.int8_unexplained == 0, "{name}: {int8:?}");
-        // Single steps feed on each other from layer to layer, most in a deep plain network: end to end the labels count.
+        // Single steps feed on each other from layer to layer, most in a deep plain network: end to end the labels
+        // count.
         assert_eq!(int8.int8_top1_agreement, 1.0, "{name}: {int8:?}");
     }
 }

@@ -65,8 +65,8 @@ pub(super) fn aarch64(context: &Context) -> Result<String, Failure> {
     runtime(context, Core::Neon, "--features std")
 }
 
-/// Links a program that calls everything and has no panic handler that could be linked, and then one that can panic, which
-/// must not link: so the proof is one.
+/// Links a program that calls everything and has no panic handler that could be linked, and then one that can panic,
+/// which must not link: so the proof is one.
 pub(super) fn no_panic(context: &Context) -> Result<String, Failure> {
     let firmware = context.root.join(FIRMWARE);
     for core in NO_PANIC {

@@ -17,8 +17,8 @@ pub(in crate::autograd) const MOMENTUM: f32 = 0.1;
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
 /// under fake quantization, and where they are frozen: the running statistics, as they are.
 ///
-/// Where only a ReLU reads the result ([`Forward::relu_follows`]), the result is rectified, and the gradient that comes
-/// back is that of the rectified result: the ReLU hands both on as they are.
+/// Where only a ReLU reads the result ([`Forward::relu_follows`]), the result is rectified here, and its gradient is
+/// that of the rectified result: the ReLU passes both on unchanged.
 pub(super) fn forward<'g>(
     cx: &mut Forward<'g, '_>,
     node: &'g Node,
@@ -147,7 +147,7 @@ mod tests {
 
     /// With beta 0 and many pixels, numbers that stay away from zero do so after the batch norm too.
     #[test]
-    fn gradient_matches_differences_with_the_relu_behind_it() {
+    fn gradient_matches_differences_with_the_relu_after_it() {
         for read_twice in [false, true] {
             let mut check = Check::new([3, 9, 8], 10);
             let gamma = check.parameter("gamma", &[3]);

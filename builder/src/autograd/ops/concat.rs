@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_again_is_what_was() {
+    fn what_is_recomputed_is_what_was() {
         let mut check = Check::new([3, 9, 8], 4);
         let build = dense_block(&mut check, true);
         let [(made, less), (kept, more)] = check.gradients_made_and_kept(build);

@@ -1,7 +1,7 @@
 //! Dropout and stochastic depth: the identity in evaluation.
 //!
 //! Masks are not kept: they follow from the step's [`Noise`](crate::autograd::Noise), the node's and the image's
-//! positions, and are made again in the backward pass.
+//! positions, and are drawn again in the backward pass.
 
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward, Masks};

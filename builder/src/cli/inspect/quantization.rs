@@ -18,7 +18,8 @@ pub(super) struct Arguments {
     /// Rank the layers of a float network by what int8 costs in each; needs --calib.
     #[arg(long, requires = "calib")]
     quantization: bool,
-    /// Images to calibrate on, of the train split unless it names another; what int8 costs is measured on its test split.
+    /// Images to calibrate on, of the train split unless it names another; what int8 costs is measured on its test
+    /// split.
     #[arg(long, value_name = "SPEC", requires = "quantization")]
     calib: Option<Spec>,
     /// Number of images, spread over the split, to calibrate on and to measure with.

@@ -26,7 +26,7 @@ pub(super) struct Network {
 enum Origin {
     /// An architecture, built for the data set.
     Architecture,
-    /// Trained before.
+    /// A trained network.
     Init,
     /// The run to continue, which began with a trained network.
     Resumed,
@@ -119,7 +119,7 @@ impl Network {
             }
         }
         self.graph.metadata.class_names = sets[0].class_names.clone();
-        // What is read back is what a resumed run reads.
+        // A resumed run reads the same.
         let file = export::export(&self.graph, Batch::default());
         self.graph = import::import(&file)?;
         self.start = Some(file);
@@ -152,7 +152,7 @@ fn check(file: &Path, graph: &Graph, arguments: &Arguments, config: &Config) -> 
     match config.input.filter(|&input| input != dims) {
         None => Ok(()),
         Some(input) => {
-            let (dims, input) = (zoo::text(dims), zoo::text(input));
+            let (dims, input) = (zoo::dims_text(dims), zoo::dims_text(input));
             Err(Failure::Usage(format!(
                 "{shown} takes images of {dims}: it cannot be trained with {input}; leave --input out, and images of a \
                  folder are brought to its size"

@@ -1,7 +1,7 @@
 //! Operations that move an image away from a poorer version of itself, or toward it.
 //!
-//! `factor` 1 leaves the image, 0 is the poorer version, 2 doubles the difference. All equal Pillow's `ImageEnhance` bit
-//! for bit: arithmetic in float32, rounded toward zero.
+//! `factor` 1 leaves the image, 0 is the poorer version, 2 doubles the difference. All equal Pillow's `ImageEnhance`
+//! bit for bit: arithmetic in float32, rounded toward zero.
 
 use super::Image;
 

@@ -1,7 +1,7 @@
 //! Random changes to training images that leave their class as it is, or mix two.
 //!
-//! Every change is a function of a seed, the epoch and the image alone, whichever thread makes it and whatever else is in
-//! the batch.
+//! Every change is a function of a seed, the epoch and the image alone, whichever thread makes it and whatever else is
+//! in the batch.
 
 mod blend;
 mod crop;

@@ -183,8 +183,8 @@ mod tests {
         }
     }
 
-    /// FNV-1a of the outputs of timm 1.0.20's operations on Pillow 13.0.0, both directions, three images, magnitudes 3.7
-    /// and 7.4, fill (124, 116, 104), bicubic.
+    /// FNV-1a of the outputs of timm 1.0.20's operations on Pillow 13.0.0, both directions, three images, magnitudes
+    /// 3.7 and 7.4, fill (124, 116, 104), bicubic.
     const REFERENCE: [(Operation, u64); 15] = [
         (Operation::AutoContrast, 0x658f_ecf5_239e_fa4d),
         (Operation::Equalize, 0xdfc8_9646_656b_a355),

@@ -1,12 +1,12 @@
 //! Operations that move pixels along straight lines: rotation, shear, translation.
 //!
-//! Interpolated as Pillow's `Image.transform` does with `BICUBIC`: Keys' kernel with a = -1, the border repeated, rounded
-//! toward zero; a point outside the image takes the fill.
+//! Interpolated as Pillow's `Image.transform` does with `BICUBIC`: Keys' kernel with a = -1, the border repeated,
+//! rounded toward zero; a point outside the image takes the fill.
 
 use super::Image;
 
-/// Where an output point comes from: `x' = m[0] x + m[1] y + m[2]`, `y' = m[3] x + m[4] y + m[5]`, pixel centres lying at
-/// halves.
+/// Where an output point comes from: `x' = m[0] x + m[1] y + m[2]`, `y' = m[3] x + m[4] y + m[5]`, pixel centres lying
+/// at halves.
 type Matrix = [f64; 6];
 
 /// Turns the image counter-clockwise about its middle.

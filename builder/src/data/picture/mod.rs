@@ -1,5 +1,5 @@
-//! From the bytes of a PNG or JPEG file to the pixels of a network's input: the one way, for the host and for programs on
-//! Linux devices, which compile this folder too and so depend on crate `image` and on the runtime alone.
+//! From the bytes of a PNG or JPEG file to the pixels of a network's input: the one way, for the host and for programs
+//! on Linux devices, which compile this folder too and so depend on crate `image` and on the runtime alone.
 
 mod jpeg;
 

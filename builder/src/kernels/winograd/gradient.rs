@@ -19,8 +19,8 @@ pub(crate) struct WeightGradient<'a> {
     sums: &'a mut [f32],
 }
 
-/// Calls `add` with a gradient of zeros, then writes what it has become into `kernels`, `[block][3][3][channel][BLOCK]`:
-/// `G' s G`.
+/// Calls `add` with a gradient of zeros, then writes what it has become into `kernels`,
+/// `[block][3][3][channel][BLOCK]`: `G' s G`.
 pub(crate) fn weight_gradient(
     channels: usize,
     outputs: usize,

@@ -1,9 +1,9 @@
-//! 3x3 convolutions with stride 1 by minimal filtering, F(2x2, 3x3) of Winograd as Lavin and Gray describe it (2016, arXiv
-//! 1509.09308): the sixteen pixels that a tile of 2x2 results reads are transformed, multiplied by transformed weights
-//! and transformed back, which takes 16 products for each pair of channels instead of 36.
+//! 3x3 convolutions with stride 1 by minimal filtering, F(2x2, 3x3) of Winograd as Lavin and Gray describe it (2016,
+//! arXiv 1509.09308): the sixteen pixels that a tile of 2x2 results reads are transformed, multiplied by transformed
+//! weights and transformed back, which takes 16 products for each pair of channels instead of 36.
 //!
-//! Transforms of pixels only add and subtract: a result differs from that of 36 products by rounding, in the size of the
-//! largest of the sixteen pixels. Beside a pixel that is infinite, results are no numbers.
+//! Transforms of pixels only add and subtract: a result differs from that of 36 products by rounding, in the size of
+//! the largest of the sixteen pixels. Beside a pixel that is infinite, results are no numbers.
 
 mod gradient;
 #[cfg(test)]

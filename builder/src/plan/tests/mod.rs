@@ -153,8 +153,8 @@ fn the_deepest_networks_are_planned_in_seconds() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every row that a step reads is there, whole, when the device's schedule is followed; one row less in any ring, and
-    /// one is not.
+    /// Every row that a step reads is there, whole, when the device's schedule is followed; one row less in any ring,
+    /// and one is not.
     #[test]
     fn no_row_is_lost_and_none_is_spare(draws in prop::collection::vec(any::<[u8; 4]>(), 1..14), fast in any::<bool>()) {
         let plan = Net::random(&draws).plan_for(if fast { Goal::Speed } else { Goal::Ram });

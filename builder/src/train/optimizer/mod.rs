@@ -78,8 +78,8 @@ impl State {
         })
     }
 
-    /// One step at the learning rate `lr` along the gradients of the parameters of the graph that the state was made for;
-    /// a parameter without a gradient stays as it is.
+    /// One step at the learning rate `lr` along the gradients of the parameters of the graph that the state was made
+    /// for; a parameter without a gradient stays as it is.
     pub fn step<'t>(&mut self, graph: &mut Graph, gradient: impl Fn(ValueId) -> Option<&'t [f32]>, lr: f64) {
         self.steps += 1;
         let (optimizer, steps) = (self.optimizer, self.steps);

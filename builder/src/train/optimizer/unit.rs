@@ -8,8 +8,8 @@ const LARGE: f64 = 8.0;
 /// What each weight is multiplied by before a step, and divided by afterwards, where it is not 1, a power of two.
 ///
 /// Where a network takes pixels of 0 to 255 as they are, the weights of its first convolution are as much smaller and
-/// their gradients as much larger than with an input of size 1, and no learning rate suits them and the others. They are
-/// stepped as if the input had that size.
+/// their gradients as much larger than with an input of size 1, and no learning rate suits them and the others. They
+/// are stepped as if the input had that size.
 pub(super) fn units(graph: &Graph) -> Vec<(ValueId, f32)> {
     let size = graph.metadata.normalization.as_ref().map_or(1.0, size);
     if size < LARGE {

@@ -1,4 +1,4 @@
-//! Forward and backward of 3x3 convolutions with stride 1 by minimal filtering, which all three of their loops have.
+//! 3x3 convolutions with stride 1: forward pass and both gradients by minimal filtering (Winograd).
 
 use super::shape::Map;
 use crate::kernels::tiles::{Grid, Rows};

@@ -131,8 +131,8 @@ fn sum_products(shape: &Shape, x: &[f32], grad: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Gradient of the operand, into `dx`. For a stride of `s`, the rows `r, r + s, ...` of it are a correlation of the result's
-/// gradient with every `s`-th row of the turned kernel; so are the columns.
+/// Gradient of the operand, into `dx`. For a stride of `s`, the rows `r, r + s, ...` of it are a correlation of the
+/// result's gradient with every `s`-th row of the turned kernel; so are the columns.
 fn input_gradient(shape: &Shape, weight: &[f32], grad: &Tensor, mut dx: Tensor) -> Tensor {
     let [kernel_h, kernel_w] = shape.conv.kernel;
     let [stride_h, stride_w] = shape.conv.stride;

@@ -80,8 +80,8 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Calls `work` with the region: the image itself if it is all of it, else a copy. With an expansion, every pixel of
-    /// the copy is expanded.
+    /// Calls `work` with the region: the image itself if it is all of it, else a copy. With an expansion, every pixel
+    /// of the copy is expanded.
     pub(super) fn with_copy<R>(
         &self,
         image: &[f32],
@@ -135,8 +135,9 @@ impl Frame {
 /// A convolution and its images.
 ///
 /// Groups of few channels, as many inputs as outputs, are computed [`BLOCK`] channels at a time with the kernels of
-/// [`grouped`](crate::kernels::grouped), where the channels make whole blocks. Otherwise neighbouring groups whose channels fit into one block together are computed as one, with zeros where a weight would
-/// join two of them: the same work in fewer and longer runs.
+/// [`grouped`](crate::kernels::grouped), where the channels make whole blocks. Otherwise neighbouring groups whose
+/// channels fit into one block together are computed as one, with zeros where a weight would join two of them: the same
+/// work in fewer and longer runs.
 pub(super) struct Shape<'g> {
     pub(super) conv: &'g Conv,
     pub(super) input: Map,

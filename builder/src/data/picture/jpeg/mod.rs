@@ -1,8 +1,8 @@
 //! Whether a JPEG file holds the whole picture that its header announces.
 //!
-//! Decoders fill what is missing with grey and do not say so. Here every scan is read through, symbol by symbol, without
-//! computing a coefficient: what counts is that there are as many as the frame has (ITU-T T.81). A file is whole without
-//! the marker that ends it, as some cameras write them, and with anything after that marker.
+//! Decoders fill what is missing with grey and do not say so. Here every scan is read through, symbol by symbol,
+//! without computing a coefficient: what counts is that there are as many as the frame has (ITU-T T.81). A file is
+//! whole without the marker that ends it, as some cameras write them, and with anything after that marker.
 
 mod bits;
 mod frame;
