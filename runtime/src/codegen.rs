@@ -1,7 +1,7 @@
 //! For build scripts: the [`Program`](crate::Program) that a model needs, as source text.
 
-use crate::format::records::{Core, Node, OpCode};
-use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, CoreKernels, NEON, PORTABLE, X86};
+use crate::format::records::{Core, OpCode};
+use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, NEON, PORTABLE, X86};
 use crate::model::Model;
 use crate::ops::{self, conv};
 use crate::schedule::Network;
@@ -26,6 +26,18 @@ use std::collections::BTreeSet;
 /// # Errors
 /// One line that names the core that the model is laid out for, and the target whose kernels do not read it.
 pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, String> {
+    source(model, target, dsp, false)
+}
+
+/// [`program`] with fewer kernels where those that run more convolutions take less flash than the fastest ones.
+///
+/// # Errors
+/// As [`program`].
+pub fn small_program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, String> {
+    source(model, target, dsp, true)
+}
+
+fn source(model: &Model<'_>, target: &str, dsp: bool, small: bool) -> Result<String, String> {
     let smlad = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main") && dsp;
     let (backend, available) = match target.split('-').next() {
         _ if smlad => ("cortex_m", CORTEX_M),
@@ -35,22 +47,21 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         Some("x86_64") => ("x86", X86),
         _ => ("portable", PORTABLE),
     };
-    let [mut operators, mut layouts] = [const { BTreeSet::new() }; 2];
-    let mut kernels = BTreeSet::new();
-    let mut elements = BTreeSet::new();
+    let used = kernels(model, available.iter().copied()).ok_or_else(|| {
+        let core = Core::from_code(model.header().core).unwrap_or(Core::Generic).name();
+        format!("the model is laid out for {core}, programs for {target} do not read it: pack it for that target")
+    })?;
+    // The most specific kernels come first, so the last that suits is the one that suits the most convolutions.
+    let general =
+        kernels(model, available.iter().copied().rev()).filter(|general| small && bytes(general) < bytes(&used));
+    let used = general.unwrap_or(used);
+    let [mut operators, mut layouts, mut elements] = [const { BTreeSet::new() }; 3];
     for node in model.nodes() {
         operators.extend(ops::rules(node).map(|rules| format!("&skipstone_runtime::{}", rules.path)));
-        if node.op == OpCode::Conv as u8 {
-            let spec = kernel(model, node, available).ok_or_else(|| {
-                let core = Core::from_code(model.header().core).unwrap_or(Core::Generic).name();
-                format!(
-                    "the model is laid out for {core}, programs for {target} do not read it: pack it for that target"
-                )
-            })?;
-            kernels.insert(spec.path);
-            layouts.insert(format!("&skipstone_runtime::kernels::layout::{}_PACKING", spec.layout.name.to_uppercase()));
-            elements.insert(format!("{:?}", spec.layout.element));
-        }
+    }
+    for spec in &used {
+        layouts.insert(format!("&skipstone_runtime::kernels::layout::{}_PACKING", spec.layout.name.to_uppercase()));
+        elements.insert(format!("{:?}", spec.layout.element));
     }
     let convolution = match elements.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["Int8"] => "conv::INT8",
@@ -58,7 +69,7 @@ pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, Str
         _ => "conv::OPERATOR",
     };
     // The first one that suits a convolution runs it, so they keep their order.
-    let kernels = available.iter().filter(|spec| kernels.contains(spec.path));
+    let kernels = available.iter().filter(|spec| used.iter().any(|used| used.path == spec.path));
     let kernels: Vec<_> = kernels.map(|spec| format!("skipstone_runtime::{}", spec.path)).collect();
     let joined = |paths: BTreeSet<String>| paths.into_iter().collect::<Vec<_>>().join(", ");
     let operators = joined(operators).replace("conv::OPERATOR", convolution);
@@ -86,16 +97,30 @@ static PROGRAM: skipstone_runtime::Program = {
 static RULES: skipstone_runtime::ops::RuleTable = skipstone_runtime::ops::RuleTable::of(&[{rules}], &[{layouts}]);
 "#;
 
-/// The kernel that runs a convolution, of those that a program has.
-fn kernel(model: &Model<'_>, node: &Node, available: &'static CoreKernels) -> Option<&'static ConvSpec> {
-    let shape = conv::conv_shape(node, model.tensor(node.input.into()), model.tensor(node.output.into()));
-    let runs = |spec: &&&ConvSpec| spec.layout.code == node.layout && (spec.suits)(&shape);
-    available.iter().find(runs).copied()
+/// The kernels that run a model's convolutions, each the first that suits; `None` if one has none.
+fn kernels(
+    model: &Model<'_>,
+    available: impl Iterator<Item = &'static ConvSpec> + Clone,
+) -> Option<Vec<&'static ConvSpec>> {
+    let mut used: Vec<&'static ConvSpec> = Vec::new();
+    for node in model.nodes().iter().filter(|node| node.op == OpCode::Conv as u8) {
+        let shape = conv::conv_shape(node, model.tensor(node.input.into()), model.tensor(node.output.into()));
+        let kernel = available.clone().find(|spec| spec.layout.code == node.layout && (spec.suits)(&shape))?;
+        if used.iter().all(|used| used.path != kernel.path) {
+            used.push(kernel);
+        }
+    }
+    Some(used)
+}
+
+/// Flash that kernels take, about.
+fn bytes(kernels: &[&ConvSpec]) -> usize {
+    kernels.iter().map(|kernel| kernel.code_bytes).sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::program;
+    use super::{program, small_program};
     use crate::kernels::layout::{CANONICAL, PAIRS};
     use crate::model::Model;
     use crate::testing::small_resnet;
@@ -136,5 +161,17 @@ mod tests {
         let refused = source(&PAIRS, "thumbv7m-none-eabi", false).unwrap_err();
         assert!(refused.starts_with("the model is laid out for cortex-m4, programs for thumbv7m"), "{refused}");
         assert!(source(&PAIRS, "thumbv8m.main-none-eabi", false).is_err());
+    }
+
+    #[test]
+    fn a_small_program_has_the_kernels_that_take_the_least_flash() {
+        for (layout, target, kernels) in [
+            (&PAIRS, "thumbv7em-none-eabihf", "kernels: &[skipstone_runtime::kernels::cortex_m::CONV, skip"),
+            (&CANONICAL, "thumbv6m-none-eabi", "kernels: &[skipstone_runtime::kernels::thumb::CONV]"),
+        ] {
+            let file = small_resnet(9, 7, layout).pack();
+            let source = small_program(&Model::from_bytes(&file).unwrap(), target, false).unwrap();
+            assert!(source.contains(kernels), "{source}");
+        }
     }
 }

@@ -139,7 +139,7 @@ fn programs_are_small() {
     for (goal, program, most) in [
         (Goal::Size, Program { checker: false, small: true }, 20 << 10),
         (Goal::Size, Program { checker: true, small: true }, 32 << 10),
-        (Goal::Speed, Program::default(), target::PROGRAM_BYTES),
+        (Goal::Ram, Program::default(), target::PROGRAM_BYTES),
     ] {
         let options = Options { target: Core::CortexM4, goal, ..Options::default() };
         let stone = quantize(&graph, &images, &options).unwrap().stone;
