@@ -1,7 +1,7 @@
 //! For build scripts: the [`Program`](crate::Program) that a model needs, as source text.
 
 use crate::format::records::{Core, OpCode};
-use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, NEON, PORTABLE, X86};
+use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, DOTPROD, NEON, PORTABLE, X86};
 use crate::model::Model;
 use crate::ops::{self, conv};
 use crate::schedule::Network;
@@ -43,6 +43,7 @@ fn source(model: &Model<'_>, target: &str, dsp: bool, small: bool) -> Result<Str
         _ if smlad => ("cortex_m", CORTEX_M),
         Some("thumbv6m" | "thumbv8m.base") => ("thumb", ARMV6M),
         Some(thumb) if thumb.starts_with("thumbv") => ("thumb", ARMV7M),
+        Some("aarch64") if Core::from_code(model.header().core) == Some(Core::Dotprod) => ("dotprod", DOTPROD),
         Some("aarch64") => ("neon", NEON),
         Some("x86_64") => ("x86", X86),
         _ => ("portable", PORTABLE),

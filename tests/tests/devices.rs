@@ -223,6 +223,8 @@ fn aarch64_equals_the_host() {
         let run = assert_equals_host(on(Core::Neon), arch, Core::Neon, 5);
         assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("neon", &["conv_4x4_neon".to_owned()][..]));
     }
+    let run = assert_equals_host(on(Core::Dotprod), "resnet8", Core::Dotprod, 5);
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("dotprod", &["conv_16x4_dotprod".to_owned()][..]));
 }
 
 /// PNG and JPEG files of all kinds, which the device decodes and makes the model's size itself.

@@ -13,6 +13,7 @@ use skipstone_runtime::schedule::Network;
 pub(super) fn for_host(model: &Model<'_>) -> Option<AlignedBytes> {
     let core = match () {
         () if cfg!(target_arch = "x86_64") => Core::X86,
+        () if best().name == "dotprod" => Core::Dotprod,
         () if cfg!(target_arch = "aarch64") => Core::Neon,
         () => Core::Generic,
     };

@@ -16,6 +16,8 @@ pub mod load;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod portable;
+#[cfg(any(target_arch = "aarch64", all(target_arch = "x86_64", feature = "std")))]
+mod quads;
 pub mod reference;
 pub mod scalar;
 mod shape;
@@ -79,6 +81,8 @@ pub static BACKENDS: &[&Backend] = &[
     &cortex_m::BACKEND,
     #[cfg(skipstone_thumb)]
     &thumb::BACKEND,
+    #[cfg(target_arch = "aarch64")]
+    &neon::DOTPROD,
     #[cfg(target_arch = "aarch64")]
     &neon::BACKEND,
     #[cfg(all(target_arch = "x86_64", feature = "std"))]

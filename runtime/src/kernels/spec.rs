@@ -54,7 +54,10 @@ pub static CORTEX_M: &CoreKernels = &[
     &CONV_2X3_ARMV7M,
 ];
 /// 64-bit Arm with NEON.
-pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
+pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &CONV_16X2_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
+/// 64-bit Arm with NEON and dot products.
+pub static DOTPROD: &CoreKernels =
+    &[&CONV_16X4_DOTPROD, &CONV_4X4_NEON, &CONV_16X2_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
 /// 64-bit x86, with AVX-512 and its products of bytes, or with AVX2 alone.
 pub static X86: &CoreKernels =
     &[&CONV_16X16_VNNI, &CONV_8X6_AVX2, &CONV_4X2_AVX2, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
@@ -67,7 +70,8 @@ impl Core {
             Self::CortexM0 => ARMV6M,
             Self::CortexM3 => ARMV7M,
             Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55 => CORTEX_M,
-            Self::Neon | Self::Dotprod => NEON,
+            Self::Neon => NEON,
+            Self::Dotprod => DOTPROD,
             Self::X86 => X86,
         }
     }
@@ -261,6 +265,28 @@ pub static CONV_4X4_NEON: ConvSpec = ConvSpec {
     suits: |shape| shape.groups == 1,
     code_bytes: 3_000,
     cost: |shape| cost(shape, 2, 8),
+};
+
+/// Convolutions with groups of several channels: blocks of 16 output channels x 2 pixels with NEON's byte products.
+pub static CONV_16X2_NEON: ConvSpec = ConvSpec {
+    name: "conv_16x2_neon",
+    path: "kernels::neon::CONV_QUADS",
+    layout: &QUADS,
+    rows: |_| 1,
+    suits: |shape| shape.groups > 1 && shape.group_in() > 1 && (QUADS.suits)(shape),
+    code_bytes: 4_000,
+    cost: |shape| cost(shape, 8, 4),
+};
+
+/// Blocks of 16 output channels x 4 pixels with NEON's dot products.
+pub static CONV_16X4_DOTPROD: ConvSpec = ConvSpec {
+    name: "conv_16x4_dotprod",
+    path: "kernels::neon::CONV_DOTPROD",
+    layout: &QUADS,
+    rows: shared_rows,
+    suits: |shape| (QUADS.suits)(shape) && (shape.groups == 1 || shape.group_in() > 1),
+    code_bytes: 6_000,
+    cost: |shape| cost(shape, 1, 4),
 };
 
 /// Blocks of 16 output channels x 16 pixels with AVX-512 and its products of four bytes.

@@ -362,7 +362,7 @@ impl Default for Buffers {
 mod tests {
     use super::*;
     use crate::kernels::layout::CANONICAL;
-    use crate::kernels::spec::{ARMV6M, ARMV7M, CONV_4X2_PORTABLE, CORTEX_M, NEON, PORTABLE, X86};
+    use crate::kernels::spec::{ARMV6M, ARMV7M, CONV_4X2_PORTABLE, CORTEX_M, DOTPROD, NEON, PORTABLE, X86};
     use crate::kernels::{BACKENDS, portable};
 
     #[test]
@@ -375,14 +375,29 @@ mod tests {
         }
         assert!(names.ends_with(&["portable", "reference"]), "{names:?}");
         assert_eq!(names.contains(&"neon"), cfg!(target_arch = "aarch64"), "{names:?}");
+        #[cfg(target_arch = "aarch64")]
+        assert_eq!(names.contains(&"dotprod"), std::arch::is_aarch64_feature_detected!("dotprod"), "{names:?}");
+        #[cfg(target_arch = "x86_64")]
+        for (name, feature) in [
+            ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+            ("avx512vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
+        ] {
+            assert_eq!(names.contains(&name), feature, "{names:?}");
+        }
     }
 
     /// Hosts choose by descriptions; a program has the code of every one.
     #[test]
     fn backends_have_the_kernels_that_are_described() {
         let thumb = if cfg!(skipstone_armv6m) { ARMV6M } else { ARMV7M };
-        let described =
-            [(PORTABLE, "portable"), (X86, "avx512vnni"), (NEON, "neon"), (CORTEX_M, "cortex_m"), (thumb, "thumb")];
+        let described = [
+            (PORTABLE, "portable"),
+            (X86, "avx512vnni"),
+            (NEON, "neon"),
+            (DOTPROD, "dotprod"),
+            (CORTEX_M, "cortex_m"),
+            (thumb, "thumb"),
+        ];
         let mut compared = 0;
         for (specs, name) in described {
             let Some(backend) = BACKENDS.iter().find(|backend| backend.name == name) else { continue };

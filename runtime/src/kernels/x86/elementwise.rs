@@ -1,37 +1,40 @@
 //! Operators without weights, 16 values at a time: what they have in common is the conversion of sums, which kernels for
 //! convolutions have too.
 
-use super::quads::{Constants, Isa, avx2, vnni};
-use super::{has_avx2, has_vnni};
+use super::avx2::Avx2;
+use super::constants::Constants;
+use super::vnni::Vnni;
 use crate::arith::{Requant, raise};
-use crate::kernels::layout::quads::BLOCK;
 use crate::kernels::load::MapRow;
+use crate::kernels::quads::{BLOCK, Isa};
 
 /// Values that are converted together.
 const PIXELS: usize = 8;
 
-/// The conversions of an instruction set that this processor has.
+/// An instruction set that this processor has.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Wide(&'static Isa);
+pub(in crate::kernels) struct Wide(Found);
+
+#[derive(Clone, Copy)]
+enum Found {
+    Vnni(Vnni),
+    Avx2(Avx2),
+}
 
 impl Wide {
     /// The best one; `None` without AVX2.
     #[inline]
     pub(in crate::kernels) fn find() -> Option<Self> {
-        if has_vnni() {
-            Some(Self(&vnni::ISA))
-        } else if has_avx2() {
-            Some(Self(&avx2::ISA))
-        } else {
-            None
-        }
+        Vnni::find().map(Found::Vnni).or_else(|| Avx2::find().map(Found::Avx2)).map(Self)
     }
 
     /// Converts the sums of neighbouring pixels, of a block of channels, every `stride` outputs.
     #[inline]
     fn finish(self, constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
-        // SAFETY: `find` has found the instruction set.
-        unsafe { (self.0.finish)(constants, sums, out, stride) }
+        match self.0 {
+            Found::Vnni(isa) => isa.finish(constants, sums, out, stride),
+            Found::Avx2(isa) => isa.finish(constants, sums, out, stride),
+        }
     }
 
     /// Pixels, each channel by its own conversion, to every `stride` elements.
@@ -43,9 +46,8 @@ impl Wide {
         out: &mut [T],
         stride: usize,
     ) {
-        let mut constants = Constants::NONE;
         for (block, requant) in requant.chunks(BLOCK).enumerate() {
-            constants.set(requant, None, lo, hi);
+            let constants = Constants::new(requant, None, lo, hi);
             let (mut from, mut to) = (row.bytes.get(block * BLOCK..), out.get_mut(block * BLOCK..));
             while let (Some(values), Some(places)) = (from, to) {
                 let mut sums = [[0; BLOCK]; PIXELS];
@@ -69,9 +71,7 @@ impl Wide {
 
     /// One conversion for all channels.
     pub(in crate::kernels) fn conversion(self, requant: &Requant, residual: Option<i32>, lo: i8, hi: i8) -> Conversion {
-        let mut constants = Constants::NONE;
-        constants.set(&[*requant; BLOCK], residual, lo, hi);
-        Conversion { wide: self, constants }
+        Conversion { wide: self, constants: Constants::new(&[*requant; BLOCK], residual, lo, hi) }
     }
 }
 

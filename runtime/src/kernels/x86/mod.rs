@@ -1,14 +1,16 @@
 //! 64-bit x86, for which the builder evaluates whole test sets: AVX-512 with products of four bytes, or AVX2, which widens
 //! bytes to 16 bits, multiplies them and adds the products in pairs.
 
+mod avx2;
+mod constants;
 mod conv;
 pub(super) mod elementwise;
 mod pairs;
-mod quads;
+mod vnni;
 
 use super::conv::{ConvRows, Uint8};
 use super::spec::{CONV_2X4_AVX2_PAIRS, CONV_4X2_AVX2, CONV_8X6_AVX2, CONV_16X16_VNNI};
-use super::{Backend, ConvCode, ConvKernel, grouped, load, portable, reference};
+use super::{Backend, ConvCode, ConvKernel, grouped, load, portable, quads, reference};
 use std::arch::is_x86_feature_detected;
 
 /// AVX-512 with VNNI, found at start-up.
@@ -52,20 +54,18 @@ fn has_avx2() -> bool {
 
 /// Convolution by weights in quads. Processors without AVX-512's VNNI run [`conv_8x6_avx2`].
 pub fn conv_16x16_vnni(rows: &mut ConvRows<'_, Uint8>) {
-    if !has_vnni() {
-        return conv_8x6_avx2(rows);
+    match vnni::Vnni::find() {
+        Some(isa) => quads::convolve(isa, rows),
+        None => conv_8x6_avx2(rows),
     }
-    // SAFETY: `has_vnni` has found what the functions need.
-    unsafe { quads::convolve(&quads::vnni::ISA, rows) }
 }
 
 /// Convolution by weights in quads. Processors without AVX2 run the reference.
 pub fn conv_8x6_avx2(rows: &mut ConvRows<'_, Uint8>) {
-    if !has_avx2() {
-        return reference::conv(rows);
+    match avx2::Avx2::find() {
+        Some(isa) => quads::convolve(isa, rows),
+        None => reference::conv(rows),
     }
-    // SAFETY: `has_avx2` has found AVX2 and BMI2.
-    unsafe { quads::convolve(&quads::avx2::ISA, rows) }
 }
 
 /// Convolution by canonical weights. What its description does not suit, and processors without AVX2, run the portable

@@ -1,46 +1,54 @@
 //! Convolution by weights in quads: the walk over rows, blocks of 16 output channels and tiles of pixels, which the
 //! instruction sets share.
 
-pub(super) mod avx2;
-pub(super) mod vnni;
+pub(super) use super::layout::quads::BLOCK;
 
+use super::conv::{ConvParts, ConvRows, ConvShape, Uint8};
+use super::layout::quads::{block_len, number, parts};
 use crate::arith::Requant;
-use crate::kernels::conv::{ConvParts, ConvRows, ConvShape, Uint8};
-use crate::kernels::layout::quads::{BLOCK, block_len, number, parts};
 
 /// Most pixels of a tile's row.
 pub(super) const PIXELS: usize = 8;
 
 /// Two times so many sums of 16 channels: of two rows, or of two blocks of channels.
 #[repr(C, align(64))]
-pub(super) struct Sums([[[i32; BLOCK]; PIXELS]; 2]);
+pub(super) struct Sums(pub(super) [[[i32; BLOCK]; PIXELS]; 2]);
 
-/// What a tile of outputs is made of.
+/// What a tile of outputs is made of. Only [`convolve`] makes one, of proved rows: the elements and weights that its numbers lead
+/// to exist. These are whole runs, filled up to 4 elements without groups, and 16 elements from any block's first of any pixel; of
+/// a block `kernel_h * columns * quads` times 64 weights, three times as many where a tile slides.
 pub(super) struct Tile<'a> {
     /// Input rows, from the first element that the tile reads.
-    rows: &'a [Uint8],
+    pub(super) rows: &'a [Uint8],
     /// Weights, from the first block of the tile's.
-    weights: &'a [i8],
+    pub(super) weights: &'a [i8],
     /// The sums' first values: of the first block and the second.
-    starts: [[i32; BLOCK]; 2],
+    #[cfg_attr(target_arch = "aarch64", expect(dead_code))]
+    pub(super) starts: [[i32; BLOCK]; 2],
     /// Elements from an input row to the next.
-    row_len: usize,
+    pub(super) row_len: usize,
     /// Elements from the input rows of an output row to those of the next.
-    next_row: usize,
+    #[cfg_attr(target_arch = "aarch64", expect(dead_code))]
+    pub(super) next_row: usize,
     /// Bytes from a block of weights to the next.
-    block_len: usize,
-    kernel_h: usize,
+    #[cfg_attr(target_arch = "aarch64", expect(dead_code))]
+    pub(super) block_len: usize,
+    pub(super) kernel_h: usize,
     /// Steps over the columns of the kernel.
-    columns: usize,
+    pub(super) columns: usize,
     /// Elements from the input of a column step to that of the next.
-    column_step: usize,
+    pub(super) column_step: usize,
     /// Groups of four elements that a kernel column reads.
-    quads: usize,
+    pub(super) quads: usize,
     /// Elements from a pixel to the next: of the input where a tile slides, else of the inputs of output pixels.
-    pixel_step: usize,
+    pub(super) pixel_step: usize,
     /// Where each channel of a block finds the quads of its group among 16 channels.
-    controls: [[i8; 4 * BLOCK]; 4],
+    pub(super) controls: [[i8; 4 * BLOCK]; 4],
+    _proved: Proved,
 }
+
+/// Nobody else can make one.
+struct Proved;
 
 /// How a tile reads its pixels.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,75 +59,30 @@ pub(super) enum Walk {
     Slides(usize),
 }
 
-/// The functions of an instruction set.
-pub(super) struct Isa {
-    /// Most pixels of a tile.
-    pub(super) pixels: usize,
+/// An instruction set. A value says that the processor has it.
+pub(super) trait Isa: Copy {
+    /// Most pixels of a tile, up to [`PIXELS`].
+    const TILE: usize;
     /// Whether it has tiles of two rows or blocks, and those that slide.
-    pub(super) wide: bool,
-    /// The tile of a walk, of one or two rows or blocks, of channels in groups or not, with so many pixels.
-    pub(super) tile: fn(Walk, bool, bool, usize) -> TileFn,
-    /// Turns sums into outputs.
-    pub(super) finish: FinishFn,
+    const WIDE: bool;
+    /// The conversions of a block of channels.
+    type Conversions;
+
+    /// The conversions of 16 channels or fewer, with the multiplier of the residual operand.
+    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Self::Conversions;
+
+    /// Computes a tile's sums: by a walk, of one or two rows or blocks, of channels in small groups or not, of so many pixels.
+    fn tile(self, kind: (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums);
+
+    /// Makes the outputs of neighbouring pixels out of their sums: the slice begins with the first pixel's and goes on every
+    /// `stride` elements.
+    fn finish(self, conversions: &Self::Conversions, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize);
 }
 
-/// Computes a tile's sums.
-///
-/// # Safety
-/// The processor has the instruction set; `convolve` has made the tile.
-pub(super) type TileFn = unsafe fn(&Tile<'_>, &mut Sums);
-
-/// Makes the outputs of neighbouring pixels out of their sums: the second slice begins with the first pixel's and goes on
-/// every so many channels.
-///
-/// # Safety
-/// The processor has the instruction set.
-pub(super) type FinishFn = unsafe fn(&Constants, &[[i32; BLOCK]], &mut [i8], usize);
-
-/// The conversions of a block of channels, those with even numbers first where products have 64 bits.
-#[repr(C, align(64))]
-pub(super) struct Constants {
-    m: [i32; BLOCK],
-    /// Less 32.
-    s: [i32; BLOCK],
-    even: [i64; BLOCK / 2],
-    odd: [i64; BLOCK / 2],
-    /// Multiplier of the residual operand.
-    residual: Option<i32>,
-    lo: i8,
-    hi: i8,
-    /// Channels that exist.
-    channels: usize,
-}
-
-impl Constants {
-    pub(super) const NONE: Self = Self {
-        m: [0; BLOCK],
-        s: [0; BLOCK],
-        even: [0; BLOCK / 2],
-        odd: [0; BLOCK / 2],
-        residual: None,
-        lo: 0,
-        hi: 0,
-        channels: 0,
-    };
-
-    pub(super) fn set(&mut self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) {
-        (self.residual, self.lo, self.hi) = (residual, lo, hi);
-        self.channels = requants.len().min(BLOCK);
-        for ((requant, m), s) in requants.iter().zip(&mut self.m).zip(&mut self.s) {
-            (*m, *s) = (requant.m, requant.s.wrapping_sub(32) as i32 & 31);
-        }
-        for ((requants, even), odd) in requants.chunks(2).zip(&mut self.even).zip(&mut self.odd) {
-            (*even, *odd) = (requants[0].c, requants.get(1).map_or(0, |requant| requant.c));
-        }
-    }
-}
-
-/// Goes over the pixels of a [`FinishFn`]: `convert` makes the outputs of a block of channels out of its sums and of what lies
+/// Goes over the pixels of [`Isa::finish`]: `convert` makes the outputs of a block of channels out of its sums and of what lies
 /// there, the residual operand.
 #[inline(always)]
-fn each_pixel(
+pub(super) fn each_pixel(
     channels: usize,
     sums: &[[i32; BLOCK]],
     mut out: &mut [i8],
@@ -152,10 +115,10 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(shape: &ConvShape, isa: &Isa) -> Self {
+    fn of<I: Isa>(shape: &ConvShape) -> Self {
         let (group, is_grouped) = (shape.group_in(), shape.groups > 1);
         let small = is_grouped && group < BLOCK;
-        let slides = isa.wide && shape.kernel_w == 3 && shape.stride_w <= 2 && (is_grouped || group.is_multiple_of(4));
+        let slides = I::WIDE && shape.kernel_w == 3 && shape.stride_w <= 2 && (is_grouped || group.is_multiple_of(4));
         // Without groups a run has no gaps, and all its columns are one.
         let (walk, columns, quads) = match (slides, is_grouped) {
             (true, _) => (Walk::Slides(shape.stride_w), 1, group.div_ceil(4)),
@@ -163,34 +126,31 @@ impl Cut {
             (false, false) => (Walk::Columns, 1, shape.run().div_ceil(4)),
         };
         let rows_of_tile = if slides && !small { 2 } else { 1 };
-        let blocks_of_tile = if isa.wide && !slides && !is_grouped { 2 } else { 1 };
+        let blocks_of_tile = if I::WIDE && !slides && !is_grouped { 2 } else { 1 };
         Self { walk, columns, quads, rows_of_tile, blocks_of_tile, group: if small { group } else { 0 } }
     }
 }
 
 /// Convolution by an instruction set.
-///
-/// # Safety
-/// The processor has it.
-pub(super) unsafe fn convolve(isa: &Isa, rows: &mut ConvRows<'_, Uint8>) {
+pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
     let ConvParts { rows, row_len, shape, weights, requant, residual, lo, hi, out, count, .. } = rows.parts();
     let (row_len, shape) = (*row_len, *shape);
     let ConvShape { stride_h, stride_w, channels_in, channels_out, .. } = shape;
-    let cut = Cut::of(&shape, isa);
+    let cut = Cut::of::<I>(&shape);
     let (weights, starts) = parts(&shape, weights);
     let starts = starts.as_chunks::<4>().0.as_chunks::<BLOCK>().0;
     let block_len = block_len(&shape).unwrap_or(0);
     let pixel = stride_w * channels_in;
     let width = out.first().map_or(0, |row| row.len() / channels_out.max(1));
-    let tiles = width.div_ceil(isa.pixels).max(1);
+    let tiles = width.div_ceil(I::TILE).max(1);
     let (narrow, wider) = (width / tiles, width % tiles);
     let mut sums = Sums([[[0; BLOCK]; PIXELS]; 2]);
     for (index, starts) in starts.chunks(cut.blocks_of_tile).enumerate() {
         let block = index * cut.blocks_of_tile;
-        let mut constants = [const { Constants::NONE }; 2];
-        for (constants, requant) in constants.iter_mut().zip(requant.chunks(BLOCK).skip(block)).take(starts.len()) {
-            constants.set(requant, *residual, *lo, *hi);
-        }
+        let conversions = [0, 1].map(|next| {
+            let requant = if next < starts.len() { requant.chunks(BLOCK).nth(block + next) } else { None };
+            requant.map(|requant| isa.conversions(requant, *residual, *lo, *hi))
+        });
         // Channels of a block read those of their groups alone.
         let group = shape.group_in();
         let first = if shape.groups > 1 { block * BLOCK / group.max(1) * group } else { 0 };
@@ -207,6 +167,7 @@ pub(super) unsafe fn convolve(isa: &Isa, rows: &mut ConvRows<'_, Uint8>) {
             quads: cut.quads,
             pixel_step: if cut.walk == Walk::Columns { pixel } else { channels_in },
             controls: if cut.group > 0 { controls(cut.group) } else { [[0; 4 * BLOCK]; 4] },
+            _proved: Proved,
         };
         for y in (0..*count).step_by(cut.rows_of_tile) {
             let rows_here = cut.rows_of_tile.min(*count - y);
@@ -216,15 +177,13 @@ pub(super) unsafe fn convolve(isa: &Isa, rows: &mut ConvRows<'_, Uint8>) {
             for t in 0..tiles {
                 let pixels = narrow + usize::from(t < wider);
                 tile.rows = line;
-                let run = (isa.tile)(cut.walk, two, cut.group > 0, pixels);
-                // SAFETY: the caller vouches for the instruction set, and the tile is made of proved rows.
-                unsafe { run(&tile, &mut sums) };
+                isa.tile((cut.walk, two, cut.group > 0, pixels), &tile, &mut sums);
                 for (i, sums) in sums.0.iter().enumerate().take(if two { 2 } else { 1 }) {
                     let (row, next) = if rows_here == 2 { (y + i, 0) } else { (y, i) };
                     let out = out.get_mut(row).and_then(|row| row.get_mut(at + next * BLOCK..)).unwrap_or_default();
-                    let (constants, sums) = (&constants[next], sums.get(..pixels).unwrap_or(&[]));
-                    // SAFETY: the caller vouches for the instruction set.
-                    unsafe { (isa.finish)(constants, sums, out, channels_out) };
+                    if let (Some(conversions), Some(sums)) = (&conversions[next], sums.get(..pixels)) {
+                        isa.finish(conversions, sums, out, channels_out);
+                    }
                 }
                 line = line.get(pixels * pixel..).unwrap_or(&[]);
                 at += pixels * channels_out;

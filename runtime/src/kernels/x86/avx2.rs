@@ -1,8 +1,8 @@
 //! Tiles of 8 channels x 6 pixels with AVX2: bytes widened to 16 bits, multiplied and added in pairs.
 
-use super::{Constants, Isa, Sums, Tile, TileFn, Walk, each_pixel};
-use crate::arith::OPERAND_SHIFT;
-use crate::kernels::layout::quads::BLOCK;
+use super::constants::Constants;
+use crate::arith::{OPERAND_SHIFT, Requant};
+use crate::kernels::quads::{BLOCK, Isa, Sums, Tile, Walk, each_pixel};
 use core::arch::x86_64::{
     __m128i, __m256i, _mm_loadu_si128, _mm_max_epi8, _mm_min_epi8, _mm_packs_epi16, _mm_set1_epi8, _mm_set1_epi32,
     _mm_shuffle_epi8, _mm_srli_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_blend_epi32, _mm256_castsi256_si128,
@@ -11,8 +11,43 @@ use core::arch::x86_64::{
     _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srav_epi32, _mm256_srli_epi64,
 };
 
-/// Its functions.
-pub(in super::super) static ISA: Isa = Isa { pixels: 6, wide: false, tile: tile_of, finish };
+/// The instruction set, found on this processor.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// `None` where the processor does not have it.
+    pub(super) fn find() -> Option<Self> {
+        super::has_avx2().then_some(Self(()))
+    }
+}
+
+impl Isa for Avx2 {
+    const TILE: usize = 6;
+    const WIDE: bool = false;
+    type Conversions = Constants;
+
+    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Constants {
+        Constants::new(requants, residual, lo, hi)
+    }
+
+    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
+        let run = tile_of(walk, two, groups, pixels);
+        // SAFETY: `find` has found the instruction set.
+        unsafe { run(tile, sums) }
+    }
+
+    fn finish(self, constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+        // SAFETY: `find` has found the instruction set.
+        unsafe { finish(constants, sums, out, stride) }
+    }
+}
+
+/// Computes a tile's sums.
+///
+/// # Safety
+/// The processor has the instruction set.
+type TileFn = unsafe fn(&Tile<'_>, &mut Sums);
 
 /// Bytes of the weights of 16 channels for four elements.
 const VECTOR: usize = 4 * BLOCK;
@@ -108,10 +143,9 @@ fn totals(a: __m256i, b: __m256i) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a, b))
 }
 
-/// # Safety
-/// As [`FinishFn`](super::FinishFn).
+/// [`Isa::finish`].
 #[target_feature(enable = "avx2,bmi2")]
-unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
     each_pixel(constants.channels, sums, out, stride, |sums, operand| {
         let [low, high] = [convert(constants, 0, sums, &operand), convert(constants, 1, sums, &operand)];
         // Packing takes the halves of both by turns, and saturates: what is left of a clamp can be done in 8 bits.

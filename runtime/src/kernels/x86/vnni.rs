@@ -1,9 +1,9 @@
 //! Tiles of 16 channels x 16 pixels with AVX-512's products of four bytes. The sums wrap around, they do not saturate, so
 //! that their order does not matter.
 
-use super::{Constants, Isa, PIXELS, Sums, Tile, TileFn, Walk, each_pixel};
-use crate::arith::OPERAND_SHIFT;
-use crate::kernels::layout::quads::BLOCK;
+use super::constants::Constants;
+use crate::arith::{OPERAND_SHIFT, Requant};
+use crate::kernels::quads::{BLOCK, Isa, PIXELS, Sums, Tile, Walk, each_pixel};
 use core::arch::x86_64::{
     __m128i, __m512i, _mm_loadu_si128, _mm_max_epi8, _mm_min_epi8, _mm_set1_epi8, _mm512_add_epi64,
     _mm512_broadcast_i32x4, _mm512_cvtepi8_epi32, _mm512_cvtsepi32_epi8, _mm512_dpbusd_epi32, _mm512_loadu_si512,
@@ -18,8 +18,43 @@ macro_rules! turns {
     };
 }
 
-/// Its functions.
-pub(in super::super) static ISA: Isa = Isa { pixels: PIXELS, wide: true, tile: tile_of, finish };
+/// The instruction set, found on this processor.
+#[derive(Clone, Copy)]
+pub(super) struct Vnni(());
+
+impl Vnni {
+    /// `None` where the processor does not have it.
+    pub(super) fn find() -> Option<Self> {
+        super::has_vnni().then_some(Self(()))
+    }
+}
+
+impl Isa for Vnni {
+    const TILE: usize = PIXELS;
+    const WIDE: bool = true;
+    type Conversions = Constants;
+
+    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Constants {
+        Constants::new(requants, residual, lo, hi)
+    }
+
+    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
+        let run = tile_of(walk, two, groups, pixels);
+        // SAFETY: `find` has found the instruction set.
+        unsafe { run(tile, sums) }
+    }
+
+    fn finish(self, constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+        // SAFETY: `find` has found the instruction set.
+        unsafe { finish(constants, sums, out, stride) }
+    }
+}
+
+/// Computes a tile's sums.
+///
+/// # Safety
+/// The processor has the instruction set.
+type TileFn = unsafe fn(&Tile<'_>, &mut Sums);
 
 /// Bytes of a vector of weights.
 const VECTOR: usize = 4 * BLOCK;
@@ -165,10 +200,9 @@ unsafe fn pixel<const GROUPS: bool>(at: *const i8, control: __m512i) -> __m512i 
     }
 }
 
-/// # Safety
-/// As [`FinishFn`](super::FinishFn).
+/// [`Isa::finish`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
+fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
     let vectors = Vectors::new(constants);
     match constants.residual {
         None => each_pixel(constants.channels, sums, out, stride, |sums, _| vectors.convert(sums, None)),
