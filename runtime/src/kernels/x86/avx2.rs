@@ -108,7 +108,7 @@ unsafe fn eight_channels<const N: usize, const GROUPS: bool>(tile: &Tile<'_>, ha
                 // SAFETY: these are the next ones, of the same half.
                 let second = unsafe { _mm_loadu_si128(weights.wrapping_add(16).cast()) };
                 let [first, second] = [_mm256_cvtepi8_epi16(first), _mm256_cvtepi8_epi16(second)];
-                for x in 0..N {
+                for (x, acc) in acc.iter_mut().enumerate() {
                     let at = pixels.wrapping_add(x.wrapping_mul(tile.pixel_step));
                     let [a, b] = if GROUPS {
                         // SAFETY: the rows have what `Layout::reads` says: 16 elements from any block's first of any pixel.
@@ -121,8 +121,8 @@ unsafe fn eight_channels<const N: usize, const GROUPS: bool>(tile: &Tile<'_>, ha
                         let channels = _mm_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() });
                         [_mm256_cvtepu8_epi16(channels); 2]
                     };
-                    acc[x][0] = _mm256_add_epi32(acc[x][0], _mm256_madd_epi16(first, a));
-                    acc[x][1] = _mm256_add_epi32(acc[x][1], _mm256_madd_epi16(second, b));
+                    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(first, a));
+                    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(second, b));
                 }
                 weights = weights.wrapping_add(VECTOR);
                 if !GROUPS {

@@ -105,13 +105,13 @@ unsafe fn tile<
     tile: &Tile<'_>,
     sums: &mut Sums,
 ) {
-    let [first, second] = tile.starts.map(|start| bytemuck::cast::<[i32; BLOCK], __m512i>(start));
+    let [first, second] = tile.starts.map(bytemuck::cast::<[i32; BLOCK], __m512i>);
     let mut a = [first; N];
     let mut b = [if BLOCKS == 2 { second } else { first }; N];
     let mut line = tile.rows.as_ptr().cast::<i8>();
     let mut weights = tile.weights.as_ptr();
     let column_len = tile.quads.wrapping_mul(VECTOR);
-    let controls = tile.controls.map(|control| bytemuck::cast::<[i8; VECTOR], __m512i>(control));
+    let controls = tile.controls.map(bytemuck::cast::<[i8; VECTOR], __m512i>);
     for _ in 0..tile.kernel_h {
         let mut column = line;
         for _ in 0..tile.columns {
@@ -143,7 +143,7 @@ unsafe fn tile<
                             p
                         };
                         turns!(k in 0 1 2 {
-                            if k < COLUMNS && x >= k && (x - k) % STRIDE == 0 && (x - k) / STRIDE < N {
+                            if k < COLUMNS && x >= k && (x - k).is_multiple_of(STRIDE) && (x - k) / STRIDE < N {
                                 let n = (x - k) / STRIDE;
                                 a[n] = _mm512_dpbusd_epi32(a[n], p, u[k]);
                                 if ROWS == 2 {
