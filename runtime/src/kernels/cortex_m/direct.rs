@@ -61,7 +61,7 @@ fn whole_row(row: &mut ConvRow<'_, i16>, run: Run, step_bytes: usize) -> Option<
         out: row.out.as_mut_ptr(),
         out_step: channels,
         row_weights,
-        row_gap: 2 * row.row_len.wrapping_sub(2 * (row_weights / step_bytes)),
+        row_gap: 2 * row.row_len.wrapping_sub(2 * row_weights.checked_div(step_bytes).unwrap_or(0)),
         pair_weights,
         weights_end: weights.end,
         blocks,
@@ -79,20 +79,20 @@ fn whole_row(row: &mut ConvRow<'_, i16>, run: Run, step_bytes: usize) -> Option<
     let (start, made) = (width.saturating_sub(4), if width < 4 { 0 } else { 4 - rest });
     arguments.pixels = row.rows.get(start * row.pixel_step()..)?.as_ptr();
     (arguments.blocks, arguments.out_step) = (1, 2);
-    let pairs = row.weights.chunks_exact(pair_weights).zip(row.requant.as_chunks::<2>().0);
+    let pairs = row.weights.chunks_exact(pair_weights.max(1)).zip(row.requant.as_chunks::<2>().0);
     for (index, (weights, requant)) in pairs.enumerate() {
         let mut beside = [0i8; 8];
         let places = row.out.get_mut((start + made) * channels + 2 * index..)?;
-        for (place, beside) in places.chunks(channels).zip(beside.chunks_mut(2).skip(made)) {
-            beside.copy_from_slice(place.get(..2)?);
+        for (place, beside) in places.chunks(channels.max(1)).zip(beside.as_chunks_mut().0.iter_mut().skip(made)) {
+            *beside = *place.first_chunk::<2>()?;
         }
         let weights = weights.as_ptr_range();
         (arguments.weights, arguments.weights_end) = (weights.start, weights.end);
         (arguments.requant, arguments.out) = (requant.as_ptr(), beside.as_mut_ptr());
         // SAFETY: as above, for the weights and constants of two channels and four pixels beside the row.
         unsafe { run(&arguments) };
-        for (place, beside) in places.chunks_mut(channels).zip(beside.chunks(2).skip(made)) {
-            place.get_mut(..2)?.copy_from_slice(beside);
+        for (place, beside) in places.chunks_mut(channels.max(1)).zip(beside.as_chunks().0.iter().skip(made)) {
+            *place.first_chunk_mut::<2>()? = *beside;
         }
     }
     Some(())

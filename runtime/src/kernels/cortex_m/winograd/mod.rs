@@ -29,7 +29,7 @@ fn conv(rows: &mut ConvRows<'_, i8>, products: Products) {
     let width = parts.shape.width;
     let at_once = tiles(&parts.shape);
     for row in (0..parts.count).step_by(2) {
-        for first in (0..width.div_ceil(4)).step_by(at_once) {
+        for first in (0..width.div_ceil(4)).step_by(at_once.max(1)) {
             let tiles = Tiles { row, first, count: at_once.min(width.div_ceil(4) - first) };
             if tiles.make(parts, products).is_none() {
                 return;
@@ -78,7 +78,7 @@ impl Tiles {
 
         let arguments =
             products::Arguments { u_bytes: 8 * channels as u32, v_bytes: 4 * v_len as u32, m_bytes: 4 * m_len as u32 };
-        let weights = parts.weights.chunks_exact(24 * 8 * channels);
+        let weights = parts.weights.chunks_exact((24 * 8 * channels).max(1));
         for (index, (requant, u)) in parts.requant.as_chunks().0.iter().zip(weights).enumerate() {
             // SAFETY: U is a chunk of 24 times `u_bytes`, V and M were sliced; channels are as the products want them, because
             // the kernel suits the shape.
@@ -107,7 +107,7 @@ impl Outputs<'_> {
     /// them.
     fn put(&self, tiles: &Tiles, m: &[u32], upper: &mut [i8], mut lower: Option<&mut [i8]>) -> Option<()> {
         let at = |tile: usize| 4 * (tiles.first + tile) * self.channels + self.channel;
-        let width = upper.len() / self.channels;
+        let width = upper.len().checked_div(self.channels)?;
         let mut whole = 0;
         if let Some(lower) = lower.as_deref_mut() {
             whole = tiles.count.min(width / 4 - tiles.first);
@@ -120,7 +120,8 @@ impl Outputs<'_> {
             let mut each = |beside: &mut [[i8; 16]; 2], copy: fn(&mut [i8], &mut [i8])| {
                 for (row, beside) in rows.iter_mut().zip(beside) {
                     let pixels = row.as_deref_mut().and_then(|row| row.get_mut(at(tile)..)).unwrap_or_default();
-                    for (pixel, beside) in pixels.chunks_mut(self.channels).zip(beside.chunks_mut(4)).take(count) {
+                    for (pixel, beside) in pixels.chunks_mut(self.channels.max(1)).zip(beside.chunks_mut(4)).take(count)
+                    {
                         if let Some(pixel) = pixel.get_mut(..4) {
                             copy(pixel, beside);
                         }
