@@ -103,6 +103,8 @@ fn cores_with_smlad_count_alike_and_are_slow_with_generic_weights() {
 fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
     let run = assert_equals_host(on(Core::CortexM0), "resnet8", Core::Generic, 3);
     assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("thumb", &["conv_1x4_armv6m".to_owned()][..]));
+    let run = assert_equals_host(on(Core::CortexM3), "resnet8", Core::CortexM3, 2);
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("thumb", &["conv_2x3_armv7m".to_owned()][..]));
     let (stone, digits) = digits_model("resnet8", Core::CortexM4);
     let error = self::run(on(Core::CortexM0), &stone, &TestImages::first(&digits, 1).unwrap()).unwrap_err().to_string();
     assert!(error.contains("the model is laid out for cortex-m4, programs for thumbv"), "{error}");
