@@ -41,9 +41,17 @@ impl Requant4 {
     pub(super) fn apply(&self, out: [i8; 4], sums: [int32x4_t; 4]) -> [i8; 4] {
         let [a, b, c, d] = sums;
         let sums = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
-        let operand = if self.residual.is_some() { load_i32(&out.map(i32::from)) } else { sums };
-        let words = self.words(sums, operand);
-        let clamped = vminq_s32(vmaxq_s32(words, self.lo), self.hi);
+        let mut low = vmlal_s32(self.c[0], vget_low_s32(sums), vget_low_s32(self.m));
+        let mut high = vmlal_high_s32(self.c[1], sums, self.m);
+        if let Some(multiplier) = self.residual {
+            let operand = load_i32(&out.map(|operand| i32::from(operand) << OPERAND_SHIFT));
+            low = vaddq_s64(low, vmull_s32(vget_low_s32(operand), vget_low_s32(multiplier)));
+            high = vaddq_s64(high, vmull_high_s32(operand, multiplier));
+        }
+        // A shift of at least 32 leaves 32 bits.
+        let low = vmovn_s64(vshlq_s64(low, self.shift[0]));
+        let high = vmovn_s64(vshlq_s64(high, self.shift[1]));
+        let clamped = vminq_s32(vmaxq_s32(vcombine_s32(low, high), self.lo), self.hi);
         let mut values = [0; 4];
         // SAFETY: the array has the four elements that are written.
         unsafe { vst1q_s32(values.as_mut_ptr(), clamped) };
