@@ -8,7 +8,7 @@ pub use super::codes::{Core, Element, Ending, OpCode, PadMode, ResizeMode};
 /// First bytes of every packed model.
 pub const MAGIC: [u8; 8] = *b"SKIPSTON";
 /// Version of the layout.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 /// Alignment of the file in memory, of its sections and of the arena, in bytes.
 pub const ALIGNMENT: usize = 16;
 /// "No such tensor" or "no such node".
@@ -108,7 +108,7 @@ record! {
         version: u16 = 8,
         /// Zero.
         reserved_10: Reserved<2> = 10,
-        /// CRC-32 (ISO-HDLC) of all bytes from 16 to the end.
+        /// xxHash32, seed 0, of all bytes from 16 to the end.
         checksum: u32 = 12,
         /// Bytes of the whole file.
         file_len: u32 = 16,

@@ -1,6 +1,7 @@
 //! The specification of the kernels: naive, for every layout.
 
-use super::conv::{ConvRow, ConvRows, ConvShape, Element};
+use super::conv::{ConvParts, ConvRow, ConvRows, ConvShape, Element};
+use super::layout::winograd::{POSITIONS, value};
 use super::layout::{CANONICAL, PAIRS, QUADS, WINOGRAD, WORDS, from_code};
 use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
@@ -20,7 +21,8 @@ pub const CONV_PAIRS: ConvKernel =
     ConvKernel { spec: &CONV_1X1_REFERENCE_PAIRS, code: ConvCode::Int16 { run: conv, widen: load::widen } };
 
 /// Of transformed weights.
-pub const CONV_WINOGRAD: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_WINOGRAD, code: ConvCode::Int8(conv) };
+pub const CONV_WINOGRAD: ConvKernel =
+    ConvKernel { spec: &CONV_1X1_REFERENCE_WINOGRAD, code: ConvCode::Int8(conv_winograd) };
 
 /// Of weights in quads.
 pub const CONV_QUADS: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_QUADS, code: ConvCode::Uint8(conv) };
@@ -48,7 +50,7 @@ static CONV_1X1_REFERENCE_PAIRS: ConvSpec = ConvSpec {
 };
 
 static CONV_1X1_REFERENCE_WINOGRAD: ConvSpec = ConvSpec {
-    name: "conv_1x1_reference_winograd",
+    name: "conv_2x4_reference_winograd",
     path: "kernels::reference::CONV_WINOGRAD",
     layout: &WINOGRAD,
     suits: WINOGRAD.suits,
@@ -70,6 +72,79 @@ static CONV_1X1_REFERENCE_WORDS: ConvSpec = ConvSpec {
     suits: WORDS.suits,
     ..CONV_1X1_REFERENCE
 };
+
+/// Convolution by transformed weights, in tiles of two output rows of a call, the last one perhaps of one, and four pixels.
+pub fn conv_winograd(rows: &mut ConvRows<'_, i8>) {
+    let ConvParts { rows, row_len, shape, weights, requant, residual, lo, hi, out, count, .. } = rows.parts();
+    for (y, out) in out.chunks_mut(2).enumerate().take(count.div_ceil(2)) {
+        let made = (*count - 2 * y).min(2);
+        for x in (0..shape.width).step_by(4) {
+            // Only the second output row reads the fourth row.
+            let pixel = |row: usize, column: usize, input: usize| -> i32 {
+                let row = 2 * y + row.min(made + 1);
+                rows[row * *row_len + (x + column) * shape.channels_in + input].into()
+            };
+            for (channel, requant) in requant.iter().enumerate() {
+                let mut sums = [0i32; POSITIONS];
+                for input in 0..shape.channels_in {
+                    let pixels = transform(|row, column| pixel(row, column, input));
+                    for (position, (sum, pixel)) in sums.iter_mut().zip(pixels).enumerate() {
+                        *sum = sum.wrapping_add(value(shape, weights, channel, position, input).wrapping_mul(pixel));
+                    }
+                }
+                for (out, accumulators) in out.iter_mut().zip(accumulators(&sums)).take(made) {
+                    for (x, acc) in (x..shape.width).zip(accumulators) {
+                        let out = &mut out[x * shape.channels_out + channel];
+                        *out = match residual {
+                            None => requant.apply(acc, *lo, *hi),
+                            Some(multiplier) => requant.apply_residual(acc, *out, *multiplier, *lo, *hi),
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The transform `B' d B` of 4 x 6 pixels.
+fn transform(d: impl Fn(usize, usize) -> i32) -> [i32; POSITIONS] {
+    let vertical = |column| {
+        let [a, b, c, e] = [0, 1, 2, 3].map(|row| d(row, column));
+        [a - c, b + c, c - b, b - e]
+    };
+    let columns: [[i32; 4]; 6] = core::array::from_fn(vertical);
+    core::array::from_fn(|position| {
+        let d = columns.map(|column| column[position / 6]);
+        match position % 6 {
+            0 => 4 * d[0] - 5 * d[2] + d[4],
+            1 => -4 * d[1] - 4 * d[2] + d[3] + d[4],
+            2 => 4 * d[1] - 4 * d[2] - d[3] + d[4],
+            3 => -2 * d[1] - d[2] + 2 * d[3] + d[4],
+            4 => 2 * d[1] - d[2] - 2 * d[3] + d[4],
+            _ => 4 * d[1] - 5 * d[3] + d[5],
+        }
+    })
+}
+
+/// The transform `A' M A` of 4 x 6 sums, which are 48 times too large: two rows of four accumulators, modulo 2^32.
+fn accumulators(m: &[i32; POSITIONS]) -> [[i32; 4]; 2] {
+    const THIRD: i32 = -0x5555_5555;
+    [[1i32, 1, 1, 0], [0, 1, -1, -1]].map(|rows| {
+        let m: [i32; 6] = core::array::from_fn(|column| {
+            (0..4).fold(0i32, |sum, row| sum.wrapping_add(rows[row].wrapping_mul(m[6 * row + column])))
+        });
+        let sum = |factors: [i32; 6]| {
+            factors.iter().zip(m).fold(0i32, |sum, (factor, m)| sum.wrapping_add(m.wrapping_mul(*factor)))
+        };
+        // 48, 24, 12 and 12 times.
+        [
+            sum([6, -4, -4, 1, 1, 0]).wrapping_mul(THIRD) >> 4,
+            sum([0, -2, 2, 1, -1, 0]).wrapping_mul(THIRD) >> 3,
+            sum([0, -1, -1, 1, 1, 0]).wrapping_mul(THIRD) >> 2,
+            sum([0, -1, 1, 2, -2, 6]).wrapping_mul(THIRD) >> 2,
+        ]
+    })
+}
 
 /// Convolution by weights of any layout.
 pub fn conv<T: Element>(rows: &mut ConvRows<'_, T>) {

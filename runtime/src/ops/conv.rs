@@ -156,13 +156,12 @@ fn sums(checked: &Checked<'_, '_>) -> Verdict {
     let holds = prologue.all(|requant| is_safe(requant, VALUE << OPERAND_SHIFT, None));
     ensure!(holds, "its prologue can overflow, or a shift is not in 32..=62")?;
     // What no weights exceed is asked first: reading them all takes time.
-    let terms = (shape.kernel_h * shape.kernel_w * shape.group_in()) as u64;
-    let most = VALUE * u64::from(i8::MAX.unsigned_abs()) * terms;
+    let most = (packing.most)(&shape);
     for (channel, requant) in requants.iter().enumerate() {
         if most < 1 << 31 && is_safe(requant, most, multiplier) {
             continue;
         }
-        let sum = VALUE * packing.magnitude(&shape, weights, channel);
+        let sum = (packing.largest)(packing, &shape, weights, channel);
         ensure!(sum < 1 << 31, "its accumulators can overflow")?;
         ensure!(is_safe(requant, sum, multiplier), OVERFLOW)?;
     }

@@ -90,7 +90,7 @@ fn damage_is_told_apart_from_another_version() {
     let cut = format!("damaged: cut short after {} of {} bytes", file.len() - 16, file.len());
     assert_eq!(message(&file[..file.len() - 16]), cut);
     let older = with_header(|header| header.version = 3);
-    assert_eq!(message(&older), "written for format version 3, this program reads 4: pack the model again");
+    assert_eq!(message(&older), "written for format version 3, this program reads 5: pack the model again");
     let mut moved = Aligned::zeroed(file.len() + 4);
     moved[4..].copy_from_slice(&file);
     assert_eq!(check(&moved[4..]).unwrap_err(), LoadError::Misaligned);

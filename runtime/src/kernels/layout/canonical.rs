@@ -1,4 +1,7 @@
-use super::{LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, no_scratch, whole_vectors};
+use super::{
+    LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, largest_of_products, most_of_products, no_scratch,
+    whole_vectors,
+};
 
 /// int8, OHWI: `[output][kernel row][kernel column][input channel of the group]`. Every program reads it.
 pub static CANONICAL: Layout = Layout {
@@ -27,5 +30,7 @@ pub static CANONICAL_PACKING: Packing = Packing {
         let run = shape.kernel_w * shape.group_in();
         weights.get((channel * shape.kernel_h + row) * run + k).copied().unwrap_or(0)
     },
+    most: most_of_products,
+    largest: largest_of_products,
     check: |_, weights| ensure!(!holds_lowest(weights), LOWEST),
 };

@@ -6,7 +6,7 @@
 mod canonical;
 mod pairs;
 pub(super) mod quads;
-mod winograd;
+pub(in crate::kernels) mod winograd;
 mod words;
 
 pub use canonical::{CANONICAL, CANONICAL_PACKING};
@@ -75,19 +75,31 @@ pub struct Packing {
     /// The weight of an output channel, a kernel row and an element of that row's run, which is `kernel column * channels
     /// of the group + channel of the group`; 0 where there is none.
     pub weight: fn(&ConvShape, &[i8], usize, usize, usize) -> i8,
+    /// The largest magnitude of a sum of any output channel, whatever the weights are.
+    pub most: fn(&ConvShape) -> u64,
+    /// That of an output channel with these weights.
+    pub largest: fn(&Packing, &ConvShape, &[i8], usize) -> u64,
     /// What is wrong with weights: one is -128, what only fills up is not 0, what follows from others does not.
     pub check: fn(&ConvShape, &[i8]) -> Verdict,
 }
 
-impl Packing {
-    /// Sum of the magnitudes of an output channel's weights.
-    pub fn magnitude(&self, shape: &ConvShape, weights: &[i8], channel: usize) -> u64 {
-        let run = shape.kernel_w * shape.group_in();
-        let of_row =
-            |row| (0..run).map(move |k| u64::from((self.weight)(shape, weights, channel, row, k).unsigned_abs()));
-        (0..shape.kernel_h).flat_map(of_row).sum()
-    }
+/// The largest magnitude of a pixel.
+const PIXEL: u64 = 128;
 
+/// Of sums of products by weights of magnitude 127.
+fn most_of_products(shape: &ConvShape) -> u64 {
+    PIXEL * u64::from(i8::MAX.unsigned_abs()) * (shape.kernel_h * shape.kernel_w * shape.group_in()) as u64
+}
+
+/// Of sums of products by the weights of a channel.
+fn largest_of_products(packing: &Packing, shape: &ConvShape, weights: &[i8], channel: usize) -> u64 {
+    let run = shape.kernel_w * shape.group_in();
+    let weight = |row, k| (packing.weight)(shape, weights, channel, row, k);
+    let of_row = |row| (0..run).map(move |k| u64::from(weight(row, k).unsigned_abs()));
+    PIXEL * (0..shape.kernel_h).flat_map(of_row).sum::<u64>()
+}
+
+impl Packing {
     /// The canonical weights, as [`Packing::pack`] takes them: as many as the slice has room for.
     pub fn unpack(&self, shape: &ConvShape, weights: &[i8], canonical: &mut [i8]) {
         let run = (shape.kernel_w * shape.group_in()).max(1);

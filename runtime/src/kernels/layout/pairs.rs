@@ -1,4 +1,7 @@
-use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, no_scratch, whole_vectors};
+use super::{
+    ConvShape, LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, largest_of_products, most_of_products,
+    no_scratch, whole_vectors,
+};
 
 /// For dual 16-bit multiply-accumulates (SMLAD). For each pair of output channels (A, B) and each kernel row: the row's
 /// `kernel_w * channels` weights of both, padded with zeros to a multiple of 4, alternating: `A0 B0 A1 B1 A2 B2 ...`, so that
@@ -30,6 +33,8 @@ pub static PAIRS_PACKING: Packing = Packing {
         }
     },
     weight: |shape, weights, channel, row, k| weights.get(index(shape, channel, row, k)).copied().unwrap_or(0),
+    most: most_of_products,
+    largest: largest_of_products,
     check: |shape, weights| {
         let run = 2 * shape.run();
         let padded = 2 * row_len(shape).unwrap_or(0);

@@ -1,4 +1,7 @@
-use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, no_scratch};
+use super::{
+    ConvShape, LOWEST, Layout, Packing, RowElement, ensure, holds_lowest, largest_of_products, most_of_products,
+    no_scratch,
+};
 
 /// Output channels whose weights lie side by side.
 pub(in crate::kernels) const BLOCK: usize = 16;
@@ -55,6 +58,8 @@ pub static QUADS_PACKING: Packing = Packing {
         }
     },
     weight: |shape, weights, channel, row, k| weights.get(index(shape, channel, row, k)).copied().unwrap_or(0),
+    most: most_of_products,
+    largest: largest_of_products,
     check: |shape, weights| {
         let (weights, starts) = parts(shape, weights);
         ensure!(!holds_lowest(weights), LOWEST)?;

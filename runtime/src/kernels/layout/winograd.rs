@@ -1,10 +1,12 @@
 //! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 2 x 4 outputs, F(2x4, 3x3) (Winograd; Lavin
-//! and Gray 2016), in integers: `U = G w G'`, each factor multiplied by what makes it whole.
+//! and Gray 2016), in integers: `U = G w G'`, each factor multiplied by what makes it whole. What they mean for pixels,
+//! [`reference`](mod@crate::kernels::reference) defines: of a transform of weights it is the convolution, bit for bit; other
+//! integers, which nobody packs, mean what its arithmetic modulo 2^32 makes of them.
 
-use super::{ConvShape, Layout, Packing, RowElement, ensure};
+use super::{ConvShape, Layout, Packing, RowElement};
 
 /// Products of a tile of 2 x 4 outputs: 4 rows of 6.
-const POSITIONS: usize = 24;
+pub(in crate::kernels) const POSITIONS: usize = 24;
 /// Vertical transform of the weights: twice that of F(2, 3).
 const G_ROWS: [[i32; 3]; 4] = [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]];
 /// Horizontal transform of the weights: 4, -6, -6, 24, 24 and 1 times that of F(4, 3).
@@ -14,7 +16,7 @@ const PIXELS_BYTES: usize = 8192;
 
 /// 16-bit integers, little-endian, of blocks of 4 output channels: `[block][position][pair of input channels][channel of the
 /// block][of the pair]`. A position is one of 4 x 6; pairs of input channels are (0, 2), (1, 3), (4, 6), (5, 7) and so on, as
-/// SXTB16 makes them. With at most 896 input channels, 16 times a sum of products fits 32 bits.
+/// SXTB16 makes them. With at most 896 input channels, 16 times a sum of products by weights of magnitude 127 fits 32 bits.
 pub static WINOGRAD: Layout = Layout {
     code: 2,
     name: "winograd",
@@ -62,17 +64,10 @@ pub static WINOGRAD_PACKING: Packing = Packing {
         let (column, input) = (k / shape.channels_in.max(1), k % shape.channels_in.max(1));
         tap(row * 3 + column, |position| value(shape, weights, channel, position, input)) as i8
     },
-    check: |shape, weights| {
-        let follows = (0..shape.channels_out).all(|channel| {
-            (0..shape.channels_in).all(|input| {
-                let found: [i32; POSITIONS] =
-                    core::array::from_fn(|position| value(shape, weights, channel, position, input));
-                let taps = core::array::from_fn(|at| tap(at, |position| found.get(position).copied().unwrap_or(0)));
-                taps.iter().all(|weight| (-127..=127).contains(weight)) && transformed(taps) == found
-            })
-        });
-        ensure!(follows, "its weights are no transform of 3x3 weights from -127 to 127")
-    },
+    // What a shift by 2 leaves of 32 bits.
+    most: |_| 1 << 29,
+    largest: |_, _, _, _| 1 << 29,
+    check: |_, _| Ok(()),
 };
 
 /// The transform of nine weights.
@@ -102,7 +97,14 @@ fn tap(tap: usize, value: impl Fn(usize) -> i32) -> i32 {
     }
 }
 
-fn value(shape: &ConvShape, weights: &[i8], channel: usize, position: usize, input: usize) -> i32 {
+/// The transformed weight of an output channel, one of 24 positions and an input channel.
+pub(in crate::kernels) fn value(
+    shape: &ConvShape,
+    weights: &[i8],
+    channel: usize,
+    position: usize,
+    input: usize,
+) -> i32 {
     let at = index(shape, channel, position, input);
     match weights.get(at..at + 2) {
         Some(&[low, high]) => i16::from_le_bytes([low as u8, high as u8]).into(),
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_come_back_and_what_is_no_transform_is_seen() {
+    fn weights_come_back() {
         let shape = ConvShape {
             kernel_h: 3,
             kernel_w: 3,
@@ -139,11 +141,5 @@ mod tests {
         let mut back = vec![0; canonical.len()];
         WINOGRAD_PACKING.unpack(&shape, &packed, &mut back);
         assert_eq!(back, canonical);
-        assert!((WINOGRAD_PACKING.check)(&shape, &packed).is_ok());
-        for at in (0..packed.len()).step_by(97) {
-            let mut other = packed.clone();
-            other[at] ^= 1 << (at % 8);
-            assert!((WINOGRAD_PACKING.check)(&shape, &other).is_err(), "at {at}");
-        }
     }
 }

@@ -1,4 +1,7 @@
-use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, no_scratch, whole_vectors};
+use super::{
+    ConvShape, LOWEST, Layout, Packing, RowElement, ensure, largest_of_products, most_of_products, no_scratch,
+    whole_vectors,
+};
 
 /// 16-bit integers, little-endian, for dual 16-bit multiply-accumulates (SMLAD) without widening. For each pair of output
 /// channels (A, B) and each kernel row: the row's `kernel_w * channels` weights of both, padded with zeros to a multiple of 2,
@@ -33,6 +36,8 @@ pub static WORDS_PACKING: Packing = Packing {
         }
     },
     weight: |shape, weights, channel, row, k| weights.get(index(shape, channel, row, k)).copied().unwrap_or(0),
+    most: most_of_products,
+    largest: largest_of_products,
     check: |shape, weights| {
         let (words, _) = weights.as_chunks::<2>();
         ensure!(words.iter().all(|&[low, high]| high == low >> 7), "a weight does not fit 8 bits")?;
