@@ -33,6 +33,12 @@ pub(super) fn for_host(model: &Model<'_>) -> Option<AlignedBytes> {
                 moved = true;
                 let mut canonical = vec![0; shape.macs()];
                 from.unpack(&shape, model.weights(node), &mut canonical);
+                // What is laid out otherwise than its weights say means something else.
+                let mut same = vec![0; (from.layout.len)(&shape)?];
+                (from.pack)(&shape, &canonical, &mut same);
+                if same != model.weights(node) {
+                    return None;
+                }
                 let mut weights = vec![0; (to.layout.len)(&shape)?];
                 (to.pack)(&shape, &canonical, &mut weights);
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);

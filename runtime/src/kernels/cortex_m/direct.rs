@@ -36,7 +36,7 @@ struct Arguments {
 type Run = unsafe extern "C" fn(&Arguments);
 
 /// A convolution. A step of the inner loop takes two elements of a run and `step_bytes` bytes of the weights.
-#[inline(always)]
+#[inline(never)]
 fn conv(rows: &mut ConvRows<'_, i16>, run: Run, step_bytes: usize) {
     rows.each(|row| {
         whole_row(row, run, step_bytes);

@@ -24,6 +24,7 @@ pub(super) fn conv_2x4_winograd_of<const STEPS: usize>(rows: &mut ConvRows<'_, i
     conv(rows, products::of::<STEPS>);
 }
 
+#[inline(never)]
 fn conv(rows: &mut ConvRows<'_, i8>, products: Products) {
     let parts = rows.parts();
     let width = parts.shape.width;
