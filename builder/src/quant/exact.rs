@@ -1,7 +1,7 @@
 //! What an integer operator computes before it rounds: real numbers, term by term in float64, from the scales alone.
 
 use super::graph::{QAffine, QConv, QNode, QOp, QTensor};
-use super::integers::resize_mode;
+use super::resample::resize_mode;
 use skipstone_onnx::{Coordinates, Resize, Window};
 use skipstone_runtime::rows::Axis;
 use std::ops::Range;

@@ -2,12 +2,11 @@
 
 use super::graph::{QAffine, QConv, QGraph, QNode, QOp, QTensor};
 use super::requant::{Channel, Operand, RequantError, Requants, affine, requants};
-use super::resample::Resampling;
+use super::resample::{Resampling, resize_mode};
 use super::root::{Root, SUM_LIMIT};
 use super::{QuantError, TensorIndex};
 use skipstone_onnx::Coordinates;
 use skipstone_runtime::arith::{OPERAND_SHIFT, Requant};
-use skipstone_runtime::format::records::ResizeMode;
 use skipstone_runtime::rows::Axis;
 
 /// Output steps beyond which a constant gives the largest or smallest integer, whatever a residual adds.
@@ -136,16 +135,6 @@ impl QGraph {
         let Some(prologue) = node.op.prologue() else { return Ok(Vec::new()) };
         affine_channels(&prologue.affine, &self.tensors[node.input], &prologue.tensor)
             .map_err(|source| QuantError::Overflow { node: prologue.name.clone(), source })
-    }
-}
-
-/// The mode of a resize in a packed model.
-pub fn resize_mode(coordinates: Coordinates) -> ResizeMode {
-    match coordinates {
-        Coordinates::AlignCorners => ResizeMode::AlignCorners,
-        Coordinates::HalfPixel => ResizeMode::HalfPixel,
-        Coordinates::Asymmetric => ResizeMode::Asymmetric,
-        Coordinates::Nearest => ResizeMode::Nearest,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The integer weights of interpolation by another kernel than the linear one.
 
-use super::integers::resize_mode;
-use skipstone_onnx::{Resize, resize::Taps};
+use skipstone_onnx::{Coordinates, Resize, resize::Taps};
+use skipstone_runtime::format::records::ResizeMode;
 use skipstone_runtime::rows::Axis;
 
 /// Largest magnitude of an int8 value.
@@ -116,12 +116,22 @@ fn whole(taps: &Taps, bits: u32) -> (i64, Vec<i32>) {
     ((taps.first + first) as i64, weights[first..end].to_vec())
 }
 
+/// The mode of a resize in a packed model.
+pub fn resize_mode(coordinates: Coordinates) -> ResizeMode {
+    match coordinates {
+        Coordinates::AlignCorners => ResizeMode::AlignCorners,
+        Coordinates::HalfPixel => ResizeMode::HalfPixel,
+        Coordinates::Asymmetric => ResizeMode::Asymmetric,
+        Coordinates::Nearest => ResizeMode::Nearest,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::quant::requant::{Channel, requants};
     use proptest::prelude::*;
-    use skipstone_onnx::{Coordinates, ResizeKernel};
+    use skipstone_onnx::ResizeKernel;
 
     const TORCH: ResizeKernel = ResizeKernel::Cubic { coefficient: -0.75 };
 
