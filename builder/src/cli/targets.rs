@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::table::grouped;
-use crate::target::{Board, Core, Fit, Need, PROGRAM_BYTES, STACK_BYTES, Suit, packed_for, suit};
+use crate::target::{Board, Core, Fit, Need, STACK_BYTES, Suit, packed_for, suit};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use skipstone_runtime::Model;
@@ -74,7 +74,7 @@ impl Target {
 
     /// Warns, in a line, of a likely mistake: a board that cannot hold the model, or no core at all.
     pub(super) fn check(&self, model: &Model<'_>, console: &Console) {
-        let need = Need { model_bytes: model.as_bytes().len() as u64, arena_bytes: model.arena_len() as u64 };
+        let need = Need::of(model);
         let line = match (self.target, self.board) {
             (_, Some(board)) => shortage(board, need),
             (Some(_), None) => None,
@@ -105,7 +105,7 @@ fn unchosen(model: &Model<'_>) -> Option<String> {
 fn shortage(board: &Board, need: Need) -> Option<String> {
     let Fit { flash_spare, ram_spare } = need.on(board);
     let memories = [
-        ("flash", board.flash, flash_spare, need.model_bytes, PROGRAM_BYTES, "program"),
+        ("flash", board.flash, flash_spare, need.model_bytes, need.program_bytes, "program"),
         ("RAM", board.ram, ram_spare, need.arena_bytes, STACK_BYTES, "stack and variables"),
     ];
     let missing = memories.into_iter().filter(|&(_, _, spare, ..)| spare < 0);
@@ -182,7 +182,9 @@ mod tests {
     #[test]
     fn what_a_board_lacks_is_told_in_numbers() {
         let board = Board::named("microbit").unwrap();
-        let shortage = |model_bytes, arena_bytes| shortage(board, Need { model_bytes, arena_bytes });
+        let shortage = |model_bytes, arena_bytes| {
+            shortage(board, Need { model_bytes, arena_bytes, program_bytes: crate::target::PROGRAM_BYTES })
+        };
         assert_eq!(shortage(100_000, 10_000), None);
         let expected = "warning: microbit cannot hold this model: 2 bytes of RAM are missing (it has 16,384; the model takes \
                         12,290, stack and variables about 4,096)";

@@ -29,7 +29,7 @@ pub(super) struct OnBoard {
 
 /// How `model` suits the boards that people have.
 pub(super) fn on_boards(model: &Model<'_>) -> Vec<OnBoard> {
-    let need = Need { model_bytes: model.as_bytes().len() as u64, arena_bytes: model.arena_len() as u64 };
+    let need = Need::of(model);
     Board::ALL.iter().filter(|board| board.chip.is_some()).map(|board| on_board(model, need, board)).collect()
 }
 

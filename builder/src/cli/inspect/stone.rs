@@ -10,7 +10,7 @@ use crate::cli::packed::Packed;
 use crate::cli::table::{Table, grouped};
 use crate::files;
 use crate::plan::{Timeline, layer_by_layer_bytes};
-use crate::target::{PROGRAM_BYTES, STACK_BYTES, packed_for};
+use crate::target::{Need, STACK_BYTES, packed_for};
 use serde::Serialize;
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records::{NONE, Node, OpCode, Tensor};
@@ -149,7 +149,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
     console.show(boards::table(&report.boards))?;
     console.show(format!(
         "counting {} KiB of flash for the program and {} KiB of RAM for stack and variables",
-        PROGRAM_BYTES / 1024,
+        Need::of(&model).program_bytes.div_ceil(1024),
         STACK_BYTES / 1024
     ))?;
     if let Some(picture) = picture {
