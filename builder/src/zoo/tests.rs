@@ -161,7 +161,7 @@ fn the_second_image_classifier_of_mlperf_tiny_has_two_names() {
     assert_eq!((named.name.as_str(), named.macs()), ("resnet8-large", 76_473_920));
     let norms = named.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
     let channels: usize = norms.map(|node| named.value(node.output).dims[0]).sum();
-    assert_eq!(named.parameter_count() as usize - 2 * channels, 480_330);
+    assert_eq!(named.parameter_count() - 2 * channels, 480_330);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct ConvSpec {
     pub path: &'static str,
     /// The weights that it reads.
     pub layout: &'static Layout,
-    /// Output rows of one step by which it is fastest for a convolution, at most [`MAX_ROWS`](super::conv::MAX_ROWS).
+    /// Output rows of one step by which it is fastest for a convolution, at most [`MAX_ROWS`].
     pub rows: fn(&ConvShape) -> usize,
     /// Whether it runs a convolution.
     pub suits: fn(&ConvShape) -> bool,

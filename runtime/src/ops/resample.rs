@@ -1,5 +1,5 @@
 //! A weighted sum of the rows and pixels around each position: cubic and antialiased interpolation. Rows are weighed
-//! first, in scratch, [`BLOCK`] channels at a time.
+//! first, in scratch, `BLOCK` channels at a time.
 
 use super::{Checked, Operands, Operator, Rules, VALUE, Verdict, ensure, no_bytes};
 use crate::arena::{Maps, RowOffsets};
