@@ -7,9 +7,12 @@
 //! Stochastic depth has no operator in ONNX. It is written as `Dropout`, which is what it is in evaluation: the
 //! identity. The node's `doc_string` is [`STOCHASTIC_DEPTH`], by which [`import`](crate::import()) tells it from dropout.
 
+mod blocks;
 pub mod functions;
 mod group_norm;
 mod wrap;
+
+pub use blocks::blocks_apart;
 
 use crate::graph::{Graph, Node, Value};
 use crate::proto::{AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
@@ -29,6 +32,10 @@ pub const ANTIALIAS_OPSET: i64 = 18;
 
 /// The `doc_string` of a `Dropout` that zeroes whole images instead of elements.
 pub const STOCHASTIC_DEPTH: &str = "skipstone: stochastic depth";
+
+/// The `doc_string` of the last node of those by which channels become blocks of pixels, or these channels. The operators
+/// of these names have square blocks only.
+pub const BLOCKS: &str = "skipstone: blocks of pixels";
 
 /// The batch dimension of a file's input and output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +154,7 @@ impl Writer<'_> {
         match node.op {
             Op::GroupNorm { groups, epsilon } => self.group_norm(node, groups, epsilon).into(),
             Op::BorderPad(ref pad) if pad.border == Border::Wrap => self.wrap(node, pad),
+            Op::DepthToSpace { block } | Op::SpaceToDepth { block } => self.blocks(node, block),
             _ => self.function(node).unwrap_or_else(|| vec![self.node(node)]),
         }
     }
@@ -197,7 +205,9 @@ impl Writer<'_> {
                 }
                 vec![AttributeProto::float("epsilon", *epsilon)]
             }
-            Op::GroupNorm { .. } => unreachable!("has nodes of its own"),
+            Op::GroupNorm { .. } | Op::DepthToSpace { .. } | Op::SpaceToDepth { .. } => {
+                unreachable!("has nodes of its own")
+            }
             Op::Softmax | Op::Concat => vec![AttributeProto::int("axis", 1)],
             Op::MaxPool(window) => window_attributes(window),
             Op::AveragePool { window, count_include_pad } => {

@@ -94,6 +94,8 @@ pub(crate) fn branches() -> Graph {
     let standard = b.push("edged", border([0, 1, 2, 3], Border::Edge), &[standard]).unwrap();
     let standard = b.push("wrapped", border([2, 0, 1, 4], Border::Wrap), &[standard]).unwrap();
     let standard = b.push("wrapped.columns", border([0, 1, 0, 0], Border::Wrap), &[standard]).unwrap();
+    let joined = b.push("pixels", Op::DepthToSpace { block: [1, 3] }, &[standard]).unwrap();
+    let standard = b.push("channels", Op::SpaceToDepth { block: [1, 3] }, &[joined]).unwrap();
     let gate = b.push("gate", Op::GlobalMaxPool, &[standard]).unwrap();
     let gated = b.push("gated", Op::Mul, &[gate, standard]).unwrap();
     let pool = b.push("pool", Op::GlobalAveragePool, &[gated]).unwrap();

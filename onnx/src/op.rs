@@ -80,6 +80,17 @@ pub enum Op {
     Pad(Pad),
     /// Padding of rows and columns with copies of the map's own.
     BorderPad(BorderPad),
+    /// Channels as blocks of pixels: `[B * C, H, W]` to `[C, rows * H, columns * W]` with blocks of `B = rows * columns`
+    /// pixels. Channels are ordered by row in the block, column in the block, channel of the result.
+    DepthToSpace {
+        /// Rows and columns of a block.
+        block: [usize; 2],
+    },
+    /// Blocks of pixels as channels: undoes [`Op::DepthToSpace`].
+    SpaceToDepth {
+        /// Rows and columns of a block.
+        block: [usize; 2],
+    },
     /// In training, zeroes each element with a probability and scales the others by `1 / (1 - rate)`; in evaluation
     /// the identity.
     Dropout {
@@ -120,6 +131,8 @@ impl Op {
             Op::Gemm => "Gemm",
             Op::Slice(_) => "Slice",
             Op::Pad(_) | Op::BorderPad(_) => "Pad",
+            Op::DepthToSpace { .. } => "DepthToSpace",
+            Op::SpaceToDepth { .. } => "SpaceToDepth",
             Op::Dropout { .. } | Op::StochasticDepth { .. } => "Dropout",
         }
     }

@@ -124,6 +124,21 @@ fn infer_unbounded(op: &Op, operands: &[&Value]) -> Result<Vec<usize>, String> {
             (0..3).map(|axis| padded(dims[axis], before[axis], after[axis])).collect()
         }
         Op::BorderPad(pad) => infer_border_pad(pad, map_dims(operands[0])?),
+        Op::DepthToSpace { block: [rows, columns] } => {
+            let [channels, height, width] = map_dims(operands[0])?;
+            let pixels = rows.saturating_mul(*columns);
+            if pixels == 0 || !channels.is_multiple_of(pixels) {
+                return Err(format!("its {channels} channels are no blocks of {rows}x{columns} pixels"));
+            }
+            Ok(vec![channels / pixels, height.saturating_mul(*rows), width.saturating_mul(*columns)])
+        }
+        Op::SpaceToDepth { block: [rows, columns] } => {
+            let [channels, height, width] = map_dims(operands[0])?;
+            if *rows == 0 || *columns == 0 || !height.is_multiple_of(*rows) || !width.is_multiple_of(*columns) {
+                return Err(format!("blocks of {rows}x{columns} do not cover {height}x{width}"));
+            }
+            Ok(vec![channels.saturating_mul(rows * columns), height / rows, width / columns])
+        }
     }
 }
 

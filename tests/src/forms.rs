@@ -2,6 +2,7 @@
 
 mod branches;
 mod gates;
+mod rearranged;
 
 use skipstone_onnx::proto::{
     AttributeProto, DataType, Dim, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
@@ -36,6 +37,7 @@ pub fn forms() -> Vec<Form> {
     ];
     forms.extend(branches::forms());
     forms.extend(gates::forms());
+    forms.extend(rearranged::forms());
     forms
 }
 

@@ -168,6 +168,16 @@ impl Checks {
             count => format!("; {} differ by no more than weights that were rounded anew explain", grouped(count)),
         };
         self.add(text + &rerounded, unexplained == 0);
+        if !agreement.rescaled.is_empty() {
+            let first = agreement.file_clipped.first().map_or(String::new(), |name| format!(" (`{name}`)"));
+            let text = format!(
+                "{} tensors have another scale or zero point than in the file; {}{first} of them do not hold all numbers \
+                 that its integers stand for (limit 0)",
+                agreement.rescaled.len(),
+                agreement.file_clipped.len(),
+            );
+            self.add(text, agreement.file_clipped.is_empty());
+        }
         let others = others(agreement.file_top1_agreement, count);
         let cause = match (agreement.rescaled.is_empty(), agreement.file_rerounded) {
             (true, 0) => FEEDBACK,

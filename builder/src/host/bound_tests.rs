@@ -36,6 +36,7 @@ fn label(node: &QNode) -> &'static str {
         (QOp::GlobalAveragePool, _) => "global average",
         (QOp::AveragePool { .. }, _) => "average of a window",
         (QOp::Copy(_), _) => "copy",
+        (QOp::Blocks, _) => "blocks of pixels",
         (QOp::Affine(_), _) => "affine",
         (QOp::MaxPool { .. }, _) => "max pool",
         (QOp::Lookup { function: Function::Sigmoid, .. }, _) => "sigmoid",
@@ -82,7 +83,7 @@ fn measure(graph: &Graph, images: &Dataset, quantized: &Quantized, seen: &mut BT
         // Of parts of concatenations, and of maps that are copied or rounded for some reader, the float network knows
         // nothing.
         let Some(expected) = float.get(&output.name) else {
-            assert!(matches!(node.op, QOp::Concat | QOp::Copy(_) | QOp::Affine(_)), "{}", node.name);
+            assert!(matches!(node.op, QOp::Concat | QOp::Copy(_) | QOp::Blocks | QOp::Affine(_)), "{}", node.name);
             errors[node.output] = bound;
             continue;
         };

@@ -92,6 +92,11 @@ fn record(qgraph: &QGraph, node: &QNode, channels: &[Channels]) -> Result<Node, 
         }
         QOp::Add | QOp::GlobalAveragePool | QOp::Affine(_) | QOp::Lookup { .. } | QOp::Gate { .. } | QOp::Concat => {}
         QOp::GroupNorm { groups, .. } => record.groups = narrow(&node.name, "number of groups", *groups)?,
+        QOp::Blocks => {
+            let [from, to] = [node.input, node.output].map(|index| &channels[index]);
+            let own = from.positions.len().min(to.positions.len());
+            record.groups = narrow(&node.name, "channels of a pixel", own)?;
+        }
         QOp::L2Norm | QOp::InstanceNorm { .. } => {}
     }
     Ok(record)
@@ -146,6 +151,7 @@ fn op_code(qgraph: &QGraph, node: &QNode) -> OpCode {
         QOp::Resize(_) => OpCode::Resample,
         QOp::Concat => OpCode::Concat,
         QOp::L2Norm => OpCode::L2Norm,
+        QOp::Blocks => OpCode::Blocks,
         QOp::InstanceNorm { .. } => OpCode::InstanceNorm,
         QOp::GroupNorm { .. } => OpCode::GroupNorm,
     }

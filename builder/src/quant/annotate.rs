@@ -38,7 +38,7 @@ fn rescaled<'q>(graph: &Graph, qgraph: &'q QGraph) -> Vec<(ValueId, &'q QTensor)
     let mut inside: HashSet<usize> = HashSet::new();
     let mut results = Vec::new();
     for node in &qgraph.nodes {
-        let moves = matches!(node.op, QOp::Concat | QOp::Copy(_));
+        let moves = matches!(node.op, QOp::Concat | QOp::Copy(_) | QOp::Blocks);
         let joins = moves && [Some(node.input), node.operand].iter().flatten().any(|read| inside.contains(read));
         match known(node.output) {
             Some(value) if joins => results.push((value, &qgraph.tensors[node.output])),
@@ -72,7 +72,7 @@ pub(super) fn places<'g>(graph: &Graph, qgraph: &'g QGraph) -> Vec<Place<'g>> {
         let output = *made.get(qgraph.tensors[node.output].name.as_str())?;
         let layer = match &node.op {
             QOp::Conv(_) => Some(*named.get(node.name.as_str())?),
-            QOp::Copy(_) | QOp::Concat => return None,
+            QOp::Copy(_) | QOp::Blocks | QOp::Concat => return None,
             _ => None,
         };
         let prologue = node.op.prologue().and_then(|prologue| made.get(prologue.tensor.name.as_str()).copied());

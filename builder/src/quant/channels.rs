@@ -29,6 +29,11 @@ impl Channels {
         Self { count: channels.next_multiple_of(CHANNEL_MULTIPLE), ..Self::plain(channels) }
     }
 
+    /// Whether nothing lies between them.
+    fn are_in_line(&self) -> bool {
+        self.positions.iter().enumerate().all(|(channel, &position)| channel == position)
+    }
+
     /// The logical channels of pixels that lie one after another, in order.
     ///
     /// # Panics
@@ -63,11 +68,24 @@ fn layouts(qgraph: &QGraph) -> Vec<Channels> {
     (0..qgraph.tensors.len()).map(|index| layouts.of(index)).collect()
 }
 
-/// Copies the results of concatenations that cannot lie where those lie that they are combined with element by element.
+/// Copies the results of concatenations that cannot lie where those lie that they are combined with element by element,
+/// and what is read or made of blocks of pixels where its channels do not lie in line.
 /// `fresh` makes names.
 pub(super) fn separate_concats(qgraph: &mut QGraph, mut fresh: impl FnMut(&str) -> String) {
     loop {
         let all = layouts(qgraph);
+        if let Some(at) = qgraph.nodes.iter().position(|node| !reads_well(node, &all)) {
+            let (node, joined) = (&mut qgraph.nodes[at], qgraph.tensors.len());
+            let input = std::mem::replace(&mut node.input, joined);
+            let op = QOp::Copy(QCopy::WHOLE);
+            let name = fresh(&format!("{}.copy", node.name));
+            let copy = QNode { name, op, input, operand: None, output: joined, lo: i8::MIN, hi: i8::MAX };
+            let tensor = &qgraph.tensors[input];
+            let name = fresh(&format!("{}.joined", tensor.name));
+            qgraph.tensors.push(QTensor { name, ..tensor.clone() });
+            qgraph.nodes.insert(at, copy);
+            continue;
+        }
         let Some(at) = qgraph.nodes.iter().position(|node| !lies_well(node, &all)) else { return };
         let (node, joined) = (&mut qgraph.nodes[at], qgraph.tensors.len());
         let output = std::mem::replace(&mut node.output, joined);
@@ -134,7 +152,7 @@ impl<'q> Layouts<'q> {
                         layouts.join(node.input, node.output);
                     }
                 }
-                QOp::Concat | QOp::Copy(_) => {}
+                QOp::Concat | QOp::Copy(_) | QOp::Blocks => {}
                 _ => {
                     let reads = [Some(node.input), node.operand].into_iter().flatten();
                     reads.for_each(|index| layouts.join(index, node.output));
@@ -187,20 +205,31 @@ fn joined(input: &Channels, operand: Option<&Channels>) -> Channels {
     Channels { count: input.count + operand.count, positions: input.positions.iter().copied().chain(after).collect() }
 }
 
-/// Whether a concatenation puts channels where they belong.
+/// Whether a node puts channels where they belong, that does not put them anywhere.
 fn lies_well(node: &QNode, all: &[Channels]) -> bool {
-    node.op != QOp::Concat || all[node.output] == joined(&all[node.input], node.operand.map(|index| &all[index]))
+    match node.op {
+        QOp::Concat => all[node.output] == joined(&all[node.input], node.operand.map(|index| &all[index])),
+        QOp::Blocks => all[node.output].are_in_line(),
+        _ => true,
+    }
+}
+
+/// Whether a node finds the channels that it reads where it takes them to be.
+fn reads_well(node: &QNode, all: &[Channels]) -> bool {
+    node.op != QOp::Blocks || all[node.input].are_in_line()
 }
 
 /// Whether a node reads and writes channels where they are.
 fn check(qgraph: &QGraph, node: &QNode, all: &[Channels]) -> Result<(), QuantError> {
     let reads = match node.op {
-        QOp::Conv(_) | QOp::Copy(_) => [None, node.operand],
+        QOp::Conv(_) | QOp::Copy(_) | QOp::Blocks => [None, node.operand],
         _ => [Some(node.input), node.operand],
     };
     let image = &qgraph.tensors[qgraph.input];
     let reason = if reads.contains(&Some(qgraph.input)) && is_odd(image) {
         format!("it reads the image, whose {} channels are not padded: let it read a copy", image.dims[0])
+    } else if !reads_well(node, all) {
+        "the channels that it reads do not lie in line: let it read a copy".into()
     } else if !lies_well(node, all) {
         "its channels do not lie where those of a map lie that it meets: copy its result".into()
     } else {

@@ -139,7 +139,7 @@ pub fn exact(
     let step = f64::from(output.params.scale);
     let ratio = input.scale() / step;
     let value = match &node.op {
-        QOp::Copy(_) | QOp::Concat | QOp::MaxPool { .. } => return None,
+        QOp::Copy(_) | QOp::Blocks | QOp::Concat | QOp::MaxPool { .. } => return None,
         QOp::Affine(parameters) => return Some(affine(parameters, input, output, at)),
         QOp::Conv(conv) => {
             let unit = ratio * f64::from(conv.weight_scales[c]);

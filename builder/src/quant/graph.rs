@@ -180,6 +180,9 @@ pub enum QOp {
     Concat,
     /// Each pixel's channels, divided by their Euclidean norm; 0 where they are all 0.
     L2Norm,
+    /// Channels as blocks of pixels where the output has more of these, otherwise blocks of pixels as channels; their order
+    /// is row in the block, column in the block, channel of a pixel.
+    Blocks,
     /// Each channel's map, less its mean, over its deviation.
     InstanceNorm {
         /// Added to the variance.
@@ -218,10 +221,18 @@ impl QOp {
             QOp::Resize(_) => "Resize",
             QOp::Concat => "Concat",
             QOp::L2Norm => "L2Norm",
+            QOp::Blocks => "Blocks",
             QOp::InstanceNorm { .. } => "InstanceNorm",
             QOp::GroupNorm { .. } => "GroupNorm",
         }
     }
+}
+
+/// Of what moves blocks between tensors of these dimensions: their size, and whether channels become pixels.
+pub(crate) fn block(from: [usize; 3], to: [usize; 3]) -> ([usize; 2], bool) {
+    let spreads = to[1] > from[1] || to[2] > from[2];
+    let (few, many) = if spreads { (from, to) } else { (to, from) };
+    ([many[1] / few[1], many[2] / few[2]], spreads)
 }
 
 /// A quantized operator with its clamp.

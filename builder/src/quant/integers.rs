@@ -116,7 +116,7 @@ impl QGraph {
                 let requant = requant.map_err(|reason| overflow(RequantError { channel: 0, reason: reason.into() }))?;
                 return Ok(Requants { channels: vec![requant], operand_multiplier: root.fraction as i32 });
             }
-            QOp::Copy(_) | QOp::MaxPool { .. } | QOp::Lookup { .. } | QOp::Concat => Vec::new(),
+            QOp::Copy(_) | QOp::Blocks | QOp::MaxPool { .. } | QOp::Lookup { .. } | QOp::Concat => Vec::new(),
         };
         if matches!(node.op, QOp::Conv(_) | QOp::Add) {
             operand = node

@@ -54,6 +54,8 @@ pub struct FileAgreement {
     /// Tensors that our integers round by another scale or zero point than the file.
     #[serde(skip)]
     pub rescaled: Vec<String>,
+    /// Those of them whose integers do not hold all numbers that the file's do.
+    pub file_clipped: Vec<String>,
 }
 
 /// How one layer compares.
@@ -213,13 +215,20 @@ impl<'q> FileCheck<'q> {
     pub fn finish(self) -> FileAgreement {
         let layers: Vec<FileLayer> =
             [self.image].into_iter().chain(self.agreements).filter(|layer| layer.elements > 0).collect();
-        let other = |map: &&&QTensor| rounding(self.layers, map).is_some_and(|own| own != map.params);
+        let other = |map: &QTensor| rounding(self.layers, map).filter(|own| *own != map.params);
+        let names = |maps: Vec<&&QTensor>| maps.into_iter().map(|map| map.name.clone()).collect();
+        let rescaled = self.layers.maps.iter().filter(|map| other(map).is_some()).collect();
+        // The image's integers hold all pixels, which are compared themselves.
+        let image = &self.layers.qgraph.tensors[self.layers.qgraph.input].name;
+        let clips = |map: &&&QTensor| other(map).is_some_and(|own| !holds(map.params, own)) && map.name != *image;
+        let clipped = self.layers.maps.iter().filter(clips).collect();
         FileAgreement {
             file_layers: layers.len(),
             file_unexplained: layers.iter().map(|layer| layer.unexplained).sum(),
             file_rerounded: layers.iter().map(|layer| layer.rerounded).sum(),
             file_top1_agreement: fraction(self.same_label, self.count as u64),
-            rescaled: self.layers.maps.iter().filter(other).map(|map| map.name.clone()).collect(),
+            rescaled: names(rescaled),
+            file_clipped: names(clipped),
             layers,
         }
     }
@@ -249,6 +258,17 @@ impl FileLayer {
             }
         }
     }
+}
+
+/// Whether the numbers that `theirs` stands for lie among those that `ours` does, but for the half a step by which a range
+/// that several tensors share may be nudged. Then rounding by `ours` clips nothing, and 0 is 0 in both.
+fn holds(ours: QuantParams, theirs: QuantParams) -> bool {
+    let range = |params: QuantParams| {
+        [i8::MIN, i8::MAX].map(|q| f64::from(params.scale) * f64::from(i16::from(q) - i16::from(params.zero_point)))
+    };
+    let ([least, most], [low, high]) = (range(ours), range(theirs));
+    let nudge = (0.5 + SLACK) * f64::from(ours.scale);
+    low >= least - nudge && high <= most + nudge
 }
 
 /// Whether a tensor holds the integers of another one on other steps, which is no tensor of the file: the file rounds

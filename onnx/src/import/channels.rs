@@ -62,6 +62,30 @@ impl Importer<'_> {
         Ok(value)
     }
 
+    /// As [`reorder`](Self::reorder), for a reader that needs the channels where they are: the convolution that makes
+    /// `source` makes them in that order, where nothing else reads it and no integers are known of it.
+    pub(super) fn with_channels(
+        &mut self,
+        source: Id,
+        order: Vec<usize>,
+        sole: bool,
+        name: &str,
+    ) -> Result<Id, Failure> {
+        let layer = self.draft.producer(source).filter(|_| sole && self.dequantized.is_empty());
+        let layer = layer.filter(|layer| matches!(&layer.op, Op::Conv(conv) if conv.groups == 1));
+        let layer = layer.filter(|_| !self.reordered.contains_key(&source));
+        let Some((layer, inputs)) = layer.map(|layer| (layer.name.clone(), layer.inputs.clone())) else {
+            self.claim_weights(order.len() * order.len())?;
+            return self.reorder(source, order, sole, name);
+        };
+        let mut changed = vec![inputs[0]];
+        for &input in &inputs[1..] {
+            changed.push(self.with_rows(&layer, input, &order, true)?);
+        }
+        self.draft.producer_mut(source).expect("found above").inputs = changed;
+        Ok(source)
+    }
+
     /// A value with the same elements whose channels are in their first order, and the order of the value's.
     pub(super) fn before_reordering(&self, value: Id) -> (Id, Option<&[usize]>) {
         match self.reordered.get(&value) {

@@ -299,19 +299,11 @@ impl Importer<'_> {
         Ok(value)
     }
 
-    /// The feature with the channels of its map in the file's order, if the file shuffled them or made them of blocks of
-    /// pixels.
+    /// The feature with the channels of its map in the file's order, if the file shuffled them or made them of pixels, or
+    /// pixels of them.
     pub(super) fn in_order(&mut self, feature: Feature, name: &str) -> Result<Feature, Failure> {
-        let mut dims = self.draft.dims(feature.value).to_vec();
-        let feature = match feature.layout.blocks(&dims) {
-            Some((size, layout)) => {
-                let feature = self.settle(feature, name)?;
-                let value = self.blocks(feature.value, size, name)?;
-                dims = self.draft.dims(value).to_vec();
-                Feature { value, layout, affine: Affine::identity(), sole: true, log: false }
-            }
-            None => feature,
-        };
+        let feature = self.rearranged(feature, name)?;
+        let dims = self.draft.dims(feature.value).to_vec();
         let Some((order, layout)) = feature.layout.shuffled(&dims).filter(|_| dims.len() == 3) else {
             return Ok(feature);
         };

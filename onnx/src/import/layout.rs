@@ -122,7 +122,7 @@ impl Layout {
 
     /// Repeated axes as axes of one element.
     pub(super) fn unrepeated(&self) -> Self {
-        let repeated = |group: &[Atom]| group.iter().any(|atom| atom.axis == REPEAT);
+        let repeated = |group: &[Atom]| group.iter().all(|atom| atom.axis == REPEAT);
         let strip = |group: &Vec<Atom>| if repeated(group) { Vec::new() } else { group.clone() };
         Self { groups: self.groups.iter().map(strip).collect() }
     }
@@ -161,10 +161,16 @@ impl Layout {
         Self { groups: self.groups.iter().map(keep).collect() }
     }
 
-    /// Which whole axis of the value each of the file's is, for maps in the orders NCHW and NHWC and for vectors.
+    /// Which whole axis of the value each of the file's is, for maps in the orders NCHW and NHWC, also without an axis of
+    /// positions that has one element, and for vectors.
     pub(super) fn order(&self, batch: usize, dims: &[usize]) -> Option<&'static [usize]> {
-        let orders: &[&[usize]] = if dims.len() == 3 { &[&[0, 1, 2, 3], &[0, 2, 3, 1]] } else { &[&[0, 1]] };
-        orders.iter().find(|order| *self == Self::ordered(batch, dims, order)).copied()
+        let orders: &[&[usize]] = match dims {
+            [_, _, _] => &[&[0, 1, 2, 3], &[0, 2, 3, 1], &[0, 1, 2], &[0, 2, 1], &[0, 1, 3], &[0, 3, 1]],
+            _ => &[&[0, 1]],
+        };
+        let left_out =
+            |order: &[usize]| (1..=dims.len()).filter(|axis| !order.contains(axis)).all(|at| dims[at - 1] == 1);
+        orders.iter().find(|order| left_out(order) && *self == Self::ordered(batch, dims, order)).copied()
     }
 
     /// Whether all elements of an image stand after the batch, each at its own place.
@@ -319,6 +325,75 @@ impl Layout {
             .then(|| (size, Self { groups: vec![batch.clone(), parts, rows, columns] }))
     }
 
+    /// Of a map `dims` whose file shows parts of the channels as positions in blocks of pixels: the size of the blocks, and
+    /// for each channel of the map of which they can be made ([`Op::DepthToSpace`](crate::Op)) that of `dims`.
+    pub(super) fn spread(&self, dims: &[usize]) -> Option<([usize; 2], Vec<usize>)> {
+        let [batch, channels, rows, columns] = self.groups.as_slice() else { return None };
+        let inner = |group: &[Atom], axis: usize| {
+            let whole = [Atom { axis, stride: 1, size: dims[axis - 1] }];
+            let inner = if dims[axis - 1] == 1 { group } else { group.strip_prefix(&whole)? };
+            inner.iter().all(|atom| atom.axis == CHANNELS).then(|| inner.to_vec())
+        };
+        if dims.len() != 3 || batch.iter().any(|atom| atom.axis != BATCH) {
+            return None;
+        }
+        let (rows, columns) = (inner(rows, ROWS)?, inner(columns, COLUMNS)?);
+        let size = |parts: &[Atom]| parts.iter().map(|atom| atom.size).product::<usize>();
+        let block = [size(&rows), size(&columns)];
+        let all = [rows, columns, channels.clone()].concat();
+        if block == [1, 1] || all.iter().any(|atom| atom.axis != CHANNELS) || size(&all) != dims[0] {
+            return None;
+        }
+        Some((block, places(&all)))
+    }
+
+    /// Whether a map of `dims` is shown as one of the same pixels in another order, of which one axis alone has several:
+    /// then these are the channels of one pixel, spread over rows and columns of the sizes that are given.
+    pub(super) fn unrolled(&self, dims: &[usize]) -> Option<[usize; 2]> {
+        let shown = self.dims();
+        let &[_, channels, height, width] = shown.as_slice() else { return None };
+        let parts: Vec<Atom> = [2, 3, 1].iter().flat_map(|&axis| self.groups[axis].iter().copied()).collect();
+        let whole = dims.len() == 3 && channels * height * width == dims.iter().product::<usize>();
+        let whole = whole && self.groups[0].iter().all(|atom| atom.axis == BATCH);
+        if !whole || parts.iter().any(|atom| atom.axis == BATCH || atom.axis == REPEAT) {
+            return None;
+        }
+        let stride = |axis: usize| match axis {
+            CHANNELS => 1,
+            COLUMNS => dims[0],
+            _ => dims[0] * dims[2],
+        };
+        let place = |atom: &Atom| Atom { axis: CHANNELS, stride: atom.stride * stride(atom.axis), size: atom.size };
+        let pixel: Vec<Atom> = parts.iter().map(place).collect();
+        places(&pixel).iter().enumerate().all(|(to, &from)| to == from).then_some([height, width])
+    }
+
+    /// How often the file repeats each row and each column of a map, next to itself; and the layout of the map that has
+    /// them so often.
+    pub(super) fn enlarged(&self, dims: &[usize]) -> Option<([usize; 2], Self)> {
+        let mut groups = self.groups.clone();
+        let mut factors = [1, 1];
+        for group in &mut groups {
+            let &[own, Atom { axis: REPEAT, size, .. }] = group.as_slice() else { continue };
+            if dims.len() != 3 || own.axis < ROWS || own.size != dims[own.axis - 1] {
+                return None;
+            }
+            factors[own.axis - ROWS] = size;
+            *group = vec![Atom { size: own.size * size, ..own }];
+        }
+        (factors != [1, 1]).then_some((factors, Self { groups }))
+    }
+
+    /// The layout of a map of dimensions `to`, where this one's of dimensions `from` has other rows and columns.
+    pub(super) fn over(&self, from: &[usize], to: &[usize]) -> Self {
+        let resized = |atom: &Atom| match atom.axis {
+            axis @ (ROWS | COLUMNS) if atom.size == from[axis - 1] => Atom { size: to[axis - 1], ..*atom },
+            _ => *atom,
+        };
+        let group = |group: &Vec<Atom>| group.iter().map(resized).filter(|atom| atom.size > 1).collect();
+        Self { groups: self.groups.iter().map(group).collect() }
+    }
+
     /// For each place on the file's axis of channels the value's channel that stands there, where that axis has all of
     /// them in another order than the value's; and the layout in which they are in order.
     pub(super) fn shuffled(&self, dims: &[usize]) -> Option<(Vec<usize>, Self)> {
@@ -328,10 +403,7 @@ impl Layout {
         if group.len() < 2 || count != dims[0] || group.iter().any(|atom| atom.axis != CHANNELS) {
             return None;
         }
-        let mut order = vec![0];
-        for atom in group {
-            order = order.iter().flat_map(|at| (0..atom.size).map(move |digit| at + digit * atom.stride)).collect();
-        }
+        let order = places(group);
         let mut groups = self.groups.clone();
         groups[axis] = vec![Atom { axis: CHANNELS, stride: 1, size: count }];
         Some((order, Self { groups }))
@@ -341,6 +413,15 @@ impl Layout {
     pub(super) fn is_channels(&self, axis: usize, dims: &[usize]) -> bool {
         self.groups[axis] == [Atom { axis: CHANNELS, stride: 1, size: dims[0] }]
     }
+}
+
+/// Where the elements of parts of an axis stand on it, outermost part first.
+fn places(parts: &[Atom]) -> Vec<usize> {
+    let mut places = vec![0];
+    for part in parts {
+        places = places.iter().flat_map(|at| (0..part.size).map(move |digit| at + digit * part.stride)).collect();
+    }
+    places
 }
 
 /// Appends an atom, joined with the one before where they are neighbouring digits.

@@ -170,6 +170,9 @@ fn never_negative(importer: &Importer<'_>, value: Id, depth: usize) -> bool {
         | Op::Flatten
         | Op::Slice(_)
         | Op::Pad(_)
+        | Op::BorderPad(_)
+        | Op::DepthToSpace { .. }
+        | Op::SpaceToDepth { .. }
         | Op::Dropout { .. }
         | Op::StochasticDepth { .. } => {
             depth < SIGN_DEPTH && inputs.all(|&input| never_negative(importer, input, depth + 1))

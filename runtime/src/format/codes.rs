@@ -74,11 +74,13 @@ pub enum OpCode {
     Resample = 13,
     /// The maps of each group of channels together, brought to mean 0 and variance 1.
     GroupNorm = 14,
+    /// Channels as blocks of pixels, or blocks of pixels as channels.
+    Blocks = 15,
 }
 
 impl OpCode {
     /// Every operator, in order of their codes.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Conv,
         Self::Add,
         Self::GlobalAveragePool,
@@ -94,6 +96,7 @@ impl OpCode {
         Self::InstanceNorm,
         Self::Resample,
         Self::GroupNorm,
+        Self::Blocks,
     ];
 
     /// The operator of a code, if there is one.
@@ -119,6 +122,7 @@ impl OpCode {
             Self::InstanceNorm => "instance norm",
             Self::Resample => "resampling",
             Self::GroupNorm => "group norm",
+            Self::Blocks => "blocks of pixels",
         }
     }
 }

@@ -224,7 +224,8 @@ record! {
         operand: u16 = 6,
         /// Result.
         output: u16 = 8,
-        /// Groups of a convolution or a group norm. Of a copy: the first pixel of a row that it takes.
+        /// Groups of a convolution or a group norm. Of a copy: the first pixel of a row that it takes. Of blocks of pixels:
+        /// the channels of their pixels, without those that pad.
         groups: u16 = 10,
         /// Height of the kernel or of a pool's window. Of a resampling: rows around a position.
         kernel_h: u8 = 12,

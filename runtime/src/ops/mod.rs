@@ -7,6 +7,7 @@
 pub mod add;
 pub mod affine;
 pub mod average_pool;
+pub mod blocks;
 pub mod concat;
 pub mod conv;
 pub mod copy;
@@ -112,6 +113,7 @@ pub static RULES: &[&Rules] = &[
     &instance_norm::RULES,
     &resample::RULES,
     &group_norm::RULES,
+    &blocks::RULES,
 ];
 
 /// Operators by their codes.

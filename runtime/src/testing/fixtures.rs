@@ -136,11 +136,29 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
             Some(net.shortcut(input, 1 + random.below(2), before, channels.next_multiple_of(4)))
         }
         12 => Some(draw_copy(net, input, random)),
+        13 | 14 => draw_blocks(net, input, random),
         _ => {
             let same_size = maps(net, &|other| (other.height, other.width) == (t.height, t.width));
             let other = random.of(&same_size);
             (t.channels + net.tensors[other].channels <= 40).then(|| net.concat(input, other))
         }
+    }
+}
+
+/// Channels as blocks of pixels, or blocks as channels; `None` where there are no blocks of the size that was drawn.
+fn draw_blocks(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
+    let t = net.tensors[input];
+    let [height, width, channels] = [t.height, t.width, t.channels].map(usize::from);
+    let [rows, columns] = [1 + random.below(4), 1 + random.below(4)];
+    let pixels = rows * columns;
+    if random.below(2) == 0 {
+        let own = channels / pixels - random.below(2).min(channels / pixels);
+        let fits = own > 0 && pixels > 1 && height * rows * width * columns <= 400;
+        fits.then(|| net.blocks(input, (height * rows, width * columns, own.next_multiple_of(4)), own))
+    } else {
+        let own = channels - random.below(channels.min(3));
+        let fits = height % rows + width % columns == 0 && pixels * own <= 64;
+        fits.then(|| net.blocks(input, (height / rows, width / columns, (pixels * own).next_multiple_of(4)), own))
     }
 }
 

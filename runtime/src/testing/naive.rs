@@ -87,6 +87,21 @@ impl Network {
                     _ => output.zero_point,
                 }
             }
+            Some(OpCode::Blocks) => {
+                let output = &self.tensors[usize::from(node.output)];
+                let (out_height, own) = (usize::from(output.height), usize::from(node.groups));
+                if out_height > height || out_width > width {
+                    let (rows, columns) = (out_height / height, out_width / width);
+                    let part = (y % rows * columns + x % columns) * own + channel;
+                    if channel < own { at(y / rows, x / columns, part) } else { output.zero_point }
+                } else {
+                    let (rows, columns) = (height / out_height, width / out_width);
+                    let (place, from) = (channel / own, channel % own);
+                    let inside = place < rows * columns;
+                    let (y, x) = (y * rows + place / columns, x * columns + place % columns);
+                    if inside { at(y, x, from) } else { output.zero_point }
+                }
+            }
             Some(OpCode::Affine) => {
                 self.requants[index][channel].apply(raise(at(y, x, channel).into()), node.lo, node.hi)
             }

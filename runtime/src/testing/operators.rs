@@ -116,6 +116,14 @@ impl Network {
         output
     }
 
+    /// `channels` of each pixel of blocks as a pixel's, or the other way round, by which the result has `shape`.
+    pub(crate) fn blocks(&mut self, input: usize, shape: (usize, usize, usize), channels: usize) -> usize {
+        let node = Node { groups: channels as u16, ..self.plain(OpCode::Blocks, input) };
+        let output = self.node(node, shape, Vec::new(), Vec::new());
+        self.tensors[output].zero_point = self.tensors[input].zero_point;
+        output
+    }
+
     pub(crate) fn affine(&mut self, input: usize, random: &mut Random) -> usize {
         let shape = self.shape(input);
         let requants = (0..shape.2).map(|_| random.affine()).collect();

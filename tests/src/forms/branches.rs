@@ -35,7 +35,18 @@ fn gate_by_convolution_over_channels() -> Form {
     f.head(&x, 8);
     f.finish(
         "gate by a convolution over channels",
-        &["Conv", "GlobalAveragePool", "Conv", "Sigmoid", "Mul", "GlobalAveragePool", "Flatten", "Gemm"],
+        &[
+            "Conv",
+            "GlobalAveragePool",
+            "DepthToSpace",
+            "Conv",
+            "Sigmoid",
+            "SpaceToDepth",
+            "Mul",
+            "GlobalAveragePool",
+            "Flatten",
+            "Gemm",
+        ],
     )
 }
 

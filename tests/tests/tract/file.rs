@@ -77,7 +77,7 @@ fn operators_on_integers_are_compared_layer_by_layer() {
         let found = case.with_file(&case.quantized.qgraph).unwrap();
         // The image is one.
         assert_eq!((found.file_layers, found.file_unexplained), (LAYERS + 1, 0), "{form:?}: {found:?}");
-        assert!(found.rescaled.is_empty(), "{form:?}: {found:?}");
+        assert!(found.rescaled.is_empty() && found.file_clipped.is_empty(), "{form:?}: {found:?}");
         assert!(found.layers.iter().all(|layer| layer.distance < 0.502), "{form:?}: {found:?}");
     }
 }
@@ -126,11 +126,16 @@ fn a_wrong_integer_is_found() {
             let file = case.with_file(&qgraph).unwrap();
             assert!(file.file_unexplained > 10, "{form:?} {what}: {file:?}");
         }
-        // What padding writes, and what is taken off every element, is the engine's matter; that it is another is said.
+        // A wrong zero point clips numbers that the file's integers stand for.
         let mut qgraph = case.quantized.qgraph.clone();
         qgraph.tensors[1].params.zero_point += 1;
         assert!(case.with_engine(&qgraph).int8_unexplained > 10);
-        assert_eq!(case.with_file(&qgraph).unwrap().rescaled, [qgraph.tensors[1].name.clone()]);
+        let (found, name) = (case.with_file(&qgraph).unwrap(), qgraph.tensors[1].name.clone());
+        assert_eq!((found.rescaled, found.file_clipped), (vec![name.clone()], vec![name.clone()]));
+        // One that holds them all, as a group of tensors may have, does not.
+        qgraph.tensors[1].params.scale *= 1.5;
+        let found = case.with_file(&qgraph).unwrap();
+        assert_eq!((found.rescaled, found.file_clipped), (vec![name], vec![]), "{form:?}");
     }
 }
 

@@ -108,6 +108,18 @@ fn evaluate(op: &Op, operands: &[(&[usize], &[f64])], out: &[usize]) -> Vec<f64>
                 .map(|[c, y, z]| x[index(dims, [c, source(y, top, dims[1]), source(z, left, dims[2])])])
                 .collect()
         }
+        Op::DepthToSpace { block: [rows, columns] } => positions(out)
+            .map(|[c, y, z]| {
+                let place = y % rows * columns + z % columns;
+                x[index(dims, [place * out[0] + c, y / rows, z / columns])]
+            })
+            .collect(),
+        Op::SpaceToDepth { block: [rows, columns] } => positions(out)
+            .map(|[c, y, z]| {
+                let place = c / dims[0];
+                x[index(dims, [c % dims[0], y * rows + place / columns, z * columns + place % columns])]
+            })
+            .collect(),
         Op::Pad(pad) => positions(out)
             .map(|at| {
                 let inside = (0..3).all(|i| at[i] >= pad.before[i] && at[i] < pad.before[i] + dims[i]);

@@ -3,6 +3,7 @@
 mod add;
 mod average_pool;
 pub(super) mod batch_norm;
+mod blocks;
 mod border_pad;
 mod clip;
 mod concat;
@@ -71,6 +72,8 @@ pub(super) fn forward<'g>(
         Op::Slice(slice) => slice::forward(cx, node, slice, x),
         Op::Pad(pad) => pad::forward(cx, node, pad, x),
         Op::BorderPad(pad) => border_pad::forward(cx, node, pad, x),
+        Op::DepthToSpace { block } => blocks::forward(cx, node, *block, true, x),
+        Op::SpaceToDepth { block } => blocks::forward(cx, node, *block, false, x),
         Op::Dropout { rate } => dropout::forward(cx, node, dropout::Unit::Element, *rate, x),
         Op::StochasticDepth { rate } => dropout::forward(cx, node, dropout::Unit::Image, *rate, x),
     }

@@ -149,6 +149,7 @@ impl<'g> Fusion<'g> {
                 let (before, after) = ([0, *top, *left], [0, *bottom, *right]);
                 self.push(StepOp::Copy(QCopy { before, after, mode, ..QCopy::WHOLE }), node, &[input], dims);
             }
+            Op::DepthToSpace { .. } | Op::SpaceToDepth { .. } => self.push(StepOp::Blocks, node, &[input], dims),
             Op::Flatten | Op::Dropout { .. } | Op::StochasticDepth { .. } | Op::Concat => {}
             Op::L2Norm if dims != from => return Err(unsupported(node, FLATTENED)),
             Op::L2Norm => self.push(StepOp::L2Norm, node, &[input], dims),

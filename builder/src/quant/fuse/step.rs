@@ -43,6 +43,8 @@ pub(crate) enum StepOp {
     Concat,
     /// Each pixel's channels over their norm.
     L2Norm,
+    /// Channels as blocks of pixels, or blocks as channels.
+    Blocks,
     /// Each channel's map, standardized.
     InstanceNorm {
         /// Added to the variance.
@@ -60,7 +62,7 @@ pub(crate) enum StepOp {
 impl StepOp {
     /// Whether the operator rounds or compares, and can then clamp its result too.
     pub(super) fn clamps(&self) -> bool {
-        !matches!(self, Self::Copy(_) | Self::Lookup(_) | Self::Concat)
+        !matches!(self, Self::Copy(_) | Self::Blocks | Self::Lookup(_) | Self::Concat)
     }
 
     pub(crate) fn is_sigmoid(&self) -> bool {
@@ -74,7 +76,7 @@ impl StepOp {
 
     /// Whether the result has the scale and the zero point of all that is read.
     pub(crate) fn keeps_scale(&self) -> bool {
-        matches!(self, Self::Copy(_) | Self::MaxPool { .. } | Self::Concat)
+        matches!(self, Self::Copy(_) | Self::Blocks | Self::MaxPool { .. } | Self::Concat)
     }
 }
 

@@ -160,7 +160,7 @@ struct Lowering<'g> {
 impl Lowering<'_> {
     fn step(&mut self, step: &Step<'_>) -> Result<(), QuantError> {
         let params = self.scales.of(step.output);
-        let mut input = self.read(step, step.input, matches!(step.op, StepOp::Conv | StepOp::Copy(_)));
+        let mut input = self.read(step, step.input, matches!(step.op, StepOp::Conv | StepOp::Copy(_) | StepOp::Blocks));
         let mut operand = step.operand.map(|id| self.read(step, id, false));
         let name = self.graph.value(step.output).name.clone();
         let tensor = QTensor { name, dims: step.dims, params };
@@ -185,6 +185,7 @@ impl Lowering<'_> {
             StepOp::Resize(resize) => QOp::Resize(resize.clone()),
             StepOp::Concat => QOp::Concat,
             StepOp::L2Norm => QOp::L2Norm,
+            StepOp::Blocks => QOp::Blocks,
             &StepOp::InstanceNorm { epsilon } => QOp::InstanceNorm { epsilon },
             &StepOp::GroupNorm { groups, epsilon } => QOp::GroupNorm { groups, epsilon },
         };

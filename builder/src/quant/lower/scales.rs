@@ -131,7 +131,12 @@ impl TensorScales {
                 Root::group(count, *epsilon, input as f32).map_or(0.0, |root| root.smallest_scale())
             }
             // Factors that are too large are cut; tables and copies have none.
-            StepOp::Affine | StepOp::Copy(_) | StepOp::MaxPool { .. } | StepOp::Lookup(_) | StepOp::Concat => 0.0,
+            StepOp::Affine
+            | StepOp::Copy(_)
+            | StepOp::Blocks
+            | StepOp::MaxPool { .. }
+            | StepOp::Lookup(_)
+            | StepOp::Concat => 0.0,
         };
         smallest * MARGIN
     }

@@ -157,7 +157,7 @@ impl Writer<'_> {
             value = self.computed("Add", &format!("{}_sum", node.name), &[value, operand], Vec::new());
         }
         self.dequantized[node.output] = match &node.op {
-            QOp::Copy(_) | QOp::Concat | QOp::Lookup { .. } => self.quantize_named(output, value),
+            QOp::Copy(_) | QOp::Blocks | QOp::Concat | QOp::Lookup { .. } => self.quantize_named(output, value),
             _ => self.round(&node.name, output, value, [node.lo, node.hi]),
         };
     }

@@ -1,10 +1,10 @@
 //! The operators that have no weights.
 
 use super::Writer;
-use crate::quant::graph::{Function, QAffine, QCopy, QNode, QOp};
+use crate::quant::graph::{Function, QAffine, QCopy, QNode, QOp, block};
 use skipstone_onnx::Unary;
 use skipstone_onnx::export::functions::{self, Operand};
-use skipstone_onnx::export::{function_attributes, resize_parts, window_attributes};
+use skipstone_onnx::export::{BLOCKS, blocks_apart, function_attributes, resize_parts, window_attributes};
 use skipstone_onnx::proto::{AttributeProto, TensorProto};
 use skipstone_runtime::format::records::PadMode;
 
@@ -16,6 +16,7 @@ impl Writer<'_> {
             QOp::Conv(_) | QOp::Add => input,
             QOp::GlobalAveragePool => self.computed("GlobalAveragePool", name, &[input], Vec::new()),
             QOp::Copy(copy) => self.copy(node, copy, input),
+            QOp::Blocks => self.blocks(node, input),
             QOp::Affine(affine) => self.affine(name, affine, input),
             QOp::MaxPool { window, count_include_pad } => {
                 let [top, left, bottom, right] = window.pads;
@@ -185,6 +186,24 @@ impl Writer<'_> {
             input = self.computed("Concat", &format!("{}_{what}", node.name), &parts, along);
         }
         input
+    }
+
+    /// Blocks of pixels as channels, or the other way round.
+    fn blocks(&mut self, node: &QNode, input: String) -> String {
+        let (from, to) = (self.qgraph.tensors[node.input].dims, self.qgraph.tensors[node.output].dims);
+        let (block, spreads) = block(from, to);
+        let (apart, order) = blocks_apart(spreads, block, from);
+        let of_images = |dims: &[usize]| -> Vec<i64> { [0].iter().chain(dims).map(|&dim| dim as i64).collect() };
+        let apart = self.numbers(node, "apart_shape", &of_images(&apart));
+        let joined = self.numbers(node, "shape", &of_images(&to));
+        let split = self.computed("Reshape", &format!("{}_apart", node.name), &[input, apart], Vec::new());
+        let order = vec![AttributeProto::ints("perm", &order)];
+        let moved = self.computed("Transpose", &format!("{}_moved", node.name), &[split], order);
+        let result = self.computed("Reshape", &node.name, &[moved, joined], Vec::new());
+        if let Some(last) = self.nodes.last_mut() {
+            last.doc_string = BLOCKS.into();
+        }
+        result
     }
 
     fn numbers(&mut self, node: &QNode, kind: &str, numbers: &[i64]) -> String {

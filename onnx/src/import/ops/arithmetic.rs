@@ -244,8 +244,15 @@ fn by_constant(
     let array = node.constant(index)?;
     let shown = x.layout.dims();
     let layout = if array.dims.len() > shown.len() { x.layout.with_rank(array.dims.len()) } else { x.layout.clone() };
-    let x = Feature { layout, ..x };
-    let numbers = per_channel(&array, &x, node.dims(x.value)).ok_or_else(|| {
+    let mut x = Feature { layout, ..x };
+    let mut numbers = per_channel(&array, &x, node.dims(x.value));
+    if numbers.is_none() {
+        // Of channels that the graph has as pixels, or in another order.
+        let name = node.name.clone();
+        x = node.importer.in_order(x, &name)?;
+        numbers = per_channel(&array, &x, node.dims(x.value));
+    }
+    let numbers = numbers.ok_or_else(|| {
         format!(
             "operand {index} is a constant of dimensions {:?} for a tensor of {shown:?}; only one number, or one for \
              each channel, is supported",

@@ -31,7 +31,7 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     if wraps(node, axis)? || reorders_channels(node, axis)? || stack::concat(node, axis)? {
         return Ok(());
     }
-    let mut known: Option<&'static [usize]> = None;
+    let mut shown: Vec<(usize, Feature, &'static [usize])> = Vec::new();
     let mut parts = Vec::with_capacity(node.input_count());
     for index in 0..node.input_count() {
         let fits = |dims: &[usize]| {
@@ -55,18 +55,36 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
             continue;
         }
         let (x, order) = whole(node, index)?;
-        if known.is_some_and(|known| known != order) {
-            return Err(format!("operand {index} has its axes in another order than those before it").into());
-        }
-        known = Some(order);
         parts.push(Part::Value(x.value));
+        shown.push((index, x, order));
     }
-    let order = known.ok_or("all its operands are zeros")?;
-    if order.get(axis) != Some(&CHANNELS) {
-        let what = if order.get(axis) == Some(&BATCH) { "the batch cannot" } else { "only channels can" };
-        return Err(format!("attribute `axis` is {named}, {what} be concatenated").into());
+    // One of single elements is in every order.
+    let batch = node.importer.batch;
+    let is_in = |x: &Feature, order: &[usize]| x.layout == Layout::ordered(batch, node.dims(x.value), order);
+    let (_, _, first) = *shown.first().ok_or("all its operands are zeros")?;
+    let fits = |order: &&[usize]| shown.iter().all(|(_, x, _)| is_in(x, order));
+    let Some(order) = shown.iter().map(|&(.., order)| order).find(fits) else {
+        let other = shown.iter().find(|(_, x, _)| !is_in(x, first)).map_or(0, |&(index, ..)| index);
+        return Err(format!("operand {other} has its axes in another order than those before it").into());
+    };
+    match order.get(axis) {
+        Some(&CHANNELS) => join(node, &parts, order),
+        Some(&along) if along != BATCH => side_by_side(node, &parts, along, order),
+        _ => Err(format!("attribute `axis` is {named}, the batch cannot be concatenated").into()),
     }
-    join(node, &parts, order)
+}
+
+/// Maps side by side along their rows or columns; zeros are padding.
+fn side_by_side(node: &mut NodeReader<'_, '_>, parts: &[Part], along: usize, order: &[usize]) -> Result<(), Failure> {
+    let values = parts.iter().map(|part| match part {
+        Part::Value(value) => Ok(*value),
+        Part::Zeros(_) => Err("zeros beside rows or columns are not supported, only beside channels"),
+    });
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    let name = node.name.clone();
+    let (joined, block) = node.importer.side_by_side(&values, along, &name)?;
+    let value = node.push(Op::DepthToSpace { block }, &[joined])?;
+    bind_ordered(node, 0, value, order)
 }
 
 /// Reads a concatenation of a map's last rows or columns, all of them, and its first ones; says whether it is one. So are

@@ -10,6 +10,7 @@ mod layer_norm;
 mod layers;
 mod norms;
 mod pads;
+mod pick;
 mod pixel_conv;
 mod positions;
 mod reduce;
@@ -17,6 +18,7 @@ mod regions;
 mod resize;
 mod space_to_depth;
 mod stack;
+mod tile;
 mod views;
 mod windows;
 
@@ -30,7 +32,7 @@ use crate::{Op, Unary};
 
 type Import = fn(&mut NodeReader<'_, '_>) -> Result<(), Failure>;
 
-const OPS: [(&str, Import); 74] = [
+const OPS: [(&str, Import); 77] = [
     ("Abs", |node| unary(node, Op::Unary(Unary::LeakyRelu { alpha: -1.0 }))),
     ("Add", arithmetic::add),
     ("AveragePool", windows::average_pool),
@@ -43,6 +45,7 @@ const OPS: [(&str, Import); 74] = [
     ("Constant", views::no_constant),
     ("ConstantOfShape", constant_of_shape),
     ("Conv", windows::conv),
+    ("DepthToSpace", space_to_depth::depth_to_space),
     ("DequantizeLinear", quantized::dequantize_linear),
     ("Div", arithmetic::div),
     ("Dropout", layers::dropout),
@@ -101,10 +104,12 @@ const OPS: [(&str, Import); 74] = [
     ("Swish", activations::swish),
     ("Tanh", arithmetic::tanh),
     ("ThresholdedRelu", activations::thresholded_relu),
+    ("Tile", tile::tile),
     ("Transpose", views::transpose),
     ("Unsqueeze", views::unsqueeze),
     ("Upsample", resize::resize),
     ("Gather", regions::gather),
+    ("GatherND", pick::gather_nd),
 ];
 
 /// The function that reads an operator, or why there is none.

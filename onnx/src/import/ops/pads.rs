@@ -1,13 +1,13 @@
 //! Rows, columns and channels around maps.
 
-use super::regions::{whole, whole_of};
+use super::regions::{bind_ordered, whole, whole_of};
 use crate::import::axes::axes;
 use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature};
 use crate::import::layout::Layout;
 use crate::import::node::NodeReader;
 use crate::import::quantized::integer_zero;
-use crate::{Border, BorderPad, Op, Pad};
+use crate::{Border, BorderPad, Op, Pad, Slice};
 
 pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let mode = node.attributes.string("mode")?.unwrap_or("constant").to_owned();
@@ -62,6 +62,7 @@ pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     };
     let op = match border {
         None => Op::Pad(Pad { before: [c, h, w], after: [c_end, h_end, w_end] }),
+        Some(Border::Wrap) if [h, w, h_end, w_end] == [0; 4] => return wrap_channels(node, &x, order, [c, c_end]),
         Some(border) if c == 0 && c_end == 0 => Op::BorderPad(BorderPad { pads: [h, w, h_end, w_end], border }),
         Some(_) => return Err(format!("mode `{mode}` of channels is not supported").into()),
     };
@@ -69,4 +70,26 @@ pub(super) fn pad(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let layout = Layout::ordered(node.importer.batch, node.dims(value), order);
     let affine = Affine::new(vec![1.0], vec![shift]);
     node.bind(Feature { value, layout, affine, sole: true, log: false })
+}
+
+/// The last channels, all, and the first ones.
+fn wrap_channels(
+    node: &mut NodeReader<'_, '_>,
+    x: &Feature,
+    order: &[usize],
+    [before, after]: [usize; 2],
+) -> Result<(), Failure> {
+    let &[channels, height, width] = node.dims(x.value) else { return Err("takes maps [N, C, H, W]".into()) };
+    if before.max(after) > channels {
+        return Err(format!("wraps {before} and {after} of {channels} channels").into());
+    }
+    let name = node.name.clone();
+    let mut part = |start: usize, end: usize| {
+        let slice = Slice { start: [start, 0, 0], end: [end, height, width], step: [1; 3] };
+        (start < end).then(|| node.push_part(&format!("{name}.part"), Op::Slice(slice), &[x.value])).transpose()
+    };
+    let (last, first) = (part(channels - before, channels)?, part(0, after)?);
+    let parts: Vec<_> = last.into_iter().chain([x.value]).chain(first).collect();
+    let value = node.push(Op::Concat, &parts)?;
+    bind_ordered(node, 0, value, order)
 }

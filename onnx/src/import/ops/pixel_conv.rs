@@ -1,5 +1,7 @@
-//! Convolutions that run over the channels of one pixel, as gates by efficient channel attention have them: linear
-//! layers whose weights are bands.
+//! Convolutions that run over the channels of one pixel, as gates by efficient channel attention have them.
+//!
+//! One over all channels in steps of one is a convolution over rows of a few channels each, as which a pixel's channels can
+//! be read. Any other is a linear layer whose weights are a band.
 
 use super::same_padding;
 use crate::import::failure::Failure;
@@ -7,6 +9,9 @@ use crate::import::feature::{Affine, Feature};
 use crate::import::layout::Layout;
 use crate::import::node::NodeReader;
 use crate::{Conv, Op, Tensor};
+
+/// Most channels of a row.
+const ROW: usize = 4;
 
 /// A convolution over axes along which the file shows the channels of one pixel; `false` where it is no such one.
 pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<bool, Failure> {
@@ -28,6 +33,9 @@ pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<bool, Failure> {
     let Some(places) = x.layout.flat(node.importer.batch, &dims) else { return Ok(false) };
     let name = node.name.clone();
     let x = node.importer.settle(x, &name)?;
+    if spatial.len() == 1 && *channels == 1 && places.is_none() && over_rows(node, &x, length)? {
+        return Ok(true);
+    }
     // One axis is the columns of one row.
     let size = [if spatial.len() == 2 { spatial[0] } else { 1 }, spatial[spatial.len() - 1]];
     let (band, out) = band(node, *channels, size)?;
@@ -56,6 +64,59 @@ pub(super) fn conv(node: &mut NodeReader<'_, '_>) -> Result<bool, Failure> {
     let batch = node.importer.batch;
     let shown: Vec<usize> = [batch, out[0]].into_iter().chain(out[3 - spatial.len()..].iter().copied()).collect();
     let layout = Layout::plain(batch, node.dims(value)).reshaped(&shown)?;
+    node.bind(Feature { value, layout, affine: Affine::identity(), sole: true, log: false })?;
+    Ok(true)
+}
+
+/// A convolution from one to one channel in steps of one over the `length` channels of a pixel: as a convolution over rows
+/// of as many of them as divide both its operand and its result, at most [`ROW`]; `false` where it is no such one.
+fn over_rows(node: &mut NodeReader<'_, '_>, x: &Feature, length: usize) -> Result<bool, Failure> {
+    let weight = node.weights(1)?;
+    let (&[1, 1, taps], 3) = (weight.dims(), node.dims(x.value).len()) else { return Ok(false) };
+    let one = |list: Option<&[i64]>| list.is_none_or(|list| list == [1]);
+    let is_plain = node.attributes.int("group")?.unwrap_or(1) == 1
+        && one(node.attributes.ints("strides")?)
+        && one(node.attributes.ints("dilations")?)
+        && node.attributes.ints("kernel_shape")?.is_none_or(|kernel| kernel == [taps as i64])
+        && node.attributes.string("auto_pad")?.unwrap_or("NOTSET") == "NOTSET";
+    let pads = node.attributes.ints("pads")?.map_or(vec![0, 0], <[i64]>::to_vec);
+    let pads: Vec<usize> = pads.into_iter().filter_map(|pad| usize::try_from(pad).ok()).collect();
+    let &[before, after] = pads.as_slice() else { return Ok(false) };
+    let padded = before.checked_add(after).and_then(|pads| pads.checked_add(length));
+    let Some(outputs) = padded.and_then(|padded| (padded + 1).checked_sub(taps)).filter(|_| is_plain) else {
+        return Ok(false);
+    };
+    let row = (1..=ROW).rev().find(|row| length % row == 0 && outputs % row == 0).unwrap_or(1);
+    if taps == 0 || outputs == 0 || before > taps || after > taps {
+        return Ok(false);
+    }
+    // Output `o` of a row reads inputs from `o - before` to `o - before + taps - 1`, counted from the row's first one.
+    let above = before.div_ceil(row);
+    let below = (row - 1 + taps).saturating_sub(before + 1) / row;
+    let rows = above + 1 + below;
+    node.importer.claim_weights(row * row * rows)?;
+    let mut data = vec![0.0; row * row * rows];
+    for output in 0..row {
+        for (tap, &element) in weight.data().iter().enumerate() {
+            let at = above * row + output + tap - before;
+            data[(output * row + at % row) * rows + at / row] = element;
+        }
+    }
+    let mut operands = vec![x.value, node.parameter_of(1, Tensor::new([row, row, rows, 1], data)?, true)?];
+    if node.has_input(2) {
+        let bias = node.weights(2)?;
+        let &[bias] = bias.data() else { return Err(format!("the bias has dimensions {:?}", bias.dims()).into()) };
+        operands.push(node.parameter_of(2, Tensor::new([row], vec![bias; row])?, true)?);
+    }
+    // Rows of zeros that the last row of results reads.
+    let bottom = (outputs / row + rows - 1).saturating_sub(above + length / row);
+    let name = node.name.clone();
+    operands[0] = node.push_part(&format!("{name}.rows"), Op::DepthToSpace { block: [length / row, 1] }, &[x.value])?;
+    let conv = Conv { kernel: [rows, 1], pads: [above, 0, bottom, 0], ..Conv::square(1, 1, 0) };
+    let value = node.push(Op::Conv(conv), &operands)?;
+    let dims = node.dims(value).to_vec();
+    let last = Layout::plain(node.importer.batch, &dims).transposed(&[0, 2, 3, 1]);
+    let layout = last.reshaped(&[node.importer.batch, 1, outputs])?;
     node.bind(Feature { value, layout, affine: Affine::identity(), sole: true, log: false })?;
     Ok(true)
 }

@@ -1,7 +1,7 @@
 //! Parts of maps.
 
-use super::stack;
 use super::views::show;
+use super::{pick, stack};
 use crate::import::axes::{axes, axis, clamp};
 use crate::import::channels::{choosing, is_permutation};
 use crate::import::constants::{Array, Elements};
@@ -29,7 +29,7 @@ pub(super) fn whole_of(node: &mut NodeReader<'_, '_>, x: Feature) -> Result<(Fea
     let name = node.name.clone();
     let x = node.importer.in_order(x, &name)?;
     if node.dims(x.value).len() == 1
-        && x.layout.dims().len() == 4
+        && x.layout.dims().len() > 2
         && let Ok((value, layout)) = node.importer.unflatten(&x)
     {
         let x = Feature { value, layout, ..x };
@@ -159,8 +159,14 @@ pub(super) fn gather(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let name = node.name.clone();
     let x = node.importer.in_order(x, &name)?;
     let order = order(node, &x)?;
+    if order[at] > CHANNELS
+        && let Array { dims, elements: Elements::Int(places) } = &*node.constant(1)?
+        && dims.len() == 1
+    {
+        return pick::along_axes(node, x, &[(at, places.clone())]);
+    }
     if order[at] != CHANNELS || x.log {
-        return Err("is supported for channels only".into());
+        return Err("is supported for channels, and for lists of rows or columns, only".into());
     }
     let channels = node.dims(x.value)[0];
     let (indices, single) = match &*node.constant(1)? {

@@ -1,12 +1,11 @@
 //! Interpolation.
 
-use super::regions;
+use super::{pick, regions};
 use crate::import::axes::axes;
 use crate::import::constants::{Array, Elements};
-use crate::import::draft::Id;
 use crate::import::failure::Failure;
 use crate::import::node::NodeReader;
-use crate::{Coordinates, Op, Resize, ResizeKernel, Slice};
+use crate::{Coordinates, Op, Resize, ResizeKernel};
 
 /// Interpolation, in the form of every operator set: `Upsample` up to 9, `Resize` with scales alone in 10.
 pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
@@ -14,6 +13,9 @@ pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let &[channels, height, width] = node.dims(x.value) else {
         return Err(format!("takes maps [N, C, H, W] or [N, H, W, C], has {:?}", x.layout.dims()).into());
     };
+    if order.len() != 4 {
+        return Err(format!("takes maps [N, C, H, W] or [N, H, W, C], has {:?}", x.layout.dims()).into());
+    }
     let own = [1, channels, height, width];
     let old = node.op_type() == "Upsample" || node.opset() < 11;
     let from = std::array::from_fn(|axis| own[order[axis]]);
@@ -40,11 +42,8 @@ pub(super) fn resize(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
         Interpolation::Nearest { place, rounding } => {
             let rows = nearest(&place, &rounding, height, out_height)?;
             let columns = nearest(&place, &rounding, width, out_width)?;
-            let floor = |size, out| (0..out).map(|index| index * size / out).collect::<Vec<_>>();
-            if rows != floor(height, out_height) || columns != floor(width, out_width) {
-                return every_nth(node, x.value, [&rows, &columns], order);
-            }
-            Resize::new(size, Coordinates::Nearest)
+            let value = pick::pick(node, x.value, [&rows, &columns])?;
+            return regions::bind_ordered(node, 0, value, order);
         }
     };
     let value = node.push(Op::Resize(resize), &[x.value])?;
@@ -89,26 +88,6 @@ fn nearest(place: &str, rounding: &str, size: usize, out: usize) -> Result<Vec<u
     pixels
         .collect::<Option<_>>()
         .ok_or_else(|| format!("nearest pixels by `{place}` and `nearest_mode` `{rounding}` are not supported").into())
-}
-
-/// Nearest pixels that are every n-th one.
-fn every_nth(node: &mut NodeReader<'_, '_>, input: Id, pixels: [&[usize]; 2], order: &[usize]) -> Result<(), Failure> {
-    let channels = node.dims(input)[0];
-    let mut slice = Slice { start: [0; 3], end: [channels, 1, 1], step: [1; 3] };
-    for (axis, pixels) in pixels.into_iter().enumerate() {
-        let step = if pixels.len() > 1 { pixels[1].saturating_sub(pixels[0]) } else { 1 };
-        let even = pixels.windows(2).all(|pair| pair[0] + step == pair[1]);
-        if step == 0 || !even {
-            return Err(
-                "takes nearest pixels that are neither every n-th one nor those at `floor(i * size / out)`".into()
-            );
-        }
-        slice.start[axis + 1] = pixels[0];
-        slice.end[axis + 1] = pixels[pixels.len() - 1] + 1;
-        slice.step[axis + 1] = step;
-    }
-    let value = node.push(Op::Slice(slice), &[input])?;
-    regions::bind_ordered(node, 0, value, order)
 }
 
 fn old_target(node: &mut NodeReader<'_, '_>, from: [usize; 4]) -> Result<(Interpolation, [usize; 4]), Failure> {

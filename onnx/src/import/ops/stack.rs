@@ -25,7 +25,7 @@ pub(super) fn concat(node: &mut NodeReader<'_, '_>, axis: usize) -> Result<bool,
     let dims = node.dims(first.value).to_vec();
     let apart = |x: &Feature| x.layout == first.layout && node.dims(x.value) == dims && !x.log;
     if !first.layout.is_single(axis)
-        || first.layout.order(node.importer.batch, &dims).is_some()
+        || first.layout.order(node.importer.batch, &dims).is_some_and(|order| order.len() != 3)
         || !features.iter().all(apart)
     {
         return Ok(false);

@@ -1,6 +1,7 @@
 //! Operators that show the same elements in another way, and questions about shapes.
 
 use crate::Op;
+use crate::export::BLOCKS;
 use crate::import::axes::{axes, axis, permutation, resolve, shape_of, unsqueezed};
 use crate::import::constants::{Array, Elements};
 use crate::import::failure::Failure;
@@ -36,7 +37,30 @@ fn reshaped(node: &mut NodeReader<'_, '_>, dims: &[usize]) -> Result<(), Failure
         let name = node.output(0)?.to_owned();
         node.importer.draft.rename(x.value, name);
     }
+    if node.doc_string() == BLOCKS {
+        return blocks(node, Feature { layout, ..x });
+    }
     show(node, x, layout)
+}
+
+/// Channels as blocks of pixels, or the other way round, as [`export`](crate::export()) writes them: under this node's name.
+fn blocks(node: &mut NodeReader<'_, '_>, x: Feature) -> Result<(), Failure> {
+    let dims = node.dims(x.value).to_vec();
+    let plain = |node: &NodeReader<'_, '_>, layout: &Layout, dims: &[usize]| {
+        *layout == Layout::plain(node.importer.batch, dims)
+    };
+    let op = if let Some((block, layout)) = x.layout.blocks(&dims) {
+        let dims = [dims[0] * block[0] * block[1], dims[1] / block[0], dims[2] / block[1]];
+        plain(node, &layout, &dims).then_some(Op::SpaceToDepth { block })
+    } else {
+        let spread = x.layout.spread(&dims);
+        spread.filter(|(_, order)| order.is_sorted()).map(|(block, _)| Op::DepthToSpace { block })
+    };
+    let Some(op) = op else { return show(node, x.clone(), x.layout) };
+    let name = node.name.clone();
+    let x = node.importer.settle(x, &name)?;
+    let value = node.push(op, &[x.value])?;
+    node.bind_value(value)
 }
 
 pub(super) fn flatten(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {

@@ -172,7 +172,17 @@ fn again(node: &mut NodeReader<'_, '_>, value: Id, rounding: QuantParams, depth:
 /// Whether the result has only elements of the operands, and zeros.
 fn moves(op: &Op) -> bool {
     passes(op)
-        || matches!(op, Op::MaxPool(_) | Op::GlobalMaxPool | Op::Slice(_) | Op::Pad(_) | Op::BorderPad(_) | Op::Concat)
+        || matches!(
+            op,
+            Op::MaxPool(_)
+                | Op::GlobalMaxPool
+                | Op::Slice(_)
+                | Op::Pad(_)
+                | Op::BorderPad(_)
+                | Op::DepthToSpace { .. }
+                | Op::SpaceToDepth { .. }
+                | Op::Concat
+        )
 }
 
 /// Whether the result is the operand.

@@ -184,6 +184,30 @@ fn runs_of_a_copy_lie_inside_the_pixels() {
 }
 
 #[test]
+fn blocks_are_those_of_the_map() {
+    let moved = |shape: (usize, usize, usize), channels: usize| {
+        let mut random = Random::new(1);
+        let mut net = Network::new(4, 6, 1);
+        let a = net.conv(Conv::new(0, 8, 1), &mut random);
+        let b = net.blocks(a, shape, channels);
+        net.pool(b);
+        net.place();
+        check(&net.pack()).err().map(|error| error.to_string())
+    };
+    for (shape, channels) in [((8, 12, 4), 2), ((4, 12, 4), 4), ((2, 2, 48), 8), ((1, 6, 24), 5), ((4, 6, 8), 8)] {
+        assert_eq!(moved(shape, channels), None, "{shape:?} {channels}");
+    }
+    let cover = "not a valid model: node 1: its blocks do not cover the map";
+    for shape in [(6, 12, 4), (3, 6, 8), (2, 12, 4), (8, 3, 8)] {
+        assert_eq!(moved(shape, 1).as_deref(), Some(cover), "{shape:?}");
+    }
+    let channels = "not a valid model: node 1: the channels of a block's pixels are not those of a pixel";
+    for (shape, own) in [((8, 12, 4), 3), ((8, 12, 4), 0), ((2, 2, 48), 9), ((2, 2, 44), 8), ((8, 12, 4), 65535)] {
+        assert_eq!(moved(shape, own).as_deref(), Some(channels), "{shape:?} {own}");
+    }
+}
+
+#[test]
 fn weights_of_a_resize_fit_16_bits() {
     let resized = |size: [usize; 2]| {
         let mut random = Random::new(1);
