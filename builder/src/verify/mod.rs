@@ -17,6 +17,7 @@ mod reference;
 #[path = "no_reference.rs"]
 mod reference;
 mod runner;
+mod wrapped;
 
 pub use file::{FileAgreement, FileCheck, FileLayer, QuantizedFile};
 pub use float::{FloatAgreement, float, float_model, float_scores};

@@ -3,6 +3,7 @@
 use super::VerifyError;
 use super::elements::Elements;
 use super::reference::Reference;
+use super::wrapped;
 use skipstone_onnx::proto::{DimensionValue, ModelProto, TypeProto, ValueInfoProto};
 
 /// Runs a model over images, several at once where the model allows it. Keeps what it prepared for one batch size.
@@ -19,7 +20,13 @@ impl Runner {
     /// `what` names the model in errors; `dims` are those of one image of each input.
     pub(super) fn new(what: impl Into<String>, model: ModelProto, dims: Vec<Vec<usize>>) -> Self {
         let pinned = model.graph.as_ref().is_some_and(|graph| graph.input.iter().any(takes_one_image));
-        Self { what: what.into(), model, dims, most_at_once: if pinned { 1 } else { 32 }, prepared: None }
+        Self {
+            what: what.into(),
+            model: wrapped::written_out(model),
+            dims,
+            most_at_once: if pinned { 1 } else { 32 },
+            prepared: None,
+        }
     }
 
     /// The outputs for `count` images, whose elements lie one image after another.

@@ -63,8 +63,14 @@ impl Importer<'_> {
         for &map in maps {
             let size = self.draft.dims(map)[along - 1];
             total += size;
-            let op = Op::SpaceToDepth { block: block(size) };
-            pixels.push(if size == 1 { map } else { self.push_fresh(&format!("{name}.line"), op, &[map])? });
+            let block = block(size);
+            // What was made of such pixels is these.
+            let before = self.draft.producer(map).filter(|node| node.op == Op::DepthToSpace { block });
+            let before = if size == 1 { Some(map) } else { before.map(|node| node.inputs[0]) };
+            pixels.push(match before {
+                Some(pixel) => pixel,
+                None => self.push_fresh(&format!("{name}.line"), Op::SpaceToDepth { block }, &[map])?,
+            });
         }
         let joined = self.push_fresh(&format!("{name}.lines"), Op::Concat, &pixels)?;
         Ok((joined, block(total)))

@@ -14,6 +14,7 @@ pub(super) fn forms() -> Vec<Form> {
         repeated_pixels(),
         grid_of_positions(),
         maps_beside_each_other(),
+        linear_layer_over_pixels(),
     ]
 }
 
@@ -36,7 +37,7 @@ fn coordinate_attention() -> Form {
         &parts,
         vec![int("axis", 2)],
     ));
-    let columns = f.node("Transpose", &["of.columns"], "flat", vec![ints("perm", &[0, 1, 3, 2])]);
+    let columns = f.node("Transpose", &["of.columns"], "lying", vec![ints("perm", &[0, 1, 3, 2])]);
     let (rows, columns) = (f.point("of.rows", "grow.rows", [6, 4]), f.point(&columns, "grow.columns", [6, 4]));
     let (rows, columns) =
         (f.node("Sigmoid", &[&rows], "gate.r", vec![]), f.node("Sigmoid", &[&columns], "gate.c", vec![]));
@@ -59,9 +60,9 @@ fn coordinate_attention() -> Form {
             "Mul",
             "Slice",
             "Slice",
+            "Conv",
             "SpaceToDepth",
             "DepthToSpace",
-            "Conv",
             "Conv",
             "Sigmoid",
             "Sigmoid",
@@ -101,7 +102,6 @@ fn circular_gate() -> Form {
         &[
             "Conv",
             "GlobalAveragePool",
-            "Flatten",
             "Slice",
             "Slice",
             "Concat",
@@ -147,7 +147,7 @@ fn shuffled_pixels_by_views() -> Form {
 fn tiled_gate() -> Form {
     let mut f = File::new(13, [4, 6, 5]);
     let map = f.conv("image", "conv", [6, 4], 1);
-    let x = f.node("GlobalAveragePool", &[&map], "pooled", vec![]);
+    let x = f.node("GlobalAveragePool", &[&map], "squeezed", vec![]);
     let x = f.point(&x, "point", [6, 6]);
     let x = f.node("Sigmoid", &[&x], "gate", vec![]);
     let repeats = f.list("repeats", &[1, 1, 6, 5]);
@@ -259,5 +259,30 @@ fn maps_beside_each_other() -> Form {
             "Flatten",
             "Gemm",
         ],
+    )
+}
+
+/// A linear layer over the channels of each row of a map, and of each pixel, where these are last.
+fn linear_layer_over_pixels() -> Form {
+    let mut f = File::new(13, [4, 4, 5]);
+    let map = f.conv("image", "conv", [6, 4], 1);
+    let x = f.node("ReduceMean", &[&map], "rows", vec![ints("axes", &[3]), int("keepdims", 0)]);
+    let x = f.node("Transpose", &[&x], "sequence", vec![ints("perm", &[0, 2, 1])]);
+    let (weight, bias) = (f.weight("weight", &[6, 6]), f.weight("bias", &[6]));
+    let x = f.node("MatMul", &[&x, &weight], "product", vec![]);
+    let x = f.node("Add", &[&bias, &x], "sum", vec![]);
+    let x = f.node("Sigmoid", &[&x], "gates", vec![]);
+    let x = f.node("Transpose", &[&x], "back", vec![ints("perm", &[0, 2, 1])]);
+    let axis = f.list("axis", &[3]);
+    let x = f.node("Unsqueeze", &[&x, &axis], "column", vec![]);
+    let x = f.node("Mul", &[&map, &x], "gated", vec![]);
+    let x = f.node("Transpose", &[&x], "pixels", vec![ints("perm", &[0, 2, 3, 1])]);
+    let weight = f.weight("second.weight", &[6, 7]);
+    let x = f.node("MatMul", &[&x, &weight], "second", vec![]);
+    let x = f.node("Transpose", &[&x], "map", vec![ints("perm", &[0, 3, 1, 2])]);
+    f.head(&x, 7);
+    f.finish(
+        "linear layer over pixels",
+        &["Conv", "AveragePool", "Conv", "Sigmoid", "Resize", "Mul", "Conv", "GlobalAveragePool", "Flatten", "Gemm"],
     )
 }

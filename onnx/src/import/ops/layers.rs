@@ -1,13 +1,15 @@
 //! Layers with weights, and what stands around them: batch norm, linear layers, dropout, softmax.
 
+use super::regions::bind_ordered;
 use super::{positions, stack, unary};
 use crate::export::STOCHASTIC_DEPTH;
 use crate::import::axes::axis;
 use crate::import::draft::Id;
 use crate::import::failure::Failure;
 use crate::import::feature::{Affine, Feature, finite};
+use crate::import::layout::CHANNELS;
 use crate::import::node::NodeReader;
-use crate::{Op, Tensor};
+use crate::{Conv, Op, Tensor};
 
 pub(super) fn batch_norm(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     let epsilon = node.attributes.float("epsilon")?.unwrap_or(1e-5);
@@ -94,7 +96,32 @@ pub(super) fn mat_mul(node: &mut NodeReader<'_, '_>) -> Result<(), Failure> {
     if !node.is_constant(1) || node.is_constant(0) {
         return Err("is supported for a computed tensor times a constant matrix only".into());
     }
+    if of_pixels(node)? {
+        return Ok(());
+    }
     linear(node, false, [1.0, 1.0])
+}
+
+/// A linear layer over the channels of each of several positions, which a file has last: a convolution of single pixels;
+/// `false` where it is over all features of an image.
+fn of_pixels(node: &mut NodeReader<'_, '_>) -> Result<bool, Failure> {
+    let x = node.feature(0)?;
+    let dims = node.dims(x.value).to_vec();
+    let order = x.layout.order(node.importer.batch, &dims).filter(|order| order.last() == Some(&CHANNELS));
+    let (Some(order), &[channels, height, width]) = (order, dims.as_slice()) else { return Ok(false) };
+    let weight = node.weights(1)?;
+    let &[rows, outputs] = weight.dims() else { return Ok(false) };
+    if rows != channels || height * width == 1 {
+        return Ok(false);
+    }
+    let name = node.name.clone();
+    let x = node.importer.settle(x, &name)?;
+    let at = |output: usize| (0..rows).map(move |input| input * outputs + output);
+    let turned: Vec<f32> = (0..outputs).flat_map(at).map(|at| weight.data()[at]).collect();
+    let parameter = node.parameter_of(1, Tensor::new([outputs, rows, 1, 1], turned)?, true)?;
+    let value = node.push(Op::Conv(Conv::square(1, 1, 0)), &[x.value, parameter])?;
+    bind_ordered(node, 0, value, order)?;
+    Ok(true)
 }
 
 fn linear(node: &mut NodeReader<'_, '_>, transposed: bool, [alpha, beta]: [f64; 2]) -> Result<(), Failure> {

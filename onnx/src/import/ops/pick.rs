@@ -94,17 +94,24 @@ pub(super) fn pick(node: &mut NodeReader<'_, '_>, map: Id, lists: [&[usize]; 2])
             size[axis] = lists[axis].len();
             (Op::Resize(Resize::new(size, Coordinates::Nearest)), value)
         } else {
-            let mut parts = Vec::new();
-            for (start, end, step) in runs(lists[axis]) {
+            let runs = runs(lists[axis]);
+            if runs.len() > RUNS {
+                return Err(format!("takes {} parts of an axis, at most {RUNS} are supported", runs.len()).into());
+            }
+            let slices = runs.into_iter().map(|(start, end, step)| {
                 let mut slice = Slice { start: [0; 3], end: [channels, own[0], own[1]], step: [1; 3] };
                 (slice.start[axis + 1], slice.end[axis + 1], slice.step[axis + 1]) = (start, end, step);
-                if parts.len() == RUNS {
-                    return Err(format!("takes more than {RUNS} parts of an axis").into());
-                }
-                parts.push(node.push_part(&format!("{name}.part"), Op::Slice(slice), &[value])?);
+                Op::Slice(slice)
+            });
+            let mut slices: Vec<Op> = slices.collect();
+            if slices.len() == 1 {
+                (slices.remove(0), value)
+            } else {
+                let parts = slices.into_iter().map(|slice| node.push_part(&format!("{name}.part"), slice, &[value]));
+                let parts = parts.collect::<Result<Vec<_>, _>>()?;
+                let (joined, block) = node.importer.side_by_side(&parts, CHANNELS + 1 + axis, &name)?;
+                (Op::DepthToSpace { block }, joined)
             }
-            let (joined, block) = node.importer.side_by_side(&parts, CHANNELS + 1 + axis, &name)?;
-            (Op::DepthToSpace { block }, joined)
         };
         let last = index + 1 == changed.len();
         value = if last { node.push(op, &[operand])? } else { node.push_part(&name, op, &[operand])? };
