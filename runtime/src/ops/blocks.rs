@@ -57,15 +57,15 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
     let (few, many) = if spreads { (input, output) } else { (output, input) };
     let covers = |few: u16, size: usize, many: u16| usize::from(few) * size == usize::from(many);
     let covered = covers(few.height, rows, many.height) && covers(few.width, columns, many.width);
-    ensure(covered, "its blocks do not cover the map")?;
+    ensure!(covered, "its blocks do not cover the map")?;
     let channels = usize::from(node.groups);
     let inside = (1..=usize::from(many.channels)).contains(&channels);
     let all = rows
         .checked_mul(columns)
         .and_then(|pixels| pixels.checked_mul(channels))
         .is_some_and(|all| all <= usize::from(few.channels));
-    ensure(inside && all, "the channels of a block's pixels are not those of a pixel")?;
-    ensure(alike(input, output), "moving elements cannot change scale or zero point")
+    ensure!(inside && all, "the channels of a block's pixels are not those of a pixel")?;
+    ensure!(alike(input, output), "moving elements cannot change scale or zero point")
 }
 
 fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, dense: &mut [i8]) {

@@ -1,8 +1,9 @@
 //! Channels as blocks of pixels, and blocks of pixels as channels.
 
-use super::{map_dims, shared, zip_images};
+use super::{map_dims, shared};
 use crate::autograd::Shared;
-use crate::autograd::tape::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward};
+use crate::kernels::images::zip_images;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
