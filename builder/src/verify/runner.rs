@@ -71,3 +71,32 @@ fn takes_one_image(info: &ValueInfoProto) -> bool {
     let first = tensor.shape.as_ref().and_then(|shape| shape.dim.first());
     first.is_some_and(|dim| dim.value == Some(DimensionValue::Value(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skipstone_onnx::proto::{AttributeProto, DataType, Dim, GraphProto, NodeProto, TensorProto};
+
+    #[test]
+    fn borders_go_on_at_the_other_end() {
+        let dims = [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(2), Dim::Fixed(3)];
+        let graph = GraphProto {
+            node: vec![NodeProto::new(
+                "Pad",
+                "pad",
+                &["x", "pads"],
+                &["y"],
+                vec![AttributeProto::string("mode", "wrap")],
+            )],
+            initializer: vec![TensorProto::i64("pads", &[8], &[0, 0, 1, 2, 0, 0, 0, 1])],
+            input: vec![ValueInfoProto::tensor("x", DataType::Float, &dims)],
+            output: vec![ValueInfoProto::tensor("y", DataType::Float, &[])],
+            ..GraphProto::default()
+        };
+        let mut runner = Runner::new("wrapped", ModelProto::new(graph, 19), vec![vec![1, 2, 3]]);
+        let x = Elements::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let Elements::F32(y) = runner.run(1, &[x]).unwrap().remove(0) else { panic!("integers") };
+        let rows = [[5.0, 6.0, 4.0, 5.0, 6.0, 4.0], [2.0, 3.0, 1.0, 2.0, 3.0, 1.0], [5.0, 6.0, 4.0, 5.0, 6.0, 4.0]];
+        assert_eq!(y, rows.concat());
+    }
+}

@@ -69,34 +69,3 @@ fn write_out(graph: &mut GraphProto, node: &NodeProto, index: usize, pads: &[(i6
         graph.node.push(NodeProto::new("Identity", result, &[map], &[result], Vec::new()));
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::verify::elements::Elements;
-    use crate::verify::runner::Runner;
-    use skipstone_onnx::proto::{DataType, Dim, ValueInfoProto};
-
-    #[test]
-    fn borders_go_on_at_the_other_end() {
-        let dims = [Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(2), Dim::Fixed(3)];
-        let graph = GraphProto {
-            node: vec![NodeProto::new(
-                "Pad",
-                "pad",
-                &["x", "pads"],
-                &["y"],
-                vec![AttributeProto::string("mode", "wrap")],
-            )],
-            initializer: vec![TensorProto::i64("pads", &[8], &[0, 0, 1, 2, 0, 0, 0, 1])],
-            input: vec![ValueInfoProto::tensor("x", DataType::Float, &dims)],
-            output: vec![ValueInfoProto::tensor("y", DataType::Float, &[])],
-            ..GraphProto::default()
-        };
-        let mut runner = Runner::new("wrapped", ModelProto::new(graph, 19), vec![vec![1, 2, 3]]);
-        let x = Elements::F32(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let Elements::F32(y) = runner.run(1, &[x]).unwrap().remove(0) else { panic!("integers") };
-        let rows = [[5.0, 6.0, 4.0, 5.0, 6.0, 4.0], [2.0, 3.0, 1.0, 2.0, 3.0, 1.0], [5.0, 6.0, 4.0, 5.0, 6.0, 4.0]];
-        assert_eq!(y, rows.concat());
-    }
-}

@@ -6,6 +6,7 @@ use crate::arena::Maps;
 use crate::format::records::{Node, OpCode, Tensor};
 use crate::kernels::load;
 use crate::step::Step;
+use core::num::NonZeroUsize;
 use core::ops::Range;
 
 /// The move.
@@ -25,10 +26,10 @@ pub static RULES: Rules = Rules {
     sums: |_| Ok(()),
 };
 
-/// Rows and columns of a block, one at least.
+/// Rows and columns of a block.
 struct Block {
-    rows: usize,
-    columns: usize,
+    rows: NonZeroUsize,
+    columns: NonZeroUsize,
     /// Whether channels become pixels.
     spreads: bool,
 }
@@ -37,7 +38,9 @@ impl Block {
     fn new(input: &Tensor, output: &Tensor) -> Self {
         let spreads = output.height > input.height || output.width > input.width;
         let (few, many) = if spreads { (input, output) } else { (output, input) };
-        let size = |few: u16, many: u16| usize::from(many.checked_div(few).unwrap_or(1).max(1));
+        let size = |few: u16, many: u16| {
+            NonZeroUsize::new(many.checked_div(few).unwrap_or(1).into()).unwrap_or(NonZeroUsize::MIN)
+        };
         Self { rows: size(few.height, many.height), columns: size(few.width, many.width), spreads }
     }
 }
@@ -45,9 +48,9 @@ impl Block {
 fn reads(_: &Node, input: &Tensor, output: &Tensor, made: Range<usize>) -> Range<usize> {
     let block = Block::new(input, output);
     if block.spreads {
-        made.start / block.rows..made.end.div_ceil(block.rows)
+        made.start / block.rows..made.end.saturating_sub(1) / block.rows + 1
     } else {
-        made.start * block.rows..made.end * block.rows
+        made.start * block.rows.get()..made.end * block.rows.get()
     }
 }
 
@@ -55,14 +58,14 @@ fn check(checked: &Checked<'_, '_>) -> Verdict {
     let Checked { node, input, output, .. } = checked;
     let Block { rows, columns, spreads } = Block::new(input, output);
     let (few, many) = if spreads { (input, output) } else { (output, input) };
-    let covers = |few: u16, size: usize, many: u16| usize::from(few) * size == usize::from(many);
+    let covers = |few: u16, size: NonZeroUsize, many: u16| usize::from(few) * size.get() == usize::from(many);
     let covered = covers(few.height, rows, many.height) && covers(few.width, columns, many.width);
     ensure!(covered, "its blocks do not cover the map")?;
     let channels = usize::from(node.groups);
     let inside = (1..=usize::from(many.channels)).contains(&channels);
     let all = rows
         .checked_mul(columns)
-        .and_then(|pixels| pixels.checked_mul(channels))
+        .and_then(|pixels| pixels.get().checked_mul(channels))
         .is_some_and(|all| all <= usize::from(few.channels));
     ensure!(inside && all, "the channels of a block's pixels are not those of a pixel")?;
     ensure!(alike(input, output), "moving elements cannot change scale or zero point")
@@ -75,10 +78,10 @@ fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, dense: &mut [i8]) {
         step.out_row(row, maps, dense).fill(output.zero_point);
         // Of the few pixels with many channels those that row `y` of a block has.
         let part = |y: usize, x: usize| {
-            let start = (y * columns + x) * channels;
+            let start = (y * columns.get() + x) * channels;
             start..start + channels
         };
-        let lines = if spreads { row / rows..row / rows + 1 } else { row * rows..(row + 1) * rows };
+        let lines = if spreads { row / rows..row / rows + 1 } else { row * rows.get()..(row + 1) * rows.get() };
         for line in lines {
             let y = if spreads { row % rows } else { line % rows };
             let (input, out) = step.in_and_out_row((input, line), row, maps, dense);
