@@ -136,7 +136,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
             Some(net.shortcut(input, 1 + random.below(2), before, channels.next_multiple_of(4)))
         }
         12 => Some(draw_copy(net, input, random)),
-        13 | 14 => draw_blocks(net, input, random),
+        16 | 17 => draw_blocks(net, input, random),
         _ => {
             let same_size = maps(net, &|other| (other.height, other.width) == (t.height, t.width));
             let other = random.of(&same_size);
