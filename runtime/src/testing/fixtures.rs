@@ -88,7 +88,7 @@ fn draw(net: &mut Network, input: usize, random: &mut Random) -> Option<usize> {
         (1..net.tensors.len()).filter(|&other| fits(&net.tensors[other])).collect()
     };
     let alike = maps(net, &|other| shape(other) == shape(&t));
-    match random.below(16) {
+    match random.below(18) {
         0 | 1 => {
             let groups = random.of(&[1, 1, 4]);
             let layout = if groups == 1 { random.of(&[&CANONICAL, &PAIRS]) } else { &CANONICAL };
