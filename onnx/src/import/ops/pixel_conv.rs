@@ -86,7 +86,7 @@ fn over_rows(node: &mut NodeReader<'_, '_>, x: &Feature, length: usize) -> Resul
     let Some(outputs) = padded.and_then(|padded| (padded + 1).checked_sub(taps)).filter(|_| is_plain) else {
         return Ok(false);
     };
-    let row = (1..=ROW).rev().find(|row| length % row == 0 && outputs % row == 0).unwrap_or(1);
+    let row = (1..=ROW).rev().find(|row| length.is_multiple_of(*row) && outputs.is_multiple_of(*row)).unwrap_or(1);
     if taps == 0 || outputs == 0 || before > taps || after > taps {
         return Ok(false);
     }
