@@ -86,7 +86,9 @@ mod tests {
             groups,
             width: 8,
         };
-        assert!(merges(NEON, &of(8)) && !merges(NEON, &of(1)));
+        // Kernels for groups take groups of 8 channels, not of 12.
+        assert!(merges(NEON, &ConvShape { channels_in: 48, channels_out: 48, ..of(4) }));
+        assert!(!merges(NEON, &of(8)) && !merges(NEON, &of(1)));
         for kernels in [ARMV6M, ARMV7M, CORTEX_M] {
             assert!(!merges(kernels, &of(8)) && !merges(kernels, &of(64)));
         }
