@@ -23,20 +23,26 @@ pub(super) struct Arguments {
 /// from each other as their fields say.
 pub(super) unsafe fn transform(rows: [*const i8; 4], v: *mut u32, arguments: &Arguments) {
     let [a, b, c, d] = rows;
+    let combinations: [(Combine, _, _); 8] = [
+        (differences, a, c),
+        (sums, b, c),
+        (differences, c, b),
+        (differences, b, d),
+        (differences_odd, a, c),
+        (sums_odd, b, c),
+        (differences_odd, c, b),
+        (differences_odd, b, d),
+    ];
     // Each of the four vertical combinations is 6 positions, 12 words, after the one before it; channels 1 and 3 are 24
     // positions after channels 0 and 2.
-    // SAFETY: as the caller promises; all offsets stay inside of the first pair of channels of the first pair of tiles.
-    unsafe {
-        differences(a, c, v, arguments);
-        sums(b, c, v.add(12), arguments);
-        differences(c, b, v.add(24), arguments);
-        differences(b, d, v.add(36), arguments);
-        differences_odd(a, c, v.add(48), arguments);
-        sums_odd(b, c, v.add(60), arguments);
-        differences_odd(c, b, v.add(72), arguments);
-        differences_odd(b, d, v.add(84), arguments);
+    for (index, (combine, a, b)) in combinations.into_iter().enumerate() {
+        // SAFETY: as the caller promises; the offsets stay inside of the first pair of channels of the first pair of tiles.
+        unsafe { combine(a, b, v.wrapping_add(12 * index), arguments) };
     }
 }
+
+/// Transforms the sums or differences of two rows, every other channel of them.
+type Combine = unsafe extern "C" fn(*const i8, *const i8, *mut u32, &Arguments);
 
 // r0 and r1 rows, r2 V, r3..r8 the combined pixels 0 to 5 of a tile, r9..r12 temporaries, lr channels. On the stack: 0 the
 // first row's end of channels, 4 v_bytes, 8 row_bytes, 12 the end of V for these channels.
