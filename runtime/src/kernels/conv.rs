@@ -175,3 +175,13 @@ impl<T> ConvRow<'_, T> {
         }
     }
 }
+
+/// Clamps outputs that are int8 already, for kernels that convert to the whole range.
+#[cfg(skipstone_dsp)]
+pub(super) fn clamp(out: &mut [i8], lo: i8, hi: i8) {
+    if (lo, hi) != (i8::MIN, i8::MAX) {
+        for value in out {
+            *value = (*value).max(lo).min(hi);
+        }
+    }
+}

@@ -167,11 +167,7 @@ pub static CONV_2X4_WINOGRAD_ARMV7M: ConvSpec = ConvSpec {
     rows: |_| 2,
     suits: WINOGRAD.suits,
     code_bytes: 3_500,
-    // By tiles of two rows: products, the transform of the outputs, the transform of the pixels.
-    cost: |shape| {
-        let (tiles, inputs, outputs) = (shape.width.div_ceil(8) * 2, shape.channels_in, shape.channels_out);
-        (tiles * (outputs * (24 * (inputs * 9 / 5 + 4) + 400) + inputs * 350) / 2) as u64
-    },
+    cost: |shape| winograd_cost(shape, shape.channels_in * 9 / 5 + 4, 400, 350),
 };
 
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.
@@ -193,7 +189,7 @@ pub static CONV_2X4_WINOGRAD: ConvSpec = ConvSpec {
     rows: |_| 2,
     suits: WINOGRAD.suits,
     code_bytes: 4_800,
-    cost: |shape| winograd_cost(shape, 6),
+    cost: |shape| winograd_cost(shape, shape.channels_in * 7 / 8 + 6, 170, 110),
 };
 
 macro_rules! winograd {
@@ -204,7 +200,7 @@ macro_rules! winograd {
             path: concat!("kernels::cortex_m::", stringify!($name)),
             suits: |shape| (WINOGRAD.suits)(shape) && shape.channels_in == $channels,
             code_bytes: 4_000 + 28 * $channels,
-            cost: |shape| winograd_cost(shape, 4),
+            cost: |shape| winograd_cost(shape, $channels * 7 / 8 + 4, 170, 110),
             ..CONV_2X4_WINOGRAD
         };
     )*};
@@ -215,10 +211,11 @@ winograd! {
     WINOGRAD_64: 64;
 }
 
-/// By tiles of 2 rows: products with so many instructions for each sum besides, the transforms of outputs and of pixels.
-fn winograd_cost(shape: &ConvShape, per_sum: usize) -> u64 {
+/// By tiles of 2 rows: instructions of each of 24 sums, of the transform of an output channel's sums and of an input channel's
+/// pixels.
+fn winograd_cost(shape: &ConvShape, per_sum: usize, per_output: usize, per_input: usize) -> u64 {
     let (tiles, inputs, outputs) = (shape.width.div_ceil(8) * 2, shape.channels_in, shape.channels_out);
-    (tiles * (outputs * (24 * (inputs * 7 / 8 + per_sum) + 170) + inputs * 110) / 2) as u64
+    (tiles * (outputs * (24 * per_sum + per_output) + inputs * per_input) / 2) as u64
 }
 
 macro_rules! direct {

@@ -5,9 +5,8 @@
 use super::conv::{ConvParts, ConvRows};
 use super::layout::tiles;
 use crate::arith::Requant;
+use crate::kernels::layout::winograd::POSITIONS;
 
-/// Products of a tile.
-const POSITIONS: usize = 24;
 /// Output channels whose products are made at a time.
 const CHANNELS: usize = 4;
 /// Sums of products of a tile.

@@ -1,31 +1,20 @@
 //! The maps of each group of channels together, brought to mean 0 and variance 1. State and steps are those of an
 //! instance norm, but that the channels of a group have the same numbers.
 
-use super::{Checked, Operands, Operator, Rules, Verdict, ensure, instance_norm, no_scratch};
+use super::{Checked, Operator, Rules, Verdict, ensure, instance_norm};
 use crate::arena::Maps;
 use crate::format::records::{Node, OpCode, Tensor};
 use crate::kernels::elementwise;
 use crate::step::Step;
 
 /// The norm.
-pub static OPERATOR: Operator = Operator {
-    code: OpCode::GroupNorm,
-    reduces: false,
-    reads: |_, input, _, made| made.start.min(input.height.into())..input.height.into(),
-    step,
-};
+pub static OPERATOR: Operator = Operator { code: OpCode::GroupNorm, step, ..instance_norm::OPERATOR };
 
 /// Its rules. The [`Requant`](crate::arith::Requant) is the numerator of [`over_root`](crate::arith::over_root), its
 /// constant the epsilon; the weights are 1 for each channel, or 0 for one that only pads.
 pub static RULES: Rules = Rules {
     operator: &OPERATOR,
     path: "ops::group_norm::OPERATOR",
-    operands: Operands::One,
-    flags: 0,
-    gathers: false,
-    requants: |_, _| 1,
-    scratch: no_scratch,
-    state: |_, output| 12 * usize::from(output.channels),
     check: |checked| {
         instance_norm::check(checked)?;
         checked.has_channel_mask()?;
@@ -33,6 +22,7 @@ pub static RULES: Rules = Rules {
         ensure!(size > 0, "its groups do not divide its channels")
     },
     sums,
+    ..instance_norm::RULES
 };
 
 fn sums(checked: &Checked<'_, '_>) -> Verdict {

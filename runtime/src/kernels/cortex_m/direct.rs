@@ -2,7 +2,7 @@
 //! to pixel is a constant of the code, because the inner loop needs all fourteen registers.
 
 use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
-use crate::kernels::conv::{ConvRow, ConvRows};
+use crate::kernels::conv::{ConvRow, ConvRows, clamp};
 use core::arch::naked_asm;
 
 /// What the assembly needs; it reads the fields by their order.
@@ -40,11 +40,7 @@ type Run = unsafe extern "C" fn(&Arguments);
 fn conv(rows: &mut ConvRows<'_, i16>, run: Run, step_bytes: usize) {
     rows.each(|row| {
         whole_row(row, run, step_bytes);
-        if (row.lo, row.hi) != (i8::MIN, i8::MAX) {
-            for value in row.out.iter_mut() {
-                *value = (*value).max(row.lo).min(row.hi);
-            }
-        }
+        clamp(row.out, row.lo, row.hi);
     });
 }
 

@@ -1,6 +1,7 @@
 //! Products of minimal filtering on Armv7-M, of four output channels and two tiles.
 
 use crate::kernels::conv::ConvRows;
+use crate::kernels::layout::winograd::POSITIONS;
 use crate::kernels::spec::CONV_2X4_WINOGRAD_ARMV7M;
 use crate::kernels::{ConvCode, ConvKernel, winograd};
 use core::arch::naked_asm;
@@ -8,9 +9,6 @@ use core::arch::naked_asm;
 /// [`CONV_2X4_WINOGRAD_ARMV7M`].
 pub(super) const CONV: ConvKernel =
     ConvKernel { spec: &CONV_2X4_WINOGRAD_ARMV7M, code: ConvCode::Int8(conv_2x4_winograd_armv7m) };
-
-/// Positions of a tile.
-const POSITIONS: usize = 24;
 
 /// Convolution by transformed weights.
 fn conv_2x4_winograd_armv7m(rows: &mut ConvRows<'_, i8>) {

@@ -1,13 +1,13 @@
 //! 3x3 convolutions of stride 1 by minimal filtering, F(2x4, 3x3), over [`WINOGRAD`](crate::kernels::layout::WINOGRAD)
-//! weights: 3 multiply-accumulates for 9. Sums are exact modulo 2^32, and the layout lets no sum of products reach 2^27, so
-//! outputs are those of the plain convolution.
+//! weights: 3 multiply-accumulates for 9. Sums are exact modulo 2^32, and no sum of products by weights of magnitude
+//! 127 reaches 2^27, so outputs are those of the plain convolution.
 
 mod outputs;
 mod pixels;
 mod products;
 
 use crate::arith::Requant;
-use crate::kernels::conv::{ConvParts, ConvRows};
+use crate::kernels::conv::{ConvParts, ConvRows, clamp};
 use crate::kernels::layout::tiles;
 use products::Products;
 
@@ -37,10 +37,8 @@ fn conv(rows: &mut ConvRows<'_, i8>, products: Products) {
             }
         }
     }
-    if (parts.lo, parts.hi) != (i8::MIN, i8::MAX) {
-        for value in parts.out.iter_mut().take(parts.count).flat_map(|row| row.iter_mut()) {
-            *value = (*value).max(parts.lo).min(parts.hi);
-        }
+    for row in parts.out.iter_mut().take(parts.count) {
+        clamp(row, parts.lo, parts.hi);
     }
 }
 
