@@ -37,6 +37,7 @@
 //!   operators ([`Program`], made by [`codegen`] in a build script) links no others; one whose build has checked the model
 //!   ([`Model::from_checked`]) leaves out the checker. `docs/kernels.md` says how to add to them.
 //! - [`schedule`] is the order of the steps, which follows from the model without a table.
+//! - A file may hold test vectors ([`Model::test_vectors`]): [`Engine::self_test`] compares every layer with what the host made.
 //! - [`image`] makes the pixels of a model out of pictures of any size, as the host does.
 //!
 //! # Features
@@ -71,6 +72,8 @@ pub mod kernels;
 
 mod model;
 
+mod vectors;
+
 mod arena;
 
 mod step;
@@ -94,8 +97,9 @@ mod testing;
 #[cfg(feature = "std")]
 pub use aligned::AlignedBytes;
 pub use aligned::{Aligned, arena_len};
-pub use engine::{Arena, Engine, EngineError, InputError, Made, Program, Ranked, TopK};
+pub use engine::{Arena, Engine, EngineError, InputError, Made, Program, Ranked, SelfTestError, TopK};
 #[cfg(feature = "profile")]
 pub use engine::{Moment, Watch};
 pub use format::{LoadError, Place, Reason};
 pub use model::{ImageShape, Model};
+pub use vectors::TestVector;

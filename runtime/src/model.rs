@@ -230,7 +230,7 @@ impl<'m> Model<'m> {
     }
 
     /// `count` values from a file offset; none if they are not all there.
-    fn section<T: AnyBitPattern>(&self, offset: u32, count: usize) -> &'m [T] {
+    pub(crate) fn section<T: AnyBitPattern>(&self, offset: u32, count: usize) -> &'m [T] {
         values(self.bytes, offset, count)
     }
 }

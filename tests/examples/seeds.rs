@@ -3,6 +3,7 @@
 //! Usage: `cargo run -p skipstone-tests --example seeds -- FOLDER`
 
 use skipstone::data::Dataset;
+use skipstone::host;
 use skipstone::pack::{Options, quantize};
 use skipstone::target::Core;
 use skipstone_onnx::proto::{
@@ -35,6 +36,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Ok(packed) => {
                     write("onnx", &format!("{name}.qdq.onnx"), &packed.qdq)?;
                     write("stone", &format!("{name}-{weights}.stone"), &packed.stone)?;
+                    if name == "residual" {
+                        let images = [images.image(0), images.image(1)];
+                        let tested = host::with_test_vectors(&packed.stone, &images).map_err(std::io::Error::other)?;
+                        write("stone", &format!("{name}-{weights}-tested.stone"), &tested)?;
+                    }
                 }
                 // Operators that are not quantized yet: the others still are seeds.
                 Err(error) => eprintln!("no seed of {name}: {error}"),

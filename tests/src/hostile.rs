@@ -1,10 +1,10 @@
 //! What must hold for any bytes at all as a packed model: they are refused, or they run, and every back end makes the
 //! same rows. The fuzzing target `stone` and the example `mutations` share it.
 
-use skipstone_runtime::format::checksum;
+use skipstone_runtime::format::checksum::{self, Crc32};
 use skipstone_runtime::format::records::Header;
 use skipstone_runtime::kernels::{BACKENDS, Backend, reference};
-use skipstone_runtime::{Engine, Model};
+use skipstone_runtime::{Engine, Model, SelfTestError};
 
 /// Models that claim more than this are left out: they are valid, but a run takes too long or too much memory.
 const LARGEST_ARENA: usize = 1 << 20;
@@ -63,6 +63,13 @@ fn rows(model: &Model<'_>, backend: &'static Backend) -> Option<Vec<i8>> {
     let scores =
         engine.run_observed(&image, |made| rows.extend(made.values.pixels().flatten())).expect("the image fits");
     rows.extend_from_slice(scores);
+    let mut layers = vec![Crc32::new(); model.nodes().len()];
+    for vector in model.test_vectors() {
+        let verdict = engine.self_test(&vector, &mut layers);
+        let fits = matches!(verdict, Ok(()) | Err(SelfTestError::Layer(_) | SelfTestError::Scores));
+        assert!(fits, "a checked test vector fits its model: {verdict:?}");
+        rows.push(verdict.is_ok().into());
+    }
     Some(rows)
 }
 

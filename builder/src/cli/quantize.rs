@@ -14,6 +14,7 @@ use super::targets::Target;
 use super::{agreement, classifier, outputs};
 use crate::data::{Dataset, Spec, Split};
 use crate::files;
+use crate::host;
 use crate::pack::{self, Options, Quantized, Report};
 use crate::quant::{self, Rerounded};
 use crate::target::Core;
@@ -66,6 +67,11 @@ pub(super) struct Arguments {
     /// RAM), or the file (without the names of layers).
     #[arg(long, value_enum, default_value_t = Optimize::Ram)]
     optimize: Optimize,
+    /// Test vectors in the packed model: calibration images, spread over them, with every layer's checksum and the scores,
+    /// by which `selftest` on the board proves that it computes what this computer does. Each takes the bytes of an image,
+    /// its scores, and 4 for each layer, of the flash.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    test_vectors: u16,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -163,7 +169,12 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         console.say("the network keeps the int8 scales that it was trained for");
     }
     let options = Options { target: arguments.target.core(), goal: arguments.optimize.into(), settings };
-    let quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| Failure::at(&file, error))?;
+    let mut quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| Failure::at(&file, error))?;
+    if arguments.test_vectors > 0 {
+        let vectors = calibration.spread(arguments.test_vectors.into());
+        let images: Vec<&[u8]> = (0..vectors.len()).map(|index| vectors.image(index)).collect();
+        quantized.stone = host::with_test_vectors(&quantized.stone, &images)?;
+    }
     if let Some(remark) = agreement::rounding_remark(&quantized.qgraph).filter(|_| !settings.recalibrate) {
         console.say(remark);
     }

@@ -3,9 +3,11 @@
 mod relay;
 mod timing;
 mod trace;
+mod vectors;
 
 pub use timing::Timing;
 pub use trace::{Trace, TracedNode};
+pub use vectors::with_test_vectors;
 
 use crate::data::Dataset;
 use crate::metrics::{self, Evaluation};
@@ -47,6 +49,12 @@ pub enum HostError {
     /// An image of another length than the model's.
     #[error("{0}")]
     Input(InputError),
+    /// More test vectors than a file holds.
+    #[error("{count} test vectors do not fit a packed model, which has less than 4 GiB: take fewer")]
+    Vectors {
+        /// How many.
+        count: usize,
+    },
     /// A label that the model has no score for.
     #[error("image {image} has label {label}, the model has {classes} classes")]
     Label {
@@ -202,5 +210,7 @@ mod family_tests;
 mod qdq_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors_tests;
 #[cfg(test)]
 mod zoo_tests;

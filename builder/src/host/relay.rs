@@ -18,7 +18,7 @@ pub(super) fn for_host(model: &Model<'_>) -> Option<AlignedBytes> {
         () => Core::Generic,
     };
     let kernels: Vec<_> = best().kernels.iter().map(|kernel| kernel.spec).collect();
-    let mut bytes = model.as_bytes().to_vec();
+    let mut bytes = model.bytes_before_test_vectors().to_vec();
     let mut nodes = model.nodes().to_vec();
     let mut moved = false;
     let mut scratch_len = model.header().scratch_len as usize;
@@ -57,6 +57,7 @@ pub(super) fn for_host(model: &Model<'_>) -> Option<AlignedBytes> {
     let records: Vec<u8> = nodes.iter().flat_map(Node::emit).collect();
     bytes.get_mut(model.header().nodes as usize..)?.get_mut(..records.len())?.copy_from_slice(&records);
     let mut header = Header { core: core as u8, file_len: bytes.len().try_into().ok()?, ..*model.header() };
+    (header.vectors, header.vector_count) = (0, 0);
     if scratch_len > header.scratch_len as usize {
         let scratch = model.arena_len().next_multiple_of(ALIGNMENT);
         header.scratch = scratch.try_into().ok()?;

@@ -7,6 +7,7 @@
 use board_proof as _;
 use core::hint::black_box;
 use cortex_m_rt::entry;
+use skipstone_runtime::format::checksum::Crc32;
 use skipstone_runtime::image::{Plan, Resampler, Row, Samples};
 use skipstone_runtime::{Arena, Engine, Model};
 
@@ -35,6 +36,10 @@ fn main() -> ! {
                 let row = Row { samples, channels: black_box(3) };
                 let _ = black_box(resampler.push(row, |row| _ = black_box(engine.feed_row(row))));
             }
+        }
+        let mut layers = [const { Crc32::new() }; 8];
+        for vector in model.test_vectors() {
+            let _ = black_box(engine.self_test(&vector, black_box(layers.as_mut_slice())));
         }
         engine.restart();
         black_box(engine.scores());

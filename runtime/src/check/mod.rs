@@ -10,7 +10,9 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use crate::format::records::{Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION};
+use crate::format::records::{
+    ALIGNMENT, Core, Element, Ending, Header, MAGIC, NONE, Node, Segment, Source, Tensor, VERSION,
+};
 use crate::format::{LoadError, Place, Reason, checksum, strings};
 use crate::model::Model;
 use crate::ops::{self, RuleTable, Verdict, ensure};
@@ -88,7 +90,7 @@ fn envelope(bytes: &[u8]) -> Result<Model<'_>, LoadError> {
         return Err(LoadError::Checksum { stated: header.checksum, computed });
     }
     ensure!(header.is_plain(), "unnamed bytes are not zero").map_err(at(Place::Header))?;
-    if !bytes.as_ptr().addr().is_multiple_of(crate::format::records::ALIGNMENT) {
+    if !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
         return Err(LoadError::Misaligned);
     }
     Model::unchecked(bytes).ok_or(LoadError::Misaligned)
@@ -113,6 +115,7 @@ fn sections(model: &Model<'_>) -> Verdict {
     ensure!(model.is_section(header.pixels, counted(channels, 16)), "pixel conversion outside the file")?;
     ensure!(model.is_section(header.normalization, counted(channels, 8)), "normalization outside the file")?;
     source(model)?;
+    vectors(model)?;
     ensure!(model.stated_preprocessing().is_some(), "its preprocessing is not one of its images")?;
     ensure!(is_string(model, header.provenance), "provenance is not a string")?;
     let mut next = Some(header.class_names as usize);
@@ -142,6 +145,18 @@ fn source(model: &Model<'_>) -> Verdict {
     };
     let known = source.channels_last <= 1 && Ending::from_code(source.ending).is_some();
     ensure!(known && meaning, "what the network's file takes or gives is not known")
+}
+
+fn vectors(model: &Model<'_>) -> Verdict {
+    let header = model.header();
+    ensure!((header.vectors == 0) == (header.vector_count == 0), "test vectors have a place or a number, not both")?;
+    if header.vectors == 0 {
+        return Ok(());
+    }
+    let len = u64::from(header.vector_count).saturating_mul(model.vector_stride());
+    let last = u64::from(header.vectors).saturating_add(len) == u64::from(header.file_len);
+    ensure!(last && header.vectors.is_multiple_of(ALIGNMENT as u32), "test vectors are not the end of the file")?;
+    ensure!(model.vectors_are_plain(), "unnamed bytes are not zero")
 }
 
 /// Indices, codes, ranges of single fields, the order of nodes, the segments.

@@ -1,10 +1,12 @@
 //! The state of one model in an arena that the caller owns.
 
 mod error;
+mod self_test;
 #[cfg(test)]
 mod tests;
 
 pub use error::{EngineError, InputError};
+pub use self_test::SelfTestError;
 
 use crate::arena::{self, Maps};
 use crate::bounds;

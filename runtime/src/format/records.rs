@@ -170,8 +170,12 @@ record! {
         /// File offset of a [`Source`], and after it means and standard deviations as of `normalization`; 0 where the
         /// network's file takes the normalized image as float32 `[N, C, H, W]` and gives the scores as they are.
         source: u32 = 100,
+        /// File offset of the test vectors, the last section of the file; 0 if there are none.
+        vectors: u32 = 104,
+        /// Number of test vectors.
+        vector_count: u16 = 108,
         /// Zero.
-        reserved_104: Reserved<24> = 104,
+        reserved_110: Reserved<18> = 110,
     }
 }
 

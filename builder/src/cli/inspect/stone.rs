@@ -32,6 +32,9 @@ struct Report<'m> {
     classes: usize,
     /// The core that the weights are laid out for.
     core: &'static str,
+    /// Images in the file with what the host makes of them, and the bytes that they take.
+    test_vectors: usize,
+    test_vector_bytes: usize,
     layers: Vec<Layer<'m>>,
     boards: Vec<OnBoard>,
 }
@@ -103,6 +106,8 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         macs: model.header().macs,
         classes: model.class_count(),
         core: packed_for(&model).name(),
+        test_vectors: model.test_vectors().len(),
+        test_vector_bytes: model.as_bytes().len() - model.bytes_before_test_vectors().len(),
         layers,
         boards: boards::on_boards(&model),
     };
@@ -125,6 +130,10 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         grouped(report.file_bytes),
         grouped(report.weights_bytes)
     ))?;
+    console.show(match report.test_vectors {
+        0 => "test vectors: none".into(),
+        count => format!("test vectors: {count}, {} bytes", grouped(report.test_vector_bytes as u64)),
+    })?;
     console.show(format!("packed for: {}", report.core))?;
     console.show(format!(
         "RAM: an arena of {} bytes, of which scratch {}, counters {}",

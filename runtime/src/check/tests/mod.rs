@@ -3,7 +3,8 @@ mod oracle;
 mod schedules;
 
 use super::Judged;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, SelfTestError};
+use crate::format::checksum::Crc32;
 use crate::format::records::{Core, Header, Node, OpCode, Source, Tensor};
 use crate::format::{LoadError, Place};
 use crate::image::{ChannelOrder, Filter, Fit, Preprocessing};
@@ -129,7 +130,7 @@ fn bytes_without_a_name_are_zero() {
             all_refused(&[(file, place, "unnamed bytes are not zero")]);
         }
     };
-    refused(&[10, 11, 98, 99, 104, 127], 0, Place::Header);
+    refused(&[10, 11, 98, 99, 110, 127], 0, Place::Header);
     refused(&[21, 23], tensors + Tensor::LEN, Place::Tensor(1));
     refused(&[63], nodes + 2 * Node::LEN, Place::Node(2));
 }
@@ -173,6 +174,63 @@ fn what_the_networks_file_takes_and_how_images_are_made_is_read() {
     let plain = check(&plain).unwrap();
     assert_eq!((plain.preprocessing(), plain.source()), (Preprocessing::default(), None));
     assert_eq!(plain.source_normalization().len(), 0);
+}
+
+/// A file with so many test vectors of zeros.
+fn with_vectors(file: &Aligned, count: usize) -> Aligned {
+    let image = Model::from_bytes(file).unwrap().image().len();
+    let head = header(file);
+    let len = 4 * usize::from(head.node_count) + usize::from(head.class_count) + image;
+    let mut longer = Aligned::zeroed(file.len() + count * len.next_multiple_of(16));
+    longer[..file.len()].copy_from_slice(file);
+    let (vectors, vector_count) = (file.len() as u32, count as u16);
+    let header = Header { vectors, vector_count, file_len: longer.len() as u32, ..head };
+    longer[..Header::LEN].copy_from_slice(&header.emit());
+    longer.seal();
+    longer
+}
+
+#[test]
+fn test_vectors_are_the_end_of_the_file() {
+    let plain = file();
+    let file = with_vectors(&plain, 2);
+    let change = |change: &dyn Fn(&mut Header)| {
+        let mut header = header(&file);
+        change(&mut header);
+        let mut file = file.clone();
+        file[..Header::LEN].copy_from_slice(&header.emit());
+        file.seal();
+        file
+    };
+    let model = check(&file).unwrap();
+    assert_eq!(model.test_vectors().len(), 2);
+    for vector in model.test_vectors() {
+        let lens = (vector.layers.len(), vector.scores.len(), vector.pixels.len());
+        assert_eq!(lens, (model.nodes().len(), model.class_count(), model.image().len()));
+    }
+    assert_eq!(model.bytes_before_test_vectors().len(), plain.len());
+    assert_eq!(check(&plain).unwrap().test_vectors().len(), 0);
+    let end = "not the end of the file";
+    let cases: Vec<(Aligned, Place, &str)> = vec![
+        (change(&|h| h.vectors = 0), Place::Header, "a place or a number"),
+        (change(&|h| h.vector_count = 0), Place::Header, "a place or a number"),
+        (change(&|h| h.vector_count = 3), Place::Header, end),
+        (change(&|h| h.vector_count = 1), Place::Header, end),
+        (change(&|h| h.vector_count = u16::MAX), Place::Header, end),
+        (change(&|h| h.vectors -= 16), Place::Header, end),
+        (change(&|h| h.vectors = u32::MAX), Place::Header, end),
+        (change(&|h| h.class_count -= 1), Place::Header, "unnamed bytes are not zero"),
+    ];
+    // Without the last class, the last byte of the image fills the vector up.
+    let cases = cases.into_iter().map(|(mut file, place, reason)| {
+        let last = file.len() - 1;
+        if reason.starts_with("unnamed") {
+            file[last] = 1;
+            file.seal();
+        }
+        (file, place, reason)
+    });
+    all_refused(&cases.collect::<Vec<_>>());
 }
 
 #[test]
@@ -317,7 +375,14 @@ fn check_or_run(file: &Aligned) -> bool {
     for backend in BACKENDS.iter().copied().filter(|backend| (backend.available)()) {
         let mut arena = Aligned::zeroed(model.arena_len());
         match Engine::with_backend(&model, &mut arena, backend) {
-            Ok(mut engine) => scores.push(engine.run(&image).unwrap().to_vec()),
+            Ok(mut engine) => {
+                scores.push(engine.run(&image).unwrap().to_vec());
+                let mut layers = vec![Crc32::new(); model.nodes().len()];
+                for vector in model.test_vectors() {
+                    let verdict = engine.self_test(&vector, &mut layers);
+                    assert!(matches!(verdict, Err(SelfTestError::Layer(_)) | Ok(())), "{verdict:?}");
+                }
+            }
             Err(error) => assert!(matches!(error, EngineError::NoKernel { .. }), "{error}"),
         }
     }
@@ -349,6 +414,9 @@ proptest! {
             _ => {}
         }
         let mut file = net.pack();
+        if seed % 5 == 0 {
+            file = with_vectors(&file, 1 + (seed % 2) as usize);
+        }
         let tail = header(&file).tensors as usize;
         for (index, layout, value) in changes {
             // Records lie at both ends of the file, the weights between them.
