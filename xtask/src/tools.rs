@@ -21,6 +21,7 @@ pub(crate) const QEMU_AARCH64: Package = Package { file: "qemu-aarch64", debian:
 pub(crate) const AARCH64_GCC: Package = Package { file: "aarch64-linux-gnu-gcc", debian: "gcc-aarch64-linux-gnu" };
 pub(crate) const AARCH64_LIBC: Package =
     Package { file: "/usr/aarch64-linux-gnu/lib/crt1.o", debian: "libc6-dev-arm64-cross" };
+pub(crate) const CHROMIUM: Package = Package { file: "chromium", debian: "chromium" };
 const RUSTFMT: Package = Package { file: "cargo-fmt", debian: "rustfmt-web" };
 const CLIPPY: Package = Package { file: "cargo-clippy", debian: "rust-web-clippy" };
 /// Debian's compiler with the library's source, for targets that rustup cannot fetch.

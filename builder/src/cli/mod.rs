@@ -23,6 +23,7 @@ mod outputs;
 mod packed;
 mod per_node;
 mod quantize;
+mod report;
 mod run;
 mod table;
 mod targets;
@@ -60,6 +61,7 @@ enum Command {
     Verify(verify::Arguments),
     Inspect(inspect::Arguments),
     Run(run::Arguments),
+    Report(report::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments, &console),
         Command::Inspect(arguments) => inspect::run(&arguments, &console),
         Command::Run(arguments) => run::run(&arguments, &console),
+        Command::Report(arguments) => report::run(&arguments, &console),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -114,6 +114,11 @@ struct Output {
 const EVAL_MACS: u64 = 2_000_000_000_000;
 const EVAL_LEAST: usize = 500;
 
+/// The images that are classified by default with a network of `macs` multiply-accumulates.
+pub(super) fn affordable(macs: u64) -> usize {
+    usize::try_from(EVAL_MACS / macs.max(1)).unwrap_or(usize::MAX).max(EVAL_LEAST)
+}
+
 /// Says of which layers the weights are not the file's.
 fn rerounded(layers: &[Rerounded]) -> Option<String> {
     /// Layers that are named.
@@ -243,8 +248,7 @@ fn test_images(
     if let Err(Failure::Work(reason) | Failure::Usage(reason)) = classifier::align(file, graph, &mut test, console) {
         return unmeasured(&reason);
     }
-    let affordable = || usize::try_from(EVAL_MACS / graph.macs().max(1)).unwrap_or(usize::MAX).max(EVAL_LEAST);
-    let count = arguments.eval_count.map_or_else(affordable, |count| count as usize);
+    let count = arguments.eval_count.map_or_else(|| affordable(graph.macs()), |count| count as usize);
     if count < test.len() {
         console.say(format!("accuracies are those on {count} of {} test images: --eval-count N chooses", test.len()));
     }

@@ -53,7 +53,7 @@ impl ValueEnum for Choice {
 ///
 /// # Errors
 /// With the names that are nearest.
-fn board(name: &str) -> Result<&'static Board, String> {
+pub(super) fn board(name: &str) -> Result<&'static Board, String> {
     /// Names that are given.
     const NEAREST: usize = 3;
     Board::named(name).ok_or_else(|| {

@@ -46,6 +46,13 @@ pub(super) fn zoo(context: &Context) -> Result<String, Failure> {
     silent(context.cargo(&format!("test -p skipstone-tests --test tract {large}")).pass())
 }
 
+/// The page of `skipstone report` in Chromium, as wide as a phone and as a screen.
+pub(super) fn report(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&[&tools::CHROMIUM])?;
+    let test = "test -p skipstone --test report the_page_fits -- --ignored --nocapture";
+    context.cargo(test).pass().map(|()| "screenshots in target/tmp/report".into())
+}
+
 pub(super) fn demo(context: &Context) -> Result<String, Failure> {
     tools::emulators()?;
     let out = context.root.join("target/demo");

@@ -66,6 +66,7 @@ pub(crate) const ROWS: &[Row] = &[
         targets::budgets,
     ),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
+    row("report", "Chromium", "the page of `skipstone report` at 400 and 1,400 pixels", host::report),
     row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),
     full("zoo", "host", "architectures for ImageNet: float against tract, int8 against the reference", host::zoo),
     row("fuzz-stone", "host", "any bytes as a packed model", fuzz::stone),

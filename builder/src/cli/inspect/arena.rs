@@ -14,7 +14,7 @@ const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const NAMED: usize = 12;
 
 /// What a region is called.
-pub(super) fn name(model: &Model<'_>, region: &Region) -> String {
+pub(in crate::cli) fn name(model: &Model<'_>, region: &Region) -> String {
     let tensors = model.tensors();
     match (region.tensors.split_first(), region.node) {
         (Some((&first, rest)), _) => {

@@ -7,8 +7,9 @@ mod quantization;
 mod stone;
 mod svg;
 
-pub(super) use arena::peak;
+pub(super) use arena::{name as region_name, peak};
 pub(super) use stone::{describe, macs};
+pub(super) use svg::picture;
 
 use super::console::Console;
 use super::failure::Failure;

@@ -16,7 +16,7 @@ const BOTTOM: f64 = 48.0;
 
 /// A picture that needs no other file: time from left to right, addresses from the bottom up, a box for each ring. What
 /// a box is shows where the pointer rests on it.
-pub(super) fn picture(model: &Model<'_>, timeline: &Timeline, title: &str) -> String {
+pub(in crate::cli) fn picture(model: &Model<'_>, timeline: &Timeline, title: &str) -> String {
     let bytes = timeline.regions.iter().map(|region| region.offset + region.bytes).max().unwrap_or(0).max(1);
     let steps = timeline.steps.max(1);
     let x = |step: usize| LEFT + (WIDTH - LEFT - RIGHT) * step as f64 / steps as f64;

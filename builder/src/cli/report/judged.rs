@@ -1,0 +1,151 @@
+//! What a network makes of each image.
+
+use crate::cli::classifier::Classifier;
+use crate::cli::console::Console;
+use crate::cli::failure::Failure;
+use crate::data::Dataset;
+
+/// Images classified at a time.
+const BATCH: usize = 128;
+
+/// The answer to an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Answer {
+    /// The class of the highest score; of equal scores the first.
+    pub(super) class: usize,
+    /// Its part of the softmax of the scores.
+    pub(super) confidence: f64,
+}
+
+/// A network's answers to a data set, image by image.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    answers: Vec<Answer>,
+    labels: Vec<u16>,
+    classes: usize,
+}
+
+impl Answers {
+    /// Classifies all of `data`; `label` names the work.
+    pub(super) fn of(classifier: &Classifier, data: &Dataset, label: &str, console: &Console) -> Result<Self, Failure> {
+        let bar = console.bar(label, data.len(), "images");
+        let ready = classifier.prepare();
+        let indices: Vec<usize> = (0..data.len()).collect();
+        let mut answers = Vec::with_capacity(data.len());
+        for batch in indices.chunks(BATCH) {
+            let scores = ready.scores(data, batch)?;
+            let classes = scores.data().len() / batch.len();
+            answers.extend(scores.data().chunks(classes).map(answer));
+            bar.inc(batch.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(Self { answers, labels: data.labels.clone(), classes: data.class_names.len() })
+    }
+
+    /// Share of the images that are answered with their label.
+    pub(super) fn accuracy(&self) -> f64 {
+        let correct = self.pairs().filter(|(label, answer)| *label == answer.class).count();
+        correct as f64 / self.answers.len().max(1) as f64
+    }
+
+    /// Images of each class, and of those the share that is answered with it; `None` of a class without images.
+    pub(super) fn by_class(&self) -> Vec<(usize, Option<f64>)> {
+        let confusion = self.confusion();
+        let class = |(class, row): (usize, &Vec<usize>)| {
+            let count: usize = row.iter().sum();
+            (count, (count > 0).then(|| row[class] as f64 / count as f64))
+        };
+        confusion.iter().enumerate().map(class).collect()
+    }
+
+    /// Number of images, `[label][answer]`.
+    pub(super) fn confusion(&self) -> Vec<Vec<usize>> {
+        let mut confusion = vec![vec![0; self.classes]; self.classes];
+        for (label, answer) in self.pairs() {
+            if let Some(cell) = confusion[label].get_mut(answer.class) {
+                *cell += 1;
+            }
+        }
+        confusion
+    }
+
+    /// The pairs of label and another answer, with the number of images, the most frequent first.
+    pub(super) fn confused(&self) -> Vec<(usize, usize, usize)> {
+        let confusion = self.confusion();
+        let cells = confusion
+            .iter()
+            .enumerate()
+            .flat_map(|(label, row)| row.iter().enumerate().map(move |(answer, &count)| (label, answer, count)));
+        let mut pairs: Vec<_> = cells.filter(|&(label, answer, count)| label != answer && count > 0).collect();
+        pairs.sort_by_key(|&(.., count)| std::cmp::Reverse(count));
+        pairs
+    }
+
+    /// The images that are answered wrongly, the most confident answer first.
+    pub(super) fn errors(&self) -> Vec<(usize, Answer)> {
+        let wrong = self.answers.iter().copied().enumerate();
+        let mut wrong: Vec<_> = wrong.filter(|&(index, answer)| self.label(index) != answer.class).collect();
+        wrong.sort_by(|a, b| b.1.confidence.total_cmp(&a.1.confidence));
+        wrong
+    }
+
+    /// Share of the images to which both networks give the same answer.
+    pub(super) fn agreement(&self, other: &Self) -> f64 {
+        let same = self.answers.iter().zip(&other.answers).filter(|(own, other)| own.class == other.class).count();
+        same as f64 / self.answers.len().max(1) as f64
+    }
+
+    /// The class of an image.
+    pub(super) fn label(&self, index: usize) -> usize {
+        self.labels[index].into()
+    }
+
+    /// Number of images.
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (usize, Answer)> {
+        self.labels.iter().map(|&label| label.into()).zip(self.answers.iter().copied())
+    }
+}
+
+fn answer(scores: &[f32]) -> Answer {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let class = scores.iter().position(|&score| score == highest).unwrap_or(0);
+    let sum: f64 = scores.iter().map(|&score| f64::from(score - highest).exp()).sum();
+    Answer { class, confidence: 1.0 / sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(answers: &[(u16, usize, f64)]) -> Answers {
+        Answers {
+            answers: answers.iter().map(|&(_, class, confidence)| Answer { class, confidence }).collect(),
+            labels: answers.iter().map(|&(label, ..)| label).collect(),
+            classes: 3,
+        }
+    }
+
+    #[test]
+    fn of_equal_scores_the_first_counts_and_confidences_are_those_of_softmax() {
+        assert_eq!(answer(&[0.0, 2.0, 2.0]).class, 1);
+        let found = answer(&[0.0, 2.0f32.ln(), 0.0]);
+        assert!((found.confidence - 0.5).abs() < 1e-6, "{found:?}");
+    }
+
+    #[test]
+    fn confusion_counts_by_label_and_answer_and_errors_come_by_confidence() {
+        let found = answers(&[(0, 0, 0.9), (0, 1, 0.6), (1, 1, 0.8), (1, 2, 0.9), (0, 1, 0.7)]);
+        assert_eq!(found.confusion(), [[1, 2, 0], [0, 1, 1], [0, 0, 0]]);
+        assert_eq!(found.by_class(), [(3, Some(1.0 / 3.0)), (2, Some(0.5)), (0, None)]);
+        assert_eq!(found.confused(), [(0, 1, 2), (1, 2, 1)]);
+        let errors: Vec<usize> = found.errors().into_iter().map(|(index, _)| index).collect();
+        assert_eq!(errors, [3, 4, 1]);
+        assert_eq!(found.accuracy(), 0.4);
+        let other = answers(&[(0, 0, 0.9), (0, 0, 0.6), (1, 1, 0.8), (1, 1, 0.9), (0, 0, 0.7)]);
+        assert_eq!((other.accuracy(), found.agreement(&other)), (1.0, 0.4));
+    }
+}
