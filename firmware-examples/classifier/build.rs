@@ -24,10 +24,9 @@ fn embed() -> Result<(), String> {
 
     let parsed = Model::from_bytes(model.as_slice()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
     let target = std::env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
-    let dsp = std::env::var_os("CARGO_FEATURE_DSP").is_some();
     let small = std::env::var("OPT_LEVEL").is_ok_and(|level| matches!(level.as_str(), "s" | "z"));
     let program = if small { codegen::small_program } else { codegen::program };
-    let program = program(&parsed, &target, dsp).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
+    let program = program(&parsed, &target, codegen::Extension::of_package()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
     let input = parsed.input();
     let (count, dims) = check_images(images.as_slice()).map_err(|e| format!("SKIPSTONE_IMAGES: {e}"))?;
     let expected = [input.height, input.width, input.channels];

@@ -1,16 +1,34 @@
 //! For build scripts: the [`Program`](crate::Program) that a model needs, as source text.
 
 use crate::format::records::{Core, OpCode};
-use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, DOTPROD, NEON, PORTABLE, X86};
+use crate::kernels::spec::{ARMV6M, ARMV7M, CORTEX_M, ConvSpec, DOTPROD, MVE, NEON, PORTABLE, X86};
 use crate::model::Model;
 use crate::ops::{self, conv};
 use crate::schedule::Network;
 use std::collections::BTreeSet;
 
+/// What a program tells of its Armv8-M Mainline core, because the compiler's target does not, by the runtime's feature of this
+/// name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extension {
+    /// `dsp`: dual 16-bit multiply-accumulates (M33).
+    Dsp,
+    /// `mve`: Helium (M55, M85).
+    Mve,
+}
+
+impl Extension {
+    /// For build scripts: the extension whose feature their package has by the same name.
+    pub fn of_package() -> Option<Self> {
+        let has = |feature: &str| std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+        if has("MVE") { Some(Self::Mve) } else { has("DSP").then_some(Self::Dsp) }
+    }
+}
+
 /// Rust source that defines `PROGRAM`, a `static` [`Program`](crate::Program) with the operators and kernels that `model`
 /// names and no others, and `RULES`, the rules of these operators for
-/// [`Model::from_bytes_for`](crate::Model::from_bytes_for), for programs of a target of rustc; `dsp` says whether an Armv8-M Mainline core has the DSP
-/// extension.
+/// [`Model::from_bytes_for`](crate::Model::from_bytes_for), for programs of a target of rustc; `told` is the extension of which a
+/// program for an Armv8-M Mainline core tells the runtime by a feature.
 ///
 /// A build script writes it to a file that the program includes:
 ///
@@ -18,39 +36,44 @@ use std::collections::BTreeSet;
 /// # fn write(model: &skipstone_runtime::Model<'_>) -> Result<(), Box<dyn std::error::Error>> {
 /// let target = std::env::var("TARGET")?;
 /// let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-/// std::fs::write(out.join("program.rs"), skipstone_runtime::codegen::program(model, &target, false)?)?;
+/// std::fs::write(out.join("program.rs"), skipstone_runtime::codegen::program(model, &target, None)?)?;
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
 /// One line that names the core that the model is laid out for, and the target whose kernels do not read it.
-pub fn program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, String> {
-    source(model, target, dsp, false)
+pub fn program(model: &Model<'_>, target: &str, told: Option<Extension>) -> Result<String, String> {
+    source(model, target, told, false)
 }
 
 /// [`program`] with fewer kernels where those that run more convolutions take less flash than the fastest ones.
 ///
 /// # Errors
 /// As [`program`].
-pub fn small_program(model: &Model<'_>, target: &str, dsp: bool) -> Result<String, String> {
-    source(model, target, dsp, true)
+pub fn small_program(model: &Model<'_>, target: &str, told: Option<Extension>) -> Result<String, String> {
+    source(model, target, told, true)
 }
 
-fn source(model: &Model<'_>, target: &str, dsp: bool, small: bool) -> Result<String, String> {
-    let smlad = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main") && dsp;
+fn source(model: &Model<'_>, target: &str, told: Option<Extension>, small: bool) -> Result<String, String> {
+    let core = Core::from_code(model.header().core).unwrap_or(Core::Generic);
+    let told = told.filter(|_| target.starts_with("thumbv8m.main"));
     let (backend, available) = match target.split('-').next() {
-        _ if smlad => ("cortex_m", CORTEX_M),
+        _ if told == Some(Extension::Mve) => ("mve", MVE),
+        Some("thumbv7em") => ("cortex_m", CORTEX_M),
+        _ if told == Some(Extension::Dsp) => ("cortex_m", CORTEX_M),
         Some("thumbv6m" | "thumbv8m.base") => ("thumb", ARMV6M),
         Some(thumb) if thumb.starts_with("thumbv") => ("thumb", ARMV7M),
-        Some("aarch64") if Core::from_code(model.header().core) == Some(Core::Dotprod) => ("dotprod", DOTPROD),
+        Some("aarch64") if core == Core::Dotprod => ("dotprod", DOTPROD),
         Some("aarch64") => ("neon", NEON),
         Some("x86_64") => ("x86", X86),
         _ => ("portable", PORTABLE),
     };
     let used = kernels(model, available.iter().copied()).ok_or_else(|| {
-        let core = Core::from_code(model.header().core).unwrap_or(Core::Generic).name();
-        format!("the model is laid out for {core}, programs for {target} do not read it: pack it for that target")
+        format!(
+            "the model is laid out for {}, programs for {target} do not read it: pack it for that target",
+            core.name()
+        )
     })?;
     // The most specific kernels come first, so the last that suits is the one that suits the most convolutions.
     let general =
@@ -121,35 +144,29 @@ fn bytes(kernels: &[&ConvSpec]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{program, small_program};
-    use crate::kernels::layout::{CANONICAL, PAIRS};
+    use super::{Extension, program, small_program};
+    use crate::kernels::layout::{CANONICAL, PAIRS, VECTORS};
     use crate::model::Model;
     use crate::testing::small_resnet;
 
     #[test]
     fn a_program_names_what_its_model_needs() {
         const SMLAD: &[&str] = &["cortex_m::PAIRS_3", "cortex_m::CONV", "thumb::CONV"];
-        let source = |layout, target: &str, dsp| {
+        let source = |layout, target: &str, told| {
             let file = small_resnet(9, 7, layout).pack();
-            program(&Model::from_bytes(&file).unwrap(), target, dsp)
+            program(&Model::from_bytes(&file).unwrap(), target, told)
         };
-        for (layout, target, dsp, backend, kernels, convolution) in [
-            (&CANONICAL, "thumbv6m-none-eabi", false, "thumb", &["thumb::CONV"][..], "INT8"),
-            (&CANONICAL, "thumbv7m-none-eabi", false, "thumb", &["thumb::CONV"], "INT8"),
-            (&CANONICAL, "thumbv7em-none-eabihf", false, "cortex_m", &["thumb::CONV"], "INT8"),
-            (
-                &CANONICAL,
-                "riscv32imac-unknown-none-elf",
-                false,
-                "portable",
-                &["scalar::CONV", "portable::CONV"],
-                "INT8",
-            ),
-            (&PAIRS, "thumbv7em-none-eabihf", false, "cortex_m", SMLAD, "OPERATOR"),
-            (&PAIRS, "thumbv8m.main-none-eabi", true, "cortex_m", SMLAD, "OPERATOR"),
-            (&CANONICAL, "aarch64-unknown-linux-gnu", false, "neon", &["neon::CONV", "portable::CONV"], "INT8"),
+        for (layout, target, told, backend, kernels, convolution) in [
+            (&CANONICAL, "thumbv6m-none-eabi", None, "thumb", &["thumb::CONV"][..], "INT8"),
+            (&CANONICAL, "thumbv7m-none-eabi", None, "thumb", &["thumb::CONV"], "INT8"),
+            (&CANONICAL, "thumbv7em-none-eabihf", None, "cortex_m", &["thumb::CONV"], "INT8"),
+            (&CANONICAL, "riscv32imac-unknown-none-elf", None, "portable", &["scalar::CONV", "portable::CONV"], "INT8"),
+            (&PAIRS, "thumbv7em-none-eabihf", None, "cortex_m", SMLAD, "OPERATOR"),
+            (&PAIRS, "thumbv8m.main-none-eabi", Some(Extension::Dsp), "cortex_m", SMLAD, "OPERATOR"),
+            (&VECTORS, "thumbv8m.main-none-eabihf", Some(Extension::Mve), "mve", &["mve::CONV"], "INT8"),
+            (&CANONICAL, "aarch64-unknown-linux-gnu", None, "neon", &["neon::CONV", "portable::CONV"], "INT8"),
         ] {
-            let source = source(layout, target, dsp).unwrap();
+            let source = source(layout, target, told).unwrap();
             let kernels: Vec<_> =
                 kernels.iter().map(|kernel| format!("skipstone_runtime::kernels::{kernel}")).collect();
             assert!(source.contains(&format!("kernels: &[{}]", kernels.join(", "))), "{source}");
@@ -159,9 +176,12 @@ mod tests {
             }
             assert!(source.contains(&format!("conv::{convolution}")) && !source.contains("resize"), "{source}");
         }
-        let refused = source(&PAIRS, "thumbv7m-none-eabi", false).unwrap_err();
+        let refused = source(&PAIRS, "thumbv7m-none-eabi", None).unwrap_err();
         assert!(refused.starts_with("the model is laid out for cortex-m4, programs for thumbv7m"), "{refused}");
-        assert!(source(&PAIRS, "thumbv8m.main-none-eabi", false).is_err());
+        assert!(source(&PAIRS, "thumbv8m.main-none-eabi", None).is_err());
+        assert!(source(&PAIRS, "thumbv8m.main-none-eabihf", Some(Extension::Mve)).is_err());
+        let refused = source(&VECTORS, "thumbv8m.main-none-eabihf", Some(Extension::Dsp)).unwrap_err();
+        assert!(refused.starts_with("the model is laid out for cortex-m55, programs for thumbv8m"), "{refused}");
     }
 
     #[test]
@@ -171,7 +191,7 @@ mod tests {
             (&CANONICAL, "thumbv6m-none-eabi", "kernels: &[skipstone_runtime::kernels::thumb::CONV]"),
         ] {
             let file = small_resnet(9, 7, layout).pack();
-            let source = small_program(&Model::from_bytes(&file).unwrap(), target, false).unwrap();
+            let source = small_program(&Model::from_bytes(&file).unwrap(), target, None).unwrap();
             assert!(source.contains(kernels), "{source}");
         }
     }

@@ -46,7 +46,8 @@
 //! |---|---|---|
 //! | `std` | default | the processor's abilities are found at start-up; [`AlignedBytes`], [`codegen`]; leave it out on a microcontroller |
 //! | `sentences` | with `std` | errors say in words what is wrong with a model's record; without it by a code ([`Reason`]), which saves 4 kB of a program that checks its model |
-//! | `dsp` | | an Armv8-M Mainline core (M33, M55) has the DSP extension |
+//! | `dsp` | | an Armv8-M Mainline core (M33) has the DSP extension |
+//! | `mve` | | an Armv8-M Mainline core (M55, M85) has Helium |
 //! | `defmt` | | `defmt::Format` for errors and results |
 //! | `probabilities` | | [`Engine::probabilities`](Engine#method.probabilities): softmax on cores without floating point |
 //! | `profile` | | `Engine::watch_steps`: what each layer takes; without it the engine has no trace of it |

@@ -269,7 +269,7 @@ mod tests {
         {
             let board = core.emulated_board().unwrap_or_else(|| panic!("{core:?}"));
             assert!(board.machine.is_some() && (board.core as u8) >= core as u8, "{core:?}");
-            assert!(!core.has_dsp() || board.core == core, "{core:?}");
+            assert!(core.extension().is_none() || board.core == core, "{core:?}");
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Core {
     CortexM7,
     /// Cortex-M33 with the DSP extension.
     CortexM33,
-    /// Cortex-M55.
+    /// Cortex-M55 and M85.
     CortexM55,
     /// aarch64 with NEON.
     Neon,
@@ -36,14 +36,19 @@ struct Row {
     title: &'static str,
     processors: &'static str,
     triple: Option<&'static str>,
-    dsp: bool,
+    extension: Option<&'static str>,
     emulated_board: Option<&'static str>,
     emulated_cpus: &'static [&'static str],
 }
 
 /// A microcontroller's core.
-const fn micro(core: Core, [name, title, processors, triple, board]: [&'static str; 5], dsp: bool) -> Row {
-    Row { core, name, title, processors, triple: Some(triple), dsp, emulated_board: Some(board), emulated_cpus: &[] }
+const fn micro(core: Core, [name, title, processors, triple, board]: [&'static str; 5]) -> Row {
+    let (extension, triple, emulated_board) = (None, Some(triple), Some(board));
+    Row { core, name, title, processors, triple, extension, emulated_board, emulated_cpus: &[] }
+}
+
+const fn with(extension: &'static str, row: Row) -> Row {
+    Row { extension: Some(extension), ..row }
 }
 
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
@@ -51,22 +56,24 @@ const V7EM: &str = "thumbv7em-none-eabihf";
 const V8M: &str = "thumbv8m.main-none-eabihf";
 
 const fn large(core: Core, [name, title, processors]: [&'static str; 3], triple: Option<&'static str>) -> Row {
-    Row { core, name, title, processors, triple, dsp: false, emulated_board: None, emulated_cpus: &[] }
+    Row { core, name, title, processors, triple, extension: None, emulated_board: None, emulated_cpus: &[] }
 }
 
 /// In the order of their codes. Programs for Armv6-M run on the emulated M3, which has more RAM than any emulated M0.
 const ROWS: [Row; 10] = [
     large(Core::Generic, ["generic", "any core", "runs everywhere"], None),
-    micro(Core::CortexM0, ["cortex-m0", "Cortex-M0", "Cortex-M0, M0+, M23", "thumbv6m-none-eabi", "mps2-an385"], false),
+    micro(Core::CortexM0, ["cortex-m0", "Cortex-M0", "Cortex-M0, M0+, M23", "thumbv6m-none-eabi", "mps2-an385"]),
     micro(
         Core::CortexM3,
         ["cortex-m3", "Cortex-M3", "Cortex-M3, M33 without DSP extension", "thumbv7m-none-eabi", "mps2-an385"],
-        false,
     ),
-    micro(Core::CortexM4, ["cortex-m4", "Cortex-M4", "Cortex-M4", V7EM, "mps2-an386"], true),
-    micro(Core::CortexM7, ["cortex-m7", "Cortex-M7", "Cortex-M7", V7EM, "mps2-an500"], true),
-    micro(Core::CortexM33, ["cortex-m33", "Cortex-M33", "Cortex-M33 with DSP extension", V8M, "mps2-an505"], true),
-    micro(Core::CortexM55, ["cortex-m55", "Cortex-M55", "Cortex-M55", V8M, "mps3-an547"], true),
+    with("dsp", micro(Core::CortexM4, ["cortex-m4", "Cortex-M4", "Cortex-M4", V7EM, "mps2-an386"])),
+    with("dsp", micro(Core::CortexM7, ["cortex-m7", "Cortex-M7", "Cortex-M7", V7EM, "mps2-an500"])),
+    with(
+        "dsp",
+        micro(Core::CortexM33, ["cortex-m33", "Cortex-M33", "Cortex-M33 with DSP extension", V8M, "mps2-an505"]),
+    ),
+    with("mve", micro(Core::CortexM55, ["cortex-m55", "Cortex-M55", "Cortex-M55, M85", V8M, "mps3-an547"])),
     Row {
         emulated_cpus: &["cortex-a53", "cortex-a72"],
         ..large(Core::Neon, ["neon", "aarch64", "aarch64: Cortex-A53, A72"], Some(AARCH64))
@@ -124,14 +131,14 @@ impl Core {
         self.row().triple
     }
 
-    /// Whether it has the DSP extension: dual 16-bit multiply-accumulates (SMLAD).
-    pub fn has_dsp(self) -> bool {
-        self.row().dsp
+    /// The extension whose kernels its programs have: `dsp`, dual 16-bit multiply-accumulates (SMLAD), or `mve`, Helium.
+    pub fn extension(self) -> Option<&'static str> {
+        self.row().extension
     }
 
-    /// Whether a build must be told of the DSP extension, because the compiler's target does not tell.
-    pub fn must_tell_dsp(self) -> bool {
-        self.has_dsp() && self.triple() == Some(V8M)
+    /// The extension of which a build must be told by the feature of this name, because the compiler's target does not tell.
+    pub fn feature(self) -> Option<&'static str> {
+        self.extension().filter(|_| self.triple() == Some(V8M))
     }
 
     /// Name of the emulated board on which programs for a microcontroller's core are run.
@@ -166,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn only_armv8_m_must_be_told_of_its_dsp_extension() {
-        let told = Core::ALL.into_iter().filter(|core| core.must_tell_dsp());
-        assert_eq!(told.collect::<Vec<_>>(), [Core::CortexM33, Core::CortexM55]);
+    fn only_armv8_m_must_be_told_of_its_extension() {
+        let told = Core::ALL.into_iter().filter_map(|core| Some((core, core.feature()?)));
+        assert_eq!(told.collect::<Vec<_>>(), [(Core::CortexM33, "dsp"), (Core::CortexM55, "mve")]);
         assert_eq!(Core::triples().len(), 5);
     }
 }

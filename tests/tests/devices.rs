@@ -87,7 +87,7 @@ fn cores_with_smlad_count_alike_and_are_slow_with_generic_weights() {
         run.instructions_per_inference.unwrap() as f64
     };
     let m4 = count(Core::CortexM4, Core::CortexM4, "_smlad");
-    for core in [Core::CortexM7, Core::CortexM33, Core::CortexM55] {
+    for core in [Core::CortexM7, Core::CortexM33] {
         let ratio = count(core, core, "_smlad") / m4;
         assert!((0.9..1.1).contains(&ratio), "{core:?}: {ratio}");
     }
@@ -108,6 +108,22 @@ fn cores_without_smlad_run_canonical_weights_and_refuse_pairs() {
     let (stone, digits) = digits_model("resnet8", Core::CortexM4);
     let error = self::run(on(Core::CortexM0), &stone, &TestImages::first(&digits, 1).unwrap()).unwrap_err().to_string();
     assert!(error.contains("the model is laid out for cortex-m4, programs for thumbv"), "{error}");
+}
+
+/// Cortex-M55: the kernels of the vectors, and those of canonical weights; a model of another core's is refused.
+#[test]
+#[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
+fn helium_equals_the_host_and_refuses_other_weights() {
+    for arch in ["resnet8", "resnext20-8x2d"] {
+        let run = assert_equals_host(on(Core::CortexM55), arch, Core::CortexM55, 3);
+        assert!(run.backend == "mve" && run.kernels.iter().all(|kernel| kernel.contains("_mve")), "{run:?}");
+    }
+    let run = assert_equals_host(on(Core::CortexM55), "resnet8", Core::Generic, 2);
+    assert_eq!((run.backend.as_str(), run.kernels.as_slice()), ("mve", &["conv_2x3_armv7m".to_owned()][..]));
+    let (stone, digits) = digits_model("resnet8", Core::CortexM33);
+    let error =
+        self::run(on(Core::CortexM55), &stone, &TestImages::first(&digits, 1).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("the model is laid out for cortex-m33, programs for thumbv8m"), "{error}");
 }
 
 /// What the layers take adds up to the whole, and the program whose size is told is the one that counts no layers.

@@ -13,12 +13,14 @@ const NETWORKS: [&str; 4] = ["resnet8", "resnext20-8x2d", "densenet-bc22-k8", "a
 const CORES: [Core; 6] =
     [Core::CortexM0, Core::CortexM3, Core::CortexM4, Core::CortexM7, Core::CortexM33, Core::CortexM55];
 /// What the tests measure: a network of plain convolutions on a core of each kind, and one in groups.
-const CHECKED: [(&str, Core); 5] = [
+const CHECKED: [(&str, Core); 7] = [
     ("resnet8", Core::CortexM0),
     ("resnet8", Core::CortexM3),
     ("resnet8", Core::CortexM4),
     ("resnet8", Core::CortexM33),
+    ("resnet8", Core::CortexM55),
     ("resnext20-8x2d", Core::CortexM4),
+    ("resnext20-8x2d", Core::CortexM55),
 ];
 const FILE: &str = "benches/budgets.toml";
 /// By how much a count may grow, in percent.

@@ -308,8 +308,8 @@ fn build(
     if let Place::Board(board) = device.place {
         command.env("SKIPSTONE_BOARD", board.name);
     }
-    if device.core().must_tell_dsp() {
-        command.args(["--features", "dsp"]);
+    if let Some(feature) = device.core().feature() {
+        command.args(["--features", feature]);
     }
     let output = process::output(&mut command, BUILD_LIMIT)?;
     if !output.status.success() {

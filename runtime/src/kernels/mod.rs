@@ -13,6 +13,8 @@ pub mod elementwise;
 pub mod grouped;
 pub mod layout;
 pub mod load;
+#[cfg(skipstone_mve)]
+pub mod mve;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod portable;
@@ -77,6 +79,8 @@ impl Backend {
 
 /// Every backend that this program was compiled with, the fastest first.
 pub static BACKENDS: &[&Backend] = &[
+    #[cfg(skipstone_mve)]
+    &mve::BACKEND,
     #[cfg(skipstone_dsp)]
     &cortex_m::BACKEND,
     #[cfg(skipstone_thumb)]

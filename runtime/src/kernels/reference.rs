@@ -2,7 +2,7 @@
 
 use super::conv::{ConvParts, ConvRow, ConvRows, ConvShape, Element};
 use super::layout::winograd::{POSITIONS, value};
-use super::layout::{CANONICAL, PAIRS, QUADS, WINOGRAD, WORDS, from_code};
+use super::layout::{CANONICAL, PAIRS, QUADS, VECTORS, WINOGRAD, WORDS, from_code};
 use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
 
@@ -10,7 +10,7 @@ use super::{Backend, ConvCode, ConvKernel, load};
 pub static BACKEND: Backend = Backend {
     name: "reference",
     available: || true,
-    kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD, CONV_QUADS, CONV_WORDS],
+    kernels: &[CONV, CONV_PAIRS, CONV_WINOGRAD, CONV_QUADS, CONV_WORDS, CONV_VECTORS],
 };
 
 /// Of canonical weights.
@@ -30,6 +30,9 @@ pub const CONV_QUADS: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_QUADS,
 /// Of weights in words.
 pub const CONV_WORDS: ConvKernel =
     ConvKernel { spec: &CONV_1X1_REFERENCE_WORDS, code: ConvCode::Int16 { run: conv, widen: load::widen } };
+
+/// Of weights in vectors.
+pub const CONV_VECTORS: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_VECTORS, code: ConvCode::Int8(conv) };
 
 static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     name: "conv_1x1_reference",
@@ -70,6 +73,14 @@ static CONV_1X1_REFERENCE_WORDS: ConvSpec = ConvSpec {
     path: "kernels::reference::CONV_WORDS",
     layout: &WORDS,
     suits: WORDS.suits,
+    ..CONV_1X1_REFERENCE
+};
+
+static CONV_1X1_REFERENCE_VECTORS: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference_vectors",
+    path: "kernels::reference::CONV_VECTORS",
+    layout: &VECTORS,
+    suits: VECTORS.suits,
     ..CONV_1X1_REFERENCE
 };
 

@@ -4,7 +4,7 @@
 //! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
 
 use super::conv::{ConvShape, MAX_ROWS};
-use super::layout::{CANONICAL, Layout, PAIRS, QUADS, WINOGRAD, WORDS};
+use super::layout::{CANONICAL, Layout, PAIRS, QUADS, VECTORS, WINOGRAD, WORDS};
 use crate::format::records::Core;
 
 /// A convolution kernel, described.
@@ -34,7 +34,7 @@ pub static PORTABLE: &CoreKernels = &[&DEPTHWISE_16X1_PORTABLE, &CONV_2X2_SCALAR
 pub static ARMV6M: &CoreKernels = &[&CONV_1X4_ARMV6M];
 /// Armv7-M, and Armv8-M Mainline without the DSP extension: Cortex-M3.
 pub static ARMV7M: &CoreKernels = &[&CONV_2X4_WINOGRAD_ARMV7M, &CONV_2X3_ARMV7M];
-/// Cortex-M cores with the DSP extension: M4, M7, M33, M55.
+/// Cortex-M cores with the DSP extension: M4, M7, M33.
 pub static CORTEX_M: &CoreKernels = &[
     &WINOGRAD_16,
     &WINOGRAD_32,
@@ -53,6 +53,8 @@ pub static CORTEX_M: &CoreKernels = &[
     &CONV_2X3_SMLAD,
     &CONV_2X3_ARMV7M,
 ];
+/// Cortex-M cores with Helium: M55, M85.
+pub static MVE: &CoreKernels = &[&CONV_4X2_MVE, &CONV_2X3_ARMV7M];
 /// 64-bit Arm with NEON.
 pub static NEON: &CoreKernels = &[&CONV_4X4_NEON, &CONV_16X2_NEON, &DEPTHWISE_16X1_PORTABLE, &CONV_4X2_PORTABLE];
 /// 64-bit Arm with NEON and dot products.
@@ -69,7 +71,8 @@ impl Core {
             Self::Generic => PORTABLE,
             Self::CortexM0 => ARMV6M,
             Self::CortexM3 => ARMV7M,
-            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 | Self::CortexM55 => CORTEX_M,
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => CORTEX_M,
+            Self::CortexM55 => MVE,
             Self::Neon => NEON,
             Self::Dotprod => DOTPROD,
             Self::X86 => X86,
@@ -252,6 +255,17 @@ direct! {
     PAIRS_64: PAIRS, "", 64, 8, 4, 10;
     PAIRS_128: PAIRS, "", 128, 8, 4, 10;
 }
+
+/// Blocks of 4 output channels x 2 pixels with Helium's sums of sixteen byte products.
+pub static CONV_4X2_MVE: ConvSpec = ConvSpec {
+    name: "conv_4x2_mve",
+    path: "kernels::mve::CONV",
+    layout: &VECTORS,
+    rows: shared_rows,
+    suits: VECTORS.suits,
+    code_bytes: 2_000,
+    cost: |shape| cost(shape, 1, 6),
+};
 
 /// Blocks of 4 output channels x 4 pixels with NEON's byte products.
 pub static CONV_4X4_NEON: ConvSpec = ConvSpec {

@@ -43,7 +43,7 @@ impl Network {
             end += node.state_len.next_multiple_of(16);
             scratch_len = scratch_len.max(ops::scratch_len(node, input, output) as u32);
         }
-        let pairs = network.nodes.iter().any(|node| node.layout == layout::PAIRS.code);
+        let reads = |core: &Core| network.nodes.iter().all(|node| core.reads(node.layout));
         let mut names = Vec::new();
         let name = strings::append(&mut names, "");
         let class_names = names.len() as u32;
@@ -67,7 +67,7 @@ impl Network {
             pixels: blob(bytemuck::cast_slice(&self.pixels)),
             class_names,
             provenance,
-            core: if pairs { Core::CortexM4 } else { Core::Generic } as u8,
+            core: Core::ALL.into_iter().find(reads).unwrap_or(Core::Generic) as u8,
             tensors: blob(&self.tensors.iter().flat_map(|t| Tensor { name, ..*t }.emit()).collect::<Vec<_>>()),
             nodes: blob(&network.nodes.iter().flat_map(Node::emit).collect::<Vec<_>>()),
             ..Header::default()

@@ -53,7 +53,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("thumbv6m", "thumbv6m-none-eabi", "the runtime for Cortex-M0 and M0+", targets::thumbv6m),
     row("thumbv7m", "thumbv7m-none-eabi", "the runtime for Cortex-M3", targets::thumbv7m),
     row("thumbv7em", "thumbv7em-none-eabihf", "the runtime for Cortex-M4 and M7", targets::thumbv7em),
-    row("thumbv8m", "thumbv8m.main-none-eabihf", "the runtime for Cortex-M33, with and without DSP", targets::thumbv8m),
+    row(
+        "thumbv8m",
+        "thumbv8m.main-none-eabihf",
+        "the runtime for Cortex-M33 and M55, and without extensions",
+        targets::thumbv8m,
+    ),
     row("aarch64", "aarch64-unknown-linux-gnu", "the runtime for Raspberry Pi", targets::aarch64),
     row("no-panic", "Cortex-M0, M4", "no panic is reachable from an engine: the linker's proof", targets::no_panic),
     row("kernels-cortex-m", "QEMU M4, M33, M55", "their kernels against the reference", targets::kernels_cortex_m),

@@ -10,8 +10,8 @@ use std::time::Duration;
 const FIRMWARE: &str = "firmware-examples";
 /// Cores whose kernels are run on their emulated boards: those that have kernels of their own.
 const KERNELS: [Core; 5] = [Core::CortexM0, Core::CortexM3, Core::CortexM4, Core::CortexM33, Core::CortexM55];
-/// Cores whose programs are linked without a panic: the smallest, and one with SMLAD.
-const NO_PANIC: [Core; 2] = [Core::CortexM0, Core::CortexM4];
+/// Cores whose programs are linked without a panic: the smallest, one with SMLAD and one with Helium.
+const NO_PANIC: [Core; 3] = [Core::CortexM0, Core::CortexM4, Core::CortexM55];
 /// An emulated program that runs so long hangs.
 const EMULATION_LIMIT: Duration = Duration::from_secs(300);
 
@@ -35,9 +35,10 @@ fn triple(core: Core) -> Result<&'static str, Failure> {
     core.triple().ok_or_else(|| Failure(format!("{} has no compiler target of its own", core.name())))
 }
 
-/// Tells a build what the compiler does not: that an Armv8-M core has SMLAD.
+/// Tells a build what the compiler does not: which extension an Armv8-M core has.
 fn told(core: Core, line: &str) -> String {
-    if core.must_tell_dsp() { line.replacen("-p ", "--features skipstone-runtime/dsp -p ", 1) } else { line.into() }
+    let Some(feature) = core.feature() else { return line.into() };
+    line.replacen("-p ", &format!("--features skipstone-runtime/{feature} -p "), 1)
 }
 
 pub(super) fn thumbv6m(context: &Context) -> Result<String, Failure> {
@@ -56,7 +57,8 @@ pub(super) fn thumbv8m(context: &Context) -> Result<String, Failure> {
     // Without the DSP extension: nothing tells the build of it.
     let target = triple(Core::CortexM33)?;
     tools::compiler(target)?.cargo("build -p skipstone-runtime --no-default-features", target, &context.root).pass()?;
-    runtime(context, Core::CortexM33, "--no-default-features")
+    runtime(context, Core::CortexM33, "--no-default-features")?;
+    runtime(context, Core::CortexM55, "--no-default-features")
 }
 
 pub(super) fn aarch64(context: &Context) -> Result<String, Failure> {
@@ -73,7 +75,7 @@ pub(super) fn no_panic(context: &Context) -> Result<String, Failure> {
         let target = triple(core)?;
         let build = |features: &str| {
             let line = format!("build --release --target-dir target -p no-panic {features}");
-            tools::compiler(target).map(|compiler| compiler.cargo(&line, target, &firmware))
+            tools::compiler(target).map(|compiler| compiler.cargo(&told(core, &line), target, &firmware))
         };
         build("")?.pass()?;
         if build("--features panics")?.succeeds() {

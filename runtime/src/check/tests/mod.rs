@@ -106,7 +106,7 @@ fn every_layout_is_one_of_the_core_that_the_header_names() {
         file.seal();
         file
     };
-    let reading = [Core::CortexM4, Core::CortexM7, Core::CortexM33, Core::CortexM55];
+    let reading = [Core::CortexM4, Core::CortexM7, Core::CortexM33];
     for (code, core) in Core::ALL.into_iter().enumerate() {
         assert_eq!((core as usize, Core::from_code(code as u8)), (code, Some(core)));
         assert!(check(&with_header(|header| header.core = core as u8)).is_ok(), "{core:?} reads canonical weights");

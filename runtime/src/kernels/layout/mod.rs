@@ -6,12 +6,14 @@
 mod canonical;
 mod pairs;
 pub(super) mod quads;
+pub(in crate::kernels) mod vectors;
 pub(in crate::kernels) mod winograd;
 mod words;
 
 pub use canonical::{CANONICAL, CANONICAL_PACKING};
 pub use pairs::{PAIRS, PAIRS_PACKING};
 pub use quads::{QUADS, QUADS_PACKING};
+pub use vectors::{VECTORS, VECTORS_PACKING};
 pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
 pub use words::{WORDS, WORDS_PACKING};
 
@@ -20,7 +22,7 @@ use crate::format::{Verdict, ensure};
 
 /// Every layout with what packs and checks it, in order of their codes.
 pub static LAYOUTS: &[&Packing] =
-    &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING, &QUADS_PACKING, &WORDS_PACKING];
+    &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING, &QUADS_PACKING, &WORDS_PACKING, &VECTORS_PACKING];
 
 /// The elements of the padded input rows that kernels of a layout read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

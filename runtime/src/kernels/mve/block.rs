@@ -1,0 +1,203 @@
+//! Blocks of four output channels and two pixels, in assembly: the inner loop needs all general registers.
+
+use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
+use core::arch::naked_asm;
+
+/// What the assembly needs; it reads the fields by their order.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Arguments {
+    /// The first pixel's run in the first kernel row.
+    pub(super) pixels: *const i8,
+    /// Of the four channels.
+    pub(super) weights: *const i8,
+    /// The first channel of the first pixel; holds the residual operand.
+    pub(super) out: *mut i8,
+    /// Bytes from an output pixel to the next.
+    pub(super) out_step: usize,
+    /// Vectors of a run, more than 0.
+    pub(super) vectors: usize,
+    /// Runs of a pixel, more than 0.
+    pub(super) rows: usize,
+    /// Bytes from a pixel's run to that of the next pixel.
+    pub(super) pixel_step: usize,
+    /// Bytes from the end of a run to the same pixel's next run.
+    pub(super) row_gap: usize,
+    /// Pairs of pixels to make, more than 0.
+    pub(super) pairs: usize,
+    /// Multiplier of the residual operand, 0 without one.
+    pub(super) multiplier: i32,
+    /// Of the four channels.
+    pub(super) requant: *const Requant,
+    /// Smallest output.
+    pub(super) lo: i32,
+    /// Largest output.
+    pub(super) hi: i32,
+}
+
+/// Makes four output channels of pairs of pixels.
+///
+/// # Safety
+/// Weights and constants of the four channels must be readable, their outputs of all pixels writable, and the runs of these
+/// pixels readable, filled up to vectors.
+pub(super) unsafe fn run(arguments: &Arguments) {
+    if arguments.vectors.is_multiple_of(3) {
+        // SAFETY: what this function asks for, in loops of three vectors.
+        unsafe { block::<3>(&Arguments { vectors: arguments.vectors / 3, ..*arguments }) };
+    } else {
+        // SAFETY: what this function asks for.
+        unsafe { block::<1>(arguments) };
+    }
+}
+
+// r0, r2, r4, r6 the sums of the first pixel, r8, r10, r12, lr of the second; r1 weights, r3 and r5 pixels, r7 loops left in the
+// run, r9 runs left, r11 row_gap. q4 the complement of c's low words, q5 c's high words, q6 m, q7 32 - s.
+// On the stack: 0 lo, 16 hi, 32 the pair's pixels, 36 weights, 40 outputs, 44 out_step, 48 vectors, 52 rows, 56 pixel_step,
+// 60 row_gap, 64 pairs left, 68 multiplier.
+/// [`run`], by loops of `UNROLL` vectors, of which `vectors` are in a run.
+///
+/// # Safety
+/// As [`run`].
+#[unsafe(naked)]
+unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
+    naked_asm!(
+        extension!(),
+        // Loads alternate with products, so that both pipelines have work.
+        ".macro skipstone_products mac",
+        "vldrb.u8 q2, [r1], #16",
+        "vldrb.u8 q0, [r3], #16",
+        "\\mac r0, q0, q2",
+        "vldrb.u8 q1, [r5], #16",
+        "\\mac r8, q1, q2",
+        "vldrb.u8 q3, [r1], #16",
+        "\\mac r2, q0, q3",
+        "vldrb.u8 q2, [r1], #16",
+        "\\mac r10, q1, q3",
+        "\\mac r4, q0, q2",
+        "vldrb.u8 q3, [r1], #16",
+        "\\mac r12, q1, q2",
+        "\\mac r6, q0, q3",
+        "\\mac lr, q1, q3",
+        ".endm",
+        // The outputs of a pixel, whose products with m are \high and \low: a carry where \low is more than the complement of
+        // c's low word.
+        ".macro skipstone_round high, low",
+        "vpt.u32 hi, \\low, q4",
+        "vaddt.i32 \\high, \\high, r9",
+        "vshl.s32 \\high, \\high, q7",
+        ".endm",
+        ".macro skipstone_round_residual",
+        "vldrb.s32 q3, [r1]",
+        "vmul.i32 q2, q0, q6",
+        "vmulh.s32 q0, q0, q6",
+        "vshl.i32 q3, q3, #{operand_shift}",
+        "vmul.i32 q1, q3, r7",
+        "vadd.i32 q0, q0, q5",
+        "vadd.i32 q2, q2, q1",
+        "vpt.u32 hi, q1, q2",
+        "vaddt.i32 q0, q0, r9",
+        "vdup.32 q1, r7",
+        "vmulh.s32 q3, q3, q1",
+        "vadd.i32 q0, q0, q3",
+        "skipstone_round q0, q2",
+        "vldrw.u32 q2, [sp]",
+        "vldrw.u32 q3, [sp, #16]",
+        "vmax.s32 q0, q0, q2",
+        "vmin.s32 q0, q0, q3",
+        "vstrb.32 q0, [r1]",
+        "add r1, r1, r3",
+        ".endm",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d15}}",
+        "sub sp, sp, #76",
+        "ldm r0!, {{r1-r10}}",
+        "add r12, sp, #32",
+        "stm r12, {{r1-r10}}",
+        "mov r11, r8",
+        "ldm r0, {{r1, r2, r3}}",
+        "vdup.32 q0, r2",
+        "vstrw.32 q0, [sp]",
+        "vdup.32 q0, r3",
+        "vstrw.32 q0, [sp, #16]",
+        "vld40.32 {{q4, q5, q6, q7}}, [r1]",
+        "vld41.32 {{q4, q5, q6, q7}}, [r1]",
+        "vld42.32 {{q4, q5, q6, q7}}, [r1]",
+        "vld43.32 {{q4, q5, q6, q7}}, [r1]",
+        "mov r1, #{shift_min}",
+        "vmvn q4, q4",
+        "vneg.s32 q7, q7",
+        "vadd.i32 q7, q7, r1",
+        // A pair of pixels.
+        "2:",
+        "ldrd r3, r1, [sp, #32]",
+        "ldr r0, [sp, #56]",
+        "ldrd r7, r9, [sp, #48]",
+        "add r5, r3, r0",
+        "add r0, r0, r5",
+        "str r0, [sp, #32]",
+        "skipstone_products vmladav.s8",
+        ".rept {unroll} - 1",
+        "skipstone_products vmladava.s8",
+        ".endr",
+        "b 4f",
+        "3:",
+        ".rept {unroll}",
+        "skipstone_products vmladava.s8",
+        ".endr",
+        "4:",
+        "subs r7, r7, #1",
+        "bne 3b",
+        "ldr r7, [sp, #48]",
+        "add r3, r3, r11",
+        "add r5, r5, r11",
+        "subs r9, r9, #1",
+        "bne 3b",
+        // Sums to outputs.
+        "vmov q0[2], q0[0], r0, r4",
+        "vmov q0[3], q0[1], r2, r6",
+        "ldrd r1, r3, [sp, #40]",
+        "ldrd r5, r7, [sp, #64]",
+        "mov r9, #1",
+        "cbnz r7, 5f",
+        "vmov q1[2], q1[0], r8, r12",
+        "vmov q1[3], q1[1], r10, lr",
+        "vmul.i32 q2, q0, q6",
+        "vmulh.s32 q0, q0, q6",
+        "vmul.i32 q3, q1, q6",
+        "vmulh.s32 q1, q1, q6",
+        "vadd.i32 q0, q0, q5",
+        "vadd.i32 q1, q1, q5",
+        "skipstone_round q0, q2",
+        "skipstone_round q1, q3",
+        "vldrw.u32 q2, [sp]",
+        "vldrw.u32 q3, [sp, #16]",
+        "vmax.s32 q0, q0, q2",
+        "vmax.s32 q1, q1, q2",
+        "vmin.s32 q0, q0, q3",
+        "vmin.s32 q1, q1, q3",
+        "vstrb.32 q0, [r1]",
+        "add r1, r1, r3",
+        "vstrb.32 q1, [r1]",
+        "add r1, r1, r3",
+        "6:",
+        "subs r5, r5, #1",
+        "str r1, [sp, #40]",
+        "str r5, [sp, #64]",
+        "bne 2b",
+        "add sp, sp, #76",
+        "vpop {{d8-d15}}",
+        "pop {{r4-r11, pc}}",
+        "5:",
+        "skipstone_round_residual",
+        "vmov q0[2], q0[0], r8, r12",
+        "vmov q0[3], q0[1], r10, lr",
+        "skipstone_round_residual",
+        "b 6b",
+        ".purgem skipstone_products",
+        ".purgem skipstone_round",
+        ".purgem skipstone_round_residual",
+        unroll = const UNROLL,
+        operand_shift = const OPERAND_SHIFT,
+        shift_min = const SHIFT_MIN,
+    )
+}
