@@ -26,7 +26,8 @@ fn embed() -> Result<(), String> {
     let target = std::env::var("TARGET").map_err(|e| format!("TARGET: {e}"))?;
     let small = std::env::var("OPT_LEVEL").is_ok_and(|level| matches!(level.as_str(), "s" | "z"));
     let program = if small { codegen::small_program } else { codegen::program };
-    let program = program(&parsed, &target, codegen::Extension::of_package()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
+    let program =
+        program(&parsed, &target, codegen::Extension::of_package()).map_err(|e| format!("SKIPSTONE_MODEL: {e}"))?;
     let input = parsed.input();
     let (count, dims) = check_images(images.as_slice()).map_err(|e| format!("SKIPSTONE_IMAGES: {e}"))?;
     let expected = [input.height, input.width, input.channels];

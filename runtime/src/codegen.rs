@@ -163,7 +163,7 @@ mod tests {
             (&CANONICAL, "riscv32imac-unknown-none-elf", None, "portable", &["scalar::CONV", "portable::CONV"], "INT8"),
             (&PAIRS, "thumbv7em-none-eabihf", None, "cortex_m", SMLAD, "OPERATOR"),
             (&PAIRS, "thumbv8m.main-none-eabi", Some(Extension::Dsp), "cortex_m", SMLAD, "OPERATOR"),
-            (&VECTORS, "thumbv8m.main-none-eabihf", Some(Extension::Mve), "mve", &["mve::CONV"], "INT8"),
+            (&VECTORS, "thumbv8m.main-none-eabihf", Some(Extension::Mve), "mve", &["mve::CONV", "thumb::CONV"], "INT8"),
             (&CANONICAL, "aarch64-unknown-linux-gnu", None, "neon", &["neon::CONV", "portable::CONV"], "INT8"),
         ] {
             let source = source(layout, target, told).unwrap();
