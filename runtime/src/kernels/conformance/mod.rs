@@ -362,7 +362,7 @@ impl Default for Buffers {
 mod tests {
     use super::*;
     use crate::kernels::layout::CANONICAL;
-    use crate::kernels::spec::{ARMV6M, ARMV7M, CONV_4X2_PORTABLE, CORTEX_M, DOTPROD, NEON, PORTABLE, X86};
+    use crate::kernels::spec::{ARMV6M, ARMV7M, CONV_4X2_PORTABLE, CORTEX_M, DOTPROD, MVE, NEON, PORTABLE, X86};
     use crate::kernels::{BACKENDS, portable};
 
     #[test]
@@ -396,6 +396,7 @@ mod tests {
             (NEON, "neon"),
             (DOTPROD, "dotprod"),
             (CORTEX_M, "cortex_m"),
+            (MVE, "mve"),
             (thumb, "thumb"),
         ];
         let mut compared = 0;
