@@ -1,6 +1,6 @@
 //! PNG and JPEG files of every kind that a camera or a drawing program writes.
 
-use image::{ExtendedColorType, ImageFormat};
+use image::{ExtendedColorType, ImageFormat, Rgb, RgbImage};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +65,32 @@ pub fn write_all(folder: &Path) -> Vec<PathBuf> {
         path
     };
     files.into_iter().map(write).collect()
+}
+
+/// A PNG file of a wave in colors, each number another one.
+///
+/// # Panics
+/// If it cannot be encoded.
+pub fn wave(width: u32, height: u32, number: u32) -> Vec<u8> {
+    wave_as(ImageFormat::Png, width, height, number)
+}
+
+/// [`wave`] as a JPEG file.
+///
+/// # Panics
+/// If it cannot be encoded.
+pub fn wave_as_jpeg(width: u32, height: u32, number: u32) -> Vec<u8> {
+    wave_as(ImageFormat::Jpeg, width, height, number)
+}
+
+fn wave_as(format: ImageFormat, width: u32, height: u32, number: u32) -> Vec<u8> {
+    let picture = RgbImage::from_fn(width, height, |x, y| {
+        let phase = (x * (number + 1) + y * (number % 3 + 2)) as f32 / 7.0;
+        Rgb([0.0, 2.0, 4.0].map(|shift| (127.5 + 120.0 * (phase + shift * (number + 1) as f32).sin()) as u8))
+    });
+    let mut file = Cursor::new(Vec::new());
+    picture.write_to(&mut file, format).expect("it is encoded");
+    file.into_inner()
 }
 
 /// A JPEG file with an EXIF segment that says how it is to be turned: 1 not at all to 8.

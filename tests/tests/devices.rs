@@ -4,7 +4,7 @@
 //! runs them. Where something is missing they fail and say what.
 
 use skipstone::data::{self, Dataset, Spec, Split};
-use skipstone::device::{self, Device, DeviceError, DeviceRun, Program, TestImages};
+use skipstone::device::{self, Device, DeviceError, DeviceRun, LinuxProgram, Program, TestImages};
 use skipstone::pack::{AlignedBytes, Goal, Options, quantize};
 use skipstone::target::{self, Board, Core};
 use skipstone::{host, zoo};
@@ -266,7 +266,7 @@ fn aarch64_sees_the_hosts_pixels() {
     let stone = quantize(&graph, &waves(dims, 8), &options).unwrap().stone;
     let path = folder.path().join("model.stone");
     std::fs::write(&path, &stone).unwrap();
-    let run = device::run_files(&path, &pictures).unwrap();
+    let run = LinuxProgram::build(on(Core::Neon)).unwrap().run(&path, &pictures).unwrap();
     assert_eq!(run.layer_checksums.len(), pictures.len());
     for (index, picture) in pictures.iter().enumerate() {
         let pixels = data::read_image(picture, dims, &graph.metadata.preprocessing).unwrap();

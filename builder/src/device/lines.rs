@@ -22,7 +22,9 @@ pub(super) fn parse(device: Device, output: &Output, images: usize) -> Result<To
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         let last = errors.lines().chain(text.lines()).rfind(|line| !line.is_empty());
-        let reason = last.map_or("it said nothing", |line| line.trim_start_matches("error ")).to_owned();
+        let reason = last
+            .map_or("it said nothing", |line| line.trim_start_matches("error: ").trim_start_matches("error "))
+            .to_owned();
         return Err(DeviceError::Program { device, reason });
     }
     parse_text(&text, images).map_err(|(line, reason)| DeviceError::Line { device, line: line.into(), reason })

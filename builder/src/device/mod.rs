@@ -16,7 +16,6 @@ pub use tools::Missing;
 
 use crate::files::{self, FileError};
 use crate::host::HostError;
-use crate::target::Core;
 use lines::Told;
 use place::Place;
 use std::path::{Path, PathBuf};
@@ -248,37 +247,79 @@ impl Built {
             emulator.arg("-kernel").arg(&self.program);
             return lines::parse(self.device, &process::output(emulator, RUN_LIMIT)?, self.count);
         }
-        run_linux(self.device, emulator, &self.program, &self.model, std::slice::from_ref(&self.images), self.count)
+        let mut native = Command::new(&self.program);
+        let command = if emulator.get_program().is_empty() { &mut native } else { emulator.arg(&self.program) };
+        run_linux(self.device, command, &self.model, std::slice::from_ref(&self.images), self.count)
     }
 }
 
-/// Classifies PNG and JPEG files by the packed model in the file `model` on a device that reads files: a Raspberry Pi.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_files(model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, DeviceError> {
-    let device = Device::of_core(Core::Neon).expect("the emulator has it");
-    let toolchain = tools::toolchain(device)?;
-    let mut emulator = tools::emulator(device)?;
-    let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
-    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
-    let program = folder.path().join("program");
-    build(device, &toolchain, RELEASE, &[], &[], &program)?;
-    run_linux(device, &mut emulator, &program, &model, pictures, pictures.len()).map(|told| told.run)
+/// The program of a Raspberry Pi, built for a processor of the emulator.
+#[derive(Debug)]
+pub struct LinuxProgram {
+    device: Device,
+    program: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
-/// Classifies the `count` images in `pictures` by the program for Linux.
+impl LinuxProgram {
+    /// Builds it for `device`, which runs Linux.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn build(device: Device) -> Result<Self, DeviceError> {
+        let toolchain = tools::toolchain(device)?;
+        let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
+        let program = folder.path().join("program");
+        build(device, &toolchain, RELEASE, &[], &[], &program)?;
+        Ok(Self { device, program, _folder: folder })
+    }
+
+    /// It on another processor.
+    ///
+    /// # Panics
+    /// If `device` needs another program.
+    pub fn on(&mut self, device: Device) -> &Self {
+        assert_eq!((device.package(), device.triple()), (self.device.package(), self.device.triple()));
+        self.device = device;
+        self
+    }
+
+    /// The command that runs it, to be continued by its arguments.
+    ///
+    /// # Errors
+    /// [`Missing`]: the emulator.
+    pub fn command(&self) -> Result<Command, Missing> {
+        linux_command(self.device, &self.program)
+    }
+
+    /// Classifies PNG and JPEG files by the packed model in the file `model`.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn run(&self, model: &Path, pictures: &[PathBuf]) -> Result<DeviceRun, DeviceError> {
+        run_linux(self.device, &mut self.command()?, model, pictures, pictures.len()).map(|told| told.run)
+    }
+}
+
+/// The emulator's command line with the program; the program's own where the host is the device.
+fn linux_command(device: Device, program: &Path) -> Result<Command, Missing> {
+    let mut emulator = tools::emulator(device)?;
+    if emulator.get_program().is_empty() {
+        return Ok(Command::new(program));
+    }
+    emulator.arg(program);
+    Ok(emulator)
+}
+
+/// Classifies the `count` images in `pictures` by the program for Linux that `command` runs.
 fn run_linux(
     device: Device,
-    emulator: &mut Command,
-    program: &Path,
+    command: &mut Command,
     model: &Path,
     pictures: &[PathBuf],
     count: usize,
 ) -> Result<Told, DeviceError> {
-    let mut native = Command::new(program);
-    let command = if emulator.get_program().is_empty() { &mut native } else { emulator.arg(program) };
-    command.arg(model).args(pictures);
+    command.arg("--lines").arg(model).args(pictures);
     lines::parse(device, &process::output(command, RUN_LIMIT)?, count)
 }
 

@@ -3,6 +3,7 @@
 #[path = "../../../builder/src/data/picture/mod.rs"]
 mod picture;
 
+use image::DynamicImage;
 use skipstone_runtime::Model;
 use std::path::Path;
 
@@ -18,9 +19,16 @@ pub(crate) fn read(path: &Path, model: &Model<'_>) -> Result<Vec<Vec<u8>>, Strin
     if bytes.starts_with(b"SKIPIMGS") {
         return test_images(&bytes, dims);
     }
+    Ok(vec![prepare(&decode(&bytes)?, model)?])
+}
+
+/// The pixels that the model takes, made of a picture as its preprocessing says.
+pub(crate) fn prepare(picture: &DynamicImage, model: &Model<'_>) -> Result<Vec<u8>, String> {
+    let input = model.input();
+    let dims = [input.channels, input.height, input.width].map(usize::from);
     let mut pixels = vec![0; dims.iter().product()];
-    picture::prepare(&picture::decode(&bytes)?, dims, model.preprocessing(), &mut pixels)?;
-    Ok(vec![pixels])
+    picture::prepare(picture, dims, model.preprocessing(), &mut pixels)?;
+    Ok(pixels)
 }
 
 fn test_images(file: &[u8], dims: [usize; 3]) -> Result<Vec<Vec<u8>>, String> {
@@ -37,4 +45,9 @@ fn test_images(file: &[u8], dims: [usize; 3]) -> Result<Vec<Vec<u8>>, String> {
         return Err(format!("{} bytes do not hold {count} images and their labels", file.len()));
     }
     Ok(rest.chunks_exact(len).take(count).map(<[u8]>::to_vec).collect())
+}
+
+/// The picture of a PNG or JPEG file.
+pub(crate) fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
+    picture::decode(bytes)
 }

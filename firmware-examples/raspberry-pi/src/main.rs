@@ -1,77 +1,66 @@
-//! `raspberry-pi MODEL.stone IMAGE...` classifies images and tells what it computed, line by line as
-//! `docs/targets.md` says.
+//! Classifies images, folders of images, or the frames of a camera; `docs/targets.md` shows how.
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod camera;
+mod classify;
+mod files;
 mod image;
+mod in_order;
+mod latency;
+mod machine;
+mod screen;
 
-use lines::Sink;
-use skipstone_runtime::format::checksum::Crc32;
-use skipstone_runtime::{AlignedBytes, Engine, Model};
-use std::io::Write;
-use std::path::PathBuf;
+use arguments::Arguments;
+use clap::Parser;
+use skipstone_runtime::{AlignedBytes, Engine, EngineError, Model};
+use skipstone_targets::Core;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(model), images) = (arguments.next(), arguments.collect::<Vec<_>>()) else {
-        eprintln!("usage: raspberry-pi MODEL.stone IMAGE...");
-        return ExitCode::from(2);
-    };
-    match classify(&model, &images) {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("error {e}");
+        Err(reason) => {
+            eprintln!("error: {reason}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn classify(model: &PathBuf, images: &[PathBuf]) -> Result<(), String> {
-    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", model.display());
-    let file = std::fs::read(model).map_err(|e| named(&e))?;
+/// # Errors
+/// What went wrong, in one line.
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let named = |reason: &dyn std::fmt::Display| format!("{}: {reason}", arguments.model.display());
+    let file = std::fs::read(&arguments.model).map_err(|error| named(&error))?;
     let file = AlignedBytes::copy(&file);
-    let parsed = Model::from_bytes(file.as_slice()).map_err(|e| named(&e))?;
-    let mut arena = AlignedBytes::zeros(parsed.arena_len());
-    let mut engine = Engine::new(&parsed, arena.as_mut_slice()).map_err(|e| named(&e))?;
+    let model = Model::from_bytes(file.as_slice()).map_err(|error| named(&error))?;
+    let threads = if arguments.lines { 1 } else { arguments.threads() };
+    // The model is shared; each thread has an engine with an arena of its own.
+    let mut arenas: Vec<_> = (0..threads).map(|_| AlignedBytes::zeros(model.arena_len())).collect();
+    let engines = arenas.iter_mut().map(|arena| Engine::new(&model, arena.as_mut_slice()));
+    let engines = engines.collect::<Result<Vec<_>, _>>().map_err(|error| named(&refusal(error, &model)))?;
 
-    let mut out = Text(Vec::new());
-    out.text(lines::FIRST);
-    lines::backend(&engine, &mut out);
-    lines::numbers(&mut out, &[("memory arena ", parsed.arena_len() as u64), (" stack ", 0)]);
-    let mut layers = vec![Crc32::new(); parsed.nodes().len()];
-    let mut count = 0;
-    for path in images {
-        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        for pixels in image::read(path, &parsed).map_err(|e| named(&e))? {
-            lines::image(&mut engine, count, &pixels, &mut layers, &mut out).map_err(|e| named(&e))?;
-            out.print()?;
-            count += 1;
-        }
-    }
-    #[cfg(feature = "layers")]
-    if let Some(path) = images.first() {
-        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        for pixels in image::read(path, &parsed).map_err(|e| named(&e))?.iter().take(1) {
-            lines::run_marked(&mut engine, pixels).map_err(|e| named(&e))?;
-        }
-    }
-    lines::numbers(&mut out, &[("done ", count as u64)]);
-    out.print()
-}
-
-/// Lines that have not been printed.
-struct Text(Vec<u8>);
-
-impl Sink for Text {
-    fn write(&mut self, ascii: &[u8]) {
-        self.0.extend(ascii);
+    match &arguments.camera {
+        _ if arguments.lines => machine::tell(engines, &arguments.images),
+        Some(source) => classify::frames(engines, source, arguments),
+        None => classify::images(engines, &arguments.images, arguments.top),
     }
 }
 
-impl Text {
-    fn print(&mut self) -> Result<(), String> {
-        let written = std::io::stdout().write_all(&self.0);
-        self.0.clear();
-        written.map_err(|e| format!("standard output: {e}"))
-    }
+/// Why no engine runs the model here, and what to do.
+fn refusal(error: EngineError, model: &Model<'_>) -> String {
+    let EngineError::NoKernel { backend, .. } = error else { return error.to_string() };
+    let packed_for = Core::from_code(model.header().core).map_or("another core", Core::name);
+    let here = match backend {
+        "dotprod" => Core::Dotprod,
+        _ if cfg!(target_arch = "aarch64") => Core::Neon,
+        _ if cfg!(target_arch = "x86_64") => Core::X86,
+        _ => Core::Generic,
+    };
+    format!(
+        "packed for {packed_for}, whose weights this processor's kernels do not read: pack it again with \
+         `skipstone quantize MODEL.onnx --calib SPEC --target {} -o FILE.stone`",
+        here.name()
+    )
 }

@@ -126,9 +126,9 @@ pub(super) fn kernels_neon(context: &Context) -> Result<String, Failure> {
 
 pub(super) fn devices(context: &Context) -> Result<String, Failure> {
     tools::emulators()?;
-    let lines = "test -p lines --manifest-path firmware-examples/Cargo.toml --target-dir firmware-examples/target";
+    let lines = "test -p lines -p raspberry-pi --manifest-path firmware-examples/Cargo.toml --target-dir firmware-examples/target";
     context.cargo(lines).pass()?;
-    silent(context.cargo("test -p skipstone-tests --test devices -- --ignored").pass())
+    silent(context.cargo("test -p skipstone-tests --test devices --test raspberry_pi -- --ignored").pass())
 }
 
 pub(super) fn budgets(context: &Context) -> Result<String, Failure> {
