@@ -36,9 +36,12 @@ pub(super) fn choose(nodes: &mut [Node], tensors: &[Tensor], core: Core, goal: G
     }
 }
 
-/// Whether a convolution takes fewer instructions as one group, with weights of 0 between its groups.
+/// Whether a convolution takes fewer instructions as one group, with weights of 0 between its groups that take a byte each.
 fn merges(kernels: &CoreKernels, shape: &ConvShape) -> bool {
-    let cost = |shape| fastest(kernels, shape, |_| true).map_or(u64::MAX, |spec| (spec.cost)(shape));
+    let cost = |shape: &ConvShape| {
+        let allowed = |spec: &ConvSpec| shape.groups > 1 || spec.layout.weight_bytes == 1;
+        fastest(kernels, shape, allowed).map_or(u64::MAX, |spec| (spec.cost)(shape))
+    };
     cost(&ConvShape { groups: 1, ..*shape }) < cost(shape)
 }
 

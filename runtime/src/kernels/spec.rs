@@ -4,7 +4,7 @@
 //! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
 
 use super::conv::{ConvShape, MAX_ROWS};
-use super::layout::{CANONICAL, Layout, PAIRS, QUADS, VECTORS, WINOGRAD, WORDS};
+use super::layout::{CANONICAL, Layout, PAIRS, POLYPHASE, QUADS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS};
 use crate::format::records::Core;
 
 /// A convolution kernel, described.
@@ -36,6 +36,11 @@ pub static ARMV6M: &CoreKernels = &[&CONV_1X4_ARMV6M];
 pub static ARMV7M: &CoreKernels = &[&CONV_2X4_WINOGRAD_ARMV7M, &CONV_2X3_ARMV7M];
 /// Cortex-M cores with the DSP extension: M4, M7, M33.
 pub static CORTEX_M: &CoreKernels = &[
+    &WINOGRAD_4X4_16,
+    &WINOGRAD_4X4_32,
+    &WINOGRAD_4X4_64,
+    &CONV_4X4_WINOGRAD,
+    &CONV_2X2_POLYPHASE,
     &WINOGRAD_16,
     &WINOGRAD_32,
     &WINOGRAD_64,
@@ -170,7 +175,7 @@ pub static CONV_2X4_WINOGRAD_ARMV7M: ConvSpec = ConvSpec {
     rows: |_| 2,
     suits: WINOGRAD.suits,
     code_bytes: 3_500,
-    cost: |shape| winograd_cost(shape, shape.channels_in * 9 / 5 + 4, 400, 350),
+    cost: |shape| winograd_cost(shape, 2, shape.channels_in * 9 / 5 + 4, 400, 350),
 };
 
 /// Blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one, with SMLAD.
@@ -192,33 +197,63 @@ pub static CONV_2X4_WINOGRAD: ConvSpec = ConvSpec {
     rows: |_| 2,
     suits: WINOGRAD.suits,
     code_bytes: 4_800,
-    cost: |shape| winograd_cost(shape, shape.channels_in * 7 / 8 + 6, 170, 110),
+    cost: |shape| winograd_cost(shape, 2, shape.channels_in * 7 / 8 + 6, 170, 110),
+};
+
+/// Tiles of 4 x 4 pixels of 3x3 convolutions of stride 1 by minimal filtering, with SMLAD.
+pub static CONV_4X4_WINOGRAD: ConvSpec = ConvSpec {
+    name: "conv_4x4_winograd_smlad",
+    path: "kernels::cortex_m::WINOGRAD_4X4",
+    layout: &WINOGRAD_4X4,
+    rows: |_| 4,
+    suits: WINOGRAD_4X4.suits,
+    code_bytes: 5_200,
+    cost: |shape| winograd_cost(shape, 4, shape.channels_in * 7 / 8 + 6, 320, 190),
+};
+
+/// Tiles of 2 x 2 pixels of 3x3 convolutions of stride 2 by minimal filtering, with SMLAD.
+pub static CONV_2X2_POLYPHASE: ConvSpec = ConvSpec {
+    name: "conv_2x2_polyphase_smlad",
+    path: "kernels::cortex_m::POLYPHASE",
+    layout: &POLYPHASE,
+    rows: |_| 2,
+    suits: POLYPHASE.suits,
+    code_bytes: 6_000,
+    cost: |shape| {
+        let (tiles, inputs, outputs) = (shape.width.div_ceil(4) * 2, shape.channels_in, shape.channels_out);
+        // Of a channel of a tile 25 products, 9 sums and 4 outputs.
+        (tiles * (outputs * (25 * (inputs * 9 / 10) + 9 * 5 + 60) + inputs * 110) / 2) as u64
+    },
 };
 
 macro_rules! winograd {
-    ($($name:ident: $channels:literal;)*) => {$(
-        #[doc = concat!("[`CONV_2X4_WINOGRAD`] of ", stringify!($channels), " input channels.")]
+    ($($name:ident: $layout:ident, $base:ident, $tile:literal, $height:literal, $channels:literal, $per_output:literal, $per_input:literal;)*) => {$(
+        #[doc = concat!("[`", stringify!($base), "`] of ", stringify!($channels), " input channels.")]
         pub static $name: ConvSpec = ConvSpec {
-            name: concat!("conv_2x4_winograd_smlad_", stringify!($channels)),
+            name: concat!("conv_", $tile, "_winograd_smlad_", stringify!($channels)),
             path: concat!("kernels::cortex_m::", stringify!($name)),
-            suits: |shape| (WINOGRAD.suits)(shape) && shape.channels_in == $channels,
-            code_bytes: 4_000 + 28 * $channels,
-            cost: |shape| winograd_cost(shape, $channels * 7 / 8 + 4, 170, 110),
-            ..CONV_2X4_WINOGRAD
+            suits: |shape| ($layout.suits)(shape) && shape.channels_in == $channels,
+            code_bytes: $base.code_bytes - 800 + 28 * $channels,
+            cost: |shape| winograd_cost(shape, $height, $channels * 7 / 8 + 4, $per_output, $per_input),
+            ..$base
         };
     )*};
 }
 winograd! {
-    WINOGRAD_16: 16;
-    WINOGRAD_32: 32;
-    WINOGRAD_64: 64;
+    WINOGRAD_4X4_16: WINOGRAD_4X4, CONV_4X4_WINOGRAD, "4x4", 4, 16, 320, 190;
+    WINOGRAD_4X4_32: WINOGRAD_4X4, CONV_4X4_WINOGRAD, "4x4", 4, 32, 320, 190;
+    WINOGRAD_4X4_64: WINOGRAD_4X4, CONV_4X4_WINOGRAD, "4x4", 4, 64, 320, 190;
+    WINOGRAD_16: WINOGRAD, CONV_2X4_WINOGRAD, "2x4", 2, 16, 170, 110;
+    WINOGRAD_32: WINOGRAD, CONV_2X4_WINOGRAD, "2x4", 2, 32, 170, 110;
+    WINOGRAD_64: WINOGRAD, CONV_2X4_WINOGRAD, "2x4", 2, 64, 170, 110;
 }
 
-/// By tiles of 2 rows: instructions of each of 24 sums, of the transform of an output channel's sums and of an input channel's
+/// By tiles of `height` rows: instructions of each sum, of the transform of an output channel's sums and of an input channel's
 /// pixels.
-fn winograd_cost(shape: &ConvShape, per_sum: usize, per_output: usize, per_input: usize) -> u64 {
+fn winograd_cost(shape: &ConvShape, height: usize, per_sum: usize, per_output: usize, per_input: usize) -> u64 {
     let (tiles, inputs, outputs) = (shape.width.div_ceil(8) * 2, shape.channels_in, shape.channels_out);
-    (tiles * (outputs * (24 * per_sum + per_output) + inputs * per_input) / 2) as u64
+    let positions = 6 * (height + 2);
+    (tiles * (outputs * (positions * per_sum + per_output) + inputs * per_input) / height) as u64
 }
 
 macro_rules! direct {
@@ -230,7 +265,7 @@ macro_rules! direct {
             name: concat!("conv_2x4_smlad_", $label, stringify!($elements)),
             path: concat!("kernels::cortex_m::", stringify!($name)),
             layout: &$layout,
-            rows: shared_rows,
+            rows: direct_rows,
             suits: |shape| {
                 let steps = shape.run().next_multiple_of($run_multiple) / 2;
                 shape.width >= 4
@@ -347,6 +382,16 @@ pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
 fn shared_rows(shape: &ConvShape) -> usize {
     let small = (shape.kernel_h, shape.kernel_w, shape.stride_h, shape.stride_w) == (3, 3, 1, 1);
     if small && shape.groups == 1 { 2 } else { 1 }
+}
+
+/// As [`shared_rows`], also where rows of a step share none, because steps cost as well; of few channels, whose rows are small,
+/// four.
+fn direct_rows(shape: &ConvShape) -> usize {
+    match (shape.kernel_h, shape.stride_h) {
+        (3, 1) if shape.channels_in <= 4 => MAX_ROWS,
+        (1, _) | (3, 1 | 2) => 2,
+        _ => 1,
+    }
 }
 
 /// `per_mac` tenths of an instruction for each multiply-accumulate and `per_output` instructions for each output; asked

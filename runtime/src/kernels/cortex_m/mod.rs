@@ -22,7 +22,7 @@ mod widen;
 mod winograd;
 
 use super::conv::{ConvRow, ConvRows};
-use super::spec::{self, CONV_2X3_SMLAD, CONV_2X4_WINOGRAD};
+use super::spec::{self, CONV_2X2_POLYPHASE, CONV_2X3_SMLAD, CONV_2X4_WINOGRAD, CONV_4X4_WINOGRAD};
 use super::{Backend, ConvCode, ConvKernel, thumb};
 use block::Channels;
 use widen::widen;
@@ -32,6 +32,11 @@ pub static BACKEND: Backend = Backend {
     name: "cortex_m",
     available: || true,
     kernels: &[
+        WINOGRAD_4X4_16,
+        WINOGRAD_4X4_32,
+        WINOGRAD_4X4_64,
+        WINOGRAD_4X4,
+        POLYPHASE,
         WINOGRAD_16,
         WINOGRAD_32,
         WINOGRAD_64,
@@ -55,19 +60,30 @@ pub static BACKEND: Backend = Backend {
 pub const WINOGRAD: ConvKernel =
     ConvKernel { spec: &CONV_2X4_WINOGRAD, code: ConvCode::Int8(winograd::conv_2x4_winograd) };
 
+/// [`CONV_4X4_WINOGRAD`].
+pub const WINOGRAD_4X4: ConvKernel =
+    ConvKernel { spec: &CONV_4X4_WINOGRAD, code: ConvCode::Int8(winograd::conv_4x4_winograd) };
+
+/// [`CONV_2X2_POLYPHASE`].
+pub const POLYPHASE: ConvKernel =
+    ConvKernel { spec: &CONV_2X2_POLYPHASE, code: ConvCode::Int8(winograd::conv_2x2_polyphase) };
+
 macro_rules! winograd {
-    ($($name:ident: $channels:literal;)*) => {$(
+    ($($name:ident: $conv:ident, $channels:literal;)*) => {$(
         #[doc = concat!("[`", stringify!($name), "`](spec::", stringify!($name), ").")]
         pub const $name: ConvKernel = ConvKernel {
             spec: &spec::$name,
-            code: ConvCode::Int8(winograd::conv_2x4_winograd_of::<{ $channels / 2 }>),
+            code: ConvCode::Int8(winograd::$conv::<{ $channels / 2 }>),
         };
     )*};
 }
 winograd! {
-    WINOGRAD_16: 16;
-    WINOGRAD_32: 32;
-    WINOGRAD_64: 64;
+    WINOGRAD_4X4_16: conv_4x4_winograd_of, 16;
+    WINOGRAD_4X4_32: conv_4x4_winograd_of, 32;
+    WINOGRAD_4X4_64: conv_4x4_winograd_of, 64;
+    WINOGRAD_16: conv_2x4_winograd_of, 16;
+    WINOGRAD_32: conv_2x4_winograd_of, 32;
+    WINOGRAD_64: conv_2x4_winograd_of, 64;
 }
 
 macro_rules! direct {

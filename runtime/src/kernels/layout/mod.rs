@@ -5,24 +5,36 @@
 
 mod canonical;
 mod pairs;
+mod polyphase;
 pub(super) mod quads;
 pub(in crate::kernels) mod vectors;
 pub(in crate::kernels) mod winograd;
+pub(in crate::kernels) mod winograd_4x4;
 mod words;
 
 pub use canonical::{CANONICAL, CANONICAL_PACKING};
 pub use pairs::{PAIRS, PAIRS_PACKING};
+pub use polyphase::{POLYPHASE, POLYPHASE_PACKING, tiles_of_two};
 pub use quads::{QUADS, QUADS_PACKING};
 pub use vectors::{VECTORS, VECTORS_PACKING};
 pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
+pub use winograd_4x4::{WINOGRAD_4X4, WINOGRAD_4X4_PACKING, tiles_4x4};
 pub use words::{WORDS, WORDS_PACKING};
 
 use super::shape::ConvShape;
 use crate::format::{Verdict, ensure};
 
 /// Every layout with what packs and checks it, in order of their codes.
-pub static LAYOUTS: &[&Packing] =
-    &[&CANONICAL_PACKING, &PAIRS_PACKING, &WINOGRAD_PACKING, &QUADS_PACKING, &WORDS_PACKING, &VECTORS_PACKING];
+pub static LAYOUTS: &[&Packing] = &[
+    &CANONICAL_PACKING,
+    &PAIRS_PACKING,
+    &WINOGRAD_PACKING,
+    &QUADS_PACKING,
+    &WORDS_PACKING,
+    &VECTORS_PACKING,
+    &WINOGRAD_4X4_PACKING,
+    &POLYPHASE_PACKING,
+];
 
 /// The elements of the padded input rows that kernels of a layout read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

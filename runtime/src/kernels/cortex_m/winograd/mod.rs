@@ -1,38 +1,188 @@
-//! 3x3 convolutions of stride 1 by minimal filtering, F(2x4, 3x3), over [`WINOGRAD`](crate::kernels::layout::WINOGRAD)
-//! weights: 3 multiply-accumulates for 9. Sums are exact modulo 2^32, and no sum of products by weights of magnitude
-//! 127 reaches 2^27, so outputs are those of the plain convolution.
+//! 3x3 convolutions by minimal filtering. Of stride 1, F(2x4, 3x3) and F(4x4, 3x3), over weights in the layouts
+//! [`WINOGRAD`](crate::kernels::layout::WINOGRAD) and [`WINOGRAD_4X4`](crate::kernels::layout::WINOGRAD_4X4): 3 or 2.25
+//! multiply-accumulates for 9; of stride 2 over [`POLYPHASE`](crate::kernels::layout::POLYPHASE): 6.25 for 9. Sums are exact modulo 2^32, and no sum of products by weights of magnitude 127 reaches 2^27 or
+//! 2^25, so outputs are those of the plain convolution.
 
 mod outputs;
+mod outputs_4x4;
 mod pixels;
+mod pixels_4x4;
+mod polyphase;
 mod products;
 
 use crate::arith::Requant;
 use crate::kernels::conv::{ConvParts, ConvRows, clamp};
-use crate::kernels::layout::tiles;
+use crate::kernels::layout::{tiles, tiles_4x4, tiles_of_two};
+use crate::kernels::shape::ConvShape;
 use products::Products;
 
-/// Words of M for a tile.
-const M_TILE: usize = 24 * 4;
-
-/// Convolution by transformed weights.
+/// Convolution by transformed weights in tiles of 2 x 4.
 pub(super) fn conv_2x4_winograd(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, products::of_any);
+    conv(rows, &Filter::of_two(products::of_any::<4>));
 }
 
-/// Convolution by transformed weights of `2 * STEPS` input channels.
+/// Convolution by transformed weights of `2 * STEPS` input channels in tiles of 2 x 4.
 pub(super) fn conv_2x4_winograd_of<const STEPS: usize>(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, products::of::<STEPS>);
+    conv(rows, &Filter::of_two(products::of::<STEPS, 4>));
+}
+
+/// Convolution by transformed weights in tiles of 4 x 4.
+pub(super) fn conv_4x4_winograd(rows: &mut ConvRows<'_, i8>) {
+    conv(rows, &Filter::of_four(products::of_any::<6>));
+}
+
+/// Convolution by transformed weights of `2 * STEPS` input channels in tiles of 4 x 4.
+pub(super) fn conv_4x4_winograd_of<const STEPS: usize>(rows: &mut ConvRows<'_, i8>) {
+    conv(rows, &Filter::of_four(products::of::<STEPS, 6>));
+}
+
+/// Convolution of stride 2 by transformed weights in tiles of 2 x 2.
+pub(super) fn conv_2x2_polyphase(rows: &mut ConvRows<'_, i8>) {
+    conv(rows, &Filter::POLYPHASE);
+}
+
+/// What tiles of one size are made by.
+struct Filter {
+    /// Output rows of a tile, at most 4.
+    height: usize,
+    /// Its output pixels of a row; 4 input pixels lie between a tile and the next.
+    width: usize,
+    /// Rows and pixels of the input from an output to the next.
+    stride: usize,
+    /// Its products for each pair of channels.
+    products_of: usize,
+    /// Their sums.
+    sums_of: usize,
+    /// Tiles at a time.
+    tiles: fn(&ConvShape) -> usize,
+    pixels: Pixels,
+    products: Products,
+    outputs: Convert,
+}
+
+/// Transforms the pixels of the rows that a tile reads, from the first pixel of the first tile, of some pairs of tiles.
+///
+/// # Safety
+/// Each row must be readable for 8 pixels of each pair and 3, less the stride; V must be writable as the layout's scratch has it, M likewise. There must
+/// be a pair of tiles, and channels must be a multiple of 4.
+type Pixels = unsafe fn(rows: [*const i8; 6], m: *mut u32, v: *mut u32, channels: usize, pairs: usize);
+
+/// Makes 4 output channels of the tiles of M, clamped to int8, in the first `height` rows.
+///
+/// # Safety
+/// `m` must be readable for `m_bytes`, and in each row there must be 4 channels of `width` pixels for each tile.
+type Convert = unsafe fn(m: *const i32, requant: &[Requant; 4], places: &Places);
+
+/// Where outputs lie and what they are made with.
+struct Places {
+    rows: [*mut i8; 4],
+    /// Bytes from an output pixel to the next.
+    step: usize,
+    m_bytes: usize,
+    residual: Option<i32>,
+}
+
+impl Filter {
+    /// Of two rows.
+    fn of_two(products: Products) -> Self {
+        let pixels: Pixels = |rows, _, v, channels, pairs| {
+            let [a, b, c, d, ..] = rows;
+            let arguments = pixels::Arguments {
+                channels: channels as u32,
+                v_bytes: (96 * channels * pairs) as u32,
+                row_bytes: (8 * channels * pairs) as u32,
+            };
+            // SAFETY: as the caller promises.
+            unsafe { pixels::transform([a, b, c, d], v, &arguments) };
+        };
+        let outputs: Convert = |m, requant, places| {
+            let [upper, lower, ..] = places.rows;
+            let arguments = outputs::Arguments {
+                pixel_step: places.step as u32,
+                lower,
+                m_bytes: places.m_bytes as u32,
+                multiplier: places.residual.unwrap_or(0),
+            };
+            // SAFETY: as the caller promises.
+            unsafe { outputs::outputs(m, requant, upper, places.residual.is_some(), &arguments) };
+        };
+        Self { height: 2, width: 4, stride: 1, products_of: 24, sums_of: 24, tiles, pixels, products, outputs }
+    }
+
+    /// Of four rows.
+    fn of_four(products: Products) -> Self {
+        let pixels: Pixels = |rows, m, v, channels, pairs| {
+            let [first, others @ ..] = rows;
+            let offsets = others.map(|row| (row as usize).wrapping_sub(first as usize));
+            // SAFETY: as the caller promises; M, which is not in use yet, has the words of the columns.
+            unsafe { pixels_4x4::transform(first, offsets, m, v, channels, pairs) };
+        };
+        let outputs: Convert = |m, requant, places| {
+            let arguments = outputs_4x4::Arguments {
+                rows: places.rows,
+                pixel_step: places.step as u32,
+                m_bytes: places.m_bytes as u32,
+                multiplier: places.residual.unwrap_or(0),
+            };
+            // SAFETY: as the caller promises.
+            unsafe { outputs_4x4::outputs(m, requant, places.residual.is_some(), &arguments) };
+        };
+        Self {
+            height: 4,
+            width: 4,
+            stride: 1,
+            products_of: 36,
+            sums_of: 36,
+            tiles: tiles_4x4,
+            pixels,
+            products,
+            outputs,
+        }
+    }
+
+    /// Of stride 2.
+    const POLYPHASE: Self = Self {
+        height: 2,
+        width: 2,
+        stride: 2,
+        products_of: 25,
+        sums_of: 9,
+        tiles: tiles_of_two,
+        pixels: |rows, _, v, channels, pairs| {
+            let [a, b, c, d, e, _] = rows;
+            // SAFETY: as the caller promises.
+            unsafe { polyphase::transform([a, b, c, d, e], v, channels, pairs) };
+        },
+        products: polyphase::products,
+        outputs: |m, requant, places| {
+            let [upper, lower, ..] = places.rows;
+            let arguments = polyphase::Places {
+                rows: [upper, lower],
+                pixel_step: places.step as u32,
+                m_bytes: places.m_bytes as u32,
+                multiplier: places.residual.unwrap_or(0),
+            };
+            // SAFETY: as the caller promises.
+            unsafe { polyphase::outputs(m, requant, places.residual.is_some(), &arguments) };
+        },
+    };
+
+    /// Words of M for a tile.
+    fn m_tile(&self) -> usize {
+        4 * self.sums_of
+    }
 }
 
 #[inline(never)]
-fn conv(rows: &mut ConvRows<'_, i8>, products: Products) {
+fn conv(rows: &mut ConvRows<'_, i8>, filter: &Filter) {
     let parts = rows.parts();
     let width = parts.shape.width;
-    let at_once = tiles(&parts.shape);
-    for row in (0..parts.count).step_by(2) {
-        for first in (0..width.div_ceil(4)).step_by(at_once.max(1)) {
-            let tiles = Tiles { row, first, count: at_once.min(width.div_ceil(4) - first) };
-            if tiles.make(parts, products).is_none() {
+    let at_once = (filter.tiles)(&parts.shape);
+    let all = width.div_ceil(filter.width);
+    for row in (0..parts.count).step_by(filter.height) {
+        for first in (0..all).step_by(at_once.max(1)) {
+            let tiles = Tiles { row, first, count: at_once.min(all - first) };
+            if tiles.make(parts, filter).is_none() {
                 return;
             }
         }
@@ -42,7 +192,7 @@ fn conv(rows: &mut ConvRows<'_, i8>, products: Products) {
     }
 }
 
-/// Tiles side by side in output rows `row` and, if it is made, `row + 1`.
+/// Tiles side by side in output rows from `row` on, those that are made.
 struct Tiles {
     row: usize,
     first: usize,
@@ -51,41 +201,36 @@ struct Tiles {
 
 impl Tiles {
     /// Makes them; `None` if something does not lie in its slice, which a [`ConvRows`] rules out.
-    fn make(&self, parts: &mut ConvParts<'_, i8>, products: Products) -> Option<()> {
+    fn make(&self, parts: &mut ConvParts<'_, i8>, filter: &Filter) -> Option<()> {
         let channels = parts.shape.channels_in;
         let pairs = self.count.div_ceil(2);
-        let (v_len, m_len) = (pairs * 24 * channels, 2 * pairs * M_TILE);
+        let (v_len, m_len) = (pairs * filter.products_of * channels, 2 * pairs * filter.m_tile());
         let scratch = bytemuck::try_cast_slice_mut::<i8, u32>(parts.scratch).ok()?;
         let (v, rest) = scratch.split_at_mut_checked(v_len)?;
         let m = rest.get_mut(..m_len)?;
-        let two_rows = self.row + 1 < parts.count;
-        let read = (8 * pairs + 2) * channels;
-        let mut rows = [core::ptr::null(); 4];
+        let made = filter.height.min(parts.count - self.row);
+        let read = (8 * pairs + 3 - filter.stride) * channels;
+        let mut rows = [core::ptr::null(); 6];
         for (index, pixels) in rows.iter_mut().enumerate() {
-            // Only the second output row reads the fourth row.
-            let row = self.row + if two_rows { index } else { index.min(2) };
+            // Rows that no output row reads lie under the last one that is read.
+            let row = self.row * filter.stride + index.min((made - 1) * filter.stride + 2);
             let from = row * parts.row_len + 4 * self.first * channels;
             *pixels = parts.rows.get(from..)?.get(..read)?.as_ptr();
         }
-        let arguments = pixels::Arguments {
-            channels: channels as u32,
-            v_bytes: 4 * v_len as u32,
-            row_bytes: (8 * pairs * channels) as u32,
-        };
-        // SAFETY: rows and V were just sliced; channels are a multiple of 4 because the layout suits the shape.
-        unsafe { pixels::transform(rows, v.as_mut_ptr(), &arguments) };
+        // SAFETY: rows, V and M were just sliced, M to more words than columns have; channels are a multiple of 4 because the
+        // layout suits the shape.
+        unsafe { (filter.pixels)(rows, m.as_mut_ptr(), v.as_mut_ptr(), channels, pairs) };
 
         let arguments =
             products::Arguments { u_bytes: 8 * channels as u32, v_bytes: 4 * v_len as u32, m_bytes: 4 * m_len as u32 };
-        let weights = parts.weights.chunks_exact((24 * 8 * channels).max(1));
+        let weights = parts.weights.chunks_exact((8 * filter.products_of * channels).max(1));
         for (index, (requant, u)) in parts.requant.as_chunks().0.iter().zip(weights).enumerate() {
-            // SAFETY: U is a chunk of 24 times `u_bytes`, V and M were sliced; channels are as the products want them, because
-            // the kernel suits the shape.
-            unsafe { products(v.as_ptr(), u.as_ptr(), m.as_mut_ptr().cast(), &arguments) };
-            let [upper, lower, ..] = parts.out.get_mut(self.row..)? else { return None };
-            let lower = if two_rows { Some(&mut **lower) } else { None };
+            // SAFETY: U is a chunk of as many times `u_bytes` as there are products, V and M were sliced; channels are as the
+            // products want them, because the kernel suits the shape.
+            unsafe { (filter.products)(v.as_ptr(), u.as_ptr(), m.as_mut_ptr().cast(), &arguments) };
+            let out = parts.out.get_mut(self.row..)?.get_mut(..made)?;
             let (channels, residual) = (parts.shape.channels_out, parts.residual);
-            Outputs { requant, residual, channels, channel: 4 * index }.put(self, m, upper, lower)?;
+            Outputs { requant, residual, channels, channel: 4 * index }.put(self, filter, m, out)?;
         }
         Some(())
     }
@@ -102,23 +247,28 @@ struct Outputs<'r> {
 }
 
 impl Outputs<'_> {
-    /// Makes the outputs of some tiles. Where a tile reaches over the end of the rows, or has only one, it is made beside
-    /// them.
-    fn put(&self, tiles: &Tiles, m: &[u32], upper: &mut [i8], mut lower: Option<&mut [i8]>) -> Option<()> {
-        let at = |tile: usize| 4 * (tiles.first + tile) * self.channels + self.channel;
-        let width = upper.len().checked_div(self.channels)?;
-        let mut whole = 0;
-        if let Some(lower) = lower.as_deref_mut() {
-            whole = tiles.count.min(width / 4 - tiles.first);
-            self.convert(whole, m, upper.get_mut(at(0)..)?, lower.get_mut(at(0)..)?, self.channels)?;
+    /// Makes the outputs of some tiles. Where a tile reaches over the end of the rows, or has fewer, it is made beside them.
+    fn put(&self, tiles: &Tiles, filter: &Filter, m: &[u32], out: &mut [&mut [i8]]) -> Option<()> {
+        let at = |tile: usize| filter.width * (tiles.first + tile) * self.channels + self.channel;
+        let width = out.first()?.len().checked_div(self.channels)?;
+        let whole = if out.len() == filter.height { tiles.count.min(width / filter.width - tiles.first) } else { 0 };
+        if whole > 0 {
+            let len = (filter.width * whole - 1) * self.channels + 4;
+            let mut rows = [core::ptr::null_mut(); 4];
+            for (place, row) in rows.iter_mut().zip(out.iter_mut()) {
+                *place = row.get_mut(at(0)..)?.get_mut(..len)?.as_mut_ptr();
+            }
+            let m = m.get(..whole * filter.m_tile())?;
+            let places = Places { rows, step: self.channels, m_bytes: 4 * m.len(), residual: self.residual };
+            // SAFETY: M and the rows, as many as a tile has, were just sliced to what the tiles need.
+            unsafe { (filter.outputs)(m.as_ptr().cast(), self.requant, &places) };
         }
-        for (tile, m) in m.chunks_exact(M_TILE).enumerate().take(tiles.count).skip(whole) {
-            let mut beside = [[0i8; 16]; 2];
-            let count = (width - 4 * (tiles.first + tile)).min(4);
-            let mut rows = [Some(&mut *upper), lower.as_deref_mut()];
-            let mut each = |beside: &mut [[i8; 16]; 2], copy: fn(&mut [i8], &mut [i8])| {
-                for (row, beside) in rows.iter_mut().zip(beside) {
-                    let pixels = row.as_deref_mut().and_then(|row| row.get_mut(at(tile)..)).unwrap_or_default();
+        for (tile, m) in m.chunks_exact(filter.m_tile()).enumerate().take(tiles.count).skip(whole) {
+            let mut beside = [[0i8; 16]; 4];
+            let count = (width - filter.width * (tiles.first + tile)).min(filter.width);
+            let mut each = |beside: &mut [[i8; 16]; 4], copy: fn(&mut [i8], &mut [i8])| {
+                for (row, beside) in out.iter_mut().zip(beside) {
+                    let pixels = row.get_mut(at(tile)..).unwrap_or_default();
                     for (pixel, beside) in pixels.chunks_mut(self.channels.max(1)).zip(beside.chunks_mut(4)).take(count)
                     {
                         if let Some(pixel) = pixel.get_mut(..4) {
@@ -128,29 +278,11 @@ impl Outputs<'_> {
                 }
             };
             each(&mut beside, |pixel, beside| beside.copy_from_slice(pixel));
-            let [upper, lower] = &mut beside;
-            self.convert(1, m, upper, lower, 4)?;
+            let rows = beside.each_mut().map(|row| row.as_mut_ptr());
+            let places = Places { rows, step: 4, m_bytes: 4 * m.len(), residual: self.residual };
+            // SAFETY: M is one tile, each row beside has 4 channels of 4 pixels.
+            unsafe { (filter.outputs)(m.as_ptr().cast(), self.requant, &places) };
             each(&mut beside, |pixel, beside| pixel.copy_from_slice(beside));
-        }
-        Some(())
-    }
-
-    /// Converts the first `tiles` tiles of M, whose outputs start both rows; a pixel has `step` channels.
-    fn convert(&self, tiles: usize, m: &[u32], upper: &mut [i8], lower: &mut [i8], step: usize) -> Option<()> {
-        if tiles == 0 {
-            return Some(());
-        }
-        let len = (4 * tiles - 1) * step + 4;
-        let (m, upper, lower) = (m.get(..tiles * M_TILE)?, upper.get_mut(..len)?, lower.get_mut(..len)?);
-        let arguments = outputs::Arguments {
-            pixel_step: step as u32,
-            lower: lower.as_mut_ptr(),
-            m_bytes: 4 * m.len() as u32,
-            multiplier: self.residual.unwrap_or(0),
-        };
-        // SAFETY: M and both rows were just sliced to what the tiles need.
-        unsafe {
-            outputs::outputs(m.as_ptr().cast(), self.requant, upper.as_mut_ptr(), self.residual.is_some(), &arguments);
         }
         Some(())
     }

@@ -1,7 +1,6 @@
 //! Transform of the pixels, `V = B' d B`: for each tile 4 input rows of 6 pixels become 24 values of each channel.
 //!
-//! V is `[pair of tiles][pair of channels][position][tile of the pair]`, each a word of two 16-bit channels, so that every
-//! offset but those from pixel to pixel and from pair to pair of tiles is a constant.
+//! V is as [`products`](super::products) read it, so that most offsets are constants.
 
 use core::arch::naked_asm;
 
@@ -33,11 +32,11 @@ pub(super) unsafe fn transform(rows: [*const i8; 4], v: *mut u32, arguments: &Ar
         (differences_odd, c, b),
         (differences_odd, b, d),
     ];
-    // Each of the four vertical combinations is 6 positions, 12 words, after the one before it; channels 1 and 3 are 24
-    // positions after channels 0 and 2.
+    // Each of the four vertical combinations is a row of positions; channels 1 and 3 are 6 positions after channels 0 and 2.
+    let row = 6 * arguments.channels as usize;
     for (index, (combine, a, b)) in combinations.into_iter().enumerate() {
         // SAFETY: as the caller promises; the offsets stay inside of the first pair of channels of the first pair of tiles.
-        unsafe { combine(a, b, v.wrapping_add(12 * index), arguments) };
+        unsafe { combine(a, b, v.wrapping_add(index % 4 * row + index / 4 * 12), arguments) };
     }
 }
 
@@ -144,7 +143,7 @@ macro_rules! transform {
                 "sub r0, r0, r9",
                 "sub r1, r1, r9",
                 "sub r2, r2, r10",
-                "add r2, r2, #384",
+                "add r2, r2, #96",
                 "ldr r9, [sp]",
                 "cmp r0, r9",
                 "bne 2b",
