@@ -1,5 +1,5 @@
 //! Puts the memory map and the clock of the board that `SKIPSTONE_BOARD` names (`mps2-an386` if nothing is named) where the
-//! linker and the crate find them.
+//! linker and the crate find them. `SKIPSTONE_MEMORY` names a file that stands for the board's own memory map.
 
 use skipstone_targets::Board;
 use std::path::Path;
@@ -9,6 +9,7 @@ const DEFAULT: &str = "mps2-an386";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SKIPSTONE_BOARD");
+    println!("cargo::rerun-if-env-changed=SKIPSTONE_MEMORY");
     if let Err(e) = prepare() {
         println!("cargo::error={e}");
     }
@@ -25,7 +26,14 @@ fn prepare() -> Result<(), String> {
     let write = |file: &str, text: String| {
         std::fs::write(Path::new(&out).join(file), text).map_err(|e| format!("cannot write {file}: {e}"))
     };
-    write("memory.x", board.memory_map())?;
+    let memory_map = match std::env::var("SKIPSTONE_MEMORY") {
+        Ok(path) => {
+            println!("cargo::rerun-if-changed={path}");
+            std::fs::read_to_string(&path).map_err(|e| format!("SKIPSTONE_MEMORY: cannot read {path}: {e}"))?
+        }
+        Err(_) => board.memory_map(),
+    };
+    write("memory.x", memory_map)?;
     // No handlers of the board's devices.
     write("device.x", String::new())?;
     write("board.rs", format!("const CLOCK_HZ: u64 = {};\n", board.clock_hz))?;

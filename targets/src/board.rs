@@ -225,14 +225,45 @@ impl Board {
     /// The linker's memory map, as cortex-m-rt reads it from `memory.x`. A program for a board with an address of its
     /// own for resets has to set `VTOR`, as cortex-m-rt's feature `set-vtor` does.
     pub fn memory_map(&self) -> String {
+        self.map(self.flash, None)
+    }
+
+    /// [`memory_map`](Self::memory_map) with a region `MODEL` for the section `.model`, from `__model_start` to
+    /// `__model_end`; the program lies before it.
+    pub fn memory_map_around(&self, model: Memory) -> String {
+        self.map(Memory { bytes: model.origin - self.flash.origin, ..self.flash }, Some(model))
+    }
+
+    /// Where a model of `model_bytes` lies, beside a program of about `program_bytes`, so that either can be replaced
+    /// alone: at a fixed address of the board, between two sectors of its flash, wherever both fit that way.
+    pub fn model_region(&self, program_bytes: u32, model_bytes: u32) -> Memory {
+        /// The largest sector among the first ones of a flash without a share for programs.
+        const SECTOR: u32 = 4 * KIB;
+        let Memory { origin, bytes } = self.flash;
+        let share = match bytes / KIB {
+            ..=64 => 48 * KIB,
+            65..=256 => 64 * KIB,
+            _ => 128 * KIB,
+        };
+        let fits = program_bytes <= share && model_bytes <= bytes.saturating_sub(share);
+        let program = if fits { share } else { program_bytes.next_multiple_of(SECTOR).min(bytes) };
+        Memory { origin: origin + program, bytes: bytes - program }
+    }
+
+    fn map(&self, flash: Memory, model: Option<Memory>) -> String {
         let region = |name: &str, Memory { origin, bytes }: Memory| {
             format!("  {name} : ORIGIN = {origin:#010x}, LENGTH = {bytes:#x}\n")
         };
-        let (mut regions, mut sections) = (region("FLASH", self.flash) + &region("RAM", self.ram), "");
+        let (mut regions, mut sections) = (region("FLASH", flash) + &region("RAM", self.ram), String::new());
         if let Some(origin) = self.reset {
             regions += &region("RESET", Memory { origin, bytes: 8 });
-            sections =
+            sections +=
                 "SECTIONS\n{\n  .reset : { LONG(_stack_start); LONG(Reset | 1); } > RESET\n} INSERT BEFORE .text;\n";
+        }
+        if let Some(model) = model {
+            regions += &region("MODEL", model);
+            sections += "SECTIONS\n{\n  .model : { KEEP(*(.model)); } > MODEL\n} INSERT AFTER .text;\n\
+                         __model_start = ORIGIN(MODEL);\n__model_end = ORIGIN(MODEL) + LENGTH(MODEL);\n";
         }
         format!("MEMORY\n{{\n{regions}}}\n{sections}")
     }
@@ -282,5 +313,24 @@ mod tests {
         );
         let map = Board::named("mps3-an547").unwrap().memory_map();
         assert!(map.contains("  RESET : ORIGIN = 0x10000000, LENGTH = 0x8\n}\nSECTIONS\n{\n  .reset :"), "{map}");
+    }
+
+    #[test]
+    fn a_model_has_a_fixed_place_unless_it_needs_another() {
+        let region = |name: &str, program: u32, model: u32| {
+            let board = Board::named(name).unwrap();
+            let Memory { origin, bytes } = board.model_region(program * KIB, model * KIB);
+            assert_eq!(origin + bytes, board.flash.origin + board.flash.bytes, "{name}");
+            let map = board.memory_map_around(Memory { origin, bytes });
+            let length = origin - board.flash.origin;
+            assert!(map.contains(&format!("FLASH : ORIGIN = {:#010x}, LENGTH = {length:#x}\n", board.flash.origin)));
+            assert!(map.contains(&format!("MODEL : ORIGIN = {origin:#010x}, LENGTH = {bytes:#x}\n")), "{map}");
+            length / KIB
+        };
+        assert_eq!([10, 192].map(|model| region("microbit", 48, model)), [64; 2]);
+        assert_eq!(region("microbit", 46, 200), 48);
+        assert_eq!(region("nucleo-f446re", 60, 300), 128);
+        assert_eq!(region("nucleo-f446re", 130, 300), 132);
+        assert_eq!(region("blue-pill", 70, 300), 64);
     }
 }

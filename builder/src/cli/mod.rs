@@ -6,6 +6,7 @@
 
 mod agreement;
 mod bench;
+mod check;
 mod classes;
 mod classifier;
 mod console;
@@ -13,6 +14,7 @@ mod demo;
 mod eval;
 mod export;
 mod failure;
+mod firmware;
 mod framing;
 mod images;
 mod inspect;
@@ -63,6 +65,8 @@ enum Command {
     Run(run::Arguments),
     Report(report::Arguments),
     Bench(bench::Arguments),
+    Check(check::Arguments),
+    Firmware(firmware::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -80,6 +84,8 @@ pub fn main() -> ExitCode {
     let console = Console::new(parsed.json);
     let result = match parsed.command {
         Command::Bench(arguments) => bench::run(&arguments, &console),
+        Command::Check(arguments) => check::run(&arguments, &console),
+        Command::Firmware(arguments) => firmware::run(&arguments, &console),
         Command::Zoo(arguments) => zoo::run(&arguments, &console),
         Command::Demo(arguments) => demo::run(&arguments, &console),
         Command::Train(arguments) => train::run(&arguments, &console),

@@ -76,7 +76,8 @@ impl Target {
     pub(super) fn check(&self, model: &Model<'_>, console: &Console) {
         let need = Need::of(model);
         let line = match (self.target, self.board) {
-            (_, Some(board)) => shortage(board, need),
+            (_, Some(board)) => shortage(board, need)
+                .map(|shortage| format!("warning: {} cannot hold this model: {shortage}", board.name)),
             (Some(_), None) => None,
             (None, None) => unchosen(model),
         };
@@ -119,7 +120,21 @@ fn shortage(board: &Board, need: Need) -> Option<String> {
         )
     });
     let missing: Vec<String> = missing.collect();
-    (!missing.is_empty()).then(|| format!("warning: {} cannot hold this model: {}", board.name, missing.join("; ")))
+    (!missing.is_empty()).then(|| missing.join("; "))
+}
+
+/// Why `model`, which takes `need`, does not run on `board`, in one line; `None` if it does.
+pub(super) fn misfit(model: &Model<'_>, need: Need, board: &Board) -> Option<String> {
+    match suit(model, board.core) {
+        Suit::Refused => Some(refusal(model, board.core)),
+        Suit::Runs { .. } => shortage(board, need),
+    }
+}
+
+/// Says that a model is packed for another core than `core`, and what to do.
+fn refusal(model: &Model<'_>, core: Core) -> String {
+    let (packed, title, name) = (packed_for(model).name(), core.title(), core.name());
+    format!("packed for {packed}, with weights that {title} does not read: pack it with --target {name}")
 }
 
 /// Why a model is slow or refused on a core, in a few words; `None` where it runs as fast as it can.
@@ -139,10 +154,7 @@ pub(super) fn check_core(file: &Path, model: &Model<'_>, core: Core, console: &C
         (packed_for(model).name(), core.title(), format!("pack it with --target {}", core.name()));
     let suit = suit(model, core);
     if suit == Suit::Refused {
-        return Err(Failure::at(
-            file,
-            format!("packed for {packed}, with weights that {title} does not read: {remedy}"),
-        ));
+        return Err(Failure::at(file, refusal(model, core)));
     }
     if let Some(slowdown) = suit.slowdown() {
         let name = file.display();
@@ -186,8 +198,8 @@ mod tests {
             shortage(board, Need { model_bytes, arena_bytes, program_bytes: crate::target::PROGRAM_BYTES })
         };
         assert_eq!(shortage(100_000, 10_000), None);
-        let expected = "warning: microbit cannot hold this model: 2 bytes of RAM are missing (it has 16,384; the model takes \
-                        12,290, stack and variables about 4,096)";
+        let expected =
+            "2 bytes of RAM are missing (it has 16,384; the model takes 12,290, stack and variables about 4,096)";
         assert_eq!(shortage(100_000, 12_290).unwrap(), expected);
         let both = shortage(230_000, 12_290).unwrap();
         assert!(

@@ -8,7 +8,7 @@ use skipstone_runtime::Model;
 
 /// How a packed model suits a board.
 #[derive(Serialize)]
-pub(super) struct OnBoard {
+pub(in crate::cli) struct OnBoard {
     board: &'static str,
     core: &'static str,
     /// Whether the board can run it: it has the memory, and kernels for its core read the weights.
@@ -33,7 +33,8 @@ pub(super) fn on_boards(model: &Model<'_>) -> Vec<OnBoard> {
     Board::ALL.iter().filter(|board| board.chip.is_some()).map(|board| on_board(model, need, board)).collect()
 }
 
-fn on_board(model: &Model<'_>, need: Need, board: &Board) -> OnBoard {
+/// How `model`, which takes `need`, suits a board.
+pub(in crate::cli) fn on_board(model: &Model<'_>, need: Need, board: &Board) -> OnBoard {
     let (fit, slowdown) = match suit(model, board.core) {
         Suit::Runs { slowdown } => (need.on(board), Some(slowdown)),
         Suit::Refused => (need.on(board), None),
@@ -58,7 +59,7 @@ fn on_board(model: &Model<'_>, need: Need, board: &Board) -> OnBoard {
 }
 
 /// The same for people.
-pub(super) fn table(boards: &[OnBoard]) -> Table {
+pub(in crate::cli) fn table(boards: &[OnBoard]) -> Table {
     let mut table =
         Table::new(&["board", "", "core", "flash KiB", "RAM KiB", "flash to spare", "RAM to spare", "fits"]);
     for on in boards {

@@ -1,7 +1,7 @@
 //! `skipstone inspect`
 
 mod arena;
-mod boards;
+pub(super) mod boards;
 mod onnx;
 mod quantization;
 mod stone;

@@ -1,0 +1,1 @@
+../../../firmware-examples/board-qemu/build.rs

@@ -1,0 +1,127 @@
+//! A project of firmware around a model: files from templates, and the crates that it needs.
+
+use super::sources;
+use crate::cli::failure::Failure;
+use crate::files::{self, FileError};
+use crate::target::{Board, Memory, Need};
+use std::path::Path;
+
+/// Where the project's crates lie in it.
+const VENDOR: &str = "vendor";
+/// What a project's package must not be called: what it depends on, and what cargo refuses.
+const TAKEN: [&str; 9] =
+    ["board", "board-model", "board-qemu", "lines", "cortex-m-rt", "skipstone-runtime", "test", "core", "build"];
+
+/// A project.
+pub(in crate::cli) struct Project<'a> {
+    /// The name of its package.
+    pub(in crate::cli) package: String,
+    /// The board.
+    pub(in crate::cli) board: &'static Board,
+    /// Where the model lies in its flash.
+    pub(in crate::cli) region: Memory,
+    /// The packed model.
+    pub(in crate::cli) stone: &'a [u8],
+}
+
+impl<'a> Project<'a> {
+    /// A project for `board` around the packed model `stone`, which takes `need`.
+    pub(in crate::cli) fn new(name: &str, board: &'static Board, need: Need, stone: &'a [u8]) -> Self {
+        let bytes = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let region = board.model_region(bytes(need.program_bytes), bytes(need.model_bytes));
+        Self { package: package(name), board, region, stone }
+    }
+
+    /// Writes the project into `folder`. Files that are there with the same contents are left alone, so that cargo does
+    /// not compile them again.
+    pub(in crate::cli) fn write(&self, folder: &Path) -> Result<(), Failure> {
+        let write = |name: &str, bytes: &[u8]| -> Result<(), Failure> {
+            let path = folder.join(name);
+            if std::fs::read(&path).is_ok_and(|old| old == bytes) {
+                return Ok(());
+            }
+            files::create_dir(path.parent().unwrap_or(folder))?;
+            // The folder as a whole is new or the command's own.
+            Ok(std::fs::write(&path, bytes).map_err(|e| FileError::new("write", &path, e))?)
+        };
+        let triple = self.board.core.triple().unwrap_or_default();
+        let version = env!("CARGO_PKG_VERSION");
+        let dsp = self.board.core.must_tell_dsp();
+        let values = [
+            ("package", self.package.as_str()),
+            ("board", self.board.name),
+            ("title", self.board.title),
+            ("target", triple),
+            ("version", version),
+            ("dsp", if dsp { "true" } else { "false" }),
+            ("runtime_features", if dsp { "features = [\"dsp\"], " } else { "" }),
+            ("runner", &runner(self.board)),
+            ("run", if self.board.machine.is_some() { "starts it under QEMU" } else { "flashes it by probe-rs" }),
+        ];
+        for (name, template) in [
+            ("Cargo.toml", include_str!("../../../templates/manifest.toml")),
+            (".cargo/config.toml", include_str!("../../../templates/config.toml")),
+            ("build.rs", include_str!("../../../templates/build.rs")),
+            ("src/main.rs", include_str!("../../../templates/main.rs")),
+            ("README.md", include_str!("../../../templates/README.md")),
+        ] {
+            write(name, filled(template, &values).as_bytes())?;
+        }
+        write("memory.x", self.board.memory_map_around(self.region).as_bytes())?;
+        write("model.stone", self.stone)?;
+        write(".gitignore", b"/target\n")?;
+        for (name, text) in sources::files() {
+            write(&format!("{VENDOR}/{name}"), text.as_bytes())?;
+        }
+        // From then on it is cargo's.
+        if !folder.join("Cargo.lock").exists() {
+            write("Cargo.lock", sources::lock().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// How `cargo run` starts a program: under QEMU where it has the board, else by probe-rs.
+fn runner(board: &Board) -> String {
+    match (board.emulator_arguments(), board.chip) {
+        (Some(arguments), _) => format!("qemu-system-arm {} -kernel", arguments.join(" ")),
+        (None, chip) => format!("probe-rs run --chip {}", chip.unwrap_or_default()),
+    }
+}
+
+/// A template with values in place of their names.
+fn filled(template: &str, values: &[(&str, &str)]) -> String {
+    let fill = |text: String, (name, value): &(&str, &str)| text.replace(&format!("{{{{{name}}}}}"), value);
+    values.iter().fold(template.to_owned(), fill)
+}
+
+/// A package's name made of a folder's.
+fn package(folder: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = folder.chars().map(plain).collect();
+    let name = name.trim_matches('-');
+    let usual = name.starts_with(|c: char| c.is_ascii_lowercase()) && !TAKEN.contains(&name);
+    if usual { name.to_owned() } else { format!("firmware-{name}").trim_matches('-').to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folders_name_becomes_a_packages() {
+        let names = ["digits", "My Camera", "2nd", "board", "größe", ".."].map(package);
+        assert_eq!(names, ["digits", "my-camera", "firmware-2nd", "firmware-board", "gr--e", "firmware"]);
+    }
+
+    #[test]
+    fn a_board_is_emulated_where_it_can_be() {
+        let runner = |name| runner(Board::named(name).unwrap());
+        assert!(
+            runner("microbit").starts_with("qemu-system-arm -machine microbit ")
+                && runner("microbit").ends_with("-kernel")
+        );
+        assert_eq!(runner("nucleo-f446re"), "probe-rs run --chip STM32F446RETx");
+        assert_eq!(filled("{{a}}-{{b}}-{{a}}", &[("a", "x"), ("b", "y")]), "x-y-x");
+    }
+}

@@ -1,0 +1,101 @@
+//! What the command does about boards: whether a model fits them.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn skipstone(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_skipstone")).args(arguments).output().expect("the program starts")
+}
+
+/// The one line on standard error of a command that has to end with `code`; it holds all of `parts`.
+fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), errors.lines().count()), (Some(code), 1), "{errors}");
+    for part in parts {
+        assert!(errors.contains(part), "`{part}` is not in: {errors}");
+    }
+}
+
+/// A folder with an untrained ResNet-8 for images of `input`, and its file packed with `options`.
+struct Model {
+    folder: tempfile::TempDir,
+}
+
+impl Model {
+    fn packed(options: &[&str]) -> Self {
+        let model = Self { folder: tempfile::tempdir().unwrap() };
+        let (network, stone) = (model.path("network.onnx"), model.path("model.stone"));
+        let [network, stone] = [&network, &stone].map(|path| path.to_str().unwrap());
+        let quantize = ["quantize", network, "--calib", "digits", "--count", "20", "--eval-count", "0", "-o", stone];
+        for command in
+            [&["export", "--arch", "resnet8", "--input", "1x8x8", "-o", network][..], &[&quantize, options].concat()]
+        {
+            let output = skipstone(command);
+            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        model
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn stone(&self) -> String {
+        text(&self.path("model.stone"))
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn a_model_fits_a_board_or_the_command_fails() {
+    let model = Model::packed(&["--target", "cortex-m0"]);
+    let stone = model.stone();
+    let checked = |arguments: &[&str]| {
+        let output = skipstone(&[&["check", &stone, "--json"], arguments].concat());
+        let boards: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output, boards)
+    };
+    let (output, boards) = checked(&["--board", "microbit", "nrf52840-dk"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let names: Vec<&str> = boards.iter().map(|board| board["board"].as_str().unwrap()).collect();
+    assert_eq!(names, ["microbit", "nrf52840-dk"]);
+    assert_eq!(boards[0]["flash"], 256 * 1024);
+    assert_eq!(boards[0]["ram"], 16 * 1024);
+    for board in &boards {
+        let spare = ["flash_spare", "ram_spare"].map(|name| board[name].as_i64().unwrap());
+        assert!(board["fits"] == true && spare.iter().all(|&spare| spare > 0), "{board}");
+    }
+
+    let (output, boards) = checked(&["--board", "blue-pill"]);
+    assert!(boards[0]["fits"] == false && boards[0]["flash_spare"].as_i64().unwrap() < 0, "{boards:?}");
+    assert_fails(
+        &output,
+        1,
+        &["model.stone: does not fit blue-pill: ", " bytes of flash are missing (it has 65,536; "],
+    );
+
+    let (output, boards) = checked(&["--all"]);
+    assert!(boards.len() > 15);
+    let misfits = boards.iter().filter(|board| board["fits"] == false).count();
+    let expected = format!("does not fit {misfits} of {} boards: ", boards.len());
+    let one = "does not fit blue-pill";
+    assert_fails(&output, 1, &[if misfits == 1 { one } else { &expected }, "blue-pill"]);
+}
+
+#[test]
+fn what_no_board_takes_is_refused_in_one_line() {
+    let model = Model::packed(&["--target", "cortex-m4"]);
+    let (stone, network) = (model.stone(), text(&model.path("network.onnx")));
+    let refused = |code, arguments: &[&str], parts: &[&str]| assert_fails(&skipstone(arguments), code, parts);
+    let other_core = ["does not fit pico: packed for cortex-m4, with weights that Cortex-M0", "--target cortex-m0"];
+    refused(1, &["check", &stone, "--board", "pico"], &other_core);
+    refused(2, &["check", &stone, "--board", "nucleo-f44"], &["nucleo-f44", "nearest are nucleo-f446re"]);
+    refused(2, &["check", &stone], &["--board", "--help"]);
+    let quantize = ["network.onnx: ", "skipstone quantize", "--board NAME"];
+    refused(1, &["check", &network, "--board", "pico"], &quantize);
+    refused(1, &["check", "absent.stone", "--all"], &["cannot read absent.stone"]);
+}
