@@ -8,8 +8,6 @@ const MODEL: &str = "model.stone";
 /// The memories, as the linker gets them.
 const MEMORY: &str = "memory.x";
 const BOARD: &str = "{{board}}";
-/// Whether the core has the DSP extension and the compiler does not tell.
-const DSP: bool = {{dsp}};
 /// RAM that stack and variables get at least.
 const STACK_BYTES: u64 = 4096;
 
@@ -28,11 +26,13 @@ fn prepare() -> Result<(), String> {
     let env = |name: &str| std::env::var(name).map_err(|e| format!("{name}: {e}"));
     let stone = AlignedBytes::copy(&read(MODEL)?);
     let model = Model::from_bytes(stone.as_slice()).map_err(|e| format!("{MODEL}: {e}"))?;
-    let program = codegen::program(&model, &env("TARGET")?, DSP).map_err(|e| format!("{MODEL}: {e}"))?;
+    let program = codegen::program(&model, &env("TARGET")?, codegen::Extension::of_package());
+    let program = program.map_err(|e| format!("{MODEL}: {e}"))?;
     let sizes = format!(
-        "const ARENA_LEN: usize = {};\nconst ROW_LEN: usize = {};\n",
+        "const ARENA_LEN: usize = {};\nconst ROW_LEN: usize = {};\nconst NODES: usize = {};\n",
         model.arena_len(),
-        model.image().row_len()
+        model.image().row_len(),
+        model.nodes().len()
     );
     let out = Path::new(&env("OUT_DIR")?).join("program.rs");
     std::fs::write(&out, program + &sizes).map_err(|e| format!("cannot write {}: {e}", out.display()))?;

@@ -254,7 +254,23 @@ impl Board {
         let region = |name: &str, Memory { origin, bytes }: Memory| {
             format!("  {name} : ORIGIN = {origin:#010x}, LENGTH = {bytes:#x}\n")
         };
-        let (mut regions, mut sections) = (region("FLASH", flash) + &region("RAM", self.ram), String::new());
+        let (mut regions, mut sections) = (String::new(), String::new());
+        let mut flash = flash;
+        match self.chip {
+            // The ROM copies the second stage of the start from the begin of the flash.
+            Some("RP2040") => {
+                regions += &region("BOOT2", Memory { bytes: 256, ..flash });
+                flash = Memory { origin: flash.origin + 256, bytes: flash.bytes - 256 };
+                sections += "SECTIONS\n{\n  .boot2 : { KEEP(*(.boot2)); } > BOOT2\n} INSERT BEFORE .text;\n";
+            }
+            // The ROM looks for a block that describes the program in the first 4 KiB.
+            Some("RP235x") => {
+                sections += "SECTIONS\n{\n  .start_block : ALIGN(4) { KEEP(*(.start_block)); } > FLASH\n} \
+                             INSERT AFTER .vector_table;\n_stext = ADDR(.start_block) + SIZEOF(.start_block);\n";
+            }
+            _ => {}
+        }
+        regions += &(region("FLASH", flash) + &region("RAM", self.ram));
         if let Some(origin) = self.reset {
             regions += &region("RESET", Memory { origin, bytes: 8 });
             sections +=
@@ -332,5 +348,16 @@ mod tests {
         assert_eq!(region("nucleo-f446re", 60, 300), 128);
         assert_eq!(region("nucleo-f446re", 130, 300), 132);
         assert_eq!(region("blue-pill", 70, 300), 64);
+    }
+
+    #[test]
+    fn chips_of_raspberry_pi_find_what_their_rom_wants() {
+        let map = |name: &str| Board::named(name).unwrap().memory_map();
+        let pico = map("pico");
+        assert!(pico.contains(
+            "  BOOT2 : ORIGIN = 0x10000000, LENGTH = 0x100\n  FLASH : ORIGIN = 0x10000100, LENGTH = 0x1fff00\n"
+        ));
+        assert!(pico.contains(".boot2 :"), "{pico}");
+        assert!(map("pico2").contains(".start_block :") && !map("nucleo-f446re").contains("SECTIONS"));
     }
 }

@@ -5,6 +5,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::fmt::{Display, Write};
 use std::io::Write as _;
+use std::process::Stdio;
 
 /// Results go to standard output, everything else to standard error.
 #[derive(Debug)]
@@ -16,6 +17,11 @@ impl Console {
     /// A console that prints results as JSON, or as text for people.
     pub(super) fn new(json: bool) -> Self {
         Self { json }
+    }
+
+    /// Where the output of a program goes that is part of the result for people: not between JSON.
+    pub(super) fn output_of_others(&self) -> Stdio {
+        if self.json { Stdio::from(std::io::stderr()) } else { Stdio::inherit() }
     }
 
     /// A line about the work: progress, a remark, a warning.

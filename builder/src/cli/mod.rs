@@ -15,6 +15,7 @@ mod eval;
 mod export;
 mod failure;
 mod firmware;
+mod flash;
 mod framing;
 mod images;
 mod inspect;
@@ -67,6 +68,7 @@ enum Command {
     Bench(bench::Arguments),
     Check(check::Arguments),
     Firmware(firmware::Arguments),
+    Flash(flash::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments, &console),
         Command::Check(arguments) => check::run(&arguments, &console),
         Command::Firmware(arguments) => firmware::run(&arguments, &console),
+        Command::Flash(arguments) => flash::run(&arguments, &console),
         Command::Zoo(arguments) => zoo::run(&arguments, &console),
         Command::Demo(arguments) => demo::run(&arguments, &console),
         Command::Train(arguments) => train::run(&arguments, &console),

@@ -31,6 +31,48 @@ pub(super) fn function(path: &Path, name: &str) -> Result<u64, DeviceError> {
     found.map(|symbol| symbol.address()).ok_or_else(|| failed(format!("has no function {name}")))
 }
 
+/// What a program puts into memory before it starts: addresses, in their order, and bytes.
+#[cfg(feature = "cli")]
+pub(super) fn parts(path: &Path) -> Result<Vec<(u32, Vec<u8>)>, DeviceError> {
+    let bytes = files::read(path)?;
+    let parse = || {
+        let file = ElfFile32::<Endianness>::parse(bytes.as_slice())?;
+        let mut parts = Vec::new();
+        for header in file.elf_program_headers() {
+            let endian = file.endian();
+            let data = header.data(endian, bytes.as_slice()).unwrap_or_default();
+            if header.p_type(endian) == elf::PT_LOAD && !data.is_empty() {
+                parts.push((header.p_paddr(endian), data.to_vec()));
+            }
+        }
+        parts.sort();
+        Ok(parts)
+    };
+    parse().map_err(|e: object::Error| DeviceError::Elf { path: path.to_path_buf(), reason: e.to_string() })
+}
+
+/// A program without the part at `address`: the bytes of its file.
+#[cfg(feature = "cli")]
+pub(super) fn without_part(path: &Path, address: u32) -> Result<Vec<u8>, DeviceError> {
+    let mut bytes = files::read(path)?;
+    let word =
+        |bytes: &[u8], at: usize| bytes.get(at..at + 4).map(|word| u32::from_le_bytes([0, 1, 2, 3].map(|i| word[i])));
+    // Fields of the header of a 32-bit file, and of the headers of its segments, which say how they are loaded.
+    const TABLE: usize = 0x1C;
+    const SIZE_AND_COUNT: usize = 0x2A;
+    const PHYSICAL: usize = 12;
+    let failed = || DeviceError::Elf { path: path.to_path_buf(), reason: "cannot be parsed".into() };
+    let table = word(&bytes, TABLE).ok_or_else(failed)? as usize;
+    let size_and_count = word(&bytes, SIZE_AND_COUNT).ok_or_else(failed)? as usize;
+    let (size, count) = (size_and_count & 0xFFFF, size_and_count >> 16);
+    for header in (0..count).map(|index| table + index * size) {
+        if word(&bytes, header) == Some(elf::PT_LOAD) && word(&bytes, header + PHYSICAL) == Some(address) {
+            bytes[header..header + 4].copy_from_slice(&elf::PT_NULL.to_le_bytes());
+        }
+    }
+    Ok(bytes)
+}
+
 fn parse(bytes: &[u8], ram: Memory) -> Result<Sizes, object::Error> {
     let file = ElfFile32::<Endianness>::parse(bytes)?;
     let mut sizes = Sizes { flash: 0, ram: 0 };

@@ -2,6 +2,8 @@
 //! program's output.
 
 mod elf;
+#[cfg(feature = "cli")]
+pub(crate) mod firmware;
 mod images;
 mod lines;
 mod place;
@@ -96,7 +98,7 @@ pub enum DeviceError {
     /// The program for the device did not compile.
     #[error("building {package} for {target} failed: {reason}")]
     Build {
-        /// The package of `firmware-examples`.
+        /// The package of `firmware-examples`, or what else was built.
         package: &'static str,
         /// The compiler's target.
         target: &'static str,

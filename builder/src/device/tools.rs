@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 /// Where Debian's compiler and its library's source lie.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
+const PROBE: &str = if cfg!(windows) { "probe-rs.exe" } else { "probe-rs" };
 const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
 
 /// Something that has to be installed.
@@ -61,13 +62,17 @@ impl Toolchain {
 
 /// A compiler for the device, with its linker.
 pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
-    let missing = |what: &str, get: String| Missing { what: what.into(), device: device.name(), get };
-    let linux = matches!(device.place, Place::Linux(_));
+    toolchain_for(device.triple(), device.name())
+}
+
+/// A compiler for a target, with its linker; the programs are for `device`.
+pub(super) fn toolchain_for(target: &str, device: &'static str) -> Result<Toolchain, Missing> {
+    let missing = |what: &str, get: String| Missing { what: what.into(), device, get };
+    let linux = target.contains("linux");
     if linux && !is_native() {
         let get = "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross";
         find(AARCH64_LINKER).ok_or_else(|| missing(AARCH64_LINKER, get.into()))?;
     }
-    let target = device.triple();
     if let Some(cargo) = cargo_with(target) {
         return Ok(Toolchain::Rustup(cargo));
     }
@@ -104,6 +109,12 @@ pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
         Place::Linux(cpu) => command.args(["-L", AARCH64_ROOT, "-cpu", cpu]),
     };
     Ok(command)
+}
+
+/// Whether there is probe-rs, which flashes the board `device`.
+pub(super) fn probe(device: &'static str) -> Result<(), Missing> {
+    let get = "cargo install probe-rs-tools --locked, or see https://probe.rs/docs/getting-started/installation".into();
+    find(PROBE).map(drop).ok_or_else(|| Missing { what: PROBE.into(), device, get })
 }
 
 /// Whether the host itself is an aarch64 device.

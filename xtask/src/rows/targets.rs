@@ -128,6 +128,7 @@ pub(super) fn devices(context: &Context) -> Result<String, Failure> {
     tools::emulators()?;
     let lines = "test -p lines -p raspberry-pi --manifest-path firmware-examples/Cargo.toml --target-dir firmware-examples/target";
     context.cargo(lines).pass()?;
+    context.cargo("test -p skipstone --test firmware -- --ignored --test-threads=1").pass()?;
     silent(context.cargo("test -p skipstone-tests --test devices --test raspberry_pi -- --ignored").pass())
 }
 

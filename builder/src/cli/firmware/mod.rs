@@ -42,6 +42,9 @@ struct New {
     /// A .stone file.
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
+    /// `cargo run` flashes the board by probe-rs, also where QEMU has it.
+    #[arg(long)]
+    probe: bool,
 }
 
 #[derive(Serialize)]
@@ -58,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let model = packed.model();
     let name = std::path::absolute(folder).ok();
     let name = name.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-    let project = Project::new(&name, board, Need::of(&model), model.as_bytes());
+    let project = Project::new(&name, board, arguments.probe, Need::of(&model), model.as_bytes())?;
 
     // Aside first, so that a project is whole or absent.
     if std::fs::read_dir(folder).map_or(folder.exists(), |mut entries| entries.next().is_some()) {
@@ -83,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&Made { dir: folder, board: board.name, package: &project.package })
 }
 
-/// Reads a packed model, and refuses one that does not run on `board`, or a board without a program.
+/// Reads a packed model, and refuses one that does not run on `board`.
 pub(super) fn read_for(board: &'static Board, model: &Path) -> Result<Packed, Failure> {
     let file = check::locate(model)?;
     let packed = Packed::read(&file)?;

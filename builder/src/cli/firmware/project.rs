@@ -9,8 +9,18 @@ use std::path::Path;
 /// Where the project's crates lie in it.
 const VENDOR: &str = "vendor";
 /// What a project's package must not be called: what it depends on, and what cargo refuses.
-const TAKEN: [&str; 9] =
-    ["board", "board-model", "board-qemu", "lines", "cortex-m-rt", "skipstone-runtime", "test", "core", "build"];
+const TAKEN: [&str; 10] = [
+    "board",
+    "board-model",
+    "board-qemu",
+    "board-rtt",
+    "lines",
+    "cortex-m-rt",
+    "skipstone-runtime",
+    "test",
+    "core",
+    "build",
+];
 
 /// A project.
 pub(in crate::cli) struct Project<'a> {
@@ -18,6 +28,8 @@ pub(in crate::cli) struct Project<'a> {
     pub(in crate::cli) package: String,
     /// The board.
     pub(in crate::cli) board: &'static Board,
+    /// Whether a debug probe flashes it; otherwise it is emulated.
+    by_probe: bool,
     /// Where the model lies in its flash.
     pub(in crate::cli) region: Memory,
     /// The packed model.
@@ -25,11 +37,24 @@ pub(in crate::cli) struct Project<'a> {
 }
 
 impl<'a> Project<'a> {
-    /// A project for `board` around the packed model `stone`, which takes `need`.
-    pub(in crate::cli) fn new(name: &str, board: &'static Board, need: Need, stone: &'a [u8]) -> Self {
+    /// A project for `board` around the packed model `stone`, which takes `need`. A board that the emulator has is
+    /// emulated, unless `probe` says that a probe shall flash it.
+    ///
+    /// # Errors
+    /// Where the board is an emulator's alone, and `probe` is set.
+    pub(in crate::cli) fn new(
+        name: &str,
+        board: &'static Board,
+        probe: bool,
+        need: Need,
+        stone: &'a [u8],
+    ) -> Result<Self, Failure> {
+        if probe && board.chip.is_none() {
+            return Err(Failure::Usage(format!("{} is a board of QEMU alone: leave out --probe", board.name)));
+        }
         let bytes = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         let region = board.model_region(bytes(need.program_bytes), bytes(need.model_bytes));
-        Self { package: package(name), board, region, stone }
+        Ok(Self { package: package(name), board, by_probe: probe || board.machine.is_none(), region, stone })
     }
 
     /// Writes the project into `folder`. Files that are there with the same contents are left alone, so that cargo does
@@ -45,18 +70,20 @@ impl<'a> Project<'a> {
             Ok(std::fs::write(&path, bytes).map_err(|e| FileError::new("write", &path, e))?)
         };
         let triple = self.board.core.triple().unwrap_or_default();
+        let support = sources::SUPPORTS[usize::from(self.by_probe)];
         let version = env!("CARGO_PKG_VERSION");
-        let dsp = self.board.core.must_tell_dsp();
+        let feature = self.board.core.feature().map_or(String::new(), |feature| format!("{feature:?}"));
         let values = [
             ("package", self.package.as_str()),
             ("board", self.board.name),
             ("title", self.board.title),
             ("target", triple),
             ("version", version),
-            ("dsp", if dsp { "true" } else { "false" }),
-            ("runtime_features", if dsp { "features = [\"dsp\"], " } else { "" }),
-            ("runner", &runner(self.board)),
-            ("run", if self.board.machine.is_some() { "starts it under QEMU" } else { "flashes it by probe-rs" }),
+            ("feature", &feature),
+            ("support", support),
+            ("counted", if self.by_probe { "cycles" } else { "instructions" }),
+            ("runner", &runner(self.board, self.by_probe)),
+            ("run", if self.by_probe { "flashes it by probe-rs" } else { "starts it under QEMU" }),
         ];
         for (name, template) in [
             ("Cargo.toml", include_str!("../../../templates/manifest.toml")),
@@ -70,7 +97,7 @@ impl<'a> Project<'a> {
         write("memory.x", self.board.memory_map_around(self.region).as_bytes())?;
         write("model.stone", self.stone)?;
         write(".gitignore", b"/target\n")?;
-        for (name, text) in sources::files() {
+        for (name, text) in sources::files(support) {
             write(&format!("{VENDOR}/{name}"), text.as_bytes())?;
         }
         // From then on it is cargo's.
@@ -81,11 +108,11 @@ impl<'a> Project<'a> {
     }
 }
 
-/// How `cargo run` starts a program: under QEMU where it has the board, else by probe-rs.
-fn runner(board: &Board) -> String {
-    match (board.emulator_arguments(), board.chip) {
-        (Some(arguments), _) => format!("qemu-system-arm {} -kernel", arguments.join(" ")),
-        (None, chip) => format!("probe-rs run --chip {}", chip.unwrap_or_default()),
+/// How `cargo run` starts a program.
+fn runner(board: &Board, by_probe: bool) -> String {
+    match board.emulator_arguments() {
+        Some(arguments) if !by_probe => format!("qemu-system-arm {} -kernel", arguments.join(" ")),
+        _ => format!("probe-rs run --chip {}", board.chip.unwrap_or_default()),
     }
 }
 
@@ -108,6 +135,8 @@ fn package(folder: &str) -> String {
 mod tests {
     use super::*;
 
+    const NEED: Need = Need { model_bytes: 1000, arena_bytes: 1000, program_bytes: 48 * 1024 };
+
     #[test]
     fn a_folders_name_becomes_a_packages() {
         let names = ["digits", "My Camera", "2nd", "board", "größe", ".."].map(package);
@@ -116,11 +145,11 @@ mod tests {
 
     #[test]
     fn a_board_is_emulated_where_it_can_be() {
-        let runner = |name| runner(Board::named(name).unwrap());
-        assert!(
-            runner("microbit").starts_with("qemu-system-arm -machine microbit ")
-                && runner("microbit").ends_with("-kernel")
-        );
+        let project = |name| Project::new("x", Board::named(name).unwrap(), false, NEED, &[]).unwrap();
+        let runner = |name| super::runner(project(name).board, project(name).by_probe);
+        assert!(runner("microbit").starts_with("qemu-system-arm -machine microbit "), "{}", runner("microbit"));
+        let probe = |name| Project::new("x", Board::named(name).unwrap(), true, NEED, &[]);
+        assert!(probe("microbit").unwrap().by_probe && probe("mps2-an386").is_err());
         assert_eq!(runner("nucleo-f446re"), "probe-rs run --chip STM32F446RETx");
         assert_eq!(filled("{{a}}-{{b}}-{{a}}", &[("a", "x"), ("b", "y")]), "x-y-x");
     }

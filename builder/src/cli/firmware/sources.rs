@@ -6,13 +6,17 @@ use toml::{Table, Value};
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
 /// The crates, with the manifest of the workspace that each is of.
-const CRATES: [(&str, &str); 5] = [
+const CRATES: [(&str, &str); 6] = [
     ("skipstone-runtime", "workspace.toml"),
     ("skipstone-targets", "workspace.toml"),
     ("board-model", "firmware.toml"),
     ("board-qemu", "firmware.toml"),
+    ("board-rtt", "firmware.toml"),
     ("lines", "firmware.toml"),
 ];
+
+/// What boards are supported by: in an emulator, and by a debug probe.
+pub(super) const SUPPORTS: [&str; 2] = ["board-qemu", "board-rtt"];
 
 /// What a manifest keeps outside of its workspace.
 const SECTIONS: [&str; 4] = ["package", "features", "dependencies", "build-dependencies"];
@@ -23,9 +27,11 @@ pub(super) fn lock() -> &'static str {
     file("firmware.lock")
 }
 
-/// The files of all crates, each crate in a folder of its name.
-pub(super) fn files() -> impl Iterator<Item = (String, String)> {
-    CRATES.into_iter().flat_map(|(name, workspace)| {
+/// The files of the crates that a project with the support `support` of its board needs, each crate in a folder of its
+/// name.
+pub(super) fn files(support: &str) -> impl Iterator<Item = (String, String)> {
+    let needed = move |(name, _): &(&str, &str)| *name == support || !SUPPORTS.contains(name);
+    CRATES.into_iter().filter(needed).flat_map(|(name, workspace)| {
         let own = move |path: &&str| path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
         FILES.iter().filter(move |(path, _)| own(path)).map(move |&(path, text)| {
             match path.strip_suffix("manifest.toml") {
@@ -120,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_command_has_the_sources_of_all_crates() {
-        let files: Vec<(String, String)> = files().collect();
+        let files: Vec<(String, String)> = SUPPORTS.into_iter().flat_map(files).collect();
+        assert!(!super::files(SUPPORTS[0]).any(|(path, _)| path.starts_with(SUPPORTS[1])));
         for (name, _) in CRATES {
             let manifest = files.iter().find(|(path, _)| *path == format!("{name}/Cargo.toml"));
             let manifest = manifest.map(|(_, text)| text).unwrap_or_else(|| panic!("{name}"));

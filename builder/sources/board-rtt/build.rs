@@ -1,0 +1,1 @@
+../../../firmware-examples/board-rtt/build.rs
