@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 /// An untrained ResNet-8 for the digits, packed for `target`, with test vectors.
 fn stone(seed: u64, target: Core) -> Vec<u8> {
     let spec: Spec = "digits".parse().unwrap();
-    let digits = data::load(&spec, Split::Test).unwrap();
+    let digits = data::load(&spec, Split::Test).unwrap().spread(20);
     let (input, classes) = (Some(spec.dims()), Some(spec.classes().unwrap()));
     let options = zoo::Options { input, classes, seed, ..Default::default() };
     let mut graph = zoo::with_nontrivial_statistics(zoo::build("resnet8", &options).unwrap(), seed);
@@ -164,7 +164,7 @@ fn an_emulated_board_is_flashed_and_gets_another_model() {
 
     // A model of other layers needs another program.
     let spec: Spec = "digits".parse().unwrap();
-    let digits = data::load(&spec, Split::Test).unwrap();
+    let digits = data::load(&spec, Split::Test).unwrap().spread(20);
     let (input, classes) = (Some(spec.dims()), Some(spec.classes().unwrap()));
     let options = zoo::Options { input, classes, seed: 7, ..Default::default() };
     let mut graph = zoo::with_nontrivial_statistics(zoo::build("resnet20", &options).unwrap(), 7);
@@ -232,7 +232,7 @@ fn boards_with_a_drive_get_a_file_for_it() {
         assert!(blocks.iter().all(|block| word(block, 28) == family), "{board}");
         let page = |address: u32| *blocks.iter().find(|block| word(block, 12) == address).unwrap();
         let flash = Board::named(board).unwrap().flash.origin;
-        // Words from here are the pages' bytes; a vector table begins with the stack's start, in RAM, and the reset's address.
+        // A vector table begins with the stack's start, in RAM, and the reset's address, in flash.
         let (vectors, is_marked) = if board == "pico" {
             (page(flash + 256), page(flash)[32..288].iter().any(|&byte| byte != 0 && byte != 0xFF))
         } else {

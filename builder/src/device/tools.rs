@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 /// Where Debian's compiler and its library's source lie.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
+#[cfg(feature = "cli")]
 const PROBE: &str = if cfg!(windows) { "probe-rs.exe" } else { "probe-rs" };
 const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
 
@@ -112,6 +113,7 @@ pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
 }
 
 /// Whether there is probe-rs, which flashes the board `device`.
+#[cfg(feature = "cli")]
 pub(super) fn probe(device: &'static str) -> Result<(), Missing> {
     let get = "cargo install probe-rs-tools --locked, or see https://probe.rs/docs/getting-started/installation".into();
     find(PROBE).map(drop).ok_or_else(|| Missing { what: PROBE.into(), device, get })

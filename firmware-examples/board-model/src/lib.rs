@@ -1,4 +1,5 @@
-//! The model in a region of flash of its own, `MODEL` of the memory map, so that it can be replaced without the program.
+//! The model in a region of flash of its own, `MODEL` of the memory map, so that it can be replaced without the
+//! program.
 //!
 //! `SKIPSTONE_MODEL` names the packed model that the region has at first.
 #![no_std]
@@ -27,7 +28,7 @@ unsafe extern "C" {
 /// As [`Model::from_checked`].
 pub fn load() -> Result<Model<'static>, LoadError> {
     let (start, end) = (&raw const __model_start, &raw const __model_end);
-    // SAFETY: the symbols are the ends of the memory map's region `MODEL`: flash that a program reads and does not write.
+    // SAFETY: the symbols are the ends of the memory map's region `MODEL`: flash that a program reads and never writes.
     let region = unsafe { slice::from_raw_parts(start, end.addr() - start.addr()) };
     let len = region.get(FILE_LEN).and_then(|bytes| Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize));
     Model::from_checked(len.and_then(|len| region.get(..len)).unwrap_or(region))

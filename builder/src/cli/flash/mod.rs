@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use uf2::Rom;
 
-/// Put a model on a board: build firmware around it, hand it to probe-rs or to the board's drive, and show the log. A board
-/// that QEMU has is emulated.
+/// Put a model on a board: build firmware around it, hand it to probe-rs or to the board's drive, and show the log.
+/// A board that QEMU has is emulated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone flash digits.stone --board nrf52840-dk")]
 pub(super) struct Arguments {
@@ -220,8 +220,8 @@ impl Session<'_> {
             Way::Drive(rom) => {
                 let Some(copy) = copies else {
                     return Err(Failure::Work(format!(
-                        "no drive {} is mounted: hold the button BOOTSEL while you plug {} in, then copy {} there, or name \
-                         --probe to use a debug probe",
+                        "no drive {} is mounted: hold the button BOOTSEL while you plug {} in, then copy {} there, or \
+                         name --probe to use a debug probe",
                         rom.drive_name(),
                         board.name,
                         report.image.display()

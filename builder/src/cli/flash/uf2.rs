@@ -1,5 +1,5 @@
-//! UF2 files, which the ROM of Raspberry Pi's chips takes from its drive. Source: the specification in microsoft/uf2, and
-//! "UF2 format details" in the chips' data sheets.
+//! UF2 files, which the ROM of Raspberry Pi's chips takes from its drive. Source: the specification in microsoft/uf2,
+//! and "UF2 format details" in the chips' data sheets.
 
 use crate::target::Board;
 use std::path::{Path, PathBuf};
