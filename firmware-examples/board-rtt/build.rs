@@ -34,7 +34,7 @@ fn prepare() -> Result<(), String> {
             println!("cargo::rerun-if-changed={path}");
             std::fs::read_to_string(&path).map_err(|e| format!("SKIPSTONE_MEMORY: cannot read {path}: {e}"))?
         }
-        Err(_) => board.memory_map(),
+        Err(_) => board.memory_map_around(board.model_region(0, 0)),
     };
     write("memory.x", memory_map)?;
     // No handlers of the chip's devices.
