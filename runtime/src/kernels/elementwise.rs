@@ -248,12 +248,15 @@ pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
     }
 }
 
-/// A row of pixels, converted channel by channel.
+/// A row of pixels, converted channel by channel: the constants of one stay in registers.
 pub fn quantize(pixels: &[u8], requant: &[Requant], out: &mut [i8]) {
     let channels = requant.len().max(1);
-    for (pixel, out) in pixels.chunks(channels).zip(out.chunks_mut(channels)) {
-        for ((value, requant), out) in pixel.iter().zip(requant).zip(out) {
-            *out = requant.apply(raise((*value).into()), i8::MIN, i8::MAX);
+    for (channel, requant) in requant.iter().enumerate() {
+        let requant = *requant;
+        for (pixel, out) in pixels.chunks_exact(channels).zip(out.chunks_exact_mut(channels)) {
+            if let (Some(value), Some(out)) = (pixel.get(channel), out.get_mut(channel)) {
+                *out = requant.apply(raise((*value).into()), i8::MIN, i8::MAX);
+            }
         }
     }
 }

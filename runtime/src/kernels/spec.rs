@@ -257,7 +257,7 @@ fn winograd_cost(shape: &ConvShape, height: usize, per_sum: usize, per_output: u
 }
 
 macro_rules! direct {
-    ($($name:ident: $layout:ident, $label:literal, $elements:literal, $unroll:literal, $run_multiple:literal, $per_mac:literal;)*) => {$(
+    ($($name:ident: $layout:ident, $label:literal, $elements:literal, $unroll:literal, $run_multiple:literal, $per_mac:literal, $rows:literal;)*) => {$(
         #[doc = concat!(
             "Blocks of 2 output channels x 4 pixels that lie ", stringify!($elements), " elements apart, with SMLAD."
         )]
@@ -272,6 +272,7 @@ macro_rules! direct {
                     && ($layout.suits)(shape)
                     && shape.stride_w * shape.channels_in == $elements
                     && steps.is_multiple_of($unroll)
+                    && ($rows == 0 || (shape.kernel_h, steps) == ($rows, $unroll))
             },
             code_bytes: 1_300,
             cost: |shape| cost(shape, $per_mac, 14),
@@ -279,16 +280,16 @@ macro_rules! direct {
     )*};
 }
 direct! {
-    WORDS_3: WORDS, "words_", 3, 5, 2, 9;
-    WORDS_16: WORDS, "words_", 16, 8, 2, 9;
-    WORDS_32: WORDS, "words_", 32, 8, 2, 9;
-    WORDS_64: WORDS, "words_", 64, 8, 2, 9;
-    WORDS_128: WORDS, "words_", 128, 8, 2, 9;
-    PAIRS_3: PAIRS, "", 3, 6, 4, 10;
-    PAIRS_16: PAIRS, "", 16, 8, 4, 10;
-    PAIRS_32: PAIRS, "", 32, 8, 4, 10;
-    PAIRS_64: PAIRS, "", 64, 8, 4, 10;
-    PAIRS_128: PAIRS, "", 128, 8, 4, 10;
+    WORDS_3: WORDS, "words_", 3, 5, 2, 9, 3;
+    WORDS_16: WORDS, "words_", 16, 8, 2, 9, 0;
+    WORDS_32: WORDS, "words_", 32, 8, 2, 9, 0;
+    WORDS_64: WORDS, "words_", 64, 8, 2, 9, 0;
+    WORDS_128: WORDS, "words_", 128, 8, 2, 9, 0;
+    PAIRS_3: PAIRS, "", 3, 6, 4, 10, 3;
+    PAIRS_16: PAIRS, "", 16, 8, 4, 10, 0;
+    PAIRS_32: PAIRS, "", 32, 8, 4, 10, 0;
+    PAIRS_64: PAIRS, "", 64, 8, 4, 10, 0;
+    PAIRS_128: PAIRS, "", 128, 8, 4, 10, 0;
 }
 
 /// Blocks of 4 output channels x 2 pixels with Helium's sums of sixteen byte products.

@@ -102,13 +102,14 @@ macro_rules! block {
     ($(#[$doc:meta])* $name:ident, weights: [$($weights:literal),*], widen: [$($widen:literal),*]) => {
         $(#[$doc])*
         ///
-        /// `PIXEL` is the bytes from a pixel to the next, `UNROLL` the steps of an unrolled loop.
+        /// `PIXEL` is the bytes from a pixel to the next, `UNROLL` the steps of an unrolled loop. If `ROWS` is not 0, there are
+        /// as many kernel rows of one such loop each.
         ///
         /// # Safety
         /// Weights and constants of all pairs must be readable, outputs of four pixels in each block writable, and the runs of
         /// their pixels readable in each kernel row.
         #[unsafe(naked)]
-        unsafe extern "C" fn $name<const PIXEL: usize, const UNROLL: usize>(arguments: &Arguments) {
+        unsafe extern "C" fn $name<const PIXEL: usize, const UNROLL: usize, const ROWS: usize>(arguments: &Arguments) {
             naked_asm!(
                 extension!(),
                 ".macro skipstone_zero a, b, c, d",
@@ -153,6 +154,22 @@ macro_rules! block {
                 "asr lr, lr, r12",
                 "ssat \\sum, #8, lr",
                 ".endm",
+                ".macro skipstone_step",
+                $($weights,)*
+                "ldr r12, [r8, #{pixel}]",
+                "ldr lr, [r8, #2*{pixel}]",
+                $($widen,)*
+                "smlad r1, r10, r12, r1",
+                "smlad r5, r11, r12, r5",
+                "smlad r2, r10, lr, r2",
+                "smlad r6, r11, lr, r6",
+                "ldr r12, [r8, #3*{pixel}]",
+                "ldr lr, [r8], #4",
+                "smlad r3, r10, r12, r3",
+                "smlad r7, r11, r12, r7",
+                "smlad r0, r10, lr, r0",
+                "smlad r4, r11, lr, r4",
+                ".endm",
                 "push {{r4-r11, lr}}",
                 "sub sp, sp, #68",
                 "ldm r0!, {{r1, r2, r3, r4}}",
@@ -174,6 +191,16 @@ macro_rules! block {
                 "str r12, [sp, #44]",
                 "skipstone_zero r0, r1, r2, r3",
                 "skipstone_zero r4, r5, r6, r7",
+                ".if {rows}",
+                // Kernel rows of one unrolled loop each.
+                ".rept {rows}",
+                ".rept {unroll}",
+                "skipstone_step",
+                ".endr",
+                "ldr r12, [sp, #24]",
+                "add r8, r8, r12",
+                ".endr",
+                ".else",
                 // A kernel row.
                 "4:",
                 "ldr r12, [sp, #20]",
@@ -181,20 +208,7 @@ macro_rules! block {
                 "str r12, [sp, #4]",
                 "5:",
                 ".rept {unroll}",
-                $($weights,)*
-                "ldr r12, [r8, #{pixel}]",
-                "ldr lr, [r8, #2*{pixel}]",
-                $($widen,)*
-                "smlad r1, r10, r12, r1",
-                "smlad r5, r11, r12, r5",
-                "smlad r2, r10, lr, r2",
-                "smlad r6, r11, lr, r6",
-                "ldr r12, [r8, #3*{pixel}]",
-                "ldr lr, [r8], #4",
-                "smlad r3, r10, r12, r3",
-                "smlad r7, r11, r12, r7",
-                "smlad r0, r10, lr, r0",
-                "smlad r4, r11, lr, r4",
+                "skipstone_step",
                 ".endr",
                 "ldr r12, [sp, #4]",
                 "cmp r9, r12",
@@ -204,6 +218,7 @@ macro_rules! block {
                 "add r8, r8, r12",
                 "cmp r9, lr",
                 "bne 4b",
+                ".endif",
                 // Sums to outputs.
                 "ldr r12, [sp, #40]",
                 "cmp r12, #0",
@@ -218,20 +233,6 @@ macro_rules! block {
                 "skipstone_round r5",
                 "skipstone_round r6",
                 "skipstone_round r7",
-                "b 7f",
-                "6:",
-                "skipstone_constants",
-                "skipstone_operands 0",
-                "skipstone_round_residual r0",
-                "skipstone_round_residual r1",
-                "skipstone_round_residual r2",
-                "skipstone_round_residual r3",
-                "skipstone_constants",
-                "skipstone_operands 1",
-                "skipstone_round_residual r4",
-                "skipstone_round_residual r5",
-                "skipstone_round_residual r6",
-                "skipstone_round_residual r7",
                 "7:",
                 "ldr r8, [sp, #12]",
                 "ldr r12, [sp, #16]",
@@ -263,6 +264,21 @@ macro_rules! block {
                 "bne 2b",
                 "add sp, sp, #68",
                 "pop {{r4-r11, pc}}",
+                "6:",
+                "skipstone_constants",
+                "skipstone_operands 0",
+                "skipstone_round_residual r0",
+                "skipstone_round_residual r1",
+                "skipstone_round_residual r2",
+                "skipstone_round_residual r3",
+                "skipstone_constants",
+                "skipstone_operands 1",
+                "skipstone_round_residual r4",
+                "skipstone_round_residual r5",
+                "skipstone_round_residual r6",
+                "skipstone_round_residual r7",
+                "b 7b",
+                ".purgem skipstone_step",
                 ".purgem skipstone_zero",
                 ".purgem skipstone_constants",
                 ".purgem skipstone_round",
@@ -270,6 +286,7 @@ macro_rules! block {
                 ".purgem skipstone_round_residual",
                 pixel = const PIXEL,
                 unroll = const UNROLL,
+                rows = const ROWS,
                 shift_min = const SHIFT_MIN,
                 operand_shift = const OPERAND_SHIFT,
             )
@@ -288,11 +305,11 @@ block! {
 }
 
 /// Convolution by weights in words, whose pixels lie `PIXEL` bytes apart.
-pub(super) fn conv_words<const PIXEL: usize, const UNROLL: usize>(rows: &mut ConvRows<'_, i16>) {
-    conv(rows, words::<PIXEL, UNROLL>, 8);
+pub(super) fn conv_words<const PIXEL: usize, const UNROLL: usize, const ROWS: usize>(rows: &mut ConvRows<'_, i16>) {
+    conv(rows, words::<PIXEL, UNROLL, ROWS>, 8);
 }
 
 /// Convolution by weights in pairs, whose pixels lie `PIXEL` bytes apart.
-pub(super) fn conv_pairs<const PIXEL: usize, const UNROLL: usize>(rows: &mut ConvRows<'_, i16>) {
-    conv(rows, pairs::<PIXEL, UNROLL>, 4);
+pub(super) fn conv_pairs<const PIXEL: usize, const UNROLL: usize, const ROWS: usize>(rows: &mut ConvRows<'_, i16>) {
+    conv(rows, pairs::<PIXEL, UNROLL, ROWS>, 4);
 }

@@ -87,25 +87,25 @@ winograd! {
 }
 
 macro_rules! direct {
-    ($($name:ident: $conv:ident, $elements:literal, $unroll:literal;)*) => {$(
+    ($($name:ident: $conv:ident, $elements:literal, $unroll:literal, $rows:literal;)*) => {$(
         #[doc = concat!("[`", stringify!($name), "`](spec::", stringify!($name), ").")]
         pub const $name: ConvKernel = ConvKernel {
             spec: &spec::$name,
-            code: ConvCode::Int16 { run: direct::$conv::<{ 2 * $elements }, $unroll>, widen },
+            code: ConvCode::Int16 { run: direct::$conv::<{ 2 * $elements }, $unroll, $rows>, widen },
         };
     )*};
 }
 direct! {
-    WORDS_3: conv_words, 3, 5;
-    WORDS_16: conv_words, 16, 8;
-    WORDS_32: conv_words, 32, 8;
-    WORDS_64: conv_words, 64, 8;
-    WORDS_128: conv_words, 128, 8;
-    PAIRS_3: conv_pairs, 3, 6;
-    PAIRS_16: conv_pairs, 16, 8;
-    PAIRS_32: conv_pairs, 32, 8;
-    PAIRS_64: conv_pairs, 64, 8;
-    PAIRS_128: conv_pairs, 128, 8;
+    WORDS_3: conv_words, 3, 5, 3;
+    WORDS_16: conv_words, 16, 8, 0;
+    WORDS_32: conv_words, 32, 8, 0;
+    WORDS_64: conv_words, 64, 8, 0;
+    WORDS_128: conv_words, 128, 8, 0;
+    PAIRS_3: conv_pairs, 3, 6, 3;
+    PAIRS_16: conv_pairs, 16, 8, 0;
+    PAIRS_32: conv_pairs, 32, 8, 0;
+    PAIRS_64: conv_pairs, 64, 8, 0;
+    PAIRS_128: conv_pairs, 128, 8, 0;
 }
 
 /// [`CONV_2X3_SMLAD`].
