@@ -92,11 +92,44 @@ fn models_are_packed_for_cores_and_boards() {
     let line = shown.lines().find(|line| line.starts_with("pico ")).unwrap();
     assert!(line.trim_end().ends_with("no, refused: packed for cortex-m33"), "{line}");
 
-    let (warnings, _) = packed(&["--board", "blue-pill"], "cortex-m3");
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].starts_with("warning: blue-pill cannot hold this model: "), "{warnings:?}");
-    assert!(warnings[0].contains(" bytes of flash are missing (it has 65,536; "), "{warnings:?}");
-    assert!(packed(&["--board", "nucleo-f446re"], "cortex-m4").0.is_empty());
+    let (warnings, inspected) = packed(&["--board", "nucleo-f446re"], "cortex-m4");
+    assert!(warnings.is_empty() && on(&inspected, "nucleo-f446re").0, "{warnings:?}");
+    let layers = |inspected: &Value, field: &str| -> Vec<Value> {
+        inspected["layers"].as_array().unwrap().iter().map(|layer| layer[field].clone()).collect()
+    };
+    let convolutions = layers(&inspected, "why").into_iter().filter(|why| !why.is_null());
+    assert!(convolutions.into_iter().all(|why| why == "fastest"), "{inspected}");
+    let fastest = inspected["estimated_instructions"].as_u64().unwrap();
+
+    // Less flash than the fastest kernels take, and less RAM; a goal that does not fit.
+    let flash = inspected["file_bytes"].as_u64().unwrap() + 60_000;
+    let (_, smaller) = packed(&["--board", "nucleo-f446re", "--flash", &(flash - 100_000).to_string()], "cortex-m4");
+    let (_, frugal) = packed(&["--target", "cortex-m4"], "cortex-m4");
+    let [smaller, frugal] = [&smaller, &frugal].map(|inspected| inspected["estimated_instructions"].as_u64().unwrap());
+    assert!(fastest < smaller && smaller < frugal, "{fastest} {smaller} {frugal}");
+    let (_, narrow) = packed(&["--target", "cortex-m4", "--ram", "9000"], "cortex-m4");
+    assert!(narrow["arena_bytes"].as_u64().unwrap() <= 9_000 - 4_096, "{narrow}");
+    assert!(layers(&narrow, "next").iter().any(|next| next["ram_bytes"].as_i64() > Some(0)), "{narrow}");
+    let tight = ["--target", "cortex-m4", "--optimize", "speed", "--flash", "150000"];
+    let output = skipstone(&[&quantize[..], &tight].concat());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !errors.contains("does not fit"), "{errors}");
+
+    let output = skipstone(&[&quantize[..], &["--board", "blue-pill"]].concat());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let last = errors.lines().last().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(last.contains("no set of kernels fits: ") && last.contains(" bytes of flash are missing"), "{last}");
+
+    let picture = path("tradeoff.svg");
+    let shown = skipstone(&["inspect", &stone, "--tradeoff", "--svg", &picture, "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let points = shown["points"].as_array().unwrap();
+    for goal in ["speed", "ram", "size"] {
+        assert!(points.iter().any(|point| point["optimize"] == goal), "{shown}");
+    }
+    let drawn = std::fs::read_to_string(&picture).unwrap();
+    assert_eq!(drawn.matches("<circle").count(), points.len());
     // The name of older versions.
     packed(&["--target", "cortex-m"], "cortex-m4");
 

@@ -10,14 +10,14 @@ use super::model::{self, Pixels, absorbed};
 use super::numbers::Numbers;
 use super::packed::Packed;
 use super::table::grouped;
-use super::targets::Target;
+use super::targets::{Target, taken};
 use super::{agreement, classifier, outputs};
 use crate::data::{Dataset, Spec, Split};
 use crate::files;
 use crate::host;
-use crate::pack::{self, Options, Quantized, Report};
+use crate::pack::{self, Options, PackError, Quantized, Report};
 use crate::quant::{self, Rerounded};
-use crate::target::Core;
+use crate::target::{Core, Limits, Need};
 use clap::ValueEnum;
 use serde::Serialize;
 use skipstone_onnx::{Ending, Graph, export};
@@ -63,10 +63,12 @@ pub(super) struct Arguments {
     numbers: Numbers,
     #[command(flatten)]
     target: Target,
-    /// What matters most: the arena, or how fast it runs (steps of two rows where kernels want them, for some more
-    /// RAM), or the file (without the names of layers).
-    #[arg(long, value_enum, default_value_t = Optimize::Ram)]
-    optimize: Optimize,
+    /// What matters most: a small arena (steps of one row, weights of a byte), or how fast it runs (the kernels with the
+    /// fewest instructions, whatever flash and RAM they take), or the least flash (weights and kernels, and no names of
+    /// layers). Within the memories of --board, --flash and --ram this is what is taken if it fits, and otherwise the
+    /// fastest that fits [default: speed with one of these, otherwise ram].
+    #[arg(long, value_enum)]
+    optimize: Option<Optimize>,
     /// Test vectors in the packed model: calibration images, spread over them, with every layer's checksum and the scores,
     /// by which `selftest` on the board proves that it computes what this computer does. Each takes the bytes of an image,
     /// its scores, and 4 for each layer, of the flash.
@@ -80,11 +82,11 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Optimize {
-    /// The fastest steps.
+    /// The fewest instructions.
     Speed,
-    /// The smallest file.
+    /// The least flash.
     Size,
-    /// The smallest arena.
+    /// A small arena.
     Ram,
 }
 
@@ -173,12 +175,18 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     } else {
         console.say("the network keeps the int8 scales that it was trained for");
     }
-    let options = Options { target: arguments.target.core(), goal: arguments.optimize.into(), settings };
-    let mut quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| Failure::at(&file, error))?;
+    let limits = arguments.target.limits();
+    let by_default = if limits.is_some() { Optimize::Speed } else { Optimize::Ram };
+    let goal = arguments.optimize.unwrap_or(by_default).into();
+    let options = Options { target: arguments.target.core(), goal, limits, settings };
+    let mut quantized = pack::quantize(&graph, &calibration, &options).map_err(|error| refusal(&file, error))?;
     if arguments.test_vectors > 0 {
         let vectors = calibration.spread(arguments.test_vectors.into());
         let images: Vec<&[u8]> = (0..vectors.len()).map(|index| vectors.image(index)).collect();
-        quantized.stone = host::with_test_vectors(&quantized.stone, &images)?;
+        add_vectors(&file, &mut quantized, &images, &options)?;
+    }
+    if quantized.goal != goal {
+        console.say("what --optimize asks for does not fit: the fastest kernels that fit are taken");
     }
     if let Some(remark) = agreement::rounding_remark(&quantized.qgraph).filter(|_| !settings.recalibrate) {
         console.say(remark);
@@ -207,8 +215,28 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.result(&output)
 }
 
+/// Puts test vectors into the packed model, for which it is packed again where it does not fit with them.
+fn add_vectors(file: &Path, quantized: &mut Quantized, images: &[&[u8]], options: &Options) -> Result<(), Failure> {
+    let mut with = host::with_test_vectors(&quantized.stone, images)?;
+    let need = Need::of(&Packed::new(&with)?.model());
+    if let Some(limits) = options.limits.filter(|&limits| !need.left(limits).fits()) {
+        let flash = limits.flash.saturating_sub((with.len() - quantized.stone.len()) as u64);
+        let options = Options { limits: Some(Limits { flash, ..limits }), ..*options };
+        quantized.pack_again(&options).map_err(|error| refusal(file, error))?;
+        with = host::with_test_vectors(&quantized.stone, images)?;
+    }
+    quantized.stone = with;
+    Ok(())
+}
+
+fn refusal(file: &Path, error: PackError) -> Failure {
+    let unlimited = "; --target packs for a core whatever its memories are";
+    let remedy = if matches!(error, PackError::Misfit { .. }) { unlimited } else { "" };
+    Failure::at(file, format!("{error}{remedy}"))
+}
+
 fn show(arguments: &Arguments, quantized: &Quantized, output: &Output, console: &Console) -> Result<(), Failure> {
-    let Report { weights_bytes, arena_bytes, input_resident_bytes } = output.report;
+    let Report { weights_bytes, arena_bytes, input_resident_bytes, estimated_instructions } = output.report;
     console.show(format!(
         "{}: {} bytes, of which weights {}; arena {} bytes, {} with the image resident",
         arguments.output.display(),
@@ -220,6 +248,10 @@ fn show(arguments: &Arguments, quantized: &Quantized, output: &Output, console: 
     let packed = Packed::new(&quantized.stone).map_err(|reason| Failure::at(&arguments.output, reason))?;
     arguments.target.check(&packed.model(), console);
     console.show(peak(&packed.model()))?;
+    console.show(format!("convolutions: about {} instructions", grouped(estimated_instructions)))?;
+    if let Some(limits) = arguments.target.limits() {
+        console.show(taken(Need::of(&packed.model()), limits))?;
+    }
     if let (Some(float), Some(int8)) = (output.accuracy_float, output.accuracy_int8) {
         let (float, int8) = (100.0 * float, 100.0 * int8);
         console
@@ -260,7 +292,7 @@ fn accuracies(graph: Graph, quantized: &Quantized, test: &Dataset, console: &Con
     console.say(format!("evaluating on {} images", test.len()));
     // The same integers in the layout that this computer is fastest with.
     let generic = pack::pack(&quantized.qgraph, Core::Generic)?;
-    let int8 = Packed::new(&generic.bytes).map_err(pack::PackError::Refused)?;
+    let int8 = Packed::new(&generic.bytes).map_err(PackError::Refused)?;
     let float = evaluate(&Classifier::Float(Box::new(graph), Ending::Scores), test, "float", console)?;
     let int8 = evaluate(&Classifier::Packed(int8), test, "int8", console)?;
     Ok([float.accuracy, int8.accuracy])

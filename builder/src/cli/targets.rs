@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::table::grouped;
-use crate::target::{Board, Core, Fit, Need, STACK_BYTES, Suit, packed_for, suit};
+use crate::target::{Board, Core, Limits, Need, STACK_BYTES, Suit, packed_for, suit};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use skipstone_runtime::Model;
@@ -16,9 +16,17 @@ pub(super) struct Target {
     /// Cortex-M4 and larger microcontrollers].
     #[arg(long, value_enum)]
     target: Option<Choice>,
-    /// The board that the model is for: its core is the target, and a warning says if flash or RAM are too small.
+    /// The board that the model is for: its core is the target, and the fastest kernels are chosen with which model and
+    /// program fit its flash and RAM.
     #[arg(long, value_name = "NAME", conflicts_with = "target", value_parser = board)]
     board: Option<&'static Board>,
+    /// Flash for the model and the program around it [default: the board's, if there is one]. The fastest kernels are
+    /// chosen that fit.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    flash: Option<u64>,
+    /// RAM for arena, stack and variables [default: the board's, if there is one]. The fastest kernels are chosen that fit.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    ram: Option<u64>,
 }
 
 /// A core, by its name.
@@ -72,19 +80,36 @@ impl Target {
         self.target.map_or_else(of_board, |Choice(core)| core)
     }
 
-    /// Warns, in a line, of a likely mistake: a board that cannot hold the model, or no core at all.
+    /// The memories that model and program have to fit, if there are limits.
+    pub(super) fn limits(&self) -> Option<Limits> {
+        let unlimited = Limits { flash: u64::MAX, ram: u64::MAX };
+        let Limits { flash, ram } = self.board.map_or(unlimited, Limits::of);
+        let limits = Limits { flash: self.flash.unwrap_or(flash), ram: self.ram.unwrap_or(ram) };
+        (limits != unlimited).then_some(limits)
+    }
+
+    /// Warns, in a line, of a likely mistake: a model that is packed for no core at all.
     pub(super) fn check(&self, model: &Model<'_>, console: &Console) {
-        let need = Need::of(model);
-        let line = match (self.target, self.board) {
-            (_, Some(board)) => shortage(board, need)
-                .map(|shortage| format!("warning: {} cannot hold this model: {shortage}", board.name)),
-            (Some(_), None) => None,
-            (None, None) => unchosen(model),
-        };
-        if let Some(line) = line {
+        if let (None, None, Some(line)) = (self.target, self.board, unchosen(model)) {
             console.say(line);
         }
     }
+}
+
+/// What a packed model takes of some memories, in a line.
+pub(super) fn taken(need: Need, limits: Limits) -> String {
+    let of = |limit: u64| if limit == u64::MAX { String::new() } else { format!(" of {}", grouped(limit)) };
+    format!(
+        "flash {}{} bytes (model {}, program about {}), RAM {}{} (arena {}, stack and variables about {})",
+        grouped(need.flash_bytes()),
+        of(limits.flash),
+        grouped(need.model_bytes),
+        grouped(need.program_bytes),
+        grouped(need.arena_bytes + STACK_BYTES),
+        of(limits.ram),
+        grouped(need.arena_bytes),
+        grouped(STACK_BYTES)
+    )
 }
 
 /// What it costs that `model` is packed for no core, and how to choose one; nothing where it costs nothing.
@@ -195,7 +220,7 @@ mod tests {
     fn what_a_board_lacks_is_told_in_numbers() {
         let board = Board::named("microbit").unwrap();
         let shortage = |model_bytes, arena_bytes| {
-            shortage(board, Need { model_bytes, arena_bytes, program_bytes: crate::target::PROGRAM_BYTES })
+            shortage(board, Need { model_bytes, arena_bytes, program_bytes: 48 * 1024 })
         };
         assert_eq!(shortage(100_000, 10_000), None);
         let expected =
@@ -209,5 +234,22 @@ mod tests {
             "{both}"
         );
         assert!(both.contains("; 2 bytes of RAM"), "{both}");
+    }
+
+    #[test]
+    fn what_is_given_goes_before_what_the_board_has() {
+        let board = Board::named("microbit");
+        let limits = |board, flash, ram| Target { target: None, board, flash, ram }.limits();
+        assert_eq!(limits(None, None, None), None);
+        assert_eq!(limits(board, None, None), Some(Limits { flash: 256 << 10, ram: 16 << 10 }));
+        assert_eq!(limits(board, Some(200_000), None), Some(Limits { flash: 200_000, ram: 16 << 10 }));
+        let limits = limits(None, None, Some(16_384)).unwrap();
+        assert_eq!(limits, Limits { flash: u64::MAX, ram: 16_384 });
+        let need = Need { model_bytes: 100_000, arena_bytes: 10_000, program_bytes: 49_152 };
+        assert_eq!(
+            taken(need, limits),
+            "flash 149,152 bytes (model 100,000, program about 49,152), RAM 14,096 of 16,384 (arena 10,000, stack and \
+             variables about 4,096)"
+        );
     }
 }

@@ -1,23 +1,24 @@
 //! From a quantized network to the bytes of a packed model, `.stone`.
 
+mod choice;
 mod error;
 mod known;
-mod layouts;
 mod quantize;
 mod records;
 mod weights;
 
-pub use crate::plan::Goal;
 pub use crate::quant::{Channels, channels};
+pub use choice::{Choice, Goal, Misfit, Next, Point, Problem, Reason, Way, Why, reasons, tradeoff};
 pub use error::PackError;
 pub use quantize::{Options, Quantized, Report, quantize};
 pub use skipstone_runtime::AlignedBytes;
 
 use crate::data::preprocessing;
-use crate::plan::plan;
+use crate::plan::Plan;
 use crate::quant::requant::{Requants, constant};
 use crate::quant::{QGraph, QNode, QOp};
-use crate::target::{Core, of_format};
+use crate::target::{Core, Limits, of_format};
+use choice::ChoiceError;
 use records::narrow;
 use skipstone_onnx::{Metadata, Source};
 use skipstone_runtime::Model;
@@ -36,6 +37,10 @@ pub struct Packed {
     pub arena_bytes: usize,
     /// Bytes of RAM that it needs when the whole image is resident.
     pub input_resident_bytes: usize,
+    /// Estimated instructions of its convolutions.
+    pub instructions: u64,
+    /// The goal that is met: [`Goal::Speed`] where the one that was asked for does not fit the limits.
+    pub goal: Goal,
 }
 
 /// [`pack_for`] the smallest arena.
@@ -46,29 +51,72 @@ pub fn pack(qgraph: &QGraph, target: Core) -> Result<Packed, PackError> {
     pack_for(qgraph, target, Goal::Ram)
 }
 
-/// Packs a quantized network for `target`. The runtime has accepted what is returned; the same network gives the same
+/// [`pack_within`] any memories.
+///
+/// # Errors
+/// As [`pack_within`].
+pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, PackError> {
+    pack_within(qgraph, target, goal, None)
+}
+
+/// Packs a quantized network for `target`, within memories if there are limits: with what meets the goal if it fits, and
+/// otherwise with the fastest kernels that fit. The runtime has accepted what is returned; the same network gives the same
 /// bytes, and the same scores whatever the goal is. The smallest file has no names of layers.
 ///
 /// # Errors
-/// [`PackError`] naming the node or tensor that does not fit the format.
-pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, PackError> {
+/// [`PackError`] naming the node or tensor that does not fit the format, or what is missing where nothing fits the limits.
+pub fn pack_within(qgraph: &QGraph, target: Core, goal: Goal, limits: Option<Limits>) -> Result<Packed, PackError> {
     let channels = channels(qgraph)?;
     let tensors = records::tensors(qgraph, &channels)?;
-    let mut nodes = records::nodes(qgraph, &channels)?;
-    layouts::choose(&mut nodes, &tensors, of_format(target), goal);
-    let plan = plan(tensors, nodes, goal)?;
-    let (mut tensors, mut nodes) = (plan.tensors, plan.nodes);
+    let nodes = records::nodes(qgraph, &channels)?;
+    let mut problem = Problem::new(nodes, tensors, of_format(target));
+    let choice = match limits {
+        None => problem.meet(goal)?,
+        Some(limits) => {
+            let any = problem.meet(Goal::Ram)?;
+            let len = |names| Ok::<_, PackError>(write(qgraph, &channels, target, &any.plan, names)?.0.len());
+            problem.set_fixed([len(true)?, len(false)?], &any);
+            problem.meet_within(goal, limits).map_err(|error| refusal(qgraph, error))?
+        }
+    };
+    let (bytes, weights_bytes) = write(qgraph, &channels, target, &choice.plan, choice.names)?;
+    Model::from_bytes(AlignedBytes::copy(&bytes).as_slice()).map_err(PackError::Refused)?;
+    let Plan { arena_bytes, input_resident_bytes, .. } = choice.plan;
+    let Choice { instructions, goal, .. } = choice;
+    Ok(Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes, instructions, goal })
+}
+
+fn refusal(qgraph: &QGraph, error: ChoiceError) -> PackError {
+    match error {
+        ChoiceError::Plan(error) => error.into(),
+        ChoiceError::Misfit(misfit) => {
+            let [node, tensor] = misfit.peak;
+            let peak = [qgraph.nodes[node].name.clone(), qgraph.tensors[tensor].name.clone()];
+            PackError::Misfit { misfit, peak }
+        }
+    }
+}
+
+/// The file, and how many of its bytes are weights.
+fn write(
+    qgraph: &QGraph,
+    channels: &[Channels],
+    target: Core,
+    plan: &Plan,
+    names: bool,
+) -> Result<(Vec<u8>, usize), PackError> {
+    let (mut tensors, mut nodes) = (plan.tensors.clone(), plan.nodes.clone());
     let mut strings = Strings::default();
-    if goal == Goal::Size {
-        // All names are the empty one at the start.
-        strings.push("")?;
-    } else {
+    if names {
         for (record, tensor) in tensors.iter_mut().zip(&qgraph.tensors) {
             record.name = strings.push(&tensor.name)?;
         }
         for (record, node) in nodes.iter_mut().zip(&qgraph.nodes) {
             record.name = strings.push(&node.name)?;
         }
+    } else {
+        // All names are the empty one at the start.
+        strings.push("")?;
     }
     let provenance = strings.push(&provenance(qgraph))?;
     let class_names = strings.push_classes(qgraph)?;
@@ -162,10 +210,7 @@ pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, Pac
         macs: qgraph.macs,
         ..Header::default()
     };
-    let bytes = file.finish(header)?;
-    Model::from_bytes(AlignedBytes::copy(&bytes).as_slice()).map_err(PackError::Refused)?;
-    let (arena_bytes, input_resident_bytes) = (plan.arena_bytes, plan.input_resident_bytes);
-    Ok(Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes })
+    Ok((file.finish(header)?, weights_bytes))
 }
 
 /// The conversion of the channels that only pad the output of a convolution.

@@ -1,9 +1,9 @@
 //! The whole way from a trained network to its packed model and its QDQ file.
 
-use super::{Goal, PackError, Packed, pack_for};
+use super::{Goal, PackError, pack_within};
 use crate::data::Dataset;
 use crate::quant::{self, QGraph, Quantization, Settings, to_qdq};
-use crate::target::Core;
+use crate::target::{Core, Limits};
 use skipstone_onnx::Graph;
 use skipstone_onnx::export::Batch;
 
@@ -14,8 +14,10 @@ pub struct Options {
     pub settings: Settings,
     /// The core whose kernels the weights are laid out for.
     pub target: Core,
-    /// What the plan is for.
+    /// What matters most.
     pub goal: Goal,
+    /// The memories that model and program have to fit, if there are limits.
+    pub limits: Option<Limits>,
 }
 
 /// What quantization makes of a network.
@@ -32,10 +34,12 @@ pub struct Quantized {
     pub qdq: Vec<u8>,
     /// What it costs.
     pub report: Report,
+    /// The goal that is met: [`Goal::Speed`] where the one that was asked for does not fit the limits.
+    pub goal: Goal,
 }
 
 /// What a packed model costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
     /// Bytes of the weights as they are laid out.
     pub weights_bytes: usize,
@@ -43,6 +47,8 @@ pub struct Report {
     pub arena_bytes: usize,
     /// Bytes of RAM when the whole image is resident.
     pub input_resident_bytes: usize,
+    /// Estimated instructions of the convolutions.
+    pub estimated_instructions: u64,
 }
 
 /// Folds, calibrates on all images of `calibration`, quantizes and packs. The same graph, images and options give the
@@ -50,18 +56,32 @@ pub struct Report {
 ///
 /// # Errors
 /// [`PackError`]: no calibration images or images of another shape, parameters or activations that are not finite,
-/// operators without an integer form (naming the node), an unknown normalization, or a network too large for the format.
+/// operators without an integer form (naming the node), an unknown normalization, a network too large for the format, or
+/// one that does not fit the limits.
 pub fn quantize(graph: &Graph, calibration: &Dataset, options: &Options) -> Result<Quantized, PackError> {
     let Quantization { rounded: mut float, qgraph, .. } = quant::quantize(graph, calibration, &options.settings)?;
     float.metadata.activation_scales = quant::activation_scales(&qgraph);
-    let Packed { bytes, weights_bytes, arena_bytes, input_resident_bytes } =
-        pack_for(&qgraph, options.target, options.goal)?;
     let qdq = to_qdq(&qgraph, Batch::Any).to_bytes();
-    Ok(Quantized {
-        float,
-        qgraph,
-        stone: bytes,
-        qdq,
-        report: Report { weights_bytes, arena_bytes, input_resident_bytes },
-    })
+    let (report, stone, goal) = (Report::default(), Vec::new(), options.goal);
+    let mut quantized = Quantized { float, qgraph, stone, qdq, report, goal };
+    quantized.pack_again(options)?;
+    Ok(quantized)
+}
+
+impl Quantized {
+    /// Packs the integer network anew, as `options` say.
+    ///
+    /// # Errors
+    /// [`PackError`] of a network too large for the format, or one that does not fit the limits.
+    pub fn pack_again(&mut self, options: &Options) -> Result<(), PackError> {
+        let packed = pack_within(&self.qgraph, options.target, options.goal, options.limits)?;
+        self.report = Report {
+            weights_bytes: packed.weights_bytes,
+            arena_bytes: packed.arena_bytes,
+            input_resident_bytes: packed.input_resident_bytes,
+            estimated_instructions: packed.instructions,
+        };
+        (self.stone, self.goal) = (packed.bytes, packed.goal);
+        Ok(())
+    }
 }

@@ -81,28 +81,13 @@ pub struct Peak {
     pub bytes: usize,
 }
 
-/// What a plan is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Goal {
-    /// The smallest arena.
-    #[default]
-    Ram,
-    /// Steps of as many rows as kernels make fastest.
-    Speed,
-    /// The smallest file; of the plan, that is also the one with the smallest arena.
-    Size,
-}
-
 /// Plans a network. `tensors` have their shapes, scales and producers, `nodes` their operands and shapes, in the order
-/// of execution; the tensor without a producer is the image. What the plan decides is overwritten.
+/// of execution, and the rows of their steps; the tensor without a producer is the image. What the plan decides is overwritten.
 ///
 /// # Errors
 /// [`PlanError`] if the arena does not fit 31 bits.
-pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Result<Plan, PlanError> {
+pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>) -> Result<Plan, PlanError> {
     lay_out_densely(&mut tensors);
-    if goal != Goal::Speed {
-        nodes.iter_mut().for_each(|node| node.rows_per_step = 1);
-    }
     network::choose_views(&mut nodes, &tensors);
     let network = Network::new(&nodes, &tensors);
     let image_rows = usize::from(tensors[network.image].height);
@@ -148,7 +133,7 @@ pub fn plan(mut tensors: Vec<Tensor>, mut nodes: Vec<Node>, goal: Goal) -> Resul
 }
 
 /// Whole maps without gaps.
-fn lay_out_densely(tensors: &mut [Tensor]) {
+pub(crate) fn lay_out_densely(tensors: &mut [Tensor]) {
     for tensor in tensors {
         tensor.pixel_stride = tensor.channels;
         tensor.row_stride = (u32::from(tensor.width) * u32::from(tensor.channels)).next_multiple_of(4);

@@ -3,7 +3,7 @@
 use super::Board;
 use super::suit::{of_format, packed_for};
 use skipstone_runtime::Model;
-use skipstone_runtime::format::records::OpCode;
+use skipstone_runtime::format::records::{Node, OpCode};
 use skipstone_runtime::kernels::layout::RowElement;
 use skipstone_runtime::kernels::spec::ConvSpec;
 use skipstone_runtime::ops::conv::conv_shape;
@@ -41,13 +41,79 @@ pub struct Fit {
     pub ram_spare: i64,
 }
 
+/// Memories that model and program have to fit, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Flash for the model and the program around it.
+    pub flash: u64,
+    /// RAM for the arena, the stack and the program's variables.
+    pub ram: u64,
+}
+
+impl Limits {
+    /// The memories of a board.
+    pub fn of(board: &Board) -> Self {
+        Self { flash: board.flash.bytes.into(), ram: board.ram.bytes.into() }
+    }
+
+    /// What there is for the arena.
+    pub fn arena(self) -> u64 {
+        self.ram.saturating_sub(STACK_BYTES)
+    }
+}
+
+/// A program of some operators and kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    operators: usize,
+    code_bytes: u64,
+    /// Whether a kernel reads rows of bytes, and whether one reads rows of 16-bit words.
+    elements: [bool; 2],
+}
+
+impl Program {
+    /// How many different operators nodes have.
+    pub(crate) fn operators(nodes: &[Node]) -> usize {
+        let mut operators: Vec<u8> = nodes.iter().map(|node| node.op).collect();
+        operators.sort_unstable();
+        operators.dedup();
+        operators.len()
+    }
+
+    /// One that has so many operators and no kernels yet.
+    pub(crate) fn of_operators(operators: usize) -> Self {
+        Self { operators, code_bytes: 0, elements: [false; 2] }
+    }
+
+    /// Adds a kernel that it does not have.
+    pub(crate) fn add(&mut self, kernel: &ConvSpec) {
+        self.code_bytes += kernel.code_bytes as u64;
+        self.elements[0] |= kernel.layout.element == RowElement::Int8;
+        self.elements[1] |= kernel.layout.element == RowElement::Int16;
+    }
+
+    /// Whether it is not larger than `other`, whatever kernels are added to both.
+    pub(crate) fn within(&self, other: &Self) -> bool {
+        let elements = self.elements.iter().zip(other.elements).all(|(&own, other)| !own || other);
+        self.code_bytes <= other.code_bytes && elements && self.operators <= other.operators
+    }
+
+    /// Bytes of its operators, its kernels and what every program has, about.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        let steps = if self.elements == [true; 2] { STEP_BYTES } else { 0 };
+        BARE_BYTES + OPERATOR_BYTES * self.operators as u64 + self.code_bytes + steps
+    }
+
+    /// What is counted for it: at least [`PROGRAM_BYTES`].
+    pub(crate) fn bytes(&self) -> u64 {
+        self.text_bytes().max(PROGRAM_BYTES)
+    }
+}
+
 impl Need {
     /// What `model` needs, with a program of the operators and kernels that it names.
     pub fn of(model: &Model<'_>) -> Self {
         let kernels = of_format(packed_for(model)).kernels();
-        let mut operators: Vec<u8> = model.nodes().iter().map(|node| node.op).collect();
-        operators.sort_unstable();
-        operators.dedup();
         let mut specs: Vec<&ConvSpec> = Vec::new();
         for node in model.nodes().iter().filter(|node| OpCode::from_code(node.op) == Some(OpCode::Conv)) {
             let shape = conv_shape(node, model.tensor(node.input.into()), model.tensor(node.output.into()));
@@ -56,24 +122,32 @@ impl Need {
         }
         specs.sort_unstable_by_key(|spec| spec.path);
         specs.dedup_by_key(|spec| spec.path);
-        let has = |element: RowElement| specs.iter().any(|spec| spec.layout.element == element);
-        let steps = if has(RowElement::Int8) && has(RowElement::Int16) { STEP_BYTES } else { 0 };
-        let code: u64 = specs.iter().map(|spec| spec.code_bytes as u64).sum();
-        let program_bytes = BARE_BYTES + OPERATOR_BYTES * operators.len() as u64 + code + steps;
+        let mut program = Program::of_operators(Program::operators(model.nodes()));
+        specs.into_iter().for_each(|spec| program.add(spec));
         Self {
             model_bytes: model.as_bytes().len() as u64,
             arena_bytes: model.arena_len() as u64,
-            program_bytes: program_bytes.max(PROGRAM_BYTES),
+            program_bytes: program.bytes(),
         }
     }
 
-    /// What it leaves of a board, with [`STACK_BYTES`].
-    pub fn on(self, board: &Board) -> Fit {
-        let left = |bytes: u32, used: u64| i64::from(bytes) - used as i64;
+    /// Flash that model and program take.
+    pub fn flash_bytes(self) -> u64 {
+        self.model_bytes + self.program_bytes
+    }
+
+    /// What it leaves of some memories, with [`STACK_BYTES`].
+    pub fn left(self, limits: Limits) -> Fit {
+        let left = |bytes: u64, used: u64| i64::try_from(bytes).unwrap_or(i64::MAX) - used as i64;
         Fit {
-            flash_spare: left(board.flash.bytes, self.model_bytes + self.program_bytes),
-            ram_spare: left(board.ram.bytes, self.arena_bytes + STACK_BYTES),
+            flash_spare: left(limits.flash, self.flash_bytes()),
+            ram_spare: left(limits.ram, self.arena_bytes + STACK_BYTES),
         }
+    }
+
+    /// What it leaves of a board.
+    pub fn on(self, board: &Board) -> Fit {
+        self.left(Limits::of(board))
     }
 }
 

@@ -3,8 +3,9 @@
 mod fit;
 mod suit;
 
-pub use fit::{Fit, Need, PROGRAM_BYTES, STACK_BYTES};
+pub use fit::{Fit, Limits, Need, PROGRAM_BYTES, STACK_BYTES};
 pub use skipstone_targets::{AARCH64_ROOT, Board, Core, Memory};
 pub use suit::{Suit, packed_for, suit};
 
+pub(crate) use fit::Program;
 pub(crate) use suit::of_format;

@@ -2,10 +2,12 @@
 
 mod arena;
 pub(super) mod boards;
+mod kernels;
 mod onnx;
 mod quantization;
 mod stone;
 mod svg;
+mod tradeoff;
 
 pub(super) use arena::{name as region_name, peak};
 pub(super) use stone::{describe, macs};
@@ -25,6 +27,10 @@ pub(super) struct Arguments {
     /// Of a .stone file: also draw the arena over time as a picture.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
+    /// Of a .stone file: show instead what speed costs, the choices of kernels that no other one betters in flash, RAM and
+    /// instructions. --svg draws these.
+    #[arg(long, conflicts_with = "calib")]
+    tradeoff: bool,
     #[command(flatten)]
     quantization: quantization::Arguments,
 }
@@ -37,6 +43,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         (file, Kind::Onnx) if arguments.svg.is_some() => {
             Err(Failure::at(&file, "only a .stone file has a plan to draw: quantize the network first"))
         }
+        (file, Kind::Onnx) if arguments.tradeoff => {
+            Err(Failure::at(&file, "only a .stone file has kernels to choose: quantize the network first"))
+        }
+        (file, Kind::Stone) if arguments.tradeoff => tradeoff::inspect(&file, arguments.svg.as_deref(), console),
         (file, Kind::Onnx) => onnx::inspect(&file, console),
         (file, Kind::Stone) => stone::inspect(&file, arguments.svg.as_deref(), console),
     }

@@ -1,6 +1,7 @@
 //! Packed networks.
 
 use super::boards::{self, OnBoard};
+use super::kernels::{self, Kernel};
 use super::{arena, svg};
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
@@ -9,6 +10,7 @@ use crate::cli::outputs;
 use crate::cli::packed::Packed;
 use crate::cli::table::{Table, grouped};
 use crate::files;
+use crate::pack::{PackError, Problem, reasons};
 use crate::plan::{Timeline, layer_by_layer_bytes};
 use crate::target::{Need, STACK_BYTES, packed_for};
 use serde::Serialize;
@@ -37,6 +39,8 @@ struct Report<'m> {
     test_vector_bytes: usize,
     layers: Vec<Layer<'m>>,
     boards: Vec<OnBoard>,
+    /// Of all convolutions, estimated.
+    estimated_instructions: u64,
 }
 
 /// When most bytes are alive.
@@ -64,6 +68,9 @@ struct Layer<'m> {
     weights_bytes: u32,
     /// As the device executes them: channels added for alignment included.
     macs: u64,
+    /// Of a convolution.
+    #[serde(flatten)]
+    kernel: Option<Kernel>,
 }
 
 /// Prints layers, memory and fitting boards of the packed network in `file`.
@@ -74,7 +81,10 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
     let packed = Packed::read(file)?;
     let model = packed.model();
     let tensors: Vec<Tensor> = model.tensors().to_vec();
-    let layers: Vec<Layer> = model.nodes().iter().map(|node| layer(&model, &tensors, node)).collect();
+    let mut layers: Vec<Layer> = model.nodes().iter().map(|node| layer(&model, &tensors, node)).collect();
+    for reason in reasons(&Problem::of_model(&model), &model).map_err(PackError::Plan)? {
+        layers[reason.node].kernel = Some(Kernel::new(&reason));
+    }
     let mut table = Table::new(&["layer", "operator", "output", "rows kept", "at", "weights", "bytes", "macs"]);
     for layer in &layers {
         let [height, width, channels] = layer.output;
@@ -108,10 +118,19 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
         core: packed_for(&model).name(),
         test_vectors: model.test_vectors().len(),
         test_vector_bytes: model.as_bytes().len() - model.bytes_before_test_vectors().len(),
+        estimated_instructions: layers.iter().filter_map(|layer| layer.kernel.as_ref()).map(Kernel::instructions).sum(),
         layers,
         boards: boards::on_boards(&model),
     };
     console.show(&table)?;
+    console.show("")?;
+    let of_layers =
+        report.layers.iter().filter_map(|layer| Some((layer.name, layer.weights_bytes, layer.kernel.as_ref()?)));
+    console.show(kernels::table(of_layers))?;
+    console.show(format!(
+        "convolutions: about {} instructions; the next better kernel takes so much more and saves so many",
+        grouped(report.estimated_instructions)
+    ))?;
     console.show("")?;
     let input = model.input();
     console.show(format!(
@@ -181,6 +200,7 @@ fn layer<'m>(model: &Model<'m>, tensors: &[Tensor], node: &Node) -> Layer<'m> {
         weights: if conv { layout::from_code(node.layout).map_or("", |packing| packing.layout.name) } else { "" },
         weights_bytes: node.weights_len,
         macs: macs(node, &input, &output),
+        kernel: None,
     }
 }
 

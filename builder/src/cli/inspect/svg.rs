@@ -91,6 +91,6 @@ pub(in crate::cli) fn picture(model: &Model<'_>, timeline: &Timeline, title: &st
     svg
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

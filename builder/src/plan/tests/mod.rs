@@ -116,7 +116,7 @@ fn networks_need_what_the_simulation_says() {
 #[test]
 fn steps_of_two_rows_keep_more() {
     for (net, bytes) in [(Net::resnet(1), [17_152, 14_464]), (Net::densenet(8, 3), [28_928, 26_240])] {
-        let plan = net.plan_for(Goal::Speed);
+        let plan = net.plan_fast();
         assert_eq!([plan.maps.resident, plan.maps.fed], bytes);
         follow(&plan).unwrap();
     }
@@ -157,7 +157,8 @@ proptest! {
     /// and one is not.
     #[test]
     fn no_row_is_lost_and_none_is_spare(draws in prop::collection::vec(any::<[u8; 4]>(), 1..14), fast in any::<bool>()) {
-        let plan = Net::random(&draws).plan_for(if fast { Goal::Speed } else { Goal::Ram });
+        let net = Net::random(&draws);
+        let plan = if fast { net.plan_fast() } else { net.plan() };
         follow(&plan).map_err(TestCaseError::fail)?;
         for tensor in 0..plan.tensors.len() {
             let ring = plan.tensors[tensor];

@@ -1,6 +1,6 @@
 //! Records of networks of the papers, put together by hand.
 
-use crate::plan::{Goal, Plan, plan};
+use crate::plan::{Plan, plan};
 use skipstone_runtime::format::records::{NONE, Node, OpCode, ResizeMode, Tensor};
 use skipstone_runtime::kernels::spec::CONV_2X3_SMLAD;
 use skipstone_runtime::ops::conv::conv_shape;
@@ -260,15 +260,17 @@ impl Net {
         net
     }
 
+    /// In steps of one row.
     pub(super) fn plan(self) -> Plan {
-        self.plan_for(Goal::Ram)
+        plan(self.tensors, self.nodes).unwrap()
     }
 
-    pub(super) fn plan_for(mut self, goal: Goal) -> Plan {
+    /// In steps of as many rows as a kernel is fastest with.
+    pub(super) fn plan_fast(mut self) -> Plan {
         for node in self.nodes.iter_mut().filter(|node| node.op == OpCode::Conv as u8) {
             let (input, output) = (&self.tensors[usize::from(node.input)], &self.tensors[usize::from(node.output)]);
             node.rows_per_step = (CONV_2X3_SMLAD.rows)(&conv_shape(node, input, output)) as u8;
         }
-        plan(self.tensors, self.nodes, goal).unwrap()
+        self.plan()
     }
 }

@@ -55,6 +55,14 @@ impl RowElement {
             Self::Int16 => 2,
         }
     }
+
+    /// Tenths of an instruction that it takes to copy an element into a padded row, about.
+    pub const fn copy_cost(self) -> usize {
+        match self {
+            Self::Int8 | Self::Uint8 => 5,
+            Self::Int16 => 20,
+        }
+    }
 }
 
 /// A weight layout.
