@@ -9,10 +9,8 @@ use skipstone_runtime::kernels::spec::ConvSpec;
 use skipstone_runtime::ops::conv::conv_shape;
 use skipstone_runtime::schedule::Network;
 
-/// Flash that the program around a model takes at least: that of `firmware-examples/classifier`, which has the operators and
-/// kernels of its model and prints text, with some room. `--profile small` takes less than half.
-pub const PROGRAM_BYTES: u64 = 48 * 1024;
-/// A program without operators and kernels.
+/// A program without operators and kernels: that of `firmware-examples/classifier`, which prints text. `--profile small` takes
+/// less than half.
 const BARE_BYTES: u64 = 32 * 1024;
 /// An operator.
 const OPERATOR_BYTES: u64 = 1536;
@@ -99,14 +97,9 @@ impl Program {
     }
 
     /// Bytes of its operators, its kernels and what every program has, about.
-    pub(crate) fn text_bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let steps = if self.elements == [true; 2] { STEP_BYTES } else { 0 };
         BARE_BYTES + OPERATOR_BYTES * self.operators as u64 + self.code_bytes + steps
-    }
-
-    /// What is counted for it: at least [`PROGRAM_BYTES`].
-    pub(crate) fn bytes(&self) -> u64 {
-        self.text_bytes().max(PROGRAM_BYTES)
     }
 }
 
@@ -165,7 +158,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_negative() {
         let board = Board::named("microbit").unwrap();
-        let program_bytes = PROGRAM_BYTES;
+        let program_bytes = 48 * 1024;
         let fit = |model_bytes, arena_bytes| Need { model_bytes, arena_bytes, program_bytes }.on(board);
         let full = fit(208 * 1024, 12 * 1024);
         assert_eq!((full, full.fits()), (Fit { flash_spare: 0, ram_spare: 0 }, true));

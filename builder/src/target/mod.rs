@@ -3,7 +3,7 @@
 mod fit;
 mod suit;
 
-pub use fit::{Fit, Limits, Need, PROGRAM_BYTES, STACK_BYTES};
+pub use fit::{Fit, Limits, Need, STACK_BYTES};
 pub use skipstone_targets::{AARCH64_ROOT, Board, Core, Memory};
 pub use suit::{Suit, packed_for, suit};
 

@@ -38,9 +38,9 @@ impl Label {
         next
     }
 
-    /// Weights and program, whatever the least is that a program is counted with.
+    /// Weights and program.
     fn bytes(&self) -> u64 {
-        self.weights + self.program.text_bytes()
+        self.weights + self.program.bytes()
     }
 
     /// Whether nothing that follows can make `other`, which takes as many instructions or more, better.
@@ -50,9 +50,9 @@ impl Label {
 }
 
 /// For each number of bytes the fewest instructions with `allowed` ways of each convolution, the fastest first: of those
-/// whose flash is at most `limit`, where a program counts with at least `least`. The search is exact as long as few labels are kept; after that it is a good one.
-pub(super) fn front(problem: &Problem, allowed: &[Vec<usize>], limit: u64, least: u64) -> Vec<Label> {
-    let flash = |label: &Label| problem.fixed + label.weights + label.program.text_bytes().max(least);
+/// whose flash is at most `limit`. The search is exact as long as few labels are kept; after that it is a good one.
+pub(super) fn front(problem: &Problem, allowed: &[Vec<usize>], limit: u64) -> Vec<Label> {
+    let flash = |label: &Label| problem.fixed + label.bytes();
     let ways = |conv: usize| allowed[conv].iter().map(move |&index| (index, &problem.ways[conv][index]));
     let count = problem.ways.len();
     let mut later = vec![0u128; count + 1];
@@ -77,7 +77,7 @@ pub(super) fn front(problem: &Problem, allowed: &[Vec<usize>], limit: u64, least
 
 /// The way of each convolution with which weights and program take the fewest bytes; the fastest of these.
 pub(super) fn least(problem: &Problem, allowed: &[Vec<usize>]) -> Vec<usize> {
-    let labels = front(problem, allowed, u64::MAX, 0);
+    let labels = front(problem, allowed, u64::MAX);
     labels.last().expect("a core runs every convolution").picks.clone()
 }
 

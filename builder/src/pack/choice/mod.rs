@@ -14,7 +14,7 @@ pub use tradeoff::{Point, tradeoff};
 pub use ways::Way;
 
 use crate::plan::{Plan, PlanError, lay_out_densely, plan};
-use crate::target::{Limits, Need, PROGRAM_BYTES, Program, of_format, packed_for};
+use crate::target::{Limits, Need, Program, of_format, packed_for};
 use memory::Arenas;
 use skipstone_runtime::format::records::{ALIGNMENT, Core, Node, OpCode, Tensor};
 use skipstone_runtime::kernels::spec::{ConvSpec, fastest};
@@ -261,7 +261,7 @@ impl Problem {
     fn fastest_within(&self, limits: Limits, arenas: &mut Arenas) -> Result<Vec<Vec<usize>>, PlanError> {
         let ram = limits.arena();
         let fastest = |allowed: &[Vec<usize>]| {
-            let front = flash::front(self, allowed, limits.flash, PROGRAM_BYTES);
+            let front = flash::front(self, allowed, limits.flash);
             front.into_iter().next().map(|label| label.picks)
         };
         let Some(wanted) = fastest(&self.every()) else { return Ok(Vec::new()) };

@@ -71,7 +71,7 @@ pub fn reasons(problem: &Problem, model: &Model<'_>) -> Result<Vec<Reason>, Plan
     let Some(picks) = problem.packed(model) else { return Ok(Vec::new()) };
     let mut arenas = Arenas::default();
     let now = arena(problem, &mut arenas, &picks)?;
-    let text = |picks: &[usize]| problem.program(picks).text_bytes() as i64;
+    let text = |picks: &[usize]| problem.program(picks).bytes() as i64;
     let mut reasons = Vec::new();
     for (conv, &node) in problem.convs.iter().enumerate() {
         let ways = &problem.ways[conv];

@@ -116,7 +116,7 @@ fn the_smallest_is_the_smallest_of_all_choices() {
         let problem = problem(&small(), core);
         let size = problem.meet(Goal::Size).unwrap();
         let bytes = |choice: &Choice| {
-            problem.picked(&choice.picks).map(Way::section).sum::<u64>() + problem.program(&choice.picks).text_bytes()
+            problem.picked(&choice.picks).map(Way::section).sum::<u64>() + problem.program(&choice.picks).bytes()
         };
         for (conv, ways) in problem.ways.iter().enumerate() {
             for way in 0..ways.len() {

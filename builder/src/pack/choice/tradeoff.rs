@@ -3,7 +3,7 @@
 use super::memory::{self, Arenas};
 use super::{Goal, Problem, flash};
 use crate::plan::PlanError;
-use crate::target::{Need, PROGRAM_BYTES};
+use crate::target::Need;
 
 /// A choice of kernels that no other one betters in flash, RAM and instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn tradeoff(problem: &Problem) -> Result<Vec<Point>, PlanError> {
     for step in 0..=ARENAS {
         let ram = least + most.saturating_sub(least) * step / ARENAS;
         let Some(allowed) = memory::allowed(problem, &mut arenas, ram, None)? else { continue };
-        let front = flash::front(problem, &allowed, u64::MAX, PROGRAM_BYTES);
+        let front = flash::front(problem, &allowed, u64::MAX);
         let mut last = 0;
         for (index, label) in front.iter().enumerate() {
             if index + 1 < front.len() && label.instructions < last + last / 50 {
