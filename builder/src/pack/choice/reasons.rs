@@ -62,8 +62,9 @@ pub struct Next {
     pub instructions_saved: u64,
 }
 
-/// Of each convolution of `model`, which `problem` is of, why it runs as it does. The next better kernel is the one that
-/// saves the least, in steps of as many rows as it is fastest with; the same kernel in longer steps where none is faster.
+/// Of each convolution of `model`, which `problem` is of, why it runs as it does. The next better kernel is the
+/// faster one that takes the fewest bytes more, in steps of as many rows as it is fastest with; the same kernel in longer steps
+/// where no other one is faster.
 ///
 /// # Errors
 /// [`PlanError`] if the network has no memory plan.
@@ -97,19 +98,30 @@ pub fn reasons(problem: &Problem, model: &Model<'_>) -> Result<Vec<Reason>, Plan
                 (false, false) => Why::Goal,
             }
         };
-        let next = next(ways, &way).map(&mut cost).transpose()?;
+        let mut next: Option<(bool, Next)> = None;
+        for index in faster(ways, &way) {
+            let (same, found) = (is_same(&ways[index], &way), cost(index)?);
+            let price = |&(same, Next { flash_bytes, ram_bytes, .. }): &(bool, Next)| (same, flash_bytes + ram_bytes);
+            if next.as_ref().is_none_or(|next| price(&(same, found)) < price(next)) {
+                next = Some((same, found));
+            }
+        }
+        let next = next.map(|(_, next)| next);
         reasons.push(Reason { node, way, why, next });
     }
     Ok(reasons)
 }
 
-/// The index of the next better way.
-fn next(ways: &[Way], way: &Way) -> Option<usize> {
-    let same = |a: &Way, b: &Way| (a.kernel.layout.code, a.groups) == (b.kernel.layout.code, b.groups);
-    let fastest_rows = |&index: &usize| {
-        ways.iter().all(|other| !same(other, &ways[index]) || other.instructions >= ways[index].instructions)
+/// Whether two ways read the same weights.
+fn is_same(a: &Way, b: &Way) -> bool {
+    (a.kernel.layout.code, a.groups) == (b.kernel.layout.code, b.groups)
+}
+
+/// The faster ways, of each kernel that with the rows by which it is fastest.
+fn faster(ways: &[Way], way: &Way) -> Vec<usize> {
+    let fastest = |index: usize| {
+        let others = ways.iter().filter(|other| is_same(other, &ways[index]));
+        others.into_iter().all(|other| other.instructions >= ways[index].instructions)
     };
-    let faster = (0..ways.len()).filter(|&index| ways[index].instructions < way.instructions).filter(fastest_rows);
-    let key = |&index: &usize| (same(&ways[index], way), std::cmp::Reverse(ways[index].instructions));
-    faster.min_by_key(key)
+    (0..ways.len()).filter(|&index| ways[index].instructions < way.instructions && fastest(index)).collect()
 }

@@ -28,7 +28,7 @@ impl Point {
 }
 
 /// Sizes of the arena that are tried, from the smallest to that of the fastest.
-const ARENAS: u64 = 8;
+const ARENAS: u64 = 6;
 
 /// The front of flash and RAM against instructions, the fastest first, and what meets each goal: for some sizes of the
 /// arena the choices whose instructions differ by 2 % or more.
