@@ -5,7 +5,7 @@ use super::{Goal, Problem, flash};
 use crate::plan::PlanError;
 use crate::target::Need;
 
-/// A choice of kernels that no other one betters in flash, RAM and instructions.
+/// A choice of kernels on the front of flash, RAM and instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
     /// Estimated instructions of all convolutions.
@@ -21,17 +21,20 @@ impl Point {
         [self.instructions, self.need.arena_bytes, self.need.flash_bytes()]
     }
 
-    /// Whether it takes no more of anything than `other`.
-    fn betters(&self, other: &Self) -> bool {
-        self.key().into_iter().zip(other.key()).all(|(own, other)| own <= other)
+    /// Whether it takes no more of anything than `other`, but for [`SLACK`] parts in a hundred.
+    fn is_like(&self, other: &Self) -> bool {
+        self.key().into_iter().zip(other.key()).all(|(own, other)| own * 100 <= other * (100 + SLACK))
     }
 }
 
 /// Sizes of the arena that are tried, from the smallest to that of the fastest.
 const ARENAS: u64 = 6;
 
-/// The front of flash and RAM against instructions, the fastest first, and what meets each goal: for some sizes of the
-/// arena the choices whose instructions differ by 2 % or more.
+/// Parts in a hundred by which points differ.
+const SLACK: u64 = 4;
+
+/// The front of flash and RAM against instructions, the fastest first, and what meets each goal: of some sizes of the arena the
+/// choices that no other one betters or comes near.
 ///
 /// # Errors
 /// [`PlanError`] if the network has no memory plan.
@@ -47,23 +50,24 @@ pub fn tradeoff(problem: &Problem) -> Result<Vec<Point>, PlanError> {
         let ram = least + most.saturating_sub(least) * step / ARENAS;
         let Some(allowed) = memory::allowed(problem, &mut arenas, ram, None)? else { continue };
         let front = flash::front(problem, &allowed, u64::MAX);
-        let mut last = 0;
+        let mut last: Option<u64> = None;
         for (index, label) in front.iter().enumerate() {
-            if index + 1 < front.len() && label.instructions < last + last / 50 {
+            let near = last.is_some_and(|last| label.instructions * 100 < last * (100 + SLACK / 2));
+            if near && index + 1 < front.len() {
                 continue;
             }
-            last = label.instructions;
+            last = Some(label.instructions);
             let choice = problem.choice(label.picks.clone(), Goal::Speed, true)?;
             points.push(Point { instructions: choice.instructions, need: choice.need, goal: None });
         }
     }
-    // Of equal ones the first stays, which may be a goal's.
-    points.sort_by_key(|point| (point.key(), point.goal.is_none()));
+    points.sort_by_key(|point| (point.goal.is_none(), point.key()));
     let mut front: Vec<Point> = Vec::new();
     for point in points {
-        if point.goal.is_some() || !front.iter().any(|other| other.betters(&point)) {
+        if point.goal.is_some() || !front.iter().any(|other| other.is_like(&point)) {
             front.push(point);
         }
     }
+    front.sort_by_key(Point::key);
     Ok(front)
 }
