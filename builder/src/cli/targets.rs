@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::table::grouped;
-use crate::target::{Board, Core, Limits, Need, STACK_BYTES, Suit, packed_for, suit};
+use crate::target::{Board, Core, Fit, Limits, Need, STACK_BYTES, Suit, packed_for, suit};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use skipstone_runtime::Model;
@@ -219,9 +219,8 @@ mod tests {
     #[test]
     fn what_a_board_lacks_is_told_in_numbers() {
         let board = Board::named("microbit").unwrap();
-        let shortage = |model_bytes, arena_bytes| {
-            shortage(board, Need { model_bytes, arena_bytes, program_bytes: 48 * 1024 })
-        };
+        let shortage =
+            |model_bytes, arena_bytes| shortage(board, Need { model_bytes, arena_bytes, program_bytes: 48 * 1024 });
         assert_eq!(shortage(100_000, 10_000), None);
         let expected =
             "2 bytes of RAM are missing (it has 16,384; the model takes 12,290, stack and variables about 4,096)";

@@ -56,7 +56,9 @@ pub(super) fn of(node: &Node, tensors: &[Tensor], kernels: &CoreKernels) -> Vec<
     let own = node.groups;
     for groups in [own, 1].into_iter().take(if own > 1 { 2 } else { 1 }) {
         let shape = conv_shape(&Node { groups, ..*node }, input, output);
-        for kernel in kernels.iter().copied().filter(|kernel| (kernel.suits)(&shape)) {
+        // Weights of 0 between groups have to be cheap.
+        let allowed = |kernel: &&ConvSpec| groups == own || kernel.layout.weight_bytes == 1;
+        for kernel in kernels.iter().copied().filter(|kernel| (kernel.suits)(&shape)).filter(allowed) {
             if ways.iter().any(|way| way.groups == groups && way.kernel.layout == kernel.layout) {
                 continue;
             }
@@ -78,8 +80,8 @@ pub(super) fn of(node: &Node, tensors: &[Tensor], kernels: &CoreKernels) -> Vec<
 fn instructions(kernel: &ConvSpec, shape: &ConvShape, rows: usize, height: usize) -> u64 {
     let (cost, most) = ((kernel.cost)(shape), (kernel.rows)(shape));
     let point = ConvShape { kernel_h: 1, kernel_w: 1, stride_h: 1, stride_w: 1, ..*shape };
-    if (kernel.rows)(&point) > 1 {
-        // It makes tiles of so many rows: a step of fewer takes as long.
+    if !(kernel.layout.suits)(&point) {
+        // Weights that are transformed for a window make tiles of so many rows: a step of fewer takes as long.
         return cost * (height.div_ceil(rows) * most) as u64;
     }
     // The estimate counts the input rows that a step of most rows copies; shorter steps copy some of them again.
