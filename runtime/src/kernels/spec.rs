@@ -227,7 +227,10 @@ pub static CONV_2X2_POLYPHASE: ConvSpec = ConvSpec {
 };
 
 macro_rules! winograd {
-    ($($name:ident: $layout:ident, $base:ident, $tile:literal, $height:literal, $channels:literal, $per_output:literal, $per_input:literal;)*) => {$(
+    ($(
+        $name:ident: $layout:ident, $base:ident, $tile:literal, $height:literal, $channels:literal,
+        $per_output:literal, $per_input:literal;
+    )*) => {$(
         #[doc = concat!("[`", stringify!($base), "`] of ", stringify!($channels), " input channels.")]
         pub static $name: ConvSpec = ConvSpec {
             name: concat!("conv_", $tile, "_winograd_smlad_", stringify!($channels)),
@@ -257,7 +260,10 @@ fn winograd_cost(shape: &ConvShape, height: usize, per_sum: usize, per_output: u
 }
 
 macro_rules! direct {
-    ($($name:ident: $layout:ident, $label:literal, $elements:literal, $unroll:literal, $run_multiple:literal, $per_mac:literal, $rows:literal;)*) => {$(
+    ($(
+        $name:ident: $layout:ident, $label:literal, $elements:literal, $unroll:literal, $run_multiple:literal,
+        $per_mac:literal, $rows:literal;
+    )*) => {$(
         #[doc = concat!(
             "Blocks of 2 output channels x 4 pixels that lie ", stringify!($elements), " elements apart, with SMLAD."
         )]

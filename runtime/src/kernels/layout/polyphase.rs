@@ -1,12 +1,13 @@
-//! Weights of 3x3 convolutions of stride 2, transformed for minimal filtering of 2 x 2 outputs. Along each axis the odd pixels
-//! meet one weight; the even ones meet two, by F(2, 2): `y0 = (x0 - x2) w0 + x2 (w0 + w2)`, `y1 = x2 (w0 + w2) + (x4 - x2) w2`.
+//! Weights of 3x3 convolutions of stride 2, transformed for minimal filtering of 2 x 2 outputs. Along each axis the odd
+//! pixels meet one weight; the even ones meet two, by F(2, 2): `y0 = (x0 - x2) w0 + x2 (w0 + w2)`, `y1 = x2 (w0 + w2) +
+//! (x4 - x2) w2`.
 
 use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, largest_of_products, most_of_products};
 
 /// Products of a tile of 2 x 2 outputs.
 pub(in crate::kernels) const PRODUCTS: usize = 25;
-/// Along an axis, the weights by which products of the three sums are made, as sums of weights 0 to 2: x0 - x2 and x1; x2;
-/// x4 - x2 and x3.
+/// Along an axis, the weights by which products of the three sums are made, as sums of weights 0 to 2: x0 - x2 and x1;
+/// x2; x4 - x2 and x3.
 const AXIS: [&[[i32; 3]]; 3] = [&[[1, 0, 0], [0, 1, 0]], &[[1, 0, 1]], &[[0, 0, 1], [0, 1, 0]]];
 /// Where the nine weights are among the products.
 const TAPS: [usize; 9] = [0, 1, 6, 2, 3, 8, 15, 16, 21];
@@ -14,8 +15,8 @@ const TAPS: [usize; 9] = [0, 1, 6, 2, 3, 8, 15, 16, 21];
 const PIXELS_BYTES: usize = 8192;
 
 /// 16-bit integers, little-endian, of blocks of 4 output channels: `[block][sum][pair of input channels][product of the
-/// sum][channel of the block][of the pair]`. Sums are 3 x 3, of 4, 2 and 4, 2, 1 and 2, 4, 2 and 4 products; pairs of input
-/// channels are (0, 2), (1, 3), (4, 6), (5, 7) and so on, as SXTB16 makes them.
+/// sum][channel of the block][of the pair]`. Sums are 3 x 3, of 4, 2 and 4, 2, 1 and 2, 4, 2 and 4 products; pairs of
+/// input channels are (0, 2), (1, 3), (4, 6), (5, 7) and so on, as SXTB16 makes them.
 pub static POLYPHASE: Layout = Layout {
     code: 7,
     name: "polyphase",

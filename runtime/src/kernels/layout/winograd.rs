@@ -1,7 +1,7 @@
-//! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 2 x 4 outputs, F(2x4, 3x3) (Winograd; Lavin
-//! and Gray 2016), in integers: `U = G w G'`, each factor multiplied by what makes it whole. What they mean for pixels,
-//! [`reference`](mod@crate::kernels::reference) defines: of a transform of weights it is the convolution, bit for bit; other
-//! integers, which nobody packs, mean what its arithmetic modulo 2^32 makes of them.
+//! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 2 x 4 outputs, F(2x4, 3x3) (Winograd;
+//! Lavin and Gray 2016), in integers: `U = G w G'`, each factor multiplied by what makes it whole. What they mean for
+//! pixels, [`reference`](mod@crate::kernels::reference) defines: of a transform of weights it is the convolution, bit
+//! for bit; other integers, which nobody packs, mean what its arithmetic modulo 2^32 makes of them.
 
 use super::{ConvShape, Layout, Packing, RowElement};
 
@@ -14,9 +14,10 @@ pub(super) const G_FOUR: [[i32; 3]; 6] = [[1, 0, 0], [1, 1, 1], [1, -1, 1], [1, 
 /// Bytes of transformed pixels at a time, about.
 pub(super) const PIXELS_BYTES: usize = 8192;
 
-/// 16-bit integers, little-endian, of blocks of 4 output channels: `[block][position][pair of input channels][channel of the
-/// block][of the pair]`. A position is one of 4 x 6; pairs of input channels are (0, 2), (1, 3), (4, 6), (5, 7) and so on, as
-/// SXTB16 makes them. With at most 896 input channels, 16 times a sum of products by weights of magnitude 127 fits 32 bits.
+/// 16-bit integers, little-endian, of blocks of 4 output channels: `[block][position][pair of input channels][channel
+/// of the block][of the pair]`. A position is one of 4 x 6; pairs of input channels are (0, 2), (1, 3), (4, 6), (5, 7)
+/// and so on, as SXTB16 makes them. With at most 896 input channels, 16 times a sum of products by weights of magnitude
+/// 127 fits 32 bits.
 pub static WINOGRAD: Layout = Layout {
     code: 2,
     name: "winograd",

@@ -1,5 +1,5 @@
-//! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 4 x 4 outputs, F(4x4, 3x3), in integers, as
-//! those of [`winograd`](super::winograd) are for 2 x 4.
+//! Weights of 3x3 convolutions of stride 1, transformed for minimal filtering of 4 x 4 outputs, F(4x4, 3x3), in
+//! integers, as those of [`winograd`](super::winograd) are for 2 x 4.
 
 use super::winograd::{G_FOUR, MOST, PIXELS_BYTES, pack, reads, suits, weight};
 use super::{ConvShape, Layout, Packing, RowElement};
@@ -7,9 +7,9 @@ use super::{ConvShape, Layout, Packing, RowElement};
 /// Products of a tile of 4 x 4 outputs: 6 rows of 6.
 pub(in crate::kernels) const POSITIONS: usize = 36;
 
-/// 16-bit integers as [`WINOGRAD`](super::WINOGRAD) has them, of 6 x 6 positions: 4 products for 16. Sums are 576 times the
-/// accumulators, so that with at most 224 input channels and weights of magnitude 127, 64 times one fits 32 bits: 64 * 9 * 224
-/// * 127 * 128 < 2^31.
+/// 16-bit integers as [`WINOGRAD`](super::WINOGRAD) has them, of 6 x 6 positions: 4 products for 16. Sums are 576 times
+/// the accumulators, so that with at most 224 input channels and weights of magnitude 127, 64 times one fits 32 bits:
+/// 64 * 9 * 224 * 127 * 128 < 2^31.
 pub static WINOGRAD_4X4: Layout = Layout {
     code: 6,
     name: "winograd_4x4",

@@ -1,7 +1,8 @@
 //! 3x3 convolutions by minimal filtering. Of stride 1, F(2x4, 3x3) and F(4x4, 3x3), over weights in the layouts
 //! [`WINOGRAD`](crate::kernels::layout::WINOGRAD) and [`WINOGRAD_4X4`](crate::kernels::layout::WINOGRAD_4X4): 3 or 2.25
-//! multiply-accumulates for 9; of stride 2 over [`POLYPHASE`](crate::kernels::layout::POLYPHASE): 6.25 for 9. Sums are exact modulo 2^32, and no sum of products by weights of magnitude 127 reaches 2^27 or
-//! 2^25, so outputs are those of the plain convolution.
+//! multiply-accumulates for 9; of stride 2 over [`POLYPHASE`](crate::kernels::layout::POLYPHASE): 6.25 for 9. Sums are
+//! exact modulo 2^32, and no sum of products by weights of magnitude 127 reaches 2^27 or 2^25, so outputs are those of
+//! the plain convolution.
 
 mod outputs;
 mod outputs_4x4;
@@ -63,8 +64,8 @@ struct Filter {
 /// Transforms the pixels of the rows that a tile reads, from the first pixel of the first tile, of some pairs of tiles.
 ///
 /// # Safety
-/// Each row must be readable for 8 pixels of each pair and 3, less the stride; V must be writable as the layout's scratch has it, M likewise. There must
-/// be a pair of tiles, and channels must be a multiple of 4.
+/// Each row must be readable for 8 pixels of each pair and 3, less the stride; V must be writable as the layout's
+/// scratch has it, M likewise. There must be a pair of tiles, and channels must be a multiple of 4.
 type Pixels = unsafe fn(rows: [*const i8; 6], m: *mut u32, v: *mut u32, channels: usize, pairs: usize);
 
 /// Makes 4 output channels of the tiles of M, clamped to int8, in the first `height` rows.
@@ -217,16 +218,16 @@ impl Tiles {
             let from = row * parts.row_len + 4 * self.first * channels;
             *pixels = parts.rows.get(from..)?.get(..read)?.as_ptr();
         }
-        // SAFETY: rows, V and M were just sliced, M to more words than columns have; channels are a multiple of 4 because the
-        // layout suits the shape.
+        // SAFETY: rows, V and M were just sliced, M to more words than columns have; channels are a multiple of 4
+        // because the layout suits the shape.
         unsafe { (filter.pixels)(rows, m.as_mut_ptr(), v.as_mut_ptr(), channels, pairs) };
 
         let arguments =
             products::Arguments { u_bytes: 8 * channels as u32, v_bytes: 4 * v_len as u32, m_bytes: 4 * m_len as u32 };
         let weights = parts.weights.chunks_exact((8 * filter.products_of * channels).max(1));
         for (index, (requant, u)) in parts.requant.as_chunks().0.iter().zip(weights).enumerate() {
-            // SAFETY: U is a chunk of as many times `u_bytes` as there are products, V and M were sliced; channels are as the
-            // products want them, because the kernel suits the shape.
+            // SAFETY: U is a chunk of as many times `u_bytes` as there are products, V and M were sliced; channels are
+            // as the products want them, because the kernel suits the shape.
             unsafe { (filter.products)(v.as_ptr(), u.as_ptr(), m.as_mut_ptr().cast(), &arguments) };
             let out = parts.out.get_mut(self.row..)?.get_mut(..made)?;
             let (channels, residual) = (parts.shape.channels_out, parts.residual);
@@ -247,7 +248,8 @@ struct Outputs<'r> {
 }
 
 impl Outputs<'_> {
-    /// Makes the outputs of some tiles. Where a tile reaches over the end of the rows, or has fewer, it is made beside them.
+    /// Makes the outputs of some tiles. Where a tile reaches over the end of the rows, or has fewer, it is made beside
+    /// them.
     fn put(&self, tiles: &Tiles, filter: &Filter, m: &[u32], out: &mut [&mut [i8]]) -> Option<()> {
         let at = |tile: usize| filter.width * (tiles.first + tile) * self.channels + self.channel;
         let width = out.first()?.len().checked_div(self.channels)?;

@@ -32,10 +32,10 @@ pub(super) unsafe fn outputs(
     unsafe { run(m, requant.as_ptr(), upper, arguments) }
 }
 
-// r8 M, r9 the outputs of a tile, r10 and r11 c, r12 m, lr the shift of the high word. On the stack: 0 pixel_step, 4 the outputs
-// of the tile in the second row,
-// 8 m_bytes, 12 multiplier, 16 the constants of the next channel, 20 end of M for the channel, 24 end of all, 28 the inverse
-// of 3 modulo 2^32, 32 bytes from the outputs of the first tile to those after the last one.
+// r8 M, r9 the outputs of a tile, r10 and r11 c, r12 m, lr the shift of the high word. On the stack: 0 pixel_step, 4
+// the outputs of the tile in the second row, 8 m_bytes, 12 multiplier, 16 the constants of the next channel, 20 end of
+// M for the channel, 24 end of all, 28 the inverse of 3 modulo 2^32, 32 bytes from the outputs of the first tile to
+// those after the last one.
 macro_rules! outputs {
     ($(#[$doc:meta])* $name:ident, residual: [$($residual:literal),*], step: [$($step:literal),*], $($constant:tt)*) => {
         $(#[$doc])*
@@ -66,7 +66,8 @@ macro_rules! outputs {
                 $($step,)*
                 "add r7, r7, r6",
                 ".endm",
-                // Sums are 48, 24, 12 and 12 times what they should be: a third modulo 2^32, and what is left by shifts.
+                // Sums are 48, 24, 12 and 12 times what they should be: a third modulo 2^32, and what is left by
+                // shifts.
                 ".macro skipstone_row at, operation",
                 "skipstone_column r0, \\at, \\operation",
                 "skipstone_column r1, \\at+16, \\operation",

@@ -1,5 +1,5 @@
-//! Transform of the products, `A' M A`, of tiles of 4 x 4 outputs, and conversion to int8: for each tile 36 sums become 16
-//! outputs.
+//! Transform of the products, `A' M A`, of tiles of 4 x 4 outputs, and conversion to int8: for each tile 36 sums become
+//! 16 outputs.
 
 use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
 use core::arch::naked_asm;
@@ -27,9 +27,10 @@ pub(super) unsafe fn outputs(m: *const i32, requant: &[Requant; 4], residual: bo
     unsafe { run(m, requant.as_ptr(), arguments) }
 }
 
-// r8 M, r9 bytes to the outputs of a tile, r10 and r11 c, r12 m, lr the shift of the high word. On the stack: 0 the outputs of
-// each row, 16 pixel_step, 20 m_bytes, 24 multiplier, 28 the constants of the next channel, 32 end of M for the channel, 36 end
-// of all, 40 the inverse of 9 modulo 2^32, 44 bytes of outputs for all tiles less 1, 48 M, 52 four rows of six sums.
+// r8 M, r9 bytes to the outputs of a tile, r10 and r11 c, r12 m, lr the shift of the high word. On the stack: 0 the
+// outputs of each row, 16 pixel_step, 20 m_bytes, 24 multiplier, 28 the constants of the next channel, 32 end of M for
+// the channel, 36 end of all, 40 the inverse of 9 modulo 2^32, 44 bytes of outputs for all tiles less 1, 48 M, 52 four
+// rows of six sums.
 macro_rules! outputs {
     (
         $(#[$doc:meta])* $name:ident,

@@ -18,8 +18,8 @@ pub(super) struct Arguments {
 /// Transforms the pixels of four rows, from the first pixel of the first tile.
 ///
 /// # Safety
-/// Each row must be readable for `row_bytes` and two pixels more, `v` writable for `v_bytes`, and the arguments must follow
-/// from each other as their fields say.
+/// Each row must be readable for `row_bytes` and two pixels more, `v` writable for `v_bytes`, and the arguments must
+/// follow from each other as their fields say.
 pub(super) unsafe fn transform(rows: [*const i8; 4], v: *mut u32, arguments: &Arguments) {
     let [a, b, c, d] = rows;
     let combinations: [(Combine, _, _); 8] = [
@@ -32,10 +32,12 @@ pub(super) unsafe fn transform(rows: [*const i8; 4], v: *mut u32, arguments: &Ar
         (differences_odd, c, b),
         (differences_odd, b, d),
     ];
-    // Each of the four vertical combinations is a row of positions; channels 1 and 3 are 6 positions after channels 0 and 2.
+    // Each of the four vertical combinations is a row of positions; channels 1 and 3 are 6 positions after channels 0
+    // and 2.
     let row = 6 * arguments.channels as usize;
     for (index, (combine, a, b)) in combinations.into_iter().enumerate() {
-        // SAFETY: as the caller promises; the offsets stay inside of the first pair of channels of the first pair of tiles.
+        // SAFETY: as the caller promises; the offsets stay inside of the first pair of channels of the first pair of
+        // tiles.
         unsafe { combine(a, b, v.wrapping_add(index % 4 * row + index / 4 * 12), arguments) };
     }
 }
@@ -43,8 +45,8 @@ pub(super) unsafe fn transform(rows: [*const i8; 4], v: *mut u32, arguments: &Ar
 /// Transforms the sums or differences of two rows, every other channel of them.
 type Combine = unsafe extern "C" fn(*const i8, *const i8, *mut u32, &Arguments);
 
-// r0 and r1 rows, r2 V, r3..r8 the combined pixels 0 to 5 of a tile, r9..r12 temporaries, lr channels. On the stack: 0 the
-// first row's end of channels, 4 v_bytes, 8 row_bytes, 12 the end of V for these channels.
+// r0 and r1 rows, r2 V, r3..r8 the combined pixels 0 to 5 of a tile, r9..r12 temporaries, lr channels. On the stack: 0
+// the first row's end of channels, 4 v_bytes, 8 row_bytes, 12 the end of V for these channels.
 macro_rules! transform {
     ($(#[$doc:meta])* $name:ident, widen: $widen:literal, combine: [$($combine:literal),*]) => {
         $(#[$doc])*

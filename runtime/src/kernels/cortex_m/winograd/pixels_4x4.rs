@@ -1,4 +1,5 @@
-//! Transform of the pixels, `V = B' d B`, of tiles of 4 x 4 outputs: 6 input rows of 6 pixels become 36 values of each channel.
+//! Transform of the pixels, `V = B' d B`, of tiles of 4 x 4 outputs: 6 input rows of 6 pixels become 36 values of each
+//! channel.
 
 use core::arch::naked_asm;
 
@@ -25,12 +26,12 @@ struct Rows {
     bytes: usize,
 }
 
-/// Transforms the pixels of six rows, from the first pixel of the first tile, of `pairs` pairs of tiles, not 0. `offsets` are the
-/// bytes from the first row to each of the others.
+/// Transforms the pixels of six rows, from the first pixel of the first tile, of `pairs` pairs of tiles, not 0.
+/// `offsets` are the bytes from the first row to each of the others.
 ///
 /// # Safety
-/// Each row must be readable for `8 * pairs + 2` pixels, `v` writable for `36 * channels` words for each pair of tiles, `columns` for
-/// [`COLUMN`] words for each of those pixels. `channels` must be a multiple of 4.
+/// Each row must be readable for `8 * pairs + 2` pixels, `v` writable for `36 * channels` words for each pair of tiles,
+/// `columns` for [`COLUMN`] words for each of those pixels. `channels` must be a multiple of 4.
 pub(super) unsafe fn transform(
     first: *const i8,
     offsets: [usize; 5],
@@ -47,14 +48,15 @@ pub(super) unsafe fn transform(
         unsafe { vertical(first.wrapping_add(4 * quad), columns, &vertically) };
         for odd in 0..2 {
             let (from, to) = (columns.wrapping_add(odd * COLUMN / 2), v.wrapping_add((2 * quad + odd) * 12));
-            // SAFETY: as the caller promises; the offsets stay inside of the first column and the first row of positions.
+            // SAFETY: as the caller promises; the offsets stay inside of the first column and the first row of
+            // positions.
             unsafe { horizontal(from, to, &horizontally) };
         }
     }
 }
 
-// r0 pixels, r1, r2, r3, r12 and lr bytes to the other rows, r4..r9 the pixels of a column, r10 a temporary, r11 the transform.
-// On the stack: 0 bytes to the next pixel, 4 end of the transforms.
+// r0 pixels, r1, r2, r3, r12 and lr bytes to the other rows, r4..r9 the pixels of a column, r10 a temporary, r11 the
+// transform. On the stack: 0 bytes to the next pixel, 4 end of the transforms.
 
 /// # Safety
 /// As [`transform`], of four channels of the pixels of the transforms up to their end, of which there must be one.
@@ -130,8 +132,9 @@ unsafe extern "C" fn vertical(pixels: *const i8, to: *mut u32, columns: &Columns
     )
 }
 
-// r0 the vertical transforms, r1 their end, r2 V, r3..r8 those of a tile, r9..r12 temporaries, lr bytes of V for two tiles. On
-// the stack: 0 V of the row, 4 bytes of V in a row, 8 bytes of all transforms, 12 the first transform after the last row.
+// r0 the vertical transforms, r1 their end, r2 V, r3..r8 those of a tile, r9..r12 temporaries, lr bytes of V for two
+// tiles. On the stack: 0 V of the row, 4 bytes of V in a row, 8 bytes of all transforms, 12 the first transform after
+// the last row.
 
 /// # Safety
 /// As [`transform`], of the six rows of vertical transforms that start at `from`, for all tiles.

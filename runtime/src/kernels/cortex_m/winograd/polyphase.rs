@@ -20,8 +20,8 @@ struct Pixels {
 /// Transforms the pixels of five rows, from the first pixel of the first tile, of `pairs` pairs of tiles, not 0.
 ///
 /// # Safety
-/// Each row must be readable for `8 * pairs + 1` pixels, `v` writable for `25 * channels` words for each pair of tiles. `channels`
-/// must be a multiple of 4.
+/// Each row must be readable for `8 * pairs + 1` pixels, `v` writable for `25 * channels` words for each pair of tiles.
+/// `channels` must be a multiple of 4.
 pub(super) unsafe fn transform(rows: [*const i8; 5], v: *mut u32, channels: usize, pairs: usize) {
     let [a, b, c, d, e] = rows;
     let arguments = Pixels {
@@ -51,8 +51,9 @@ pub(super) unsafe fn transform(rows: [*const i8; 5], v: *mut u32, channels: usiz
 /// Transforms a row or the difference of two, every other channel of them.
 type Combine = unsafe extern "C" fn(*const i8, *const i8, *mut u32, &Pixels);
 
-// r0 and r1 rows, r2 V, r3..r7 the pixels of a tile, r8..r11 those of the second row, r12 bytes of V for two tiles, lr channels.
-// On the stack: 0 the first row's end of channels, 4 v_bytes, 8 row_bytes, 12 the end of V for these channels.
+// r0 and r1 rows, r2 V, r3..r7 the pixels of a tile, r8..r11 those of the second row, r12 bytes of V for two tiles, lr
+// channels. On the stack: 0 the first row's end of channels, 4 v_bytes, 8 row_bytes, 12 the end of V for these
+// channels.
 macro_rules! transform {
     (
         $name:ident, $rotation:literal, $doc:literal,
@@ -178,10 +179,12 @@ alone!(fourth_odd, ", ror #8", "Row 3, channels 1 and 3 of each four.", [17, 18,
 /// The products of 4 output channels: the nine sums.
 ///
 /// # Safety
-/// `v` must be readable for `v_bytes`, `100 * channels` for each pair of tiles, `u` for 25 times `u_bytes`, `8 * channels`, `m`
-/// writable for `m_bytes`, 288 for each pair of tiles, not 0. `channels` must be a multiple of 16, more than 0.
-// r0..r3 the sums of the first tile, r4..r7 of the second, r8 V, r9 U, r10 and r11 weights, r12 and lr pixels. On the stack:
-// 0 M, 4 end of U in the sum, 8 U of the sum, 12 end of M, 16 u_bytes, 20 v_bytes, 24 m_bytes, 28 which of the nine sums.
+/// `v` must be readable for `v_bytes`, `100 * channels` for each pair of tiles, `u` for 25 times `u_bytes`, `8 *
+/// channels`, `m` writable for `m_bytes`, 288 for each pair of tiles, not 0. `channels` must be a multiple of 16, more
+/// than 0.
+// r0..r3 the sums of the first tile, r4..r7 of the second, r8 V, r9 U, r10 and r11 weights, r12 and lr pixels. On the
+// stack: 0 M, 4 end of U in the sum, 8 U of the sum, 12 end of M, 16 u_bytes, 20 v_bytes, 24 m_bytes, 28 which of the
+// nine sums.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn products(v: *const u32, u: *const i8, m: *mut i32, arguments: &Arguments) {
     naked_asm!(
@@ -332,9 +335,9 @@ pub(super) unsafe fn outputs(m: *const i32, requant: &[Requant; 4], residual: bo
     unsafe { run(m, requant.as_ptr(), places) }
 }
 
-// r8 M, r9 bytes to the outputs of a tile, r10 and r11 c, r12 m, lr the shift of the high word. On the stack: 0 and 4 the outputs
-// of each row, 8 pixel_step, 12 m_bytes, 16 multiplier, 20 the constants of the next channel, 24 end of M for the channel, 28
-// end of all.
+// r8 M, r9 bytes to the outputs of a tile, r10 and r11 c, r12 m, lr the shift of the high word. On the stack: 0 and 4
+// the outputs of each row, 8 pixel_step, 12 m_bytes, 16 multiplier, 20 the constants of the next channel, 24 end of M
+// for the channel, 28 end of all.
 macro_rules! outputs {
     ($(#[$doc:meta])* $name:ident, residual: [$($residual:literal),*], $($constant:tt)*) => {
         $(#[$doc])*

@@ -1,13 +1,14 @@
-//! The products: for each position a matrix product over the input channels, `M = U V`, of 4 output channels. Positions are
-//! `ROWS` rows of 6. V is `[pair of tiles][row of positions][pair of channels][position of the row][tile of the pair]`, each a
-//! word of two 16-bit channels, M is `[tile][position][output channel]`.
+//! The products: for each position a matrix product over the input channels, `M = U V`, of 4 output channels. Positions
+//! are `ROWS` rows of 6. V is `[pair of tiles][row of positions][pair of channels][position of the row][tile of the
+//! pair]`, each a word of two 16-bit channels, M is `[tile][position][output channel]`.
 
 use core::arch::naked_asm;
 
 /// What the assembly needs besides the operands; it reads the fields by their order.
 #[repr(C)]
 pub(super) struct Arguments {
-    /// Bytes of U for the 4 output channels in one position, `8 * channels`; `channels` is a multiple of 16, more than 0.
+    /// Bytes of U for the 4 output channels in one position, `8 * channels`; `channels` is a multiple of 16, more than
+    /// 0.
     pub(super) u_bytes: u32,
     /// Bytes of V for the tiles, `24 * ROWS * channels` for each pair of tiles.
     pub(super) v_bytes: u32,
@@ -18,8 +19,8 @@ pub(super) struct Arguments {
 /// The products of 4 output channels.
 pub(super) type Products = unsafe extern "C" fn(*const u32, *const i8, *mut i32, &Arguments);
 
-/// Sets up what both kinds of products keep on the stack, 0 to 31: M, the end of U in the row, U of the row, the end of M, the
-/// bytes of U in a row, `v_bytes`, `m_bytes`, the end of U.
+/// Sets up what both kinds of products keep on the stack, 0 to 31: M, the end of U in the row, U of the row, the end of
+/// M, the bytes of U in a row, `v_bytes`, `m_bytes`, the end of U.
 macro_rules! set_up {
     () => {
         concat!(
@@ -97,12 +98,12 @@ macro_rules! next_row {
 /// Of any number of input channels that is a multiple of 16.
 ///
 /// # Safety
-/// `v` must be readable for `v_bytes`, `u` for `6 * ROWS` times `u_bytes`, `m` writable for `m_bytes`, and the arguments must
-/// follow from each other as their fields say.
-// r0..r3 the sums of the first tile, r4..r7 of the second, r8 V, r9 U, r10 and r11 weights, r12 and lr pixels. On the stack:
-// 0 M, 4 end of U in the row, 8 U of the row, 12 end of M, 16 bytes of U in a row, 20 v_bytes, 24 m_bytes, 28 end of U,
-// 32 u_bytes, 36 end of U in the position, 40 bytes of V in a row, 44 bytes of V from a row's end to
-// that of the next two tiles.
+/// `v` must be readable for `v_bytes`, `u` for `6 * ROWS` times `u_bytes`, `m` writable for `m_bytes`, and the
+/// arguments must follow from each other as their fields say.
+// r0..r3 the sums of the first tile, r4..r7 of the second, r8 V, r9 U, r10 and r11 weights, r12 and lr pixels. On the
+// stack: 0 M, 4 end of U in the row, 8 U of the row, 12 end of M, 16 bytes of U in a row, 20 v_bytes, 24 m_bytes, 28
+// end of U, 32 u_bytes, 36 end of U in the position, 40 bytes of V in a row, 44 bytes of V from a row's end to that of
+// the next two tiles.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn of_any<const ROWS: usize>(
     v: *const u32,
