@@ -71,7 +71,7 @@ const fn emulated([name, title]: [&'static str; 2], core: Core, flash: Memory, r
     }
 }
 
-const BOARDS: [Board; 19] = [
+const BOARDS: [Board; 20] = [
     Board {
         machine: Some("microbit"),
         ..real(
@@ -179,6 +179,14 @@ const BOARDS: [Board; 19] = [
         at(0x1000_0000, 4 * MIB),
         at(0x2000_0000, 512 * KIB),
         150,
+    ),
+    // SRAM 1 to 3, which follow each other.
+    real(
+        ["nucleo-u575zi-q", "Nucleo-U575ZI-Q (STM32U575)", "STM32U575ZITxQ"],
+        Core::CortexM33,
+        at(0x0800_0000, 2 * MIB),
+        at(0x2000_0000, 768 * KIB),
+        160,
     ),
     emulated(["mps2-an385", "MPS2 AN385"], Core::CortexM3, at(0, 4 * MIB), at(0x2000_0000, 4 * MIB), 25),
     emulated(["mps2-an386", "MPS2 AN386"], Core::CortexM4, at(0, 4 * MIB), at(0x2000_0000, 4 * MIB), 25),

@@ -112,7 +112,7 @@ fn measure<'c>(root: &Path, cases: impl Iterator<Item = (&'c str, &'c str)>) -> 
 }
 
 /// A few pictures of waves as CIFAR-10's files.
-fn data_set(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn data_set(folder: &Path) -> std::io::Result<()> {
     const PLANE: usize = 32 * 32;
     std::fs::create_dir_all(folder)?;
     let value = |image: usize, at: usize| {

@@ -30,6 +30,34 @@ pub(super) fn parse(device: Device, output: &Output, images: usize) -> Result<To
     parse_text(&text, images).map_err(|(line, reason)| DeviceError::Line { device, line: line.into(), reason })
 }
 
+/// Reads the lines of a program that ran test vectors: it fails where one differs.
+pub(super) fn parse_self_test(device: Device, output: &Output) -> Result<Vec<Result<(), String>>, DeviceError> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let device = device.name();
+    let (verdicts, last) = self_test(&text);
+    let passed = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+    let word = if passed == verdicts.len() { "PASS" } else { "FAIL" };
+    let whole = last == format!("{word} {passed} of {}", verdicts.len()) && !verdicts.is_empty();
+    if whole && output.status.success() == (word == "PASS") {
+        return Ok(verdicts);
+    }
+    Err(DeviceError::Program { device, reason: last.trim_start_matches("error ").to_owned() })
+}
+
+/// The verdicts on the vectors, and the last line.
+fn self_test(text: &str) -> (Vec<Result<(), String>>, &str) {
+    let mut verdicts = Vec::new();
+    for line in text.lines() {
+        let Some(verdict) = line.strip_prefix(&format!("vector {} ", verdicts.len())) else { continue };
+        match verdict.strip_prefix("FAIL ") {
+            Some(what) => verdicts.push(Err(what.to_owned())),
+            None if verdict == "PASS" => verdicts.push(Ok(())),
+            None => break,
+        }
+    }
+    (verdicts, text.lines().last().unwrap_or("it said nothing"))
+}
+
 fn parse_text(text: &str, images: usize) -> Result<Told, (&str, &'static str)> {
     let mut layers = Vec::new();
     let mut run = DeviceRun {

@@ -18,6 +18,8 @@ pub use tools::Missing;
 
 use crate::files::{self, FileError};
 use crate::host::HostError;
+use crate::pack::AlignedBytes;
+use crate::target::{Need, STACK_BYTES};
 use lines::Told;
 use place::Place;
 use std::path::{Path, PathBuf};
@@ -143,6 +145,23 @@ pub enum DeviceError {
     /// A model that the host cannot load.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// The board's memories are too small for model and program.
+    #[error(
+        "the model does not fit {board}: it takes {flash} bytes of flash with a program, of which there are {flash_there}, and \
+         {ram} bytes of RAM with the stack, of which there are {ram_there}"
+    )]
+    Room {
+        /// The board's name.
+        board: &'static str,
+        /// Bytes of flash that model and program take.
+        flash: u64,
+        /// Bytes of flash.
+        flash_there: u32,
+        /// Bytes of RAM that arena and stack take.
+        ram: u64,
+        /// Bytes of RAM.
+        ram_there: u32,
+    },
     /// The built program is not an ELF file.
     #[error("{path}: {reason}", path = path.display())]
     Elf {
@@ -192,7 +211,7 @@ pub fn run_program(
 ) -> Result<DeviceRun, DeviceError> {
     let features: &[&str] = if program.checker { &["--features", "checker"] } else { &[] };
     let profile = if program.small { "small" } else { RELEASE };
-    let built = Built::new(device, model, images, profile, features)?;
+    let built = Built::new(device, model, images, (profile, CLASSIFY), features)?;
     let mut command = tools::emulator(device)?;
     let told = built.run(&mut command)?;
     let Place::Board(board) = device.place else { return Ok(told.run) };
@@ -205,8 +224,46 @@ pub fn run_program(
     })
 }
 
+/// Runs the program `selftest` around the packed model in the file `model` on an emulated board: what each of the model's
+/// test vectors gave, `Ok` or what differs, in the program's words: `node 3 stage1.conv1`, `scores`.
+///
+/// # Errors
+/// [`DeviceError`]: what is missing, or what failed, in one line; no test vectors among it.
+pub fn self_test(device: Device, model: &Path) -> Result<Vec<Result<(), String>>, DeviceError> {
+    let toolchain = tools::toolchain(device)?;
+    let mut emulator = tools::emulator(device)?;
+    let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
+    let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
+    check_room(device, &model)?;
+    let program = folder.path().join("program");
+    build(device, &toolchain, (RELEASE, SELFTEST), &[], &[("SKIPSTONE_MODEL", &model)], &program)?;
+    lines::parse_self_test(device, &process::output(emulator.arg("-kernel").arg(&program), RUN_LIMIT)?)
+}
+
+/// Refuses what a board has no room for, before anything is built. What is no valid model, its build refuses.
+fn check_room(device: Device, model: &Path) -> Result<(), DeviceError> {
+    let Place::Board(board) = device.place else { return Ok(()) };
+    let stone = AlignedBytes::copy(&files::read(model)?);
+    let Ok(model) = skipstone_runtime::Model::from_bytes(stone.as_slice()) else { return Ok(()) };
+    let need = Need::of(&model);
+    if need.on(board).fits() {
+        return Ok(());
+    }
+    Err(DeviceError::Room {
+        board: board.name,
+        flash: need.model_bytes + need.program_bytes,
+        flash_there: board.flash.bytes,
+        ram: need.arena_bytes + STACK_BYTES,
+        ram_there: board.ram.bytes,
+    })
+}
+
 /// The profile of programs as fast as the compiler makes them.
 const RELEASE: &str = "release";
+/// Programs of the package for emulated boards.
+const CLASSIFY: &str = "classify";
+const SELFTEST: &str = "selftest";
+const BENCH: &str = "bench";
 
 /// A device's program, built for a model and images.
 struct Built {
@@ -225,7 +282,7 @@ impl Built {
         device: Device,
         model: &Path,
         images: &TestImages,
-        profile: &str,
+        (profile, bin): (&str, &str),
         options: &[&str],
     ) -> Result<Self, DeviceError> {
         let images_file = images.to_bytes()?;
@@ -235,12 +292,14 @@ impl Built {
         let toolchain = tools::toolchain(device)?;
         tools::emulator(device)?;
         let model = std::fs::canonicalize(model).map_err(|e| FileError::new("read", model, e))?;
+        check_room(device, &model)?;
         let program = folder.path().join("program");
         let inputs = [("SKIPSTONE_MODEL", model.as_path()), ("SKIPSTONE_IMAGES", &file)];
         let inputs = if let Place::Board(_) = device.place { &inputs[..] } else { &[] };
-        build(device, &toolchain, profile, options, inputs, &program)?;
-        let images_bytes = images_file.len() as u64;
-        Ok(Self { device, model, images: file, images_bytes, count: images.count(), program, folder })
+        build(device, &toolchain, (profile, bin), options, inputs, &program)?;
+        let images_bytes = images.pixels.len() as u64;
+        let count = if bin == BENCH { 1 } else { images.count() };
+        Ok(Self { device, model, images: file, images_bytes, count, program, folder })
     }
 
     /// Runs the program by the emulator's command line.
@@ -272,7 +331,7 @@ impl LinuxProgram {
         let toolchain = tools::toolchain(device)?;
         let folder = tempfile::tempdir().map_err(|e| FileError::new("create", &std::env::temp_dir(), e))?;
         let program = folder.path().join("program");
-        build(device, &toolchain, RELEASE, &[], &[], &program)?;
+        build(device, &toolchain, (RELEASE, CLASSIFY), &[], &[], &program)?;
         Ok(Self { device, program, _folder: folder })
     }
 
@@ -330,7 +389,7 @@ fn run_linux(
 fn build(
     device: Device,
     toolchain: &Toolchain,
-    profile: &str,
+    (profile, bin): (&str, &str),
     options: &[&str],
     inputs: &[(&str, &Path)],
     to: &Path,
@@ -347,9 +406,10 @@ fn build(
     command.args(["--profile", profile, "--quiet", "--locked", "--target", target, "--package", package]);
     command.args(options);
     command.arg("--target-dir").arg(&folder).current_dir(firmware);
-    command.envs(inputs.iter().copied());
+    // What the caller's environment names is not meant.
+    command.env_remove("SKIPSTONE_IMAGES").envs(inputs.iter().copied());
     if let Place::Board(board) = device.place {
-        command.env("SKIPSTONE_BOARD", board.name);
+        command.args(["--bin", bin]).env("SKIPSTONE_BOARD", board.name);
     }
     if let Some(feature) = device.core().feature() {
         command.args(["--features", feature]);
@@ -358,7 +418,8 @@ fn build(
     if !output.status.success() {
         return Err(DeviceError::Build { package, target, reason: process::first_error(&output) });
     }
-    let built = folder.join(target).join(profile).join(package);
+    let program = if let Place::Board(_) = device.place { bin } else { package };
+    let built = folder.join(target).join(profile).join(program);
     std::fs::copy(&built, to).map_err(|e| FileError::new("read", &built, e))?;
     Ok(())
 }
@@ -370,6 +431,6 @@ fn firmware_folder() -> Result<PathBuf, DeviceError> {
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples");
     beside
         .chain([compiled])
-        .find(|folder| folder.join("classifier/Cargo.toml").is_file())
+        .find(|folder| folder.join("emulated/Cargo.toml").is_file())
         .ok_or(DeviceError::NoFirmware { from })
 }

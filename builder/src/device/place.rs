@@ -57,10 +57,10 @@ impl Device {
         self.core.triple().expect("emulated cores are not the host's")
     }
 
-    /// The package of `firmware-examples` whose program it runs.
+    /// The package of `firmware-examples` whose programs it runs.
     pub(super) fn package(self) -> &'static str {
         match self.place {
-            Place::Board(_) => "classifier",
+            Place::Board(_) => "emulated",
             Place::Linux(_) => "raspberry-pi",
         }
     }

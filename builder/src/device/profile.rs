@@ -1,7 +1,7 @@
 //! What each layer of a packed model takes on an emulated device.
 
 use super::place::Place;
-use super::{Built, Device, DeviceError, DeviceRun, RELEASE, TestImages, elf, lines::Told, tools};
+use super::{BENCH, Built, Device, DeviceError, DeviceRun, RELEASE, TestImages, elf, lines::Told, tools};
 use crate::files::{self, FileError};
 use crate::host;
 use crate::pack::AlignedBytes;
@@ -62,7 +62,7 @@ pub fn profile(
         profile.stack_bytes = stack_bytes;
     }
     if by_layer || plugin.is_some() {
-        let built = Built::new(device, model, images, RELEASE, &["--features", "layers"])?;
+        let built = Built::new(device, model, images, (RELEASE, BENCH), &["--features", "layers"])?;
         match plugin {
             Some(plugin) => {
                 let (whole, layers) = count_by_plugin(&built, plugin)?;

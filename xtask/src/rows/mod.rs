@@ -1,5 +1,6 @@
 //! The rows of `cargo xtask test`, in the order in which they run.
 
+mod firmware;
 mod fuzz;
 mod host;
 mod package;
@@ -64,6 +65,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("kernels-cortex-m", "QEMU M4, M33, M55", "their kernels against the reference", targets::kernels_cortex_m),
     row("kernels-neon", "qemu-aarch64", "the runtime's tests, NEON kernels included", targets::kernels_neon),
     row("devices", "QEMU M0 to M55, A72", "packed models: every layer equals the host's", targets::devices),
+    row("boards", "QEMU, 7 boards", "classify and selftest with a network of each family", firmware::emulated),
+    row("firmware", "6 real boards", "their programs build; sizes", firmware::real),
     row(
         "budgets",
         "QEMU M0 to M33",

@@ -99,7 +99,7 @@ pub(super) fn kernels_cortex_m(context: &Context) -> Result<String, Failure> {
             return fail(format!("no emulated board has a {}", core.title()));
         };
         let compiler = tools::compiler(target)?;
-        lint(compiler, "-p kernel-tests -p board-qemu", core, context)?;
+        lint(compiler, "-p kernel-tests -p board-qemu -p programs", core, context)?;
         let line = "build --release --target-dir target -p kernel-tests --bin kernel-tests";
         compiler.cargo(&told(core, line), target, &firmware).env("SKIPSTONE_BOARD", board.name).pass()?;
         let program = format!("target/{target}/release/kernel-tests");

@@ -140,7 +140,7 @@ mod tests {
         assert!(may_be_unsafe(Path::new("runtime/src/kernels/neon/conv.rs")));
         assert!(!may_be_unsafe(Path::new("runtime/src/kernels/portable/conv.rs")));
         assert!(may_be_unsafe(Path::new("firmware-examples/board-qemu/src/stack.rs")));
-        assert!(!may_be_unsafe(Path::new("firmware-examples/classifier/src/main.rs")));
+        assert!(!may_be_unsafe(Path::new("firmware-examples/programs/src/lib.rs")));
         assert!(!may_be_unsafe(Path::new("builder/src/neon/conv.rs")));
     }
 

@@ -1,0 +1,5 @@
+//! Puts the model and the images into the programs; the memory map is `board-qemu`'s.
+
+fn main() {
+    embed::model();
+}
