@@ -93,12 +93,13 @@ impl<L: OutputPin, S: Serial> Board for Real<L, S> {
 
     /// The LED is on for success, and blinks fast for failure.
     fn end(&mut self, success: bool) -> ! {
-        while !success {
-            self.blink(16);
-        }
         let _ = self.led.set_state(self.on);
         loop {
-            cortex_m::asm::wfi();
+            if success {
+                cortex_m::asm::wfi();
+            } else {
+                self.blink(16);
+            }
         }
     }
 }

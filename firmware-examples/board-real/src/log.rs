@@ -55,9 +55,13 @@ mod transport {
             for &byte in ascii {
                 if byte == b'\n' {
                     self.flush();
-                } else if self.0.push(byte.into()).is_err() {
+                    continue;
+                }
+                // A longer line becomes several.
+                if self.0.len() == self.0.capacity() {
                     self.flush();
                 }
+                let _ = self.0.push(byte.into());
             }
         }
     }

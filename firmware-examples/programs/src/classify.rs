@@ -1,6 +1,7 @@
 use crate::{Board, Firmware, engine, fail};
 use lines::Sink;
-use skipstone_runtime::InputError;
+use skipstone_runtime::format::checksum::Crc32;
+use skipstone_runtime::{Engine, InputError};
 
 /// Classifies the images that the program was built with, or those of the model's test vectors, and tells what it
 /// computed, line by line as `docs/targets.md` says. Then it classifies what the board receives.
@@ -54,10 +55,10 @@ pub fn classify<B: Board>(mut board: B, firmware: Firmware) -> ! {
 /// Classifies an image, writes its line and shows its class.
 fn one<B: Board>(
     board: &mut B,
-    engine: &mut skipstone_runtime::Engine<'_, '_>,
+    engine: &mut Engine<'_, '_>,
     index: usize,
     image: &[u8],
-    layers: &mut [skipstone_runtime::format::checksum::Crc32],
+    layers: &mut [Crc32],
 ) -> Result<(), InputError> {
     lines::image(engine, index, image, layers, board.log())?;
     let class = engine.top_k::<1>().first().map_or(0, |best| best.class);

@@ -58,12 +58,15 @@ pub trait Board {
     fn end(&mut self, success: bool) -> !;
 }
 
+/// Makes a model of the bytes of a packed one.
+pub type Load = fn(&'static [u8]) -> Result<Model<'static>, LoadError>;
+
 /// What the build has put into the program, and its memory.
 pub struct Firmware {
     /// The packed model.
     pub stone: &'static [u8],
     /// Makes a model of it.
-    pub load: fn(&'static [u8]) -> Result<Model<'static>, LoadError>,
+    pub load: Load,
     /// Operators and kernels.
     pub program: Program,
     /// Test images one after the other; where there are none, those of the model's test vectors are taken.
@@ -79,7 +82,7 @@ pub struct Firmware {
 /// Loads the model and makes its engine, or ends the program.
 fn engine<'a, B: Board>(
     board: &mut B,
-    (stone, load): (&'static [u8], fn(&'static [u8]) -> Result<Model<'static>, LoadError>),
+    (stone, load): (&'static [u8], Load),
     arena: &'a mut [u8],
     program: Program,
 ) -> Engine<'static, 'a> {
@@ -101,8 +104,7 @@ fn fail(board: &mut impl Board, why: &str) -> ! {
     board.end(false)
 }
 
-/// The program `classify` or `selftest`, with the model that [`embed`](../embed/index.html) has put into the build's
-/// output, for the board that `start` gives: `program!(classify, board::start)`. With `receives`, there is memory for an
+/// The program `classify` or `selftest`, with the model that `embed` has put into the build's output, for the board that `start` gives: `program!(classify, board::start)`. With `receives`, there is memory for an
 /// image from outside. `program!(bench, board::start, board::Type)`.
 #[macro_export]
 macro_rules! program {
