@@ -35,9 +35,7 @@ pub(super) fn real(context: &Context) -> Result<String, Failure> {
              {name} --test-vectors 1 -o target/firmware/{name}.stone"
         );
         Run::line(&quantize, root).read()?;
-        let dsp = if board.core.must_tell_dsp() { ",dsp" } else { "" };
-        let line =
-            format!("build --profile board --locked --target-dir target -p {name} --bins --features layers{dsp}");
+        let line = format!("build --profile board --locked --target-dir target -p {name} --bins --features layers");
         let build = tools::compiler(target)?.cargo(&line, target, &firmware);
         build.env("SKIPSTONE_MODEL", &stone.display().to_string()).without(&["SKIPSTONE_IMAGES"]).pass()?;
         let model = std::fs::metadata(&stone).map_err(io)?.len();
