@@ -31,15 +31,16 @@ impl<'m> Model<'m> {
     }
 
     /// Bytes from a test vector to the next.
-    pub(crate) fn vector_stride(&self) -> u64 {
-        self.vector_len().next_multiple_of(ALIGNMENT as u64)
+    pub(crate) fn vector_stride(&self) -> u32 {
+        self.vector_len().checked_next_multiple_of(ALIGNMENT as u32).unwrap_or(u32::MAX)
     }
 
-    /// Checksums, scores and pixels, without what fills them up.
-    fn vector_len(&self) -> u64 {
+    /// Checksums, scores and pixels, without what fills them up; no file holds as many as the largest number says.
+    fn vector_len(&self) -> u32 {
         let input = self.input();
-        let pixels = u64::from(input.height) * u64::from(input.width) * u64::from(input.channels);
-        4 * u64::from(self.header().node_count) + u64::from(self.header().class_count) + pixels
+        let pixels = (u32::from(input.height) * u32::from(input.width)).saturating_mul(input.channels.into());
+        let numbers = 4 * u32::from(self.header().node_count) + u32::from(self.header().class_count);
+        pixels.saturating_add(numbers)
     }
 
     /// Whether the bytes that fill the test vectors up are zero.
@@ -52,7 +53,7 @@ impl<'m> Model<'m> {
     fn test_vector(&self, index: u16) -> TestVector<'m> {
         let header = self.header();
         let [layers, classes] = [header.node_count, header.class_count].map(u32::from);
-        let at = u64::from(header.vectors) + u64::from(index) * self.vector_stride();
+        let at = u64::from(header.vectors) + u64::from(index) * u64::from(self.vector_stride());
         // A checked file has less than 4 GiB; what is not there is empty.
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         let scores = at.saturating_add(4 * layers);

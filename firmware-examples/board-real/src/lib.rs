@@ -11,6 +11,7 @@ pub use log::Log;
 use embedded_hal::digital::{OutputPin, PinState};
 use lines::Sink;
 use programs::Board;
+use programs::runtime::Model;
 
 /// A serial port of the board, 115,200 baud.
 pub trait Serial {
@@ -63,7 +64,8 @@ impl<L: OutputPin, S: Serial> Board for Real<L, S> {
     }
 
     /// The LED blinks once for class 0, twice for class 1 and so on; the serial port gets a line with the name.
-    fn show(&mut self, class: usize, name: &str) {
+    fn show(&mut self, class: usize, model: &Model<'_>) {
+        let name = model.class_names().nth(class).unwrap_or_default();
         for text in ["label ", name, "\r\n"] {
             self.serial.write(text.as_bytes());
         }

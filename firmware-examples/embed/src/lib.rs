@@ -8,6 +8,19 @@ use skipstone_runtime::{AlignedBytes, Model, codegen};
 use skipstone_targets::{Board, Memory};
 use std::path::{Path, PathBuf};
 
+/// The images of a program that was built with some, and of one that was not.
+const BUILT_IN: &str = r#"
+fn image(_: &skipstone_runtime::Model<'static>, index: usize) -> Option<&'static [u8]> {
+    static IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/images.bin"));
+    IMAGES.chunks_exact(IMAGE_LEN).nth(index)
+}
+"#;
+const VECTORS: &str = r#"
+fn image(model: &skipstone_runtime::Model<'static>, index: usize) -> Option<&'static [u8]> {
+    model.test_vectors().nth(index).map(|vector| vector.pixels)
+}
+"#;
+
 /// Bytes before the pixels of a file of test images.
 const IMAGES_HEADER: usize = 20;
 
@@ -15,7 +28,6 @@ const IMAGES_HEADER: usize = 20;
 const CONSTANTS: &str = r#"
 const STONE: &[u8] = skipstone_runtime::include_stone!(concat!(env!("OUT_DIR"), "/model.stone"));
 const ARENA_LEN: usize = skipstone_runtime::arena_len(STONE);
-const IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/images.bin"));
 
 /// The build has checked the model; with the feature `checker` the program does it again.
 fn load(stone: &'static [u8]) -> Result<skipstone_runtime::Model<'static>, skipstone_runtime::LoadError> {
@@ -73,11 +85,12 @@ fn embed() -> Result<(), String> {
         Some(file) => pixels(&file, &parsed).map_err(|e| format!("SKIPSTONE_IMAGES: {e}"))?,
         None => Vec::new(),
     };
+    let image = if images.is_empty() { VECTORS } else { BUILT_IN };
     let nodes = parsed.nodes().len();
     let image_len = parsed.image().len();
     let constants =
         format!("const NODES: usize = {nodes};\n#[allow(dead_code)]\nconst IMAGE_LEN: usize = {image_len};\n");
-    write(&out.join("model.rs"), (program + CONSTANTS + &constants).as_bytes())?;
+    write(&out.join("model.rs"), (program + CONSTANTS + image + &constants).as_bytes())?;
     write(&out.join("model.stone"), model.as_slice())?;
     write(&out.join("images.bin"), &images)
 }

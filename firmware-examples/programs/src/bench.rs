@@ -19,16 +19,14 @@ impl<const NODES: usize> Layers<NODES> {
 
 /// Runs an image, and tells what the inference and each layer of it take.
 pub fn bench<B: Board>(mut board: B, firmware: Firmware, layers: &'static [AtomicU32], watch: Watch) -> ! {
-    let Firmware { stone, load, program, images, arena, layers: checksums, .. } = firmware;
+    let Firmware { stone, load, program, image, arena, layers: checksums, .. } = firmware;
     board.log().text(lines::FIRST);
     board.paint_stack();
     let arena_len = arena.len() as u64;
     let start = B::ticks();
     let mut engine = engine(&mut board, (stone, load), arena, program);
     let loading = B::counted(B::ticks() - start);
-    let model = *engine.model();
-    let built_in = images.chunks_exact(model.image().len().max(1)).next();
-    let Some(image) = built_in.or_else(|| model.test_vectors().next().map(|vector| vector.pixels)) else {
+    let Some(image) = image(engine.model(), 0) else {
         fail(&mut board, "there is no image, neither a test image nor a test vector");
     };
 

@@ -6,7 +6,7 @@ use skipstone_runtime::{Engine, InputError};
 /// Classifies the images that the program was built with, or those of the model's test vectors, and tells what it
 /// computed, line by line as `docs/targets.md` says. Then it classifies what the board receives.
 pub fn classify<B: Board>(mut board: B, firmware: Firmware) -> ! {
-    let Firmware { stone, load, program, images, arena, layers, received } = firmware;
+    let Firmware { stone, load, program, image, arena, layers, received } = firmware;
     board.log().text(lines::FIRST);
     board.paint_stack();
     let arena_len = arena.len() as u64;
@@ -14,18 +14,14 @@ pub fn classify<B: Board>(mut board: B, firmware: Firmware) -> ! {
     let mut engine = engine(&mut board, (stone, load), arena, program);
     let loading = B::counted(B::ticks() - start);
     let model = *engine.model();
-    // Either are there, or neither.
-    let image_len = model.image().len().max(1);
-    let built_in = images.chunks_exact(image_len);
-    let vectors = model.test_vectors().take(if images.is_empty() { usize::MAX } else { 0 });
-    let pictures = built_in.chain(vectors.map(|vector| vector.pixels));
-    if pictures.clone().next().is_none() && received.is_empty() {
+    let first = image(&model, 0);
+    if first.is_none() && received.is_empty() {
         fail(&mut board, "there are no images, neither test images nor test vectors");
     }
 
     let mut ran = Ok(());
     let start = B::ticks();
-    for image in pictures.clone().take(1) {
+    if let Some(image) = first {
         ran = engine.run(image).map(drop);
     }
     let counted = B::counted(B::ticks() - start);
@@ -37,7 +33,7 @@ pub fn classify<B: Board>(mut board: B, firmware: Firmware) -> ! {
     numbers(&mut board, &[("memory arena ", arena_len), (" stack ", stack as u64)]);
 
     let mut count = 0;
-    for image in pictures {
+    while let Some(image) = image(&model, count) {
         ran = ran.and(one(&mut board, &mut engine, count, image, layers));
         count += 1;
     }
@@ -62,6 +58,6 @@ fn one<B: Board>(
 ) -> Result<(), InputError> {
     lines::image(engine, index, image, layers, board.log())?;
     let class = engine.top_k::<1>().first().map_or(0, |best| best.class);
-    board.show(class, engine.model().class_names().nth(class).unwrap_or_default());
+    board.show(class, engine.model());
     Ok(())
 }

@@ -45,8 +45,8 @@ pub trait Board {
         0
     }
 
-    /// Shows the class of an image to people: on LEDs, on the serial port.
-    fn show(&mut self, _class: usize, _name: &str) {}
+    /// Shows the class of an image, whose name the model knows, to people: on LEDs, on the serial port.
+    fn show(&mut self, _class: usize, _model: &Model<'_>) {}
 
     /// Waits for an image, `[height][width][channels]` of pixels 0..=255, that a sensor or a serial port delivers.
     /// Returns whether it is there; a board without an input has none.
@@ -69,8 +69,8 @@ pub struct Firmware {
     pub load: Load,
     /// Operators and kernels.
     pub program: Program,
-    /// Test images one after the other; where there are none, those of the model's test vectors are taken.
-    pub images: &'static [u8],
+    /// An image by its number: those that the program was built with, or else those of the model's test vectors.
+    pub image: fn(&Model<'static>, usize) -> Option<&'static [u8]>,
     /// Memory for the engine.
     pub arena: &'static mut [u8],
     /// A checksum for each node.
@@ -121,7 +121,7 @@ macro_rules! program {
                 stone: STONE,
                 load,
                 program: PROGRAM,
-                images: IMAGES,
+                image,
                 arena: ARENA.as_mut_slice(),
                 layers: LAYERS,
                 received: RECEIVED,

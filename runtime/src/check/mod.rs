@@ -153,8 +153,8 @@ fn vectors(model: &Model<'_>) -> Verdict {
     if header.vectors == 0 {
         return Ok(());
     }
-    let len = u64::from(header.vector_count).saturating_mul(model.vector_stride());
-    let last = u64::from(header.vectors).saturating_add(len) == u64::from(header.file_len);
+    let len = u64::from(header.vector_count) * u64::from(model.vector_stride());
+    let last = u64::from(header.vectors) + len == u64::from(header.file_len);
     ensure!(last && header.vectors.is_multiple_of(ALIGNMENT as u32), "test vectors are not the end of the file")?;
     ensure!(model.vectors_are_plain(), "unnamed bytes are not zero")
 }
