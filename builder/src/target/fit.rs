@@ -9,8 +9,8 @@ use skipstone_runtime::kernels::spec::ConvSpec;
 use skipstone_runtime::ops::conv::conv_shape;
 use skipstone_runtime::schedule::Network;
 
-/// A program without operators and kernels: that of `classify` of `firmware-examples/emulated`, which prints text. `--profile small` takes
-/// less than half.
+/// A program without operators and kernels: that of `classify` of `firmware-examples/emulated`, which prints text.
+/// `--profile small` takes less than half.
 const BARE_BYTES: u64 = 32 * 1024;
 /// An operator.
 const OPERATOR_BYTES: u64 = 1536;
