@@ -48,6 +48,9 @@ pub fn unsigned(from: &[i8], to: &mut [Uint8]) {
 
 /// Copies the elements of the first slice into the second, which is as long.
 pub fn copy(from: &[i8], to: &mut [i8]) {
+    #[cfg(skipstone_mve)]
+    return super::mve::copy(from, to);
+    #[cfg(not(skipstone_mve))]
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
     }

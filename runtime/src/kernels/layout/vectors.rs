@@ -12,7 +12,7 @@ pub(in crate::kernels) const BLOCK: usize = 4;
 ///
 /// The elements come kernel row by kernel row, each row's run filled up with zeros to a multiple of 16. Where that wastes an
 /// eighth of the products or more, and with groups, kernels gather the rows in scratch, and the elements come in the order
-/// `[kernel column][kernel row][channel]`, filled up once.
+/// `[kernel column][kernel row][channel]`, filled up once. Small groups are [`merged`].
 pub static VECTORS: Layout = Layout {
     code: 5,
     name: "vectors",
@@ -21,9 +21,10 @@ pub static VECTORS: Layout = Layout {
     alignment: VECTOR,
     suits: |shape| {
         let whole = |channels: usize| channels.is_multiple_of(shape.groups);
-        shape.groups == 1 || whole(shape.channels_in) && whole(shape.channels_out) && group_out(shape) > 1
+        shape.groups == 1 || whole(shape.channels_in) && whole(shape.channels_out) && group_out(&merged(shape)) > 1
     },
     len: |shape| {
+        let shape = &merged(shape);
         let (rows, run) = runs(shape)?;
         let channels = group_out(shape).checked_next_multiple_of(BLOCK)?.checked_mul(shape.groups)?;
         rows.checked_mul(run)?.checked_mul(channels)
@@ -34,6 +35,7 @@ pub static VECTORS: Layout = Layout {
         columns.checked_mul(shape.channels_in)?.checked_add(VECTOR)
     },
     scratch: |shape| {
+        let shape = &merged(shape);
         let columns = shape.width.saturating_sub(1) * shape.stride_w + shape.kernel_w;
         if is_gathered(shape) { columns * shape.kernel_h * shape.group_in() + 2 * VECTOR } else { 0 }
     },
@@ -69,6 +71,14 @@ fn magnitude(weights: impl Iterator<Item = i8>) -> u64 {
     weights.map(|weight| u64::from(weight.unsigned_abs())).sum()
 }
 
+/// Neighbouring groups of one or two output channels taken together, so that a group has 4: a channel's weights for what other
+/// groups of them read are 0.
+pub(in crate::kernels) fn merged(shape: &ConvShape) -> ConvShape {
+    let together = BLOCK.checked_div(group_out(shape)).unwrap_or(1).max(1);
+    let divides = shape.groups > 1 && BLOCK.is_multiple_of(together) && shape.groups.is_multiple_of(together);
+    ConvShape { groups: if divides { shape.groups / together } else { shape.groups }, ..*shape }
+}
+
 /// Output channels of a group.
 fn group_out(shape: &ConvShape) -> usize {
     shape.channels_out.checked_div(shape.groups).unwrap_or(0)
@@ -79,7 +89,7 @@ fn row_weights(shape: &ConvShape) -> usize {
     shape.kernel_w * shape.group_in()
 }
 
-/// Runs of neighbouring elements that an output pixel reads, and the elements of one, filled up to whole vectors.
+/// Of a [`merged`] shape: runs of neighbouring elements that an output pixel reads, and the elements of one, filled up to whole vectors.
 pub(in crate::kernels) fn runs(shape: &ConvShape) -> Option<(usize, usize)> {
     let run = shape.kernel_w.checked_mul(shape.group_in())?;
     let by_rows = run.checked_next_multiple_of(VECTOR)?;
@@ -88,7 +98,7 @@ pub(in crate::kernels) fn runs(shape: &ConvShape) -> Option<(usize, usize)> {
     Some(if wasteful || shape.groups > 1 { (1, whole) } else { (shape.kernel_h, by_rows) })
 }
 
-/// Whether kernels bring the rows of a group together in scratch: `[column][kernel row][channel]`.
+/// Of a [`merged`] shape: whether kernels bring the rows of a group together in scratch: `[column][kernel row][channel]`.
 pub(in crate::kernels) fn is_gathered(shape: &ConvShape) -> bool {
     let is_whole = runs(shape).is_some_and(|(rows, _)| rows == 1);
     is_whole && (shape.kernel_h > 1 || shape.groups > 1 && shape.kernel_w > 1)
@@ -96,8 +106,12 @@ pub(in crate::kernels) fn is_gathered(shape: &ConvShape) -> bool {
 
 /// Where the weight of an element of a row's run lies.
 fn index(shape: &ConvShape, channel: usize, row: usize, k: usize) -> usize {
-    let (rows, run) = runs(shape).unwrap_or_default();
+    // The element of the group, and of the merged one.
+    let (group, own) = (channel / group_out(shape).max(1), shape.group_in().max(1));
+    let shape = &merged(shape);
     let channels = shape.group_in().max(1);
+    let k = k / own * channels + group % (channels / own).max(1) * own + k % own;
+    let (rows, run) = runs(shape).unwrap_or_default();
     let element = if is_gathered(shape) {
         (k / channels * shape.kernel_h + row) * channels + k % channels
     } else {
@@ -124,6 +138,10 @@ mod tests {
             ([3, 3, 8, 8, 1], true),
             ([3, 3, 20, 4, 1], false),
             ([3, 3, 8, 12, 4], true),
+            ([3, 3, 16, 16, 8], true),
+            ([3, 3, 16, 16, 16], true),
+            ([3, 2, 12, 6, 3], true),
+            ([2, 2, 32, 4, 4], false),
             ([1, 1, 8, 8, 2], false),
             ([1, 3, 64, 10, 2], true),
         ];
@@ -131,7 +149,7 @@ mod tests {
             let (stride_h, stride_w) = (1, 1);
             let shape =
                 ConvShape { kernel_h, kernel_w, stride_h, stride_w, channels_in, channels_out, groups, width: 8 };
-            assert_eq!(is_gathered(&shape), gathers, "{shape:?}");
+            assert_eq!(is_gathered(&merged(&shape)), gathers, "{shape:?}");
             assert_eq!((VECTORS.scratch)(&shape) > 0, gathers, "{shape:?}");
             let canonical: Vec<i8> =
                 (0..shape.macs()).map(|at| (at * 89 % 255) as u8 as i8).map(|w| w.max(-127)).collect();
@@ -150,6 +168,7 @@ mod tests {
                 wrong[at] = 1;
                 assert!((VECTORS_PACKING.check)(&shape, &wrong).is_err(), "{shape:?}: byte {at}");
             }
+            assert!(places.len() == places.iter().collect::<std::collections::BTreeSet<_>>().len(), "{shape:?}");
             weights[places[0]] = i8::MIN;
             assert_eq!((VECTORS_PACKING.check)(&shape, &weights), ensure!(false, LOWEST));
         }

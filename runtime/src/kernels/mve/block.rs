@@ -9,7 +9,7 @@ use core::arch::naked_asm;
 pub(super) struct Arguments {
     /// The first pixel's run in the first kernel row.
     pub(super) pixels: *const i8,
-    /// Of the four channels.
+    /// Of the first block of four channels.
     pub(super) weights: *const i8,
     /// The first channel of the first pixel; holds the residual operand.
     pub(super) out: *mut i8,
@@ -27,39 +27,43 @@ pub(super) struct Arguments {
     pub(super) pairs: usize,
     /// Multiplier of the residual operand, 0 without one.
     pub(super) multiplier: i32,
-    /// Of the four channels.
+    /// Of the first block.
     pub(super) requant: *const Requant,
+    /// Blocks of channels to make, more than 0.
+    pub(super) blocks: usize,
     /// Smallest output.
     pub(super) lo: i32,
     /// Largest output.
     pub(super) hi: i32,
 }
 
-/// Makes four output channels of pairs of pixels.
+/// Makes blocks of four output channels of pairs of pixels.
 ///
 /// # Safety
-/// Weights and constants of the four channels must be readable, their outputs of all pixels writable, and the runs of these
+/// Weights and constants of the blocks' channels must be readable, their outputs of all pixels writable, and the runs of these
 /// pixels readable, filled up to vectors.
 pub(super) unsafe fn run(arguments: &Arguments) {
-    if arguments.vectors.is_multiple_of(3) {
-        // SAFETY: what this function asks for, in loops of three vectors.
-        unsafe { block::<3>(&Arguments { vectors: arguments.vectors / 3, ..*arguments }) };
-    } else {
-        // SAFETY: what this function asks for.
-        unsafe { block::<1>(arguments) };
-    }
+    let (unroll, block): (_, unsafe extern "C" fn(&Arguments)) = match arguments.vectors {
+        3 => (3, block::<3, true>),
+        vectors if vectors.is_multiple_of(3) => (3, block::<3, false>),
+        vectors if vectors.is_multiple_of(2) => (2, block::<2, false>),
+        _ => (1, block::<1, false>),
+    };
+    // SAFETY: what this function asks for, in loops of `unroll` vectors.
+    unsafe { block(&Arguments { vectors: arguments.vectors / unroll, ..*arguments }) };
 }
 
 // r0, r2, r4, r6 the sums of the first pixel, r8, r10, r12, lr of the second; r1 weights, r3 and r5 pixels, r7 loops left in the
 // run, r9 runs left, r11 row_gap. q4 the complement of c's low words, q5 c's high words, q6 m, q7 32 - s.
-// On the stack: 0 lo, 16 hi, 32 the pair's pixels, 36 weights, 40 outputs, 44 out_step, 48 vectors, 52 rows, 56 pixel_step,
-// 60 row_gap, 64 pairs left, 68 multiplier.
-/// [`run`], by loops of `UNROLL` vectors, of which `vectors` are in a run.
+// On the stack: 0 lo, 16 hi, 32 the pair's pixels, 36 the block's weights, 40 the pair's outputs, 44 out_step, 48 vectors,
+// 52 rows, 56 pixel_step, 60 row_gap, 64 pairs left, 68 multiplier, 72 the next block's constants, 76 blocks left, 80 pixels,
+// 84 the next block's outputs, 88 pairs.
+/// [`run`], by loops of `UNROLL` vectors, of which `vectors` are in a run: one if it is `SINGLE`.
 ///
 /// # Safety
 /// As [`run`].
 #[unsafe(naked)]
-unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
+unsafe extern "C" fn block<const UNROLL: usize, const SINGLE: bool>(arguments: &Arguments) {
     naked_asm!(
         extension!(),
         // Loads alternate with products, so that both pipelines have work.
@@ -79,15 +83,14 @@ unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
         "\\mac r6, q0, q3",
         "\\mac lr, q1, q3",
         ".endm",
-        // The outputs of a pixel, whose products with m are \high and \low: a carry where \low is more than the complement of
-        // c's low word.
+        // The high words of \high:\low + c's low words, which carry where \low is more than their complement, shifted.
         ".macro skipstone_round high, low",
         "vpt.u32 hi, \\low, q4",
         "vaddt.i32 \\high, \\high, r9",
         "vshl.s32 \\high, \\high, q7",
         ".endm",
         ".macro skipstone_round_residual",
-        "vldrb.s32 q3, [r1]",
+        "vldrb.s32 q3, [r0]",
         "vmul.i32 q2, q0, q6",
         "vmulh.s32 q0, q0, q6",
         "vshl.i32 q3, q3, #{operand_shift}",
@@ -104,31 +107,44 @@ unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
         "vldrw.u32 q3, [sp, #16]",
         "vmax.s32 q0, q0, q2",
         "vmin.s32 q0, q0, q3",
-        "vstrb.32 q0, [r1]",
-        "add r1, r1, r3",
+        "vstrb.32 q0, [r0]",
+        "add r0, r0, r2",
         ".endm",
         "push {{r4-r11, lr}}",
         "vpush {{d8-d15}}",
-        "sub sp, sp, #76",
-        "ldm r0!, {{r1-r10}}",
-        "add r12, sp, #32",
-        "stm r12, {{r1-r10}}",
+        "sub sp, sp, #92",
+        "ldm r0!, {{r1-r12}}",
+        "add lr, sp, #32",
+        "stm lr, {{r1-r12}}",
+        "str r1, [sp, #80]",
+        "strd r3, r9, [sp, #84]",
         "mov r11, r8",
-        "ldm r0, {{r1, r2, r3}}",
-        "vdup.32 q0, r2",
+        "ldm r0, {{r1, r2}}",
+        "vdup.32 q0, r1",
         "vstrw.32 q0, [sp]",
-        "vdup.32 q0, r3",
+        "vdup.32 q0, r2",
         "vstrw.32 q0, [sp, #16]",
+        // A block of channels.
+        "2:",
+        "ldr r1, [sp, #72]",
+        "ldrd r3, r5, [sp, #80]",
+        "ldr r7, [sp, #88]",
         "vld40.32 {{q4, q5, q6, q7}}, [r1]",
         "vld41.32 {{q4, q5, q6, q7}}, [r1]",
         "vld42.32 {{q4, q5, q6, q7}}, [r1]",
-        "vld43.32 {{q4, q5, q6, q7}}, [r1]",
-        "mov r1, #{shift_min}",
+        "vld43.32 {{q4, q5, q6, q7}}, [r1]!",
+        "mov r9, #{shift_min}",
         "vmvn q4, q4",
         "vneg.s32 q7, q7",
-        "vadd.i32 q7, q7, r1",
+        "vadd.i32 q7, q7, r9",
+        "str r1, [sp, #72]",
+        "str r3, [sp, #32]",
+        "str r5, [sp, #40]",
+        "add r5, r5, #4",
+        "str r5, [sp, #84]",
+        "str r7, [sp, #64]",
         // A pair of pixels.
-        "2:",
+        "3:",
         "ldrd r3, r1, [sp, #32]",
         "ldr r0, [sp, #56]",
         "ldrd r7, r9, [sp, #48]",
@@ -139,26 +155,28 @@ unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
         ".rept {unroll} - 1",
         "skipstone_products vmladava.s8",
         ".endr",
-        "b 4f",
-        "3:",
+        "b 5f",
+        "4:",
         ".rept {unroll}",
         "skipstone_products vmladava.s8",
         ".endr",
-        "4:",
+        "5:",
+        ".if {single} == 0",
         "subs r7, r7, #1",
-        "bne 3b",
+        "bne 4b",
         "ldr r7, [sp, #48]",
+        ".endif",
         "add r3, r3, r11",
         "add r5, r5, r11",
         "subs r9, r9, #1",
-        "bne 3b",
+        "bne 4b",
         // Sums to outputs.
         "vmov q0[2], q0[0], r0, r4",
         "vmov q0[3], q0[1], r2, r6",
-        "ldrd r1, r3, [sp, #40]",
+        "ldrd r0, r2, [sp, #40]",
         "ldrd r5, r7, [sp, #64]",
         "mov r9, #1",
-        "cbnz r7, 5f",
+        "cbnz r7, 7f",
         "vmov q1[2], q1[0], r8, r12",
         "vmov q1[3], q1[1], r10, lr",
         "vmul.i32 q2, q0, q6",
@@ -175,19 +193,25 @@ unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
         "vmax.s32 q1, q1, q2",
         "vmin.s32 q0, q0, q3",
         "vmin.s32 q1, q1, q3",
-        "vstrb.32 q0, [r1]",
-        "add r1, r1, r3",
-        "vstrb.32 q1, [r1]",
-        "add r1, r1, r3",
+        "vstrb.32 q0, [r0]",
+        "add r0, r0, r2",
+        "vstrb.32 q1, [r0]",
+        "add r0, r0, r2",
         "6:",
         "subs r5, r5, #1",
-        "str r1, [sp, #40]",
+        "str r0, [sp, #40]",
         "str r5, [sp, #64]",
+        "bne 3b",
+        // The next block's weights follow.
+        "ldr r0, [sp, #76]",
+        "str r1, [sp, #36]",
+        "subs r0, r0, #1",
+        "str r0, [sp, #76]",
         "bne 2b",
-        "add sp, sp, #76",
+        "add sp, sp, #92",
         "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
-        "5:",
+        "7:",
         "skipstone_round_residual",
         "vmov q0[2], q0[0], r8, r12",
         "vmov q0[3], q0[1], r10, lr",
@@ -197,6 +221,7 @@ unsafe extern "C" fn block<const UNROLL: usize>(arguments: &Arguments) {
         ".purgem skipstone_round",
         ".purgem skipstone_round_residual",
         unroll = const UNROLL,
+        single = const SINGLE as usize,
         operand_shift = const OPERAND_SHIFT,
         shift_min = const SHIFT_MIN,
     )

@@ -10,10 +10,12 @@ macro_rules! extension {
 
 mod block;
 mod conv;
+mod copy;
 mod gather;
 
 use super::spec::CONV_4X2_MVE;
 use super::{Backend, ConvCode, ConvKernel, thumb};
+pub(super) use copy::copy;
 
 /// Helium kernels; canonical weights run the plain one.
 pub static BACKEND: Backend = Backend { name: "mve", available: || true, kernels: &[CONV, thumb::CONV] };
