@@ -27,9 +27,18 @@ impl From<Uint8> for i32 {
 }
 
 /// What a padded row consists of: `i8`, [`Uint8`], or `i16` for kernels that multiply 16-bit numbers in pairs.
-pub trait Element: Copy + Into<i32> + From<i8> + bytemuck::Pod + sealed::Sealed {}
+pub trait Element: Copy + Into<i32> + From<i8> + bytemuck::Pod + sealed::Sealed {
+    /// The elements themselves, if they are int8.
+    fn as_int8(_: &mut [Self]) -> Option<&mut [i8]> {
+        None
+    }
+}
 
-impl Element for i8 {}
+impl Element for i8 {
+    fn as_int8(elements: &mut [Self]) -> Option<&mut [i8]> {
+        Some(elements)
+    }
+}
 impl Element for Uint8 {}
 impl Element for i16 {}
 

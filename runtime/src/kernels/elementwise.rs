@@ -1,7 +1,10 @@
 //! Operators without weights, on dense output rows or on some channels of a pixel. They are a small part of a network's
 //! work, so that one portable version serves most processors; x86 converts 16 values at a time.
 
+use super::conv::Element;
 use super::load::{self, MapRow};
+#[cfg(skipstone_mve)]
+use super::mve::elementwise as mve;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 use super::x86::elementwise::Wide;
 use crate::arith::{self, Requant, raise};
@@ -45,23 +48,29 @@ pub fn affine<T: From<i8>>(values: &[i8], requant: &[Requant], lo: i8, hi: i8, o
 
 /// [`affine`] of a row whose pixels may have gaps, to the places of a padded row.
 #[inline(always)]
-pub fn affine_row<T: From<i8>>(
-    input: MapRow<'_>,
-    requant: &[Requant],
-    lo: i8,
-    hi: i8,
-    part: load::Part,
-    out: &mut [T],
-) {
+pub fn affine_row<T: Element>(input: MapRow<'_>, requant: &[Requant], lo: i8, hi: i8, part: load::Part, out: &mut [T]) {
     #[cfg(all(target_arch = "x86_64", feature = "std"))]
     if let (Some(wide), Some(out)) = (Wide::find(), out.get_mut(part.left..)) {
         return wide.affine(input, requant, (lo, hi), out, part.pixel_stride);
     }
+    #[cfg(skipstone_mve)]
+    let (input, requant, part, out) = {
+        let made = T::as_int8(out).map_or(0, |out| mve::affine(input, requant, lo, hi, part, out));
+        if made >= input.channels {
+            return;
+        }
+        let bytes = input.bytes.get(made..).unwrap_or(&[]);
+        let input = MapRow { bytes, channels: input.channels - made, ..input };
+        (input, requant.get(made..).unwrap_or(&[]), load::Part { left: part.left + made, ..part }, out)
+    };
     load::load(input, part, out, |values, out| affine(values, requant, lo, hi, out));
 }
 
 /// A function of one value; its table starts with the result for -128.
 pub fn lookup(input: MapRow<'_>, table: &[i8; TABLE_LEN], out: &mut [i8]) {
+    #[cfg(skipstone_mve)]
+    return runs(input, out, |values, out| mve::lookup(values, table, out));
+    #[cfg(not(skipstone_mve))]
     for (pixel, out) in input.pixels().zip(out.chunks_mut(input.channels.max(1))) {
         for (value, out) in pixel.iter().zip(out) {
             let index = value.wrapping_sub(i8::MIN) as u8;
@@ -94,6 +103,9 @@ pub fn gate(mask: MapRow<'_>, offset: i32, zero_point: i8, requant: &Requant, lo
 
 /// The larger of each channel and what is there.
 pub fn largest(values: &[i8], best: &mut [i8]) {
+    #[cfg(skipstone_mve)]
+    return mve::largest(values, best);
+    #[cfg(not(skipstone_mve))]
     for (value, best) in values.iter().zip(best) {
         *best = (*best).max(*value);
     }

@@ -4,8 +4,10 @@
 use super::Buffers;
 use crate::arith::{L2_SHIFT, Requant, over_root};
 use crate::format::records::TABLE_LEN;
-use crate::kernels::elementwise::{Deviations, affine, average, gate, instance_norm, l2_norm, lookup, weigh};
-use crate::kernels::load::MapRow;
+use crate::kernels::elementwise::{
+    Deviations, affine, affine_row, average, gate, instance_norm, l2_norm, largest, lookup, weigh,
+};
+use crate::kernels::load::{MapRow, Part};
 
 /// More than a vector has, and no multiple of it.
 const CHANNELS: usize = 21;
@@ -30,6 +32,10 @@ impl Buffers {
             let square = (u64::from(self.next()) << 32 | u64::from(self.next())) >> (self.next() % 64) | 1;
             let numerator = Requant { c: 0, m: (1 << 30) + (self.next() >> 2) as i32, s: 60 + self.next() % 20 };
             compare_norms(&values, square, &numerator, b, lo, hi);
+            let mut best = others;
+            largest(&values[..LEN - 1], &mut best[1..]);
+            let larger = |at: usize| if at == 0 { others[0] } else { others[at].max(values[at - 1]) };
+            assert!((0..LEN).all(|at| best[at] == larger(at)), "the larger of {values:?} and {others:?}");
             let mut table = [0; TABLE_LEN];
             table.fill_with(|| self.next() as i8);
             let mut found = [0; LEN];
@@ -91,6 +97,19 @@ fn compare_affine(values: &[i8; LEN], requant: &[Requant; CHANNELS], lo: i8, hi:
     let (mut narrow, mut wide) = ([0i8; LEN], [0i16; LEN]);
     affine(values, requant, lo, hi, &mut narrow);
     affine(values, requant, lo, hi, &mut wide);
+    // A slice of pixels to the places of a padded row, around which nothing is written.
+    const AT: usize = 3;
+    let mut padded = [0x5A; AT + LEN + 6];
+    let input = MapRow { bytes: &values[..LEN - 2], channels: CHANNELS - 2, pixel_stride: CHANNELS };
+    let part = Part { left: AT, pixel_stride: CHANNELS + 1 };
+    affine_row::<i8>(input, &requant[..CHANNELS - 2], lo, hi, part, &mut padded);
+    for (at, found) in padded.iter().enumerate() {
+        let place = at.checked_sub(AT).map(|at| (at / (CHANNELS + 1), at % (CHANNELS + 1)));
+        let value = place.filter(|place| place.0 < LEN / CHANNELS && place.1 < CHANNELS - 2);
+        let expected =
+            value.map_or(0x5A, |(x, c)| rounded(&requant[c], i32::from(values[x * CHANNELS + c]) * 256, lo, hi));
+        assert!(*found == expected, "affine of a slice: element {at} of {values:?}");
+    }
     for (at, value) in values.iter().enumerate() {
         let expected = rounded(&requant[at % CHANNELS], i32::from(*value) * 256, lo, hi);
         assert!(narrow[at] == expected && wide[at] == i16::from(expected), "affine: element {at} of {values:?}");

@@ -11,6 +11,7 @@ macro_rules! extension {
 mod block;
 mod conv;
 mod copy;
+pub(super) mod elementwise;
 mod gather;
 
 use super::spec::CONV_4X2_MVE;
