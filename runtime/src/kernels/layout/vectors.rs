@@ -76,7 +76,7 @@ fn magnitude(weights: impl Iterator<Item = i8>) -> u64 {
 pub(in crate::kernels) fn merged(shape: &ConvShape) -> ConvShape {
     let together = BLOCK.checked_div(group_out(shape)).unwrap_or(1).max(1);
     let divides = shape.groups > 1 && BLOCK.is_multiple_of(together) && shape.groups.is_multiple_of(together);
-    ConvShape { groups: if divides { shape.groups / together } else { shape.groups }, ..*shape }
+    ConvShape { groups: if divides { shape.groups.checked_div(together).unwrap_or(0) } else { shape.groups }, ..*shape }
 }
 
 /// Output channels of a group.
@@ -107,17 +107,19 @@ pub(in crate::kernels) fn is_gathered(shape: &ConvShape) -> bool {
 /// Where the weight of an element of a row's run lies.
 fn index(shape: &ConvShape, channel: usize, row: usize, k: usize) -> usize {
     // The element of the group, and of the merged one.
-    let (group, own) = (channel / group_out(shape).max(1), shape.group_in().max(1));
+    let (group, own) = (channel.checked_div(group_out(shape)).unwrap_or(0), shape.group_in());
     let shape = &merged(shape);
-    let channels = shape.group_in().max(1);
-    let k = k / own * channels + group % (channels / own).max(1) * own + k % own;
+    let channels = shape.group_in();
+    let column = k.checked_div(own).unwrap_or(0);
+    let within = group.checked_rem(channels.checked_div(own).unwrap_or(0)).unwrap_or(0) * own + (k - column * own);
     let (rows, run) = runs(shape).unwrap_or_default();
     let element = if is_gathered(shape) {
-        (k / channels * shape.kernel_h + row) * channels + k % channels
+        (column * shape.kernel_h + row) * channels + within
     } else {
-        row * run + k
+        row * run + column * channels + within
     };
-    let (group, channel) = (channel / group_out(shape).max(1), channel % group_out(shape).max(1));
+    let group = channel.checked_div(group_out(shape)).unwrap_or(0);
+    let channel = channel - group * group_out(shape);
     let block = group * group_out(shape).div_ceil(BLOCK) + channel / BLOCK;
     (block * rows * run + element / VECTOR * VECTOR) * BLOCK + channel % BLOCK * VECTOR + element % VECTOR
 }
