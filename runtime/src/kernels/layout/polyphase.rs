@@ -41,7 +41,7 @@ pub static POLYPHASE: Layout = Layout {
 pub fn tiles_of_two(shape: &ConvShape) -> usize {
     let pairs = shape.width.div_ceil(4).max(1);
     let most = (PIXELS_BYTES / (4 * PRODUCTS) / shape.channels_in.max(1)).max(1);
-    2 * pairs.div_ceil(pairs.div_ceil(most))
+    2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
 }
 
 /// [`POLYPHASE`] with what packs and checks it.

@@ -26,7 +26,7 @@ pub static WINOGRAD_4X4: Layout = Layout {
 pub fn tiles_4x4(shape: &ConvShape) -> usize {
     let pairs = shape.width.div_ceil(8).max(1);
     let most = (PIXELS_BYTES / (4 * POSITIONS) / shape.channels_in.max(1)).max(1);
-    2 * pairs.div_ceil(pairs.div_ceil(most))
+    2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
 }
 
 /// [`WINOGRAD_4X4`] with what packs and checks it.
