@@ -18,7 +18,7 @@ pub(super) struct Label {
 }
 
 /// Labels that are kept after a convolution; more are thinned out.
-const LABELS: usize = 384;
+const LABELS: usize = 128;
 
 impl Label {
     fn start(problem: &Problem) -> Self {

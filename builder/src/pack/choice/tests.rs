@@ -119,15 +119,12 @@ fn the_smallest_is_the_smallest_of_all_choices() {
             problem.picked(&choice.picks).map(Way::section).sum::<u64>() + problem.program(&choice.picks).bytes()
         };
         for (conv, ways) in problem.ways.iter().enumerate() {
-            for way in 0..ways.len() {
+            for (index, way) in ways.iter().enumerate() {
                 let mut picks = size.picks.clone();
-                picks[conv] = way;
+                picks[conv] = index;
                 let other = problem.choice(picks, Goal::Size, false).unwrap();
                 let [own, other] = [&size, &other].map(|choice| (bytes(choice), choice.instructions));
-                assert!(
-                    own.0 < other.0 || own.0 == other.0 && (own.1 <= other.1 || ways[way].rows > 1),
-                    "{own:?} {other:?}"
-                );
+                assert!(own.0 < other.0 || own.0 == other.0 && (own.1 <= other.1 || way.rows > 1), "{own:?} {other:?}");
             }
         }
         assert!(!size.names && bytes(&size) <= bytes(&problem.meet(Goal::Ram).unwrap()));
