@@ -63,15 +63,15 @@ pub(super) struct Arguments {
     numbers: Numbers,
     #[command(flatten)]
     target: Target,
-    /// What matters most: a small arena (steps of one row, weights of a byte), or how fast it runs (the kernels with the
-    /// fewest instructions, whatever flash and RAM they take), or the least flash (weights and kernels, and no names of
-    /// layers). Within the memories of --board, --flash and --ram this is what is taken if it fits, and otherwise the
-    /// fastest that fits [default: speed with one of these, otherwise ram].
+    /// What matters most: a small arena (steps of one row, weights of a byte), or how fast it runs (the kernels with
+    /// the fewest instructions, whatever flash and RAM they take), or the least flash (weights and kernels, and no
+    /// names of layers). Within the memories of --board, --flash and --ram this is what is taken if it fits, and
+    /// otherwise the fastest that fits [default: speed with one of these, otherwise ram].
     #[arg(long, value_enum)]
     optimize: Option<Optimize>,
-    /// Test vectors in the packed model: calibration images, spread over them, with every layer's checksum and the scores,
-    /// by which `selftest` on the board proves that it computes what this computer does. Each takes the bytes of an image,
-    /// its scores, and 4 for each layer, of the flash.
+    /// Test vectors in the packed model: calibration images, spread over them, with every layer's checksum and the
+    /// scores, by which `selftest` on the board proves that it computes what this computer does. Each takes the bytes
+    /// of an image, its scores, and 4 for each layer, of the flash.
     #[arg(long, value_name = "N", default_value_t = 0)]
     test_vectors: u16,
     #[command(flatten)]

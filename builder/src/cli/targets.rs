@@ -24,7 +24,8 @@ pub(super) struct Target {
     /// chosen that fit.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     flash: Option<u64>,
-    /// RAM for arena, stack and variables [default: the board's, if there is one]. The fastest kernels are chosen that fit.
+    /// RAM for arena, stack and variables [default: the board's, if there is one]. The fastest kernels are chosen
+    /// that fit.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     ram: Option<u64>,
 }

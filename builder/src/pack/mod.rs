@@ -59,12 +59,13 @@ pub fn pack_for(qgraph: &QGraph, target: Core, goal: Goal) -> Result<Packed, Pac
     pack_within(qgraph, target, goal, None)
 }
 
-/// Packs a quantized network for `target`, within memories if there are limits: with what meets the goal if it fits, and
-/// otherwise with the fastest kernels that fit. The runtime has accepted what is returned; the same network gives the same
-/// bytes, and the same scores whatever the goal is. The smallest file has no names of layers.
+/// Packs a quantized network for `target`, within memories if there are limits: with what meets the goal if it fits,
+/// and otherwise with the fastest kernels that fit. The runtime has accepted what is returned; the same network gives
+/// the same bytes, and the same scores whatever the goal is. The smallest file has no names of layers.
 ///
 /// # Errors
-/// [`PackError`] naming the node or tensor that does not fit the format, or what is missing where nothing fits the limits.
+/// [`PackError`] naming the node or tensor that does not fit the format, or what is missing where nothing fits the
+/// limits.
 pub fn pack_within(qgraph: &QGraph, target: Core, goal: Goal, limits: Option<Limits>) -> Result<Packed, PackError> {
     let channels = channels(qgraph)?;
     let tensors = records::tensors(qgraph, &channels)?;

@@ -23,8 +23,8 @@ pub struct Options {
 /// What quantization makes of a network.
 #[derive(Clone, Debug)]
 pub struct Quantized {
-    /// The float network as it was quantized: folded, equalized and corrected, with its scales. It quantizes to the same
-    /// without calibration.
+    /// The float network as it was quantized: folded, equalized and corrected, with its scales. It quantizes to the
+    /// same without calibration.
     pub float: Graph,
     /// The integer network.
     pub qgraph: QGraph,
@@ -56,8 +56,8 @@ pub struct Report {
 ///
 /// # Errors
 /// [`PackError`]: no calibration images or images of another shape, parameters or activations that are not finite,
-/// operators without an integer form (naming the node), an unknown normalization, a network too large for the format, or
-/// one that does not fit the limits.
+/// operators without an integer form (naming the node), an unknown normalization, a network too large for the format,
+/// or one that does not fit the limits.
 pub fn quantize(graph: &Graph, calibration: &Dataset, options: &Options) -> Result<Quantized, PackError> {
     let Quantization { rounded: mut float, qgraph, .. } = quant::quantize(graph, calibration, &options.settings)?;
     float.metadata.activation_scales = quant::activation_scales(&qgraph);

@@ -49,8 +49,9 @@ impl Label {
     }
 }
 
-/// For each number of bytes the fewest instructions with `allowed` ways of each convolution, the fastest first: of those
-/// whose flash is at most `limit`. The search is exact as long as few labels are kept; after that it is a good one.
+/// For each number of bytes the fewest instructions with `allowed` ways of each convolution, the fastest first: of
+/// those whose flash is at most `limit`. The search is exact as long as few labels are kept; after that it is a good
+/// one.
 pub(super) fn front(problem: &Problem, allowed: &[Vec<usize>], limit: u64) -> Vec<Label> {
     let flash = |label: &Label| problem.fixed + label.bytes();
     let ways = |conv: usize| allowed[conv].iter().map(move |&index| (index, &problem.ways[conv][index]));

@@ -11,7 +11,8 @@ pub(super) fn arena(problem: &Problem, arenas: &mut Arenas, picks: &[usize]) -> 
     arenas.bytes(problem, &Room { rows, scratch })
 }
 
-/// Which ways of each convolution are allowed: those of at most so many rows a step, and all of at most so much scratch.
+/// Which ways of each convolution are allowed: those of at most so many rows a step, and all of at most so much
+/// scratch.
 #[derive(Clone, Debug)]
 struct Room {
     rows: Vec<u8>,
@@ -40,8 +41,8 @@ impl Room {
 pub(super) struct Arenas(BTreeMap<Vec<u8>, usize>);
 
 impl Arenas {
-    /// Bytes of the arena where convolutions make so many rows a step and no scratch is larger than `scratch`, that of the
-    /// other operators apart.
+    /// Bytes of the arena where convolutions make so many rows a step and no scratch is larger than `scratch`, that
+    /// of the other operators apart.
     fn bytes(&mut self, problem: &Problem, room: &Room) -> Result<u64, PlanError> {
         let maps = match self.0.get(&room.rows) {
             Some(&bytes) => bytes,
@@ -59,9 +60,9 @@ impl Arenas {
     }
 }
 
-/// The ways that an arena of at most `ram` bytes has room for, whichever of them are taken: where not for all, for those
-/// first with which `wanted` is reached, and then for those that save the most instructions. `None` if there is not even
-/// room for the smallest ones.
+/// The ways that an arena of at most `ram` bytes has room for, whichever of them are taken: where not for all, for
+/// those first with which `wanted` is reached, and then for those that save the most instructions. `None` if there is
+/// not even room for the smallest ones.
 pub(super) fn allowed(
     problem: &Problem,
     arenas: &mut Arenas,

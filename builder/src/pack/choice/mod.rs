@@ -1,7 +1,7 @@
 //! Which kernel runs each convolution, and in steps of how many rows: for a goal, within the memories of a board.
 //!
-//! Flash is a sum, of weights and of each kernel once; RAM is a peak, which the planner knows. So `memory` finds the ways
-//! that an arena has room for, and `flash` the fastest of them by the bytes that they take.
+//! Flash is a sum, of weights and of each kernel once; RAM is a peak, which the planner knows. So `memory` finds the
+//! ways that an arena has room for, and `flash` the fastest of them by the bytes that they take.
 
 mod flash;
 mod memory;

@@ -63,8 +63,8 @@ pub struct Next {
 }
 
 /// Of each convolution of `model`, which `problem` is of, why it runs as it does. The next better kernel is the
-/// faster one that takes the fewest bytes more, in steps of as many rows as it is fastest with; the same kernel in longer steps
-/// where no other one is faster.
+/// faster one that takes the fewest bytes more, in steps of as many rows as it is fastest with; the same kernel in
+/// longer steps where no other one is faster.
 ///
 /// # Errors
 /// [`PlanError`] if the network has no memory plan.

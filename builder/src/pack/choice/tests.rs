@@ -36,7 +36,8 @@ fn need(packed: &pack::Packed) -> Need {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-    /// What is chosen fits if any goal's choice fits, takes no more instructions than these, and its need is told exactly.
+    /// What is chosen fits if any goal's choice fits, takes no more instructions than these, and its need is told
+    /// exactly.
     #[test]
     fn what_fits_is_found_and_no_goal_outruns_it(
         seed in 0u64..400, core in 0usize..4, flash in 0u64..=8, ram in 0u64..=8, asked in 0usize..3,

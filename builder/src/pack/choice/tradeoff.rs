@@ -33,8 +33,8 @@ const ARENAS: u64 = 6;
 /// Parts in a hundred by which points differ.
 const SLACK: u64 = 4;
 
-/// The front of flash and RAM against instructions, the fastest first, and what meets each goal: of some sizes of the arena the
-/// choices that no other one betters or comes near.
+/// The front of flash and RAM against instructions, the fastest first, and what meets each goal: of some sizes of the
+/// arena the choices that no other one betters or comes near.
 ///
 /// # Errors
 /// [`PlanError`] if the network has no memory plan.

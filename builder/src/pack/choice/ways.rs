@@ -48,8 +48,8 @@ impl Way {
     }
 }
 
-/// All ways to run the convolution `node` on a core with `kernels`, in their order; each kernel makes as many rows in a step
-/// as it is fastest with, or one. `tensors` have their shapes and strides.
+/// All ways to run the convolution `node` on a core with `kernels`, in their order; each kernel makes as many rows in
+/// a step as it is fastest with, or one. `tensors` have their shapes and strides.
 pub(super) fn of(node: &Node, tensors: &[Tensor], kernels: &CoreKernels) -> Vec<Way> {
     let [input, output] = [node.input, node.output].map(|index| &tensors[usize::from(index)]);
     let mut ways: Vec<Way> = Vec::new();
