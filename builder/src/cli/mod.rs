@@ -11,6 +11,7 @@ mod classes;
 mod classifier;
 mod console;
 mod demo;
+mod doctor;
 mod eval;
 mod export;
 mod failure;
@@ -19,6 +20,7 @@ mod flash;
 mod framing;
 mod images;
 mod inspect;
+mod manual;
 mod model;
 mod npy;
 mod numbers;
@@ -35,7 +37,7 @@ mod train;
 mod verify;
 mod zoo;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use console::Console;
 use failure::Failure;
 use std::ffi::OsString;
@@ -65,6 +67,9 @@ enum Command {
     Inspect(inspect::Arguments),
     Run(run::Arguments),
     Report(report::Arguments),
+    Doctor(doctor::Arguments),
+    Completions(manual::Completions),
+    Man(manual::Man),
     Bench(bench::Arguments),
     Check(check::Arguments),
     Firmware(firmware::Arguments),
@@ -74,6 +79,10 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.len() < 2 {
+        let _ = Arguments::command().print_help();
+        return ExitCode::SUCCESS;
+    }
     let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => {
@@ -99,9 +108,29 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments, &console),
         Command::Run(arguments) => run::run(&arguments, &console),
         Command::Report(arguments) => report::run(&arguments, &console),
+        Command::Doctor(arguments) => doctor::run(&arguments, &console),
+        Command::Completions(arguments) => manual::completions::<Arguments>(&arguments, &console),
+        Command::Man(arguments) => manual::man::<Arguments>(&arguments, &console),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_every_command_ends_with_an_example_that_parses() {
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let example = help.strip_prefix("Example: ").unwrap_or_else(|| panic!("{name} has no example: {help}"));
+            let words = example.split(" > ").next().unwrap_or_default().split(' ');
+            assert!(words.clone().nth(1) == Some(name), "{example}");
+            Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
     }
 }

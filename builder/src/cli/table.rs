@@ -1,15 +1,21 @@
 //! Tables of text for people.
 
-/// A table whose first column is aligned to the left and the others to the right.
+/// A table whose first column is aligned to the left, and the others to the right where they are not text.
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    is_text: bool,
 }
 
 impl Table {
     /// A table with a head.
     pub(super) fn new(head: &[&str]) -> Self {
-        Self { rows: vec![head.iter().map(|cell| (*cell).to_owned()).collect()] }
+        Self { rows: vec![head.iter().map(|cell| (*cell).to_owned()).collect()], is_text: false }
+    }
+
+    /// A table of text, with all columns aligned to the left.
+    pub(super) fn of_text(head: &[&str]) -> Self {
+        Self { is_text: true, ..Self::new(head) }
     }
 
     /// Adds a row.
@@ -26,16 +32,14 @@ impl std::fmt::Display for Table {
             .map(|column| self.rows.iter().filter_map(|row| row.get(column)).map(length).max().unwrap_or(0))
             .collect();
         for (index, row) in self.rows.iter().enumerate() {
-            let cells: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .enumerate()
-                .map(
-                    |(column, (cell, &width))| {
-                        if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-                    },
-                )
-                .collect();
+            let cells: Vec<String> =
+                row.iter()
+                    .zip(&widths)
+                    .enumerate()
+                    .map(|(column, (cell, &width))| {
+                        if column == 0 || self.is_text { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                    })
+                    .collect();
             let line = cells.join("  ");
             write!(f, "{}{}", if index > 0 { "\n" } else { "" }, line.trim_end())?;
         }

@@ -9,7 +9,7 @@ mod lines;
 mod place;
 mod process;
 mod profile;
-mod tools;
+pub(crate) mod tools;
 
 pub use images::TestImages;
 pub use place::Device;

@@ -140,8 +140,13 @@ fn cargo_with(target: &str) -> Option<OsString> {
     std::fs::read_dir(folder).ok()?.any(is_core).then(|| std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// Whether firmware for `target` can be compiled here.
+pub(crate) fn has_target(target: &str) -> bool {
+    cargo_with(target).is_some() || (Path::new(DEBIAN_CARGO).is_file() && Path::new(DEBIAN_SOURCE).is_dir())
+}
+
 /// The file `name` in the folders of `PATH`.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

@@ -1,6 +1,7 @@
 //! The house rules that no compiler checks.
 
 mod arrows;
+mod links;
 mod modules;
 mod source;
 
@@ -34,6 +35,7 @@ pub(crate) fn check(root: &Path) -> Result<String, Failure> {
 
     let mut broken = arrows::check(root)?;
     broken.extend(modules::check(&texts)?);
+    broken.extend(links::check(&texts, root));
     let mut long = 0;
     for (path, text) in &texts {
         let shown = path.display();

@@ -1,0 +1,51 @@
+//! `skipstone completions` and `skipstone man`
+
+use super::console::Console;
+use super::failure::Failure;
+use crate::files;
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use std::path::{Path, PathBuf};
+
+/// Print the completions of a shell.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: skipstone completions bash > /etc/bash_completion.d/skipstone")]
+pub(super) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Write the manual's pages, one for each command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: skipstone man /usr/local/share/man/man1")]
+pub(super) struct Man {
+    /// The folder to write to, such as /usr/local/share/man/man1.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// Prints completions of `shell`.
+pub(super) fn completions<C: CommandFactory>(arguments: &Completions, console: &Console) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(arguments.shell, &mut C::command(), env!("CARGO_PKG_NAME"), &mut text);
+    console.show(String::from_utf8_lossy(&text).trim_end())
+}
+
+/// Writes the pages of all commands.
+pub(super) fn man<C: CommandFactory>(arguments: &Man, console: &Console) -> Result<(), Failure> {
+    files::create_dir(&arguments.folder)?;
+    let mut command = C::command();
+    command.build();
+    let count = pages(&command, &arguments.folder)?;
+    console.show(format!("{}: {count} pages", arguments.folder.display()))
+}
+
+/// Writes the pages of a command and those below it; gives their number.
+fn pages(command: &Command, folder: &Path) -> Result<usize, Failure> {
+    let man = clap_mangen::Man::new(command.clone());
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    files::write(&folder.join(man.get_filename()), &page)?;
+    command.get_subcommands().try_fold(1, |count, sub| Ok(count + pages(sub, folder)?))
+}
