@@ -20,7 +20,7 @@ const TIMING: Duration = Duration::from_secs(1);
 /// Measure one inference of a .stone file, layer by layer: the host is timed, other cores are emulated and their
 /// instructions counted.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone bench cifar.stone --on cortex-m4")]
+#[command(after_help = "Example:\n  skipstone bench cifar.stone --on cortex-m4")]
 pub(super) struct Arguments {
     /// A .stone file.
     #[arg(value_name = "FILE.stone")]

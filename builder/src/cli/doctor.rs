@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 ///
 /// Only what one means to do has to be there: training, export, quantization and reports need none of it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone doctor")]
+#[command(after_help = "Example:\n  skipstone doctor")]
 pub(super) struct Arguments {}
 
 /// A program that some command starts.

@@ -14,7 +14,7 @@ const BATCH: usize = 128;
 
 /// Measure accuracy and loss of a run, an .onnx or a .stone file on a data set.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone eval runs/cifar --data cifar10:DIR")]
+#[command(after_help = "Example:\n  skipstone eval runs/cifar --data cifar10:DIR")]
 pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "MODEL")]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// Write a network as an ONNX file that any engine reads: a run's best weights, or an untrained architecture.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone export runs/cifar -o cifar.onnx")]
+#[command(after_help = "Example:\n  skipstone export runs/cifar -o cifar.onnx")]
 pub(super) struct Arguments {
     /// The run, or an .onnx file to rewrite.
     #[arg(value_name = "RUN", required_unless_present = "arch", conflicts_with = "arch")]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Print the completions of a shell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone completions bash > /etc/bash_completion.d/skipstone")]
+#[command(after_help = "Example:\n  skipstone completions bash > /etc/bash_completion.d/skipstone")]
 pub(super) struct Completions {
     /// The shell.
     #[arg(value_enum)]
@@ -18,7 +18,7 @@ pub(super) struct Completions {
 
 /// Write the manual's pages, one for each command.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone man /usr/local/share/man/man1")]
+#[command(after_help = "Example:\n  skipstone man /usr/local/share/man/man1")]
 pub(super) struct Man {
     /// The folder to write to, such as /usr/local/share/man/man1.
     #[arg(value_name = "DIR")]

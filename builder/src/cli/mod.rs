@@ -127,7 +127,7 @@ mod tests {
         for command in Arguments::command().get_subcommands() {
             let name = command.get_name();
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let example = help.strip_prefix("Example: ").unwrap_or_else(|| panic!("{name} has no example: {help}"));
+            let example = help.strip_prefix("Example:\n  ").unwrap_or_else(|| panic!("{name} has no example: {help}"));
             let words = example.split(" > ").next().unwrap_or_default().split(' ');
             assert!(words.clone().nth(1) == Some(name), "{example}");
             Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));

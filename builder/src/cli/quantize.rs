@@ -29,7 +29,7 @@ pub(super) const COUNT: u32 = 1024;
 /// Quantize a network to int8 and pack it for a device.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: skipstone quantize runs/cifar --calib cifar10:DIR --board nucleo-f446re -o cifar.stone"
+    after_help = "Example:\n  skipstone quantize runs/cifar --calib cifar10:DIR --board nucleo-f446re -o cifar.stone"
 )]
 pub(super) struct Arguments {
     /// A run or an .onnx file.

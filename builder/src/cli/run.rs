@@ -18,7 +18,7 @@ const TOP: usize = 5;
 
 /// Classify PNG or JPEG files, or compute scores of a float tensor.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone run cifar.stone photo.png")]
+#[command(after_help = "Example:\n  skipstone run cifar.stone photo.png")]
 pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "MODEL")]

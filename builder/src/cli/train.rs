@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// Train a network. The run's folder holds the best weights, and all that --resume needs after an interruption.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone train --arch resnet8 --data cifar10:DIR --out runs/cifar")]
+#[command(after_help = "Example:\n  skipstone train --arch resnet8 --data cifar10:DIR --out runs/cifar")]
 pub(super) struct Arguments {
     /// The architecture; `skipstone zoo` lists them.
     #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init", "config", "qat"])]

@@ -21,7 +21,7 @@ const CALIBRATION: usize = 1024;
 
 /// Compare our execution with tract: float scores, and int8 layer by layer on the same inputs and end to end.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone verify runs/cifar --stone cifar.stone --data cifar10:DIR --count 100")]
+#[command(after_help = "Example:\n  skipstone verify runs/cifar --stone cifar.stone --data cifar10:DIR --count 100")]
 pub(super) struct Arguments {
     /// A run or an .onnx file.
     #[arg(value_name = "MODEL")]

@@ -7,7 +7,7 @@ use crate::zoo::{self, Entry, ZooError};
 
 /// List the architectures with their exact numbers of parameters and multiply-accumulates.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone zoo --arch resnet8")]
+#[command(after_help = "Example:\n  skipstone zoo --arch resnet8")]
 pub(super) struct Arguments {
     /// List only this architecture.
     #[arg(long, value_name = "NAME")]

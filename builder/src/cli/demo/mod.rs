@@ -36,7 +36,7 @@ const QDQ: &str = "model.qdq.onnx";
 /// The whole chain on built-in handwritten digits: train, export, check against tract, quantize, run on emulated
 /// devices.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone demo")]
+#[command(after_help = "Example:\n  skipstone demo")]
 pub(super) struct Arguments {
     /// Where the files go [default: runs/demo, which is replaced].
     #[arg(long, value_name = "DIR")]

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// Make firmware of your own around a model.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  skipstone firmware new doorbell --board mps2-an386 --model digits.stone")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

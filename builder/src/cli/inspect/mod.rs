@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 /// Show what is in an .onnx or .stone file: layers, sizes, memory, and which boards it fits.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone inspect cifar.stone --svg arena.svg")]
+#[command(after_help = "Example:\n  skipstone inspect cifar.stone --svg arena.svg")]
 pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "FILE")]

@@ -38,7 +38,7 @@ const RANKED_MACS: u64 = 500_000_000_000;
 /// Write one self-contained page about a run, an .onnx or a .stone file: curves, errors, what int8 costs, what it takes on
 /// a board.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: skipstone report runs/cifar -o report.html")]
+#[command(after_help = "Example:\n  skipstone report runs/cifar -o report.html")]
 pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "MODEL")]
