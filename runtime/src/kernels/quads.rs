@@ -43,7 +43,7 @@ pub(super) struct Tile<'a> {
     /// Elements from a pixel to the next: of the input where a tile slides, else of the inputs of output pixels.
     pub(super) pixel_step: usize,
     /// Where each channel of a block finds the quads of its group among 16 channels.
-    pub(super) controls: [[i8; 4 * BLOCK]; 4],
+    pub(super) controls: &'a [[i8; 4 * BLOCK]; 4],
     _proved: Proved,
 }
 
@@ -65,11 +65,14 @@ pub(super) trait Isa: Copy {
     const TILE: usize;
     /// Whether it has tiles of two rows or blocks, and those that slide.
     const WIDE: bool;
-    /// The conversions of a block of channels.
+    /// The conversions of a block of channels; they are large, and stay where they are.
     type Conversions;
 
-    /// The conversions of 16 channels or fewer, with the multiplier of the residual operand.
-    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Self::Conversions;
+    /// The conversions of no channels.
+    fn conversions(self) -> Self::Conversions;
+
+    /// Makes `conversions` those of 16 channels or fewer, with the multiplier of the residual operand.
+    fn set(self, conversions: &mut Self::Conversions, requants: &[Requant], residual: Option<i32>, clamp: [i8; 2]);
 
     /// Computes a tile's sums: by a walk, of one or two rows or blocks, of channels in small groups or not, of so many pixels.
     fn tile(self, kind: (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums);
@@ -145,12 +148,14 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
     let tiles = width.div_ceil(I::TILE).max(1);
     let (narrow, wider) = (width / tiles, width % tiles);
     let mut sums = Sums([[[0; BLOCK]; PIXELS]; 2]);
+    let mut conversions = [isa.conversions(), isa.conversions()];
+    let controls = if cut.group > 0 { controls(cut.group) } else { [[0; 4 * BLOCK]; 4] };
     for (index, starts) in starts.chunks(cut.blocks_of_tile).enumerate() {
         let block = index * cut.blocks_of_tile;
-        let conversions = [0, 1].map(|next| {
-            let requant = if next < starts.len() { requant.chunks(BLOCK).nth(block + next) } else { None };
-            requant.map(|requant| isa.conversions(requant, *residual, *lo, *hi))
-        });
+        let requants = requant.get(block * BLOCK..).unwrap_or(&[]).chunks(BLOCK);
+        for (conversions, requants) in conversions.iter_mut().zip(requants).take(starts.len()) {
+            isa.set(conversions, requants, *residual, [*lo, *hi]);
+        }
         // Channels of a block read those of their groups alone.
         let group = shape.group_in();
         let first = if shape.groups > 1 { block * BLOCK / group.max(1) * group } else { 0 };
@@ -166,7 +171,7 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
             column_step: channels_in,
             quads: cut.quads,
             pixel_step: if cut.walk == Walk::Columns { pixel } else { channels_in },
-            controls: if cut.group > 0 { controls(cut.group) } else { [[0; 4 * BLOCK]; 4] },
+            controls: &controls,
             _proved: Proved,
         };
         for y in (0..*count).step_by(cut.rows_of_tile) {
@@ -181,9 +186,7 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
                 for (i, sums) in sums.0.iter().enumerate().take(if two { 2 } else { 1 }) {
                     let (row, next) = if rows_here == 2 { (y + i, 0) } else { (y, i) };
                     let out = out.get_mut(row).and_then(|row| row.get_mut(at + next * BLOCK..)).unwrap_or_default();
-                    if let (Some(conversions), Some(sums)) = (&conversions[next], sums.get(..pixels)) {
-                        isa.finish(conversions, sums, out, channels_out);
-                    }
+                    isa.finish(&conversions[next], sums.get(..pixels).unwrap_or(&[]), out, channels_out);
                 }
                 line = line.get(pixels * pixel..).unwrap_or(&[]);
                 at += pixels * channels_out;

@@ -58,8 +58,12 @@ impl Isa for Neon {
     const WIDE: bool = false;
     type Conversions = Conversions;
 
-    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Conversions {
-        Conversions::of(requants, residual, lo, hi)
+    fn conversions(self) -> Conversions {
+        Conversions::of(&[], None, [0, 0])
+    }
+
+    fn set(self, conversions: &mut Conversions, requants: &[Requant], residual: Option<i32>, clamp: [i8; 2]) {
+        *conversions = Conversions::of(requants, residual, clamp);
     }
 
     fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
@@ -84,8 +88,12 @@ impl Isa for Dotprod {
     const WIDE: bool = false;
     type Conversions = Conversions;
 
-    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Conversions {
-        Conversions::of(requants, residual, lo, hi)
+    fn conversions(self) -> Conversions {
+        Conversions::of(&[], None, [0, 0])
+    }
+
+    fn set(self, conversions: &mut Conversions, requants: &[Requant], residual: Option<i32>, clamp: [i8; 2]) {
+        *conversions = Conversions::of(requants, residual, clamp);
     }
 
     fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
@@ -313,7 +321,7 @@ struct Conversions {
 }
 
 impl Conversions {
-    fn of(requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Self {
+    fn of(requants: &[Requant], residual: Option<i32>, [lo, hi]: [i8; 2]) -> Self {
         let mut all = [Requant { c: 0, m: 0, s: 32 }; BLOCK];
         all.iter_mut().zip(requants).for_each(|(to, from)| *to = *from);
         let four = |index: usize| all.as_chunks::<4>().0[index];

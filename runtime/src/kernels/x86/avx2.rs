@@ -27,8 +27,12 @@ impl Isa for Avx2 {
     const WIDE: bool = false;
     type Conversions = Constants;
 
-    fn conversions(self, requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Constants {
-        Constants::new(requants, residual, lo, hi)
+    fn conversions(self) -> Constants {
+        Constants::NONE
+    }
+
+    fn set(self, constants: &mut Constants, requants: &[Requant], residual: Option<i32>, clamp: [i8; 2]) {
+        constants.set(requants, residual, clamp);
     }
 
     fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {

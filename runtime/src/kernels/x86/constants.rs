@@ -21,16 +21,34 @@ pub(super) struct Constants {
 }
 
 impl Constants {
+    /// Of no channels.
+    pub(super) const NONE: Self = Self {
+        m: [0; BLOCK],
+        s: [0; BLOCK],
+        even: [0; BLOCK / 2],
+        odd: [0; BLOCK / 2],
+        residual: None,
+        lo: 0,
+        hi: 0,
+        channels: 0,
+    };
+
     /// Of 16 channels or fewer.
-    pub(super) fn new(requants: &[Requant], residual: Option<i32>, lo: i8, hi: i8) -> Self {
-        let [mut m, mut s] = [[0; BLOCK]; 2];
-        let [mut even, mut odd] = [[0; BLOCK / 2]; 2];
-        for ((requant, m), s) in requants.iter().zip(&mut m).zip(&mut s) {
+    pub(super) fn new(requants: &[Requant], residual: Option<i32>, clamp: [i8; 2]) -> Self {
+        let mut constants = Self::NONE;
+        constants.set(requants, residual, clamp);
+        constants
+    }
+
+    /// Makes them those of 16 channels or fewer.
+    pub(super) fn set(&mut self, requants: &[Requant], residual: Option<i32>, [lo, hi]: [i8; 2]) {
+        for ((requant, m), s) in requants.iter().zip(&mut self.m).zip(&mut self.s) {
             (*m, *s) = (requant.m, requant.s.wrapping_sub(32) as i32 & 31);
         }
-        for ((requants, even), odd) in requants.chunks(2).zip(&mut even).zip(&mut odd) {
+        for ((requants, even), odd) in requants.chunks(2).zip(&mut self.even).zip(&mut self.odd) {
             (*even, *odd) = (requants[0].c, requants.get(1).map_or(0, |requant| requant.c));
         }
-        Self { m, s, even, odd, residual, lo, hi, channels: requants.len().min(BLOCK) }
+        (self.residual, self.lo, self.hi) = (residual, lo, hi);
+        self.channels = requants.len().min(BLOCK);
     }
 }

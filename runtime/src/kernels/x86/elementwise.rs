@@ -47,7 +47,7 @@ impl Wide {
         stride: usize,
     ) {
         for (block, requant) in requant.chunks(BLOCK).enumerate() {
-            let constants = Constants::new(requant, None, lo, hi);
+            let constants = Constants::new(requant, None, [lo, hi]);
             let (mut from, mut to) = (row.bytes.get(block * BLOCK..), out.get_mut(block * BLOCK..));
             while let (Some(values), Some(places)) = (from, to) {
                 let mut sums = [[0; BLOCK]; PIXELS];
@@ -71,7 +71,7 @@ impl Wide {
 
     /// One conversion for all channels.
     pub(in crate::kernels) fn conversion(self, requant: &Requant, residual: Option<i32>, lo: i8, hi: i8) -> Conversion {
-        Conversion { wide: self, constants: Constants::new(&[*requant; BLOCK], residual, lo, hi) }
+        Conversion { wide: self, constants: Constants::new(&[*requant; BLOCK], residual, [lo, hi]) }
     }
 }
 
