@@ -20,6 +20,7 @@ mod flash;
 mod framing;
 mod images;
 mod inspect;
+mod line;
 mod manual;
 mod model;
 mod npy;
@@ -30,10 +31,12 @@ mod per_node;
 mod quantize;
 mod report;
 mod run;
+mod send;
 mod table;
 mod targets;
 mod tensors;
 mod train;
+mod update;
 mod verify;
 mod zoo;
 
@@ -70,6 +73,8 @@ enum Command {
     Doctor(doctor::Arguments),
     Completions(manual::Completions),
     Man(manual::Man),
+    Send(send::Arguments),
+    Update(update::Arguments),
     Bench(bench::Arguments),
     Check(check::Arguments),
     Firmware(firmware::Arguments),
@@ -111,6 +116,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments, &console),
         Command::Completions(arguments) => manual::completions::<Arguments>(&arguments, &console),
         Command::Man(arguments) => manual::man::<Arguments>(&arguments, &console),
+        Command::Send(arguments) => send::run(&arguments, &console),
+        Command::Update(arguments) => update::run(&arguments, &console),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

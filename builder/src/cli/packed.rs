@@ -42,4 +42,17 @@ impl Packed {
     ) -> Result<Tensor, Failure> {
         Ok(self.0.scores(count, classify)?)
     }
+
+    /// Names of the classes, in the order of the scores; numbers where the file has no names.
+    pub(super) fn class_names(&self) -> Vec<String> {
+        let name = |(class, name): (usize, &str)| if name.is_empty() { class.to_string() } else { name.into() };
+        self.model().class_names().enumerate().map(name).collect()
+    }
+
+    /// What int8 scores stand for.
+    pub(super) fn real_scores(&self, scores: &[i8]) -> Vec<f32> {
+        let model = self.model();
+        let output = model.output();
+        scores.iter().map(|&q| f32::from(i16::from(q) - i16::from(output.zero_point)) * output.scale).collect()
+    }
 }

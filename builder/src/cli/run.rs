@@ -44,12 +44,13 @@ struct Classified {
     top: Vec<Class>,
 }
 
+/// A class of an image.
 #[derive(Serialize)]
-struct Class {
-    class: usize,
-    label: String,
+pub(super) struct Class {
+    pub(super) class: usize,
+    pub(super) label: String,
     /// Softmax of the network's scores.
-    score: f64,
+    pub(super) score: f64,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 }
 
 /// Reads an image as `preprocessing` says, at `dims`.
-fn read_image(path: &Path, dims: [usize; 3], preprocessing: &Preprocessing) -> Result<Dataset, Failure> {
+pub(super) fn read_image(path: &Path, dims: [usize; 3], preprocessing: &Preprocessing) -> Result<Dataset, Failure> {
     let channels = dims[0];
     if ![1, 3].contains(&channels) {
         return Err(Failure::Usage(format!(
@@ -116,7 +117,7 @@ fn write(scores: Tensor, output: &Path, console: &Console) -> Result<(), Failure
 }
 
 /// The likeliest classes with their softmax, the likeliest first.
-fn top(scores: &[f32]) -> Vec<(usize, f64)> {
+pub(super) fn top(scores: &[f32]) -> Vec<(usize, f64)> {
     let peak = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let odds: Vec<f64> = scores.iter().map(|&score| f64::from(score - peak).exp()).collect();
     let sum: f64 = odds.iter().sum();

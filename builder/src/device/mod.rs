@@ -384,8 +384,7 @@ fn run_linux(
     lines::parse(device, &process::output(command, RUN_LIMIT)?, count)
 }
 
-/// Compiles the device's program and copies it to `to`. Only one process at a time builds, because the next one
-/// replaces the program.
+/// Compiles the device's program and copies it to `to`.
 fn build(
     device: Device,
     toolchain: &Toolchain,
@@ -394,7 +393,28 @@ fn build(
     inputs: &[(&str, &Path)],
     to: &Path,
 ) -> Result<(), DeviceError> {
-    let (package, target) = (device.package(), device.triple());
+    compile(device, device.package(), toolchain, profile, options, inputs, to)
+}
+
+/// Compiles a program of `firmware-examples` that needs no model, `package`, for an emulated board, and copies it to `to`.
+///
+/// # Errors
+/// [`DeviceError`]: what is missing, or the compiler's first error.
+pub fn build_package(device: Device, package: &'static str, to: &Path) -> Result<(), DeviceError> {
+    compile(device, package, &tools::toolchain(device)?, RELEASE, &[], &[], to)
+}
+
+/// Compiles a package. Only one process at a time builds, because the next one replaces the program.
+fn compile(
+    device: Device,
+    package: &'static str,
+    toolchain: &Toolchain,
+    profile: &str,
+    options: &[&str],
+    inputs: &[(&str, &Path)],
+    to: &Path,
+) -> Result<(), DeviceError> {
+    let target = device.triple();
     let firmware = firmware_folder()?;
     let folder = firmware.join("target");
     files::create_dir(&folder)?;

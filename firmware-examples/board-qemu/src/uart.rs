@@ -1,0 +1,77 @@
+//! The first UART of the MPS2 boards, a CMSDK UART (Arm DDI 0479, "APB UART").
+
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+use embedded_io::{ErrorType, Read, Write};
+
+// Whether the board has it, `HAS_MPS2_DEVICES`.
+include!(concat!(env!("OUT_DIR"), "/devices.rs"));
+
+const DATA: usize = 0x4000_4000;
+const STATE: usize = 0x4000_4004;
+const CONTROL: usize = 0x4000_4008;
+const DIVISOR: usize = 0x4000_4010;
+/// Bits of the state: no room for a byte to send; a byte has arrived.
+const SEND_FULL: u32 = 1;
+const RECEIVE_FULL: u32 = 2;
+/// Bits of the control: sends and receives.
+const ON: u32 = 3;
+/// 25 MHz to 115,200 baud; the emulator does not look at it.
+const DIVIDE: u32 = 217;
+
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// A UART that waits for each byte.
+pub struct Uart(());
+
+impl Uart {
+    /// Switches it on; `None` if it is, or the board has none.
+    pub fn open() -> Option<Self> {
+        // Nothing else writes it, and no interrupt does; Cortex-M0 has no atomic exchange.
+        if !HAS_MPS2_DEVICES || OPEN.load(Ordering::Relaxed) {
+            return None;
+        }
+        OPEN.store(true, Ordering::Relaxed);
+        let mut uart = Self(());
+        uart.write_register(DIVISOR, DIVIDE);
+        uart.write_register(CONTROL, ON);
+        Some(uart)
+    }
+
+    fn read_register(&mut self, address: usize) -> u32 {
+        // SAFETY: the board has this register, and only the one `Uart` uses it.
+        unsafe { ptr::read_volatile(address as *const u32) }
+    }
+
+    fn write_register(&mut self, address: usize, value: u32) {
+        // SAFETY: as above; the register is no memory.
+        unsafe { ptr::write_volatile(address as *mut u32, value) }
+    }
+}
+
+impl ErrorType for Uart {
+    type Error = core::convert::Infallible;
+}
+
+impl Read for Uart {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
+        let Some(first) = buffer.first_mut() else { return Ok(0) };
+        while self.read_register(STATE) & RECEIVE_FULL == 0 {}
+        *first = self.read_register(DATA) as u8;
+        Ok(1)
+    }
+}
+
+impl Write for Uart {
+    fn write(&mut self, buffer: &[u8]) -> Result<usize, Self::Error> {
+        for &byte in buffer {
+            while self.read_register(STATE) & SEND_FULL != 0 {}
+            self.write_register(DATA, byte.into());
+        }
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
