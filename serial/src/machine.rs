@@ -3,7 +3,7 @@
 use crate::message::{Identity, Refusal};
 use skipstone_runtime::format::checksum::Crc32;
 use skipstone_runtime::format::records::{Header, MAGIC, VERSION};
-use skipstone_runtime::{Engine, Model, Program};
+use skipstone_runtime::{Engine, Model, Program, SelfTestError};
 
 /// A board's memory for models, and the operators and kernels of its program.
 pub struct Machine<'a> {
@@ -23,6 +23,25 @@ impl Machine<'_> {
     pub fn judge(&mut self, stone: &[u8]) -> Result<(), Refusal> {
         let model = Model::from_bytes(stone)?;
         Engine::with_program(&model, self.arena, self.program)?;
+        Ok(())
+    }
+
+    /// Whether the test images in a model that has been [judged](Self::judge) have the results here that they have on the
+    /// host.
+    ///
+    /// # Errors
+    /// The first image and node that differ.
+    pub fn test(&mut self, stone: &[u8]) -> Result<(), Refusal> {
+        let model = Model::from_checked(stone)?;
+        let most = self.sums.len() as u16;
+        let mut engine = Engine::with_program(&model, self.arena, self.program)?;
+        for (image, vector) in (0..).zip(model.test_vectors()) {
+            let sums = self.sums.get_mut(..model.nodes().len()).ok_or(Refusal::TooManyNodes { most })?;
+            engine.self_test(&vector, sums).map_err(|error| {
+                let node = if let SelfTestError::Layer(node) = error { Some(node as u16) } else { None };
+                Refusal::SelfTest { image, node }
+            })?;
+        }
         Ok(())
     }
 }

@@ -63,6 +63,9 @@ impl Store for Fixed<'_> {
     }
 }
 
+/// Bytes of a board's name for which every frame has room.
+const LONGEST_NAME: usize = 40;
+
 /// What has happened, for a display or a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -130,7 +133,7 @@ impl<'a, S: Store> Server<'a, S> {
         let arena = self.machine.arena.len() as u32;
         Board {
             version: VERSION,
-            name: self.name,
+            name: self.name.get(..LONGEST_NAME).unwrap_or(self.name),
             block: block.min(u16::MAX.into()) as u16,
             model: self.store.stone().and_then(machine::identity),
             updates: self.store.room().map(|model| Room { model, arena }),

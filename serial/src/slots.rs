@@ -161,6 +161,7 @@ impl<F: Mapped> Store for Slots<F> {
         if crate::machine::header(stone)?.checksum != entry.checksum {
             return Err(Refusal::Damaged);
         }
+        machine.test(stone)?;
         self.flash.write(self.place(slot).start, &emit(entry)).map_err(|_| Refusal::Flash)?;
         if self.record(slot) != Some(entry) {
             return Err(Refusal::Flash);

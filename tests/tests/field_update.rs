@@ -95,7 +95,7 @@ impl Running {
         let emulator = Command::new("qemu-system-arm")
             .args(["-machine", &format!("{BOARD},memory-backend=flash"), "-display", "none", "-monitor", "none"])
             .args(["-object", &format!("memory-backend-file,id=flash,mem-path={flash},share=on,size={FLASH}")])
-            .args(["-semihosting-config", "enable=on,target=native", "-serial", &format!("tcp:127.0.0.1:{port}")])
+            .args(["-semihosting-config", "enable=on,target=native", "-serial", &format!("tcp:127.0.0.1:{port},nodelay=on")])
             .arg("-kernel")
             .arg(program)
             .stdin(Stdio::null())
@@ -113,10 +113,13 @@ impl Running {
         self.client.classify(&IMAGE, Want::Scores).unwrap()
     }
 
-    /// The emulator is killed, if it has not ended.
-    fn stop(mut self) {
-        self.emulator.kill().unwrap();
-        self.emulator.wait().unwrap();
+}
+
+/// The emulator is killed, if it has not ended.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
     }
 }
 
@@ -176,8 +179,7 @@ fn an_update_survives_200_power_cuts() {
     let board = Board::named(BOARD).and_then(Device::of_board).unwrap();
     device::build_package(board, "field-update", &program).unwrap();
     let stones = models();
-    let [sums, expected] = [stones.each_ref().map(checksum), [0, 1]];
-    let expected = expected.map(|index: usize| scores(&stones[index]));
+    let (sums, expected) = (stones.each_ref().map(checksum), stones.each_ref().map(scores));
     assert!(sums[0] != sums[1] && expected[0] != expected[1]);
 
     let flash = Flash(File::options().create(true).truncate(true).read(true).write(true).open(&file).unwrap());
@@ -188,12 +190,13 @@ fn an_update_survives_200_power_cuts() {
     let cuts = points(200, bytes, steps);
     println!("an update: {bytes} bytes to the board, {steps} steps of its flash");
     let (mut current, mut outcomes, start) = (0, [0; 2], Instant::now());
-    for &cut in &cuts {
-        // An update after the one that was cut off succeeds.
-        current = 1 - current;
-        board.client.update(stones[current].as_slice(), |_| {}).unwrap();
-        assert_eq!(board.answer().scores, expected[current], "{cut:?}");
-        // And one that is cut off.
+    for (index, &cut) in cuts.iter().enumerate() {
+        // An update after some that were cut off succeeds.
+        if index % 4 == 0 {
+            current = 1 - current;
+            board.client.update(stones[current].as_slice(), |_| {}).unwrap();
+            assert_eq!(board.answer().scores, expected[current], "{cut:?}");
+        }
         let new = 1 - current;
         match cut {
             Cut::Bytes(bytes) => board.client.port_mut().end = board.client.port().sent + bytes,
@@ -203,7 +206,7 @@ fn an_update_survives_200_power_cuts() {
         // The last byte may have got through.
         let whole = matches!(cut, Cut::Bytes(end) if end >= bytes);
         assert!(whole || matches!(ended, Err(ClientError::Port(_) | ClientError::Closed)), "{cut:?}: {ended:?}");
-        board.stop();
+        drop(board);
         flash.cut_at(0);
         board = Running::start(&program, &file);
         let found = board.client.model().map(|model| sums.iter().position(|&sum| sum == model.checksum));
@@ -213,7 +216,6 @@ fn an_update_survives_200_power_cuts() {
         outcomes[usize::from(found == new)] += 1;
         current = found;
     }
-    board.stop();
     let seconds = start.elapsed().as_secs_f64();
     println!("{} power cuts: {} left the old model, {} the new one; {seconds:.0} s", cuts.len(), outcomes[0], outcomes[1]);
     assert_eq!(cuts.len(), 200);

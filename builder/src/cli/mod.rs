@@ -38,6 +38,7 @@ mod tensors;
 mod train;
 mod update;
 mod verify;
+mod verify_board;
 mod zoo;
 
 use clap::{CommandFactory, Parser, Subcommand};

@@ -89,10 +89,15 @@ impl Array {
         Ok(Self { dims, data, kind })
     }
 
-    /// The contents of a file of float32, version 1.0.
+    /// The contents of a file, version 1.0. Elements of integers have to be ones of the type.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let dims: String = self.dims.iter().map(|dim| format!("{dim},")).collect();
-        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
+        let descr = match self.kind {
+            Kind::F32 => "<f4",
+            Kind::I8 => "|i1",
+            Kind::U8 => "|u1",
+        };
+        let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
         // The elements start at a multiple of 64; the header ends in a line feed.
         let unpadded = MAGIC.len() + 4 + header.len() + 1;
         header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
@@ -101,7 +106,11 @@ impl Array {
         bytes.extend([1, 0]);
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
-        bytes.extend(self.data.iter().flat_map(|value| value.to_le_bytes()));
+        match self.kind {
+            Kind::F32 => bytes.extend(self.data.iter().flat_map(|value| value.to_le_bytes())),
+            Kind::I8 => bytes.extend(self.data.iter().map(|&value| value as i8 as u8)),
+            Kind::U8 => bytes.extend(self.data.iter().map(|&value| value as u8)),
+        }
         bytes
     }
 }
@@ -142,6 +151,10 @@ mod tests {
             let bytes = array.to_bytes();
             assert_eq!((bytes.len() - 4 * count) % 64, 0);
             assert_eq!(Array::from_bytes(&bytes).unwrap(), array);
+        }
+        for (kind, data) in [(Kind::I8, vec![-128.0, 127.0]), (Kind::U8, vec![0.0, 255.0])] {
+            let array = Array { dims: vec![2], data, kind };
+            assert_eq!(Array::from_bytes(&array.to_bytes()).unwrap(), array);
         }
     }
 

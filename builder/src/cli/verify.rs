@@ -6,7 +6,8 @@ use super::failure::Failure;
 use super::images::Images;
 use super::model::{self, Pixels, absorbed};
 use super::packed::Packed;
-use super::{classifier, per_node};
+use super::verify_board::{OnBoard, Told};
+use super::{classifier, per_node, verify_board};
 use crate::data::{Dataset, Spec, Split};
 use crate::pack::{self, Options};
 use crate::passes::fold_batch_norm;
@@ -23,7 +24,7 @@ const CALIBRATION: usize = 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone verify runs/cifar --stone cifar.stone --data cifar10:DIR --count 100")]
 pub(super) struct Arguments {
-    /// A run or an .onnx file.
+    /// A run or an .onnx file; with --on also the .stone file itself.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// The packed model that was made from it; without one, it is quantized here.
@@ -52,6 +53,8 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "float_only")]
     skip_file: bool,
     #[command(flatten)]
+    on_board: OnBoard,
+    #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
     images: Images,
@@ -73,6 +76,11 @@ struct Output {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    if arguments.on_board.given() {
+        let Arguments { model, stone, data, count, on_board, pixels, images, .. } = arguments;
+        let told = Told { model, stone: stone.as_deref(), data, count: *count as usize, pixels, images: *images };
+        return verify_board::run(on_board, &told, console);
+    }
     let file = model::locate_graph(&arguments.model)?;
     let (model, imported) = model::load(&file)?;
     let model = imported.in_float(model);

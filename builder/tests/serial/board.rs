@@ -2,6 +2,8 @@
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use skipstone_runtime::format::checksum::Crc32;
+use skipstone_runtime::kernels::{Backend, ConvCode, ConvKernel, portable};
+use skipstone_runtime::ops;
 use skipstone_runtime::{AlignedBytes, Program};
 use skipstone_serial::{Link, Machine, Mapped, Server, Slots, frame_len};
 use std::io::{Read, Write};
@@ -70,11 +72,21 @@ impl Mapped for Flash {
     }
 }
 
+/// What a board can run: all, or convolutions that make nothing.
+pub(crate) fn program(broken: bool) -> Program {
+    static BROKEN: Backend = Backend {
+        name: "broken",
+        available: || true,
+        kernels: &[ConvKernel { spec: portable::CONV.spec, code: ConvCode::Int8(|_| {}) }],
+    };
+    if broken { Program { operators: &ops::ALL, backend: &BROKEN } } else { Program::any() }
+}
+
 /// Serves sessions, one after the other, with flash that keeps its contents.
-fn serve<S: Read + Write>(sessions: impl Iterator<Item = S>) {
+fn serve<S: Read + Write>(program: Program, sessions: impl Iterator<Item = S>) {
     let mut arena = AlignedBytes::zeros(1 << 16);
     let mut sums = [const { Crc32::new() }; 64];
-    let mut machine = Machine { arena: arena.as_mut_slice(), sums: &mut sums, program: Program::any() };
+    let mut machine = Machine { arena: arena.as_mut_slice(), sums: &mut sums, program };
     let flash = Flash(AlignedBytes::zeros(2 * SLOT));
     let slots = Slots::open(flash, [0..SLOT as u32, SLOT as u32..2 * SLOT as u32], &mut machine);
     let mut server = Server::new("test board", slots, machine);
@@ -85,10 +97,10 @@ fn serve<S: Read + Write>(sessions: impl Iterator<Item = S>) {
 }
 
 /// A board behind a TCP port, until the test ends; gives its address.
-pub(crate) fn on_tcp() -> String {
+pub(crate) fn on_tcp(program: Program) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp:{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || serve(listener.incoming().map(|stream| stream.unwrap())));
+    std::thread::spawn(move || serve(program, listener.incoming().map(|stream| stream.unwrap())));
     address
 }
 
@@ -104,7 +116,7 @@ pub(crate) fn on_terminal() -> std::path::PathBuf {
     let open = std::fs::File::options().read(true).write(true).open(&path).unwrap();
     std::thread::spawn(move || {
         let _open = open;
-        serve(std::iter::once(std::fs::File::from(board)));
+        serve(program(false), std::iter::once(std::fs::File::from(board)));
     });
     path
 }

@@ -49,7 +49,7 @@ fn a_board_gets_a_model_and_classifies_with_it() {
     let (_, other) = pack(folder.path(), "second", "2");
     let photo = text(&folder.path().join("photo.png")).to_owned();
     image::GrayImage::from_fn(9, 9, |x, y| image::Luma([(x * 20 + y * 9) as u8])).save(&photo).unwrap();
-    let to = board::on_tcp();
+    let to = board::on_tcp(board::program(false));
 
     fails(&["send", &stone, &photo, "--to", &to], 1, &[&to, "the board has no model; `skipstone update", "sends it"]);
     let update = json(&["update", &stone, "--to", &to]);
@@ -72,6 +72,70 @@ fn a_board_gets_a_model_and_classifies_with_it() {
     let replaced = json(&["update", &other, "--to", &to]);
     assert_eq!(replaced["replaced"], update["checksum"]);
     fails(&["send", &stone, &photo, "--to", &to], 1, &["the board has another model: "]);
+}
+
+/// The layers of a board are compared with those of the host, and saved.
+#[test]
+fn a_board_is_verified_layer_by_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (onnx, stone) = pack(folder.path(), "model", "1");
+    let to = board::on_tcp(board::program(false));
+    let verify = |model: &str, more: &[&str]| {
+        let arguments = [&["verify", model, "--data", "digits", "--count", "4", "--on", &to], more].concat();
+        json(&arguments)
+    };
+    let same = |report: &Value| {
+        let layers = report["layers"].as_array().unwrap();
+        assert!(layers.len() > 8 && layers.iter().all(|layer| layer["differing"] == 0 && layer["rmse"] == 0.0));
+        assert_eq!(
+            (&report["top1_agreement"], &report["count"], &report["rmse"]),
+            (&1.0.into(), &4.into(), &0.0.into())
+        );
+        assert_eq!(report["accuracy_board"], report["accuracy_host"]);
+    };
+    fails(&["verify", &stone, "--data", "digits", "--on", &to], 1, &["the board has no model; `skipstone update"]);
+    json(&["update", &stone, "--to", &to]);
+    let report = verify(&stone, &[]);
+    same(&report);
+    assert_eq!(report["float_top1_agreement"], Value::Null);
+    let saved = folder.path().join("saved");
+    let report = verify(&onnx, &["--stone", &stone, "--outputs", "--save", text(&saved)]);
+    same(&report);
+    assert!(report["float_top1_agreement"].as_f64().unwrap() > 0.0);
+    let file = |name: &str| std::fs::read(saved.join(name)).unwrap();
+    assert_eq!(file("inputs.npy").len(), 128 + 4 * 64);
+    assert!(file("scores-board.npy").len() == 128 + 4 * 10 && file("scores-board.npy") == file("scores-host.npy"));
+    assert!(
+        file("layer-000-board.npy").len() > 128 + 4 * 64 && file("layer-003-board.npy") == file("layer-003-host.npy")
+    );
+    fails(
+        &["verify", &onnx, "--data", "digits", "--on", &to],
+        2,
+        &["give the one that is on the board by --stone FILE"],
+    );
+    fails(&["verify", &stone, "--data", "digits", "--outputs"], 2, &["--on"]);
+}
+
+#[test]
+fn a_board_that_computes_something_else_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (onnx, stone) = pack(folder.path(), "model", "1");
+    let to = board::on_tcp(board::program(true));
+    json(&["update", &stone, "--to", &to]);
+    let verify = ["verify", &stone, "--data", "digits", "--count", "2", "--on", &to];
+    fails(&verify, 1, &[&to, "layer ", "is the first that differs on the board: in ", "of 2 of 2 images"]);
+    let output = skipstone(&[&verify[..], &["--json"]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let first = &report["layers"][0];
+    assert!(first["differing"].as_u64().unwrap() > 0 && first["rmse"].as_f64().unwrap() > 0.0, "{first}");
+    assert!(report["max_abs_diff"].as_f64().unwrap() > 0.0 && report["board"] == "test board");
+    // With test images in the model such a board does not take it.
+    let tested = text(&folder.path().join("tested.stone")).to_owned();
+    let quantize = ["quantize", &onnx, "--calib", "digits", "--count", "50", "--test-vectors", "1", "-o", &tested];
+    assert!(skipstone(&quantize).status.success());
+    let refused = "the board refuses: test image 0 of the model has another result there, from node 0 on";
+    fails(&["update", &tested, "--to", &to], 1, &[refused]);
+    json(&["update", &tested, "--to", &board::on_tcp(board::program(false))]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod updates;
 
 use crate::machine::Machine;
 use skipstone_runtime::format::checksum::{Crc32, of_file};
-use skipstone_runtime::format::records::OpCode;
+use skipstone_runtime::format::records::{Header, OpCode};
 use skipstone_runtime::schedule::Network;
 use skipstone_runtime::{AlignedBytes, Engine, Model, Program};
 
@@ -28,6 +28,33 @@ fn other() -> AlignedBytes {
     bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
     Model::from_bytes(stone.as_slice()).unwrap();
     stone
+}
+
+/// The digits' network with a test vector, whose checksums and scores `change` may change.
+fn with_vector(change: impl FnOnce(&mut [u32], &mut [i8])) -> AlignedBytes {
+    let stone = digits();
+    let model = Model::from_bytes(stone.as_slice()).unwrap();
+    let (nodes, pixels) = (model.nodes().len(), image(5));
+    let mut sums = vec![Crc32::new(); nodes];
+    let mut arena = AlignedBytes::zeros(model.arena_len());
+    let mut engine = Engine::new(&model, arena.as_mut_slice()).unwrap();
+    let observe =
+        |made: skipstone_runtime::Made<'_>| made.values.pixels().for_each(|pixel| sums[made.node].update(pixel));
+    let mut scores = engine.run_observed(&pixels, observe).unwrap().to_vec();
+    let mut sums: Vec<u32> = sums.into_iter().map(Crc32::value).collect();
+    change(&mut sums, &mut scores);
+    let mut bytes = stone.as_slice().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    let vectors = bytes.len() as u32;
+    bytes.extend(sums.iter().flat_map(|sum| sum.to_le_bytes()));
+    bytes.extend(scores.iter().map(|&score| score as u8));
+    bytes.extend(&pixels);
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    let header = Header { vectors, vector_count: 1, file_len: bytes.len() as u32, ..*model.header() };
+    bytes[..Header::LEN].copy_from_slice(&header.emit());
+    let checksum = of_file(&bytes);
+    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+    AlignedBytes::copy(&bytes)
 }
 
 /// Image `seed` for these networks.

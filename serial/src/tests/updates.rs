@@ -1,7 +1,7 @@
 //! Updates whose power is cut at every step.
 
 use super::flash::Fake;
-use super::{digits, image, on_machine, other, scores};
+use super::{digits, image, on_machine, other, scores, with_vector};
 use crate::machine::Machine;
 use crate::message::Refusal;
 use crate::server::Store;
@@ -150,5 +150,24 @@ fn a_newer_model_that_no_longer_runs_gives_way_to_the_older_one() {
         update(&mut slots, new.as_slice(), &mut machine).unwrap();
         assert_eq!(run(&slots, &mut machine), scores(new.as_slice(), &image(3)));
         assert_eq!(slots.status().unwrap().active, Some(1));
+    });
+}
+
+#[test]
+fn a_model_whose_test_images_have_other_results_here_is_not_switched_to() {
+    let old = other();
+    on_machine(ARENA, |mut machine| {
+        let mut slots = open(empty::<8>(), &mut machine);
+        update(&mut slots, old.as_slice(), &mut machine).unwrap();
+        let wrong_layer = with_vector(|sums, _| sums[3] ^= 1);
+        let refused = update(&mut slots, wrong_layer.as_slice(), &mut machine);
+        assert_eq!(refused, Err(Refusal::SelfTest { image: 0, node: Some(3) }));
+        let wrong_score = with_vector(|_, scores| scores[9] ^= 1);
+        let refused = update(&mut slots, wrong_score.as_slice(), &mut machine);
+        assert_eq!(refused, Err(Refusal::SelfTest { image: 0, node: None }));
+        assert_eq!(run(&slots, &mut machine), scores(old.as_slice(), &image(3)));
+        let right = with_vector(|_, _| {});
+        update(&mut slots, right.as_slice(), &mut machine).unwrap();
+        assert_eq!(run(&slots, &mut machine), scores(right.as_slice(), &image(3)));
     });
 }

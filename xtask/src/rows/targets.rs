@@ -132,6 +132,15 @@ pub(super) fn devices(context: &Context) -> Result<String, Failure> {
     silent(context.cargo("test -p skipstone-tests --test devices --test raspberry_pi -- --ignored").pass())
 }
 
+/// The field update on an emulated board whose power is cut.
+pub(super) fn field_update(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&[&tools::QEMU_ARM])?;
+    let core = Core::CortexM4;
+    lint(tools::compiler(triple(core)?)?, "-p field-update", core, context)?;
+    context.cargo("check -p skipstone-serial --no-default-features").pass()?;
+    silent(context.cargo("test -p skipstone-tests --test field_update -- --ignored").pass())
+}
+
 pub(super) fn budgets(context: &Context) -> Result<String, Failure> {
     tools::emulators()?;
     bench::check(&context.root)
