@@ -95,7 +95,12 @@ impl Running {
         let emulator = Command::new("qemu-system-arm")
             .args(["-machine", &format!("{BOARD},memory-backend=flash"), "-display", "none", "-monitor", "none"])
             .args(["-object", &format!("memory-backend-file,id=flash,mem-path={flash},share=on,size={FLASH}")])
-            .args(["-semihosting-config", "enable=on,target=native", "-serial", &format!("tcp:127.0.0.1:{port},nodelay=on")])
+            .args([
+                "-semihosting-config",
+                "enable=on,target=native",
+                "-serial",
+                &format!("tcp:127.0.0.1:{port},nodelay=on"),
+            ])
             .arg("-kernel")
             .arg(program)
             .stdin(Stdio::null())
@@ -112,7 +117,6 @@ impl Running {
     fn answer(&mut self) -> Answer {
         self.client.classify(&IMAGE, Want::Scores).unwrap()
     }
-
 }
 
 /// The emulator is killed, if it has not ended.
@@ -217,7 +221,12 @@ fn an_update_survives_200_power_cuts() {
         current = found;
     }
     let seconds = start.elapsed().as_secs_f64();
-    println!("{} power cuts: {} left the old model, {} the new one; {seconds:.0} s", cuts.len(), outcomes[0], outcomes[1]);
+    println!(
+        "{} power cuts: {} left the old model, {} the new one; {seconds:.0} s",
+        cuts.len(),
+        outcomes[0],
+        outcomes[1]
+    );
     assert_eq!(cuts.len(), 200);
     assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
 }

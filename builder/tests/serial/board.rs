@@ -28,10 +28,10 @@ impl<S: Read> embedded_io::Read for Uart<S> {
 
 impl<S: Write> embedded_io::Write for Uart<S> {
     fn write(&mut self, buffer: &[u8]) -> Result<usize, Self::Error> {
-        self.0.write(buffer).map_err(|error| error.kind().into())
+        self.0.write(buffer).map_err(|_| embedded_io::ErrorKind::Other)
     }
     fn flush(&mut self) -> Result<(), Self::Error> {
-        self.0.flush().map_err(|error| error.kind().into())
+        self.0.flush().map_err(|_| embedded_io::ErrorKind::Other)
     }
 }
 
