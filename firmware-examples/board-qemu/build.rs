@@ -37,9 +37,6 @@ fn prepare() -> Result<(), String> {
     // No handlers of the board's devices.
     write("device.x", String::new())?;
     write("board.rs", format!("const CLOCK_HZ: u64 = {};\n", board.clock_hz))?;
-    // Their devices have the same addresses.
-    let mps2 = ["mps2-an385", "mps2-an386", "mps2-an500"].contains(&board.name);
-    write("devices.rs", format!("pub(crate) const HAS_MPS2_DEVICES: bool = {mps2};\n"))?;
     write("name.rs", format!("/// The board's name.\npub const NAME: &str = {:?};\n", board.name))?;
     println!("cargo::rustc-link-search={out}");
     Ok(())

@@ -3,19 +3,11 @@
 #![no_std]
 
 mod clock;
-#[cfg(feature = "serial")]
-mod flash;
 mod stack;
-#[cfg(feature = "serial")]
-mod uart;
 
 pub use clock::Clock;
 pub use cortex_m_semihosting::hprintln as println;
-#[cfg(feature = "serial")]
-pub use flash::Flash;
 pub use stack::{paint_stack, stack_high_water};
-#[cfg(feature = "serial")]
-pub use uart::Uart;
 
 use cortex_m_rt::{ExceptionFrame, exception};
 use cortex_m_semihosting::debug;

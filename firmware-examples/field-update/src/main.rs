@@ -3,7 +3,8 @@
 #![no_std]
 #![no_main]
 
-use board_qemu::{Flash, Uart, exit};
+use board_mps2::{Flash, Uart};
+use board_qemu::exit;
 use cortex_m_rt::entry;
 use skipstone_runtime::format::checksum::Crc32;
 use skipstone_runtime::{Arena, Program};

@@ -1,8 +1,7 @@
 //! Flash, emulated over the PSRAM of the MPS2 boards. The emulator keeps it in a file, so that its contents outlive the
 //! emulator, as those of flash outlive a power cut.
 
-use crate::exit;
-use crate::uart::HAS_MPS2_DEVICES;
+use board_qemu::exit;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use embedded_storage::nor_flash::{
@@ -30,7 +29,7 @@ impl Flash {
     /// The flash; `None` if it was opened before, or the board has no PSRAM.
     pub fn open() -> Option<Self> {
         // Nothing else writes it, and no interrupt does; Cortex-M0 has no atomic exchange.
-        if !HAS_MPS2_DEVICES || OPEN.load(Ordering::Relaxed) {
+        if !crate::is_here() || OPEN.load(Ordering::Relaxed) {
             return None;
         }
         OPEN.store(true, Ordering::Relaxed);
