@@ -393,7 +393,7 @@ fn build(
     inputs: &[(&str, &Path)],
     to: &Path,
 ) -> Result<(), DeviceError> {
-    compile(device, device.package(), toolchain, profile, options, inputs, to)
+    compile(device, (device.package(), profile, bin), toolchain, options, inputs, to)
 }
 
 /// Compiles a program of `firmware-examples` that needs no model, `package`, for an emulated board, and copies it to `to`.
@@ -401,15 +401,14 @@ fn build(
 /// # Errors
 /// [`DeviceError`]: what is missing, or the compiler's first error.
 pub fn build_package(device: Device, package: &'static str, to: &Path) -> Result<(), DeviceError> {
-    compile(device, package, &tools::toolchain(device)?, RELEASE, &[], &[], to)
+    compile(device, (package, RELEASE, package), &tools::toolchain(device)?, &[], &[], to)
 }
 
-/// Compiles a package. Only one process at a time builds, because the next one replaces the program.
+/// Compiles a program of a package in a profile. Only one process at a time builds, because the next one replaces the program.
 fn compile(
     device: Device,
-    package: &'static str,
+    (package, profile, bin): (&'static str, &str, &str),
     toolchain: &Toolchain,
-    profile: &str,
     options: &[&str],
     inputs: &[(&str, &Path)],
     to: &Path,
