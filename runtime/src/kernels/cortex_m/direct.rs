@@ -120,7 +120,6 @@ macro_rules! block {
                 ".endm",
                 // r9..r11 c and m, r12 the shift of the high word.
                 ".macro skipstone_constants",
-                "ldr r8, [sp, #8]",
                 "ldm r8!, {{r9, r10, r11, r12}}",
                 "str r8, [sp, #8]",
                 "sub r12, r12, #{shift_min}",
@@ -193,12 +192,15 @@ macro_rules! block {
                 "skipstone_zero r4, r5, r6, r7",
                 ".if {rows}",
                 // Kernel rows of one unrolled loop each.
-                ".rept {rows}",
+                ".rept {rows} - 1",
                 ".rept {unroll}",
                 "skipstone_step",
                 ".endr",
                 "ldr r12, [sp, #24]",
                 "add r8, r8, r12",
+                ".endr",
+                ".rept {unroll}",
+                "skipstone_step",
                 ".endr",
                 ".else",
                 // A kernel row.
@@ -221,6 +223,7 @@ macro_rules! block {
                 ".endif",
                 // Sums to outputs.
                 "ldr r12, [sp, #40]",
+                "ldr r8, [sp, #8]",
                 "cmp r12, #0",
                 "bne 6f",
                 "skipstone_constants",
@@ -228,6 +231,7 @@ macro_rules! block {
                 "skipstone_round r1",
                 "skipstone_round r2",
                 "skipstone_round r3",
+                "ldr r8, [sp, #8]",
                 "skipstone_constants",
                 "skipstone_round r4",
                 "skipstone_round r5",
@@ -271,6 +275,7 @@ macro_rules! block {
                 "skipstone_round_residual r1",
                 "skipstone_round_residual r2",
                 "skipstone_round_residual r3",
+                "ldr r8, [sp, #8]",
                 "skipstone_constants",
                 "skipstone_operands 1",
                 "skipstone_round_residual r4",
