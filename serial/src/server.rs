@@ -172,8 +172,14 @@ impl<'a, S: Store> Server<'a, S> {
         };
         let (mut engine, sums) = match (engine, sums) {
             (Ok(engine), Some(sums)) => (engine, sums),
-            (Ok(_), None) => return Ok(link.reply(&Reply::Refused(Refusal::TooManyNodes { most }))),
-            (Err(refusal), _) => return Ok(link.reply(&Reply::Refused(refusal))),
+            (Ok(_), None) => {
+                link.reply(&Reply::Refused(Refusal::TooManyNodes { most }));
+                return Ok(());
+            }
+            (Err(refusal), _) => {
+                link.reply(&Reply::Refused(refusal));
+                return Ok(());
+            }
         };
         sums.fill(Crc32::new());
         link.reply(&Reply::More);
@@ -182,7 +188,10 @@ impl<'a, S: Store> Server<'a, S> {
             let (Request::Pixels(pixels), talk) = link.request()? else { return Ok(()) };
             let fed = feed(&mut engine, pixels, want, sums, talk)?;
             match fed {
-                Fed::Wrong => return Ok(talk.reply(&Reply::Refused(Refusal::Pixels))),
+                Fed::Wrong => {
+                    talk.reply(&Reply::Refused(Refusal::Pixels));
+                    return Ok(());
+                }
                 Fed::Abandoned => return Ok(()),
                 Fed::Part if talk.piece(&Reply::More)? => {}
                 Fed::Part => return Ok(()),

@@ -125,7 +125,8 @@ fn open_serial(path: &Path, baud: u32) -> Result<SerialPort, String> {
     let mut port = SerialPort::open(path, baud).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             let ports = SerialPort::available_ports().unwrap_or_default();
-            let ports: Vec<String> = ports.iter().map(|port| port.display().to_string()).filter(is_plugged).collect();
+            let ports = ports.iter().map(|port| port.display().to_string());
+            let ports: Vec<String> = ports.filter(|port| is_plugged(port)).collect();
             let ports = if ports.is_empty() { "none".into() } else { ports.join(", ") };
             format!("there is no such port: is the board plugged in? There are: {ports}")
         }
@@ -150,7 +151,7 @@ fn open_serial(path: &Path, baud: u32) -> Result<SerialPort, String> {
 }
 
 /// Whether a port's name is that of an adapter or a board, not of a place for one.
-fn is_plugged(port: &String) -> bool {
+fn is_plugged(port: &str) -> bool {
     !port.starts_with("/dev/ttyS")
 }
 

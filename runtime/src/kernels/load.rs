@@ -1,36 +1,7 @@
 //! The row loader: copies rows of rings, dense or slices of a concatenation, into padded rows in scratch.
 
 use super::conv::Uint8;
-
-/// A row of a feature map as it lies in the arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MapRow<'a> {
-    /// From the first channel of the first pixel to the last channel of the last pixel.
-    pub bytes: &'a [i8],
-    /// Channels of a pixel.
-    pub channels: usize,
-    /// Elements from a pixel to the next.
-    pub pixel_stride: usize,
-}
-
-impl<'a> MapRow<'a> {
-    /// The pixels, each as its channels.
-    pub fn pixels(self) -> impl Iterator<Item = &'a [i8]> {
-        let channels = self.channels;
-        self.bytes.chunks(self.pixel_stride.max(1)).map(move |pixel| pixel.get(..channels).unwrap_or(pixel))
-    }
-
-    /// The channels of pixel `x`; none if there is no such pixel.
-    pub fn pixel(self, x: usize) -> &'a [i8] {
-        let rest = self.bytes.get(x * self.pixel_stride..).unwrap_or(&[]);
-        rest.get(..self.channels).unwrap_or(&[])
-    }
-
-    /// Whether pixels follow each other without gaps.
-    pub fn is_dense(self) -> bool {
-        self.channels == self.pixel_stride
-    }
-}
+pub use super::map_row::{MapRow, Part};
 
 /// Widens the elements of the first slice into the second, which is as long.
 pub fn widen(from: &[i8], to: &mut [i16]) {
@@ -54,15 +25,6 @@ pub fn copy(from: &[i8], to: &mut [i8]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
     }
-}
-
-/// Where some channels of a pixel lie in a padded row.
-#[derive(Clone, Copy, Debug)]
-pub struct Part {
-    /// Elements before the first pixel's.
-    pub left: usize,
-    /// Elements from a pixel to the next.
-    pub pixel_stride: usize,
 }
 
 /// Writes the pixels of `row`, as many channels as it has, where they belong in a padded row. `convert` converts a run of

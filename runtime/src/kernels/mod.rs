@@ -13,6 +13,7 @@ pub mod elementwise;
 pub mod grouped;
 pub mod layout;
 pub mod load;
+mod map_row;
 #[cfg(skipstone_mve)]
 pub mod mve;
 #[cfg(target_arch = "aarch64")]

@@ -92,7 +92,7 @@ mod tests {
         let text = "# A `B`: c-d, e\n[x](#a-b-c-d-e) [x](../src/main.rs) [x](https://a.b/c) ![x](absent.svg)\n\
                     [x](#nothing)\n```\n[x](in-code.md)\n```\n";
         let page = (PathBuf::from("docs/page.md"), text.to_owned());
-        let broken = check(&[page.clone()], folder);
+        let broken = check(std::slice::from_ref(&page), folder);
         let link = |to: &str| format!("docs/page.md: the link to {to} leads nowhere");
         assert_eq!(broken, [link("absent.svg"), link("#nothing")]);
         let summary = (PathBuf::from(SUMMARY), "[x](../Cargo.toml)".to_owned());

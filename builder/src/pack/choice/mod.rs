@@ -229,7 +229,7 @@ impl Problem {
     /// outruns. Names of layers are left out where there is no flash for them.
     ///
     /// # Errors
-    /// [`ChoiceError`] if nothing fits or the network has no memory plan.
+    /// `ChoiceError` if nothing fits or the network has no memory plan.
     pub fn meet_within(&self, goal: Goal, limits: Limits) -> Result<Choice, ChoiceError> {
         let fitting = |mut choice: Choice| {
             if choice.names && choice.need.left(limits).flash_spare < 0 {

@@ -12,7 +12,7 @@ pub(in crate::kernels) const BLOCK: usize = 4;
 ///
 /// The elements come kernel row by kernel row, each row's run filled up with zeros to a multiple of 16. Where that wastes an
 /// eighth of the products or more, and with groups, kernels gather the rows in scratch, and the elements come in the order
-/// `[kernel column][kernel row][channel]`, filled up once. Small groups are [`merged`].
+/// `[kernel column][kernel row][channel]`, filled up once. Small groups are merged.
 pub static VECTORS: Layout = Layout {
     code: 5,
     name: "vectors",

@@ -2,7 +2,7 @@
 
 use crate::arith::{OPERAND_SHIFT, Requant, SHIFT_MIN};
 use crate::format::records::TABLE_LEN;
-use crate::kernels::load::{MapRow, Part};
+use crate::kernels::map_row::{MapRow, Part};
 use core::arch::naked_asm;
 
 /// What [`affine_blocks`] needs; it reads the fields by their order.
