@@ -106,8 +106,8 @@ fn an_update_that_is_not_whole_or_in_order_is_refused() {
         update(&mut slots, old, &mut machine).unwrap();
         let len = new.len() as u32;
         // A block is missing, comes twice, or is too many; the end comes too early.
-        type Attempt = dyn Fn(&mut Slots<Fake<8>>) -> Result<(), Refusal>;
-        let attempts: [&Attempt; 4] = [
+        type Attempt<'a> = dyn Fn(&mut Slots<Fake<8>>) -> Result<(), Refusal> + 'a;
+        let attempts: [&Attempt<'_>; 4] = [
             &|slots| slots.write(64, &new[64..128]),
             &|slots| slots.write(0, &new[..64]).and_then(|()| slots.write(0, &new[..64])),
             &|slots| slots.write(0, &[new, &[0; 8]].concat()),
