@@ -61,7 +61,12 @@ pub(crate) const ROWS: &[Row] = &[
         targets::thumbv8m,
     ),
     row("aarch64", "aarch64-unknown-linux-gnu", "the runtime for Raspberry Pi", targets::aarch64),
-    row("no-panic", "Cortex-M0, M4", "no panic is reachable from an engine: the linker's proof", targets::no_panic),
+    row(
+        "no-panic",
+        "Cortex-M0, M4, M55",
+        "no panic is reachable from an engine: the linker's proof",
+        targets::no_panic,
+    ),
     row("kernels-cortex-m", "QEMU M4, M33, M55", "their kernels against the reference", targets::kernels_cortex_m),
     row("kernels-neon", "qemu-aarch64", "the runtime's tests, NEON kernels included", targets::kernels_neon),
     row("devices", "QEMU M0 to M55, A72", "packed models: every layer equals the host's", targets::devices),

@@ -179,8 +179,8 @@ fn conv(rows: &mut ConvRows<'_, i8>, filter: &Filter) {
     let parts = rows.parts();
     let width = parts.shape.width;
     let at_once = (filter.tiles)(&parts.shape);
-    let all = width.div_ceil(filter.width);
-    for row in (0..parts.count).step_by(filter.height) {
+    let all = width.div_ceil(filter.width.max(1));
+    for row in (0..parts.count).step_by(filter.height.max(1)) {
         for first in (0..all).step_by(at_once.max(1)) {
             let tiles = Tiles { row, first, count: at_once.min(all - first) };
             if tiles.make(parts, filter).is_none() {
@@ -253,7 +253,8 @@ impl Outputs<'_> {
     fn put(&self, tiles: &Tiles, filter: &Filter, m: &[u32], out: &mut [&mut [i8]]) -> Option<()> {
         let at = |tile: usize| filter.width * (tiles.first + tile) * self.channels + self.channel;
         let width = out.first()?.len().checked_div(self.channels)?;
-        let whole = if out.len() == filter.height { tiles.count.min(width / filter.width - tiles.first) } else { 0 };
+        let whole =
+            if out.len() == filter.height { tiles.count.min(width / filter.width.max(1) - tiles.first) } else { 0 };
         if whole > 0 {
             let len = (filter.width * whole - 1) * self.channels + 4;
             let mut rows = [core::ptr::null_mut(); 4];
@@ -265,7 +266,7 @@ impl Outputs<'_> {
             // SAFETY: M and the rows, as many as a tile has, were just sliced to what the tiles need.
             unsafe { (filter.outputs)(m.as_ptr().cast(), self.requant, &places) };
         }
-        for (tile, m) in m.chunks_exact(filter.m_tile()).enumerate().take(tiles.count).skip(whole) {
+        for (tile, m) in m.chunks_exact(filter.m_tile().max(1)).enumerate().take(tiles.count).skip(whole) {
             let mut beside = [[0i8; 16]; 4];
             let count = (width - filter.width * (tiles.first + tile)).min(filter.width);
             let mut each = |beside: &mut [[i8; 16]; 4], copy: fn(&mut [i8], &mut [i8])| {
