@@ -72,7 +72,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("devices", "QEMU M0 to M55, A72", "packed models: every layer equals the host's", targets::devices),
     row("boards", "QEMU, 7 boards", "classify and selftest with a network of each family", firmware::emulated),
     row("firmware", "6 real boards", "their programs build; sizes", firmware::real),
-    row("field-update", "QEMU M4", "a new model over a serial line, and 200 power cuts", targets::field_update),
+    row(
+        "field-update",
+        "QEMU M4",
+        "a new model over a serial line, and power cuts (60; 200 with --full)",
+        targets::field_update,
+    ),
     row(
         "budgets",
         "QEMU M0 to M33",

@@ -138,7 +138,9 @@ pub(super) fn field_update(context: &Context) -> Result<String, Failure> {
     let core = Core::CortexM4;
     lint(tools::compiler(triple(core)?)?, "-p field-update", core, context)?;
     context.cargo("check -p skipstone-serial --no-default-features").pass()?;
-    silent(context.cargo("test -p skipstone-tests --test field_update -- --ignored").pass())
+    let cuts = if context.full { 200 } else { 60 };
+    let run = context.cargo("test -p skipstone-tests --test field_update -- --ignored --nocapture");
+    run.env("SKIPSTONE_POWER_CUTS", &cuts.to_string()).pass().map(|()| format!("{cuts} power cuts"))
 }
 
 pub(super) fn budgets(context: &Context) -> Result<String, Failure> {
