@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 /// Classify PNG or JPEG files by the model on a board, over a serial line.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  skipstone send digits.stone photo.png --to serial:/dev/ttyACM0")]
 pub(super) struct Arguments {
     /// The .stone file that is on the board.
     #[arg(value_name = "MODEL.stone")]

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 /// Put a new model on a board, over a serial line: the board checks it before it uses it, and keeps the old one until then.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  skipstone update digits.stone --to serial:/dev/ttyACM0")]
 pub(super) struct Arguments {
     /// The new .stone file.
     #[arg(value_name = "NEW.stone")]
