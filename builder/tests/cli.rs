@@ -63,11 +63,19 @@ fn zoo_lists_exact_counts() {
 }
 
 #[test]
+fn alone_it_prints_the_help() {
+    let output = skipstone(&[]);
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(help.contains("Usage: skipstone") && help.contains("quantize"), "{help}");
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("x.onnx");
     let onnx = text(&onnx);
-    fails(&[], 2, &["--help"]);
+    fails(&["--json"], 2, &["--help"]);
     fails(&["frobnicate"], 2, &["frobnicate"]);
     fails(&["zoo", "--arch", "resnet9"], 2, &["resnet9", "resnet8", "resnet20", "skipstone zoo"]);
     fails(&["export", "--arch", "resnet8"], 2, &["--output"]);
