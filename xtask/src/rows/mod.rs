@@ -71,7 +71,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("kernels-neon", "qemu-aarch64", "the runtime's tests, NEON kernels included", targets::kernels_neon),
     row("devices", "QEMU M0 to M55, A72", "packed models: every layer equals the host's", targets::devices),
     row("boards", "QEMU, 7 boards", "classify and selftest with a network of each family", firmware::emulated),
-    row("firmware", "6 real boards", "their programs build; sizes", firmware::real),
+    row("firmware", "real boards", "programs of three boards build, with --full of six; sizes", firmware::real),
     row(
         "field-update",
         "QEMU M4",
