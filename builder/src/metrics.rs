@@ -25,6 +25,11 @@ pub struct Evaluation {
     pub images_per_second: f64,
 }
 
+/// Index of the largest element, the first of equal ones.
+pub(crate) fn argmax<T: PartialOrd>(scores: &[T]) -> usize {
+    (1..scores.len()).fold(0, |best, index| if scores[index] > scores[best] { index } else { best })
+}
+
 /// Evaluates anything that gives scores: `scores_of` gets the indices of `batch` images of the set at a time, and gives
 /// their scores `[N, classes]`.
 ///
@@ -81,6 +86,12 @@ pub fn evaluate_quantized(graph: &Graph, fake: &FakeQuantization, set: &Dataset)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_equal_scores_wins() {
+        assert_eq!(argmax(&[1, 3, 3]), 1);
+        assert_eq!(argmax(&[3]), 0);
+    }
 
     #[test]
     fn batches_add_up_and_of_equal_scores_the_first_counts() {

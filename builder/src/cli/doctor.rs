@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::table::Table;
-use crate::device::tools::{find, has_target};
+use crate::device::tools::{AARCH64_GCC, PROBE, QEMU_AARCH64, QEMU_ARM, Tool, has_target};
 use crate::target::Core;
 use serde::Serialize;
 use std::path::Path;
@@ -16,33 +16,21 @@ use std::process::{Command, Stdio};
 #[command(after_help = "Example:\n  skipstone doctor")]
 pub(super) struct Arguments {}
 
-/// A program that some command starts.
-struct Tool {
-    name: &'static str,
-    /// What is not possible without it.
-    purpose: &'static str,
-    get: &'static str,
-}
-
-const fn tool(name: &'static str, purpose: &'static str, get: &'static str) -> Tool {
-    Tool { name, purpose, get }
-}
-
 const RUST: &str = "https://rustup.rs, or on Debian apt-get install rustc-web cargo-web rust-web-src lld";
 
-const TOOLS: [Tool; 8] = [
-    tool("rustc", "building firmware", RUST),
-    tool("cargo", "building firmware", RUST),
-    tool("qemu-system-arm", "running firmware on emulated Cortex-M boards", "apt-get install qemu-system-arm"),
-    tool("qemu-aarch64", "running the Raspberry Pi program elsewhere", "apt-get install qemu-user"),
-    tool(
-        "aarch64-linux-gnu-gcc",
-        "building the Raspberry Pi program elsewhere",
-        "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+/// Programs that commands start, and what is not possible without them.
+const TOOLS: [(Tool, &str); 8] = [
+    (Tool { name: "rustc", get: RUST }, "building firmware"),
+    (Tool { name: "cargo", get: RUST }, "building firmware"),
+    (QEMU_ARM, "running firmware on emulated Cortex-M boards"),
+    (QEMU_AARCH64, "running the Raspberry Pi program elsewhere"),
+    (AARCH64_GCC, "building the Raspberry Pi program elsewhere"),
+    (PROBE, "flashing real boards"),
+    (
+        Tool { name: "python3", get: "apt-get install python3 python3-venv" },
+        "the tests that compare with the onnx package",
     ),
-    tool("probe-rs", "flashing real boards", "cargo install probe-rs-tools --locked"),
-    tool("python3", "the tests that compare with the onnx package", "apt-get install python3 python3-venv"),
-    tool("chromium", "the test that looks at a report's page", "apt-get install chromium"),
+    (Tool { name: "chromium", get: "apt-get install chromium" }, "the test that looks at a report's page"),
 ];
 
 #[derive(Serialize)]
@@ -57,13 +45,13 @@ struct Found {
 }
 
 pub(super) fn run(_: &Arguments, console: &Console) -> Result<(), Failure> {
-    let tools = TOOLS.iter().map(|tool| {
-        let path = find(tool.name);
+    let tools = TOOLS.iter().map(|&(tool, purpose)| {
+        let path = tool.find();
         Found {
             tool: tool.name.into(),
             found: path.is_some(),
             version: path.as_deref().and_then(version),
-            purpose: tool.purpose.into(),
+            purpose: purpose.into(),
             get: tool.get.into(),
         }
     });

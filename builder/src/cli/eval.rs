@@ -7,6 +7,7 @@ use super::images::Images;
 use super::model::Pixels;
 use crate::data::{Dataset, Spec, Split};
 use crate::metrics::{self, Evaluation};
+use crate::tensor::Tensor;
 use std::path::PathBuf;
 
 /// Images classified at a time.
@@ -50,10 +51,22 @@ pub(super) fn evaluate(
     label: &str,
     console: &Console,
 ) -> Result<Evaluation, Failure> {
+    evaluate_watched(classifier, data, label, console, |_| {})
+}
+
+/// As [`evaluate`]; `watch` sees the scores, batch after batch, `[N, classes]`.
+pub(super) fn evaluate_watched(
+    classifier: &Classifier,
+    data: &Dataset,
+    label: &str,
+    console: &Console,
+    mut watch: impl FnMut(&Tensor),
+) -> Result<Evaluation, Failure> {
     let bar = console.bar(label, data.len(), "images");
     let classifier = classifier.prepare();
     let evaluation = metrics::evaluate(data, BATCH, |batch| {
         let scores = classifier.scores(data, batch)?;
+        watch(&scores);
         bar.inc(batch.len() as u64);
         Ok(scores)
     });

@@ -15,6 +15,7 @@ use super::table::{Table, grouped};
 use crate::data::{Dataset, Spec, Split};
 use crate::files;
 use crate::host::Trace;
+use crate::metrics::argmax;
 use serde::Serialize;
 use skipstone_runtime::format::records::Node;
 use skipstone_runtime::schedule::Network;
@@ -167,13 +168,7 @@ fn float_labels(float: &Classifier, file: &Path, images: &Dataset) -> Result<Vec
     check_dims(file, float.dims(), images)?;
     let indices: Vec<usize> = (0..images.len()).collect();
     let scores = float.prepare().scores(images, &indices)?;
-    Ok(indices.iter().map(|&index| label(scores.image(index))).collect())
-}
-
-/// The class with the highest score, the first of equal ones.
-fn label<T: PartialOrd + Copy>(scores: &[T]) -> usize {
-    let better = |best: usize, class: usize| if scores[class] > scores[best] { class } else { best };
-    (0..scores.len()).reduce(better).unwrap_or(0)
+    Ok(indices.iter().map(|&index| argmax(scores.image(index))).collect())
 }
 
 /// What a board made of the images so far.
@@ -250,7 +245,7 @@ impl<'p> Comparison<'p> {
     }
 
     fn report(self, board: &Board<'_>, images: &Dataset, float: Option<&[usize]>) -> Report {
-        let [on_board, host] = self.all_scores.map(|all| all.iter().map(|scores| label(scores)).collect::<Vec<_>>());
+        let [on_board, host] = self.all_scores.map(|all| all.iter().map(|scores| argmax(scores)).collect::<Vec<_>>());
         let count = images.len();
         let part = |labels: &[usize], of: &dyn Fn(usize) -> usize| {
             let same = labels.iter().enumerate().filter(|&(index, &label)| label == of(index)).count();
@@ -351,6 +346,5 @@ mod tests {
         difference.add(&[3], &[3, 4], 0.5);
         assert_eq!((difference.elements, difference.differing, difference.max_abs_diff), (5, 3, 127.5));
         assert!((difference.rmse - ((4.0 + 127.5 * 127.5) / 5.0f64).sqrt()).abs() < 1e-9);
-        assert_eq!((label(&[1, 5, 5]), label(&[-1.5, -2.0])), (1, 0));
     }
 }

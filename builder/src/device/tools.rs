@@ -9,9 +9,35 @@ use std::process::{Command, Stdio};
 /// Where Debian's compiler and its library's source lie.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
+
+/// A program that is started here, and how to get it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) get: &'static str,
+}
+
+pub(crate) const QEMU_ARM: Tool = Tool { name: "qemu-system-arm", get: "apt-get install qemu-system-arm" };
+pub(crate) const QEMU_AARCH64: Tool = Tool { name: "qemu-aarch64", get: "apt-get install qemu-user" };
+pub(crate) const AARCH64_GCC: Tool =
+    Tool { name: "aarch64-linux-gnu-gcc", get: "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross" };
 #[cfg(feature = "cli")]
-const PROBE: &str = if cfg!(windows) { "probe-rs.exe" } else { "probe-rs" };
-const AARCH64_LINKER: &str = "aarch64-linux-gnu-gcc";
+pub(crate) const PROBE: Tool = Tool {
+    name: if cfg!(windows) { "probe-rs.exe" } else { "probe-rs" },
+    get: "cargo install probe-rs-tools --locked, or see https://probe.rs/docs/getting-started/installation",
+};
+
+impl Tool {
+    /// Where it is.
+    pub(crate) fn find(self) -> Option<PathBuf> {
+        find(self.name)
+    }
+
+    /// Where it is, to work on `device`.
+    fn require(self, device: &'static str) -> Result<PathBuf, Missing> {
+        self.find().ok_or_else(|| Missing { what: self.name.into(), device, get: self.get.into() })
+    }
+}
 
 /// Something that has to be installed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +81,7 @@ impl Toolchain {
             }
         }
         if linux && !is_native() {
-            command.env(&linker, AARCH64_LINKER);
+            command.env(&linker, AARCH64_GCC.name);
         }
         command
     }
@@ -68,22 +94,18 @@ pub(super) fn toolchain(device: Device) -> Result<Toolchain, Missing> {
 
 /// A compiler for a target, with its linker; the programs are for `device`.
 pub(super) fn toolchain_for(target: &str, device: &'static str) -> Result<Toolchain, Missing> {
-    let missing = |what: &str, get: String| Missing { what: what.into(), device, get };
     let linux = target.contains("linux");
     if linux && !is_native() {
-        let get = "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross";
-        find(AARCH64_LINKER).ok_or_else(|| missing(AARCH64_LINKER, get.into()))?;
+        AARCH64_GCC.require(device)?;
     }
     if let Some(cargo) = cargo_with(target) {
         return Ok(Toolchain::Rustup(cargo));
     }
-    let debian = Path::new(DEBIAN_CARGO).is_file() && Path::new(DEBIAN_SOURCE).is_dir();
-    let linker = linux || Path::new("/usr/bin/ld.lld").is_file();
-    if debian && linker {
+    if has_debian_for(target) {
         return Ok(Toolchain::Debian);
     }
     let get = format!("rustup target add {target}, or on Debian apt-get install rustc-web cargo-web rust-web-src lld");
-    Err(missing(&format!("a Rust compiler for {target}"), get))
+    Err(Missing { what: format!("a Rust compiler for {target}"), device, get })
 }
 
 /// [`emulator`] with a plugin, which counts; so time need not.
@@ -97,14 +119,12 @@ pub(super) fn emulator_with_plugin(device: Device, plugin: &OsStr) -> Result<Com
 
 /// The emulator's command line up to the program; without a program where the host is the device.
 pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
-    let (name, package) = match device.place {
-        Place::Board(_) => ("qemu-system-arm", "qemu-system-arm"),
+    let tool = match device.place {
+        Place::Board(_) => QEMU_ARM,
         Place::Linux(_) if is_native() => return Ok(Command::new("")),
-        Place::Linux(_) => ("qemu-aarch64", "qemu-user"),
+        Place::Linux(_) => QEMU_AARCH64,
     };
-    let get = format!("apt-get install {package}");
-    let path = find(name).ok_or_else(|| Missing { what: name.into(), device: device.name(), get })?;
-    let mut command = Command::new(path);
+    let mut command = Command::new(tool.require(device.name())?);
     match device.place {
         Place::Board(board) => command.args(board.emulator_arguments().into_iter().flatten()),
         Place::Linux(cpu) => command.args(["-L", AARCH64_ROOT, "-cpu", cpu]),
@@ -115,8 +135,7 @@ pub(super) fn emulator(device: Device) -> Result<Command, Missing> {
 /// Whether there is probe-rs, which flashes the board `device`.
 #[cfg(feature = "cli")]
 pub(super) fn probe(device: &'static str) -> Result<(), Missing> {
-    let get = "cargo install probe-rs-tools --locked, or see https://probe.rs/docs/getting-started/installation".into();
-    find(PROBE).map(drop).ok_or_else(|| Missing { what: PROBE.into(), device, get })
+    PROBE.require(device).map(drop)
 }
 
 /// Whether the host itself is an aarch64 device.
@@ -141,8 +160,15 @@ fn cargo_with(target: &str) -> Option<OsString> {
 }
 
 /// Whether firmware for `target` can be compiled here.
+#[cfg(feature = "cli")]
 pub(crate) fn has_target(target: &str) -> bool {
-    cargo_with(target).is_some() || (Path::new(DEBIAN_CARGO).is_file() && Path::new(DEBIAN_SOURCE).is_dir())
+    cargo_with(target).is_some() || has_debian_for(target)
+}
+
+/// Whether Debian's compiler is there, with the library's source and a linker for `target`.
+fn has_debian_for(target: &str) -> bool {
+    let linker = target.contains("linux") || Path::new("/usr/bin/ld.lld").is_file();
+    Path::new(DEBIAN_CARGO).is_file() && Path::new(DEBIAN_SOURCE).is_dir() && linker
 }
 
 /// The file `name` in the folders of `PATH`.

@@ -25,6 +25,7 @@ pub use int8::{Difference, Int8Agreement, Int8Check, LayerAgreement, TracedLayer
 pub use layers::Layers;
 pub use nodes::{NodeAgreement, float_nodes};
 
+use crate::metrics::argmax;
 use skipstone_onnx::ImportError;
 use skipstone_onnx::extract::ExtractError;
 use std::collections::HashSet;
@@ -65,11 +66,6 @@ fn distinct(tensors: &[usize]) -> Vec<usize> {
     tensors.iter().copied().filter(|&tensor| seen.insert(tensor)).collect()
 }
 
-/// Index of the largest element, the first of equal ones.
-fn argmax<T: PartialOrd>(scores: &[T]) -> usize {
-    (1..scores.len()).fold(0, |best, index| if scores[index] > scores[best] { index } else { best })
-}
-
 /// Images from channels-last to channels-first. `dims` is `[C, H, W]`, or a vector's `[features]`, which has no order.
 pub fn to_channels_first<T: Copy>(data: &[T], dims: &[usize]) -> Vec<T> {
     let &[channels, height, width] = dims else { return data.to_vec() };
@@ -90,12 +86,6 @@ fn fraction(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_of_equal_scores_wins() {
-        assert_eq!(argmax(&[1, 3, 3]), 1);
-        assert_eq!(argmax(&[3]), 0);
-    }
 
     #[cfg(not(feature = "tract"))]
     #[test]

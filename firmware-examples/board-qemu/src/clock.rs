@@ -1,9 +1,5 @@
 //! Instructions, counted by the core's timer.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-use cortex_m::peripheral::{SYST, syst::SystClkSource};
-use cortex_m_rt::exception;
-
 // Ticks of an emulated second, `CLOCK_HZ`: the processor clock of the board.
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -16,22 +12,15 @@ const COMMON: u64 = {
     }
     a
 };
-const PERIOD: u32 = 1 << 24;
-static PERIODS: AtomicU32 = AtomicU32::new(0);
 
 /// Counts executed instructions, where the emulator runs with `-icount shift=0` so that each takes a nanosecond.
-pub struct Clock(SYST);
+pub struct Clock(());
 
 impl Clock {
     /// Starts the core's SysTick; `None` if it was started before.
     pub fn start() -> Option<Self> {
-        let mut timer = cortex_m::Peripherals::take()?.SYST;
-        timer.set_clock_source(SystClkSource::Core);
-        timer.set_reload(PERIOD - 1);
-        timer.clear_current();
-        timer.enable_counter();
-        timer.enable_interrupt();
-        Some(Self(timer))
+        systick::start(&mut cortex_m::Peripherals::take()?.SYST);
+        Some(Self(()))
     }
 
     /// Instructions that `work` executes, to those of a tick.
@@ -46,21 +35,8 @@ impl Clock {
         ticks * (NANOSECONDS / COMMON) / (CLOCK_HZ / COMMON)
     }
 
-    /// Ticks since the start. A period that ends between two reads of the count is seen by reading it again.
+    /// Ticks since the start.
     pub fn ticks() -> u64 {
-        loop {
-            let periods = PERIODS.load(Ordering::SeqCst);
-            let count = SYST::get_current();
-            if periods == PERIODS.load(Ordering::SeqCst) {
-                // The count falls to 0, where the period ends and the next one begins.
-                return u64::from(periods) * u64::from(PERIOD) + u64::from((PERIOD - count) % PERIOD);
-            }
-        }
+        systick::ticks()
     }
-}
-
-#[exception]
-fn SysTick() {
-    // Nothing else writes it; Cortex-M0 has no atomic addition.
-    PERIODS.store(PERIODS.load(Ordering::SeqCst).wrapping_add(1), Ordering::SeqCst);
 }

@@ -48,13 +48,10 @@ pub fn exit(success: bool) -> ! {
     }
 }
 
-/// Tells the place. The message would link `core::fmt`.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    if let (Some(mut out), Some(place)) = (Output::open(), info.location()) {
-        out.text("panic at ");
-        out.text(place.file());
-        lines::numbers(&mut out, &[(":", place.line().into())]);
+    if let Some(mut out) = Output::open() {
+        lines::panic_place(&mut out, info);
     }
     exit(false)
 }

@@ -60,7 +60,7 @@ impl<L: OutputPin, S: Serial> Board for Real<L, S> {
     }
 
     fn ticks() -> u64 {
-        cycles::now()
+        systick::ticks()
     }
 
     /// The LED blinks once for class 0, twice for class 1 and so on; the serial port gets a line with the name.
@@ -106,15 +106,9 @@ impl<L: OutputPin, S: Serial> Board for Real<L, S> {
     }
 }
 
-/// Tells the place. The message would link `core::fmt`.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    if let Some(place) = info.location() {
-        let mut log = Log::again();
-        log.text("panic at ");
-        log.text(place.file());
-        lines::numbers(&mut log, &[(":", place.line().into())]);
-    }
+    lines::panic_place(&mut Log::again(), info);
     loop {
         cortex_m::asm::bkpt();
     }

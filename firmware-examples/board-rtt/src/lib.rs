@@ -42,13 +42,10 @@ pub fn exit(_success: bool) -> ! {
     }
 }
 
-/// Tells the place. The message would link `core::fmt`.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    if let (Some(mut out), Some(place)) = (last_words(), info.location()) {
-        out.text("panic at ");
-        out.text(place.file());
-        lines::numbers(&mut out, &[(":", place.line().into())]);
+    if let Some(mut out) = last_words() {
+        lines::panic_place(&mut out, info);
     }
     exit(false)
 }

@@ -43,6 +43,15 @@ pub fn numbers(out: &mut impl Sink, numbers: &[(&str, u64)]) {
     out.text("\n");
 }
 
+/// Writes where a panic happened, in a line. Its message would link `core::fmt`.
+pub fn panic_place(out: &mut impl Sink, info: &core::panic::PanicInfo<'_>) {
+    if let Some(place) = info.location() {
+        out.text("panic at ");
+        out.text(place.file());
+        numbers(out, &[(":", place.line().into())]);
+    }
+}
+
 /// Classifies an image, whose pixels the model takes, and writes its line: the class with the highest score, all
 /// scores, and the checksum of each node's rows in the order in which they are made. `layers` holds one checksum for
 /// each node.

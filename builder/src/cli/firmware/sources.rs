@@ -6,13 +6,14 @@ use toml::{Table, Value};
 static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sources.rs"));
 
 /// The crates, with the manifest of the workspace that each is of.
-const CRATES: [(&str, &str); 6] = [
+const CRATES: [(&str, &str); 7] = [
     ("skipstone-runtime", "workspace.toml"),
     ("skipstone-targets", "workspace.toml"),
     ("board-model", "firmware.toml"),
     ("board-qemu", "firmware.toml"),
     ("board-rtt", "firmware.toml"),
     ("lines", "firmware.toml"),
+    ("systick", "firmware.toml"),
 ];
 
 /// What boards are supported by: in an emulator, and by a debug probe.

@@ -9,26 +9,26 @@ use skipstone_runtime::Model;
 /// How a packed model suits a board.
 #[derive(Serialize)]
 pub(in crate::cli) struct OnBoard {
-    board: &'static str,
-    core: &'static str,
+    pub(in crate::cli) board: &'static str,
+    pub(in crate::cli) core: &'static str,
     /// Whether the board can run it: it has the memory, and kernels for its core read the weights.
-    fits: bool,
+    pub(in crate::cli) fits: bool,
     /// Whether they do.
     runs: bool,
     /// How many times more instructions its convolutions take than if it were packed for the core, by estimate.
     slowdown: Option<f64>,
     flash: u32,
     ram: u32,
-    flash_spare: i64,
-    ram_spare: i64,
+    pub(in crate::cli) flash_spare: i64,
+    pub(in crate::cli) ram_spare: i64,
     #[serde(skip)]
-    title: &'static str,
+    pub(in crate::cli) title: &'static str,
     #[serde(skip)]
-    verdict: String,
+    pub(in crate::cli) verdict: String,
 }
 
 /// How `model` suits the boards that people have.
-pub(super) fn on_boards(model: &Model<'_>) -> Vec<OnBoard> {
+pub(in crate::cli) fn on_boards(model: &Model<'_>) -> Vec<OnBoard> {
     let need = Need::of(model);
     Board::ALL.iter().filter(|board| board.chip.is_some()).map(|board| on_board(model, need, board)).collect()
 }
@@ -77,7 +77,8 @@ pub(in crate::cli) fn table(boards: &[OnBoard]) -> Table {
     table
 }
 
-fn signed(bytes: i64) -> String {
+/// Bytes with a sign where something is short.
+pub(in crate::cli) fn signed(bytes: i64) -> String {
     let sign = if bytes < 0 { "-" } else { "" };
     format!("{sign}{}", grouped(bytes.unsigned_abs()))
 }

@@ -1,12 +1,13 @@
 //! What int8 costs, and what the model takes on a board.
 
-use super::device::{self, OnBoard};
+use super::device::{Layer, OnDevice};
 use super::shares::{percent, share};
-use crate::cli::inspect::picture;
+use crate::cli::inspect::boards::{OnBoard, signed};
+use crate::cli::inspect::{picture, region_name};
 use crate::cli::table::grouped;
+use crate::pack::Reason;
 use crate::plan::Timeline;
 use crate::quant::{LayerSensitivity, Sensitivity};
-use crate::target::{Board, Core, packed_for};
 use maud::{Markup, PreEscaped, html};
 use skipstone_runtime::Model;
 
@@ -52,23 +53,11 @@ pub(super) fn of_int8(sensitivity: &Sensitivity) -> Markup {
     }
 }
 
-/// The core that a model runs on: the board's, or the one that it is packed for.
-fn core(model: &Model<'_>, board: Option<&Board>) -> Option<Core> {
-    Some(board.map_or_else(|| packed_for(model), |board| board.core))
-}
-
-/// Estimated instructions of all convolutions; `None` where no kernel gives an estimate.
-pub(super) fn instructions(model: &Model<'_>, board: Option<&Board>) -> Option<u64> {
-    let layers = device::layers(model, core(model, board));
-    let costs = layers.iter().filter_map(|layer| layer.kernel.map(|(_, cost)| cost));
-    Some(costs.sum()).filter(|&sum| sum > 0)
-}
-
 /// Layers, arena and boards of a packed model.
-pub(super) fn on_device(model: &Model<'_>, board: Option<&Board>) -> Markup {
+pub(super) fn on_device(model: &Model<'_>, device: &OnDevice) -> Markup {
     let timeline = Timeline::new(model);
     html! {
-        (layers(model, board))
+        (layers(device))
         section {
             h2 { "The arena over time" }
             p {
@@ -78,30 +67,28 @@ pub(super) fn on_device(model: &Model<'_>, board: Option<&Board>) -> Markup {
             div class="wide" { (PreEscaped(picture(model, &timeline, ""))) }
             (regions(model, &timeline))
         }
-        (boards(&device::boards(model)))
+        (boards(&device.boards))
     }
 }
 
-fn layers(model: &Model<'_>, board: Option<&Board>) -> Markup {
-    let layers = device::layers(model, core(model, board));
-    let most = |of: fn(&device::Layer) -> u64| layers.iter().map(of).max().unwrap_or(0) as f64;
-    let cost = |layer: &device::Layer| layer.kernel.map_or(0, |(_, cost)| cost);
-    let (most_bytes, most_cost) = (most(|layer| layer.weights_bytes.into()), most(cost));
-    let on = board.map_or_else(|| packed_for(model).title().to_owned(), |board| board.title.to_owned());
+fn layers(device: &OnDevice) -> Markup {
+    let layers = &device.layers;
+    let most = |of: fn(&Layer) -> u64| layers.iter().map(of).max().unwrap_or(0) as f64;
+    let (most_bytes, most_cost) = (most(|layer| layer.weights_bytes.into()), most(Layer::instructions));
     html! {
         section {
             h2 { "Layers on the device" }
             p {
-                "Packed for " (packed_for(model).name()) "; instructions are the kernels' own estimates on " (on) ". "
-                code { "skipstone bench" } " counts them."
+                "Packed for " (device.core.title()) "; instructions are the kernels' own estimates. "
+                code { "skipstone bench" } " counts them, " code { "skipstone inspect" } " tells what faster kernels would take."
             }
             div class="scroll" {
                 table {
                     thead { tr {
                         th { "layer" } th class="left" { "operator" } th { "output" } th { "weights, bytes" }
-                        th { "multiply-accumulates" } th { "instructions" } th class="left" { "kernel" }
+                        th { "multiply-accumulates" } th { "instructions" } th class="left" { "kernel" } th class="left" { "chosen for" }
                     } }
-                    tbody { @for layer in &layers {
+                    tbody { @for layer in layers {
                         tr {
                             td { (layer.name) }
                             td class="left" { (layer.op) }
@@ -111,11 +98,12 @@ fn layers(model: &Model<'_>, board: Option<&Board>) -> Markup {
                             }
                             td { (grouped(layer.macs)) }
                             @match layer.kernel {
-                                Some((kernel, cost)) => {
-                                    td class="bar" style=(share(cost as f64, most_cost)) { (grouped(cost)) }
-                                    td class="left" { (kernel) }
+                                Some(Reason { way, why, .. }) => {
+                                    td class="bar" style=(share(way.instructions as f64, most_cost)) { (grouped(way.instructions)) }
+                                    td class="left" { (way.kernel.name) }
+                                    td class="left" { (why.name()) }
                                 }
-                                None => { td { "-" } td {} }
+                                None => { td { "-" } td {} td {} }
                             }
                         }
                     } }
@@ -134,7 +122,7 @@ fn regions(model: &Model<'_>, timeline: &Timeline) -> Markup {
                 thead { tr { th { "feature map" } th { "bytes" } th { "at" } th { "from step" } th { "to step" } } }
                 tbody { @for region in largest {
                     tr {
-                        td { (crate::cli::inspect::region_name(model, region)) }
+                        td { (region_name(model, region)) }
                         td { (grouped(region.bytes as u64)) }
                         td { (grouped(region.offset as u64)) }
                         td { (region.first) }
@@ -147,10 +135,6 @@ fn regions(model: &Model<'_>, timeline: &Timeline) -> Markup {
 }
 
 fn boards(boards: &[OnBoard]) -> Markup {
-    let spare = |bytes: i64| {
-        let sign = if bytes < 0 { "-" } else { "" };
-        format!("{sign}{}", grouped(bytes.unsigned_abs()))
-    };
     html! {
         section {
             h2 { "Boards" }
@@ -158,18 +142,16 @@ fn boards(boards: &[OnBoard]) -> Markup {
                 table {
                     thead { tr {
                         th { "board" } th class="left" { "chip" } th class="left" { "core" } th { "flash to spare" }
-                        th { "RAM to spare" } th { "fits" }
+                        th { "RAM to spare" } th class="left" { "fits" }
                     } }
                     tbody { @for on in boards {
                         tr {
-                            td { (on.board.name) }
-                            td class="left" { (on.board.title) }
-                            td class="left" { (on.board.core.name()) }
-                            td { (spare(on.fit.flash_spare)) }
-                            td { (spare(on.fit.ram_spare)) }
-                            @if on.fits() { td class="yes" { "yes" } }
-                            @else if on.runs { td class="no" { "no: too small" } }
-                            @else { td class="no" { "no: packed for another core" } }
+                            td { (on.board) }
+                            td class="left" { (on.title) }
+                            td class="left" { (on.core) }
+                            td { (signed(on.flash_spare)) }
+                            td { (signed(on.ram_spare)) }
+                            td class={ "left " (if on.fits { "yes" } else { "no" }) } { (on.verdict) }
                         }
                     } }
                 }

@@ -2,11 +2,11 @@
 
 use crate::cli::classifier::Classifier;
 use crate::cli::console::Console;
+use crate::cli::eval::evaluate_watched;
 use crate::cli::failure::Failure;
+use crate::cli::run::top;
 use crate::data::Dataset;
-
-/// Images classified at a time.
-const BATCH: usize = 128;
+use crate::metrics::Evaluation;
 
 /// The answer to an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +21,7 @@ pub(super) struct Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Answers {
     answers: Vec<Answer>,
+    accuracy: f64,
     labels: Vec<u16>,
     classes: usize,
 }
@@ -28,24 +29,16 @@ pub(super) struct Answers {
 impl Answers {
     /// Classifies all of `data`; `label` names the work.
     pub(super) fn of(classifier: &Classifier, data: &Dataset, label: &str, console: &Console) -> Result<Self, Failure> {
-        let bar = console.bar(label, data.len(), "images");
-        let ready = classifier.prepare();
-        let indices: Vec<usize> = (0..data.len()).collect();
         let mut answers = Vec::with_capacity(data.len());
-        for batch in indices.chunks(BATCH) {
-            let scores = ready.scores(data, batch)?;
-            let classes = scores.data().len() / batch.len();
-            answers.extend(scores.data().chunks(classes).map(answer));
-            bar.inc(batch.len() as u64);
-        }
-        bar.finish_and_clear();
-        Ok(Self { answers, labels: data.labels.clone(), classes: data.class_names.len() })
+        let Evaluation { accuracy, .. } = evaluate_watched(classifier, data, label, console, |scores| {
+            answers.extend((0..scores.batch()).map(|image| answer(scores.image(image))));
+        })?;
+        Ok(Self { answers, accuracy, labels: data.labels.clone(), classes: data.class_names.len() })
     }
 
     /// Share of the images that are answered with their label.
     pub(super) fn accuracy(&self) -> f64 {
-        let correct = self.pairs().filter(|(label, answer)| *label == answer.class).count();
-        correct as f64 / self.answers.len().max(1) as f64
+        self.accuracy
     }
 
     /// Images of each class, and of those the share that is answered with it; `None` of a class without images.
@@ -111,26 +104,26 @@ impl Answers {
 }
 
 fn answer(scores: &[f32]) -> Answer {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let class = scores.iter().position(|&score| score == highest).unwrap_or(0);
-    let sum: f64 = scores.iter().map(|&score| f64::from(score - highest).exp()).sum();
-    Answer { class, confidence: 1.0 / sum }
+    let (class, confidence) = top(scores).first().copied().unwrap_or_default();
+    Answer { class, confidence }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Of an accuracy that is not looked at.
     fn answers(answers: &[(u16, usize, f64)]) -> Answers {
         Answers {
             answers: answers.iter().map(|&(_, class, confidence)| Answer { class, confidence }).collect(),
+            accuracy: 0.0,
             labels: answers.iter().map(|&(label, ..)| label).collect(),
             classes: 3,
         }
     }
 
     #[test]
-    fn of_equal_scores_the_first_counts_and_confidences_are_those_of_softmax() {
+    fn an_answer_is_the_first_of_equal_scores_with_its_softmax() {
         assert_eq!(answer(&[0.0, 2.0, 2.0]).class, 1);
         let found = answer(&[0.0, 2.0f32.ln(), 0.0]);
         assert!((found.confidence - 0.5).abs() < 1e-6, "{found:?}");
@@ -144,8 +137,7 @@ mod tests {
         assert_eq!(found.confused(), [(0, 1, 2), (1, 2, 1)]);
         let errors: Vec<usize> = found.errors().into_iter().map(|(index, _)| index).collect();
         assert_eq!(errors, [3, 4, 1]);
-        assert_eq!(found.accuracy(), 0.4);
         let other = answers(&[(0, 0, 0.9), (0, 0, 0.6), (1, 1, 0.8), (1, 1, 0.9), (0, 0, 0.7)]);
-        assert_eq!((other.accuracy(), found.agreement(&other)), (1.0, 0.4));
+        assert_eq!(found.agreement(&other), 0.4);
     }
 }

@@ -10,7 +10,7 @@ mod page;
 mod pictures;
 mod shares;
 
-use super::classifier::{self, Classifier};
+use super::classifier::Classifier;
 use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
@@ -19,16 +19,18 @@ use super::numbers::Numbers;
 use super::packed::Packed;
 use super::quantize::affordable;
 use super::table::grouped;
-use super::{framing, outputs, quantize, targets, train};
+use super::{outputs, quantize, targets, train};
 use crate::data::{Dataset, Spec, Split};
 use crate::quant::{self, Quantization, Sensitivity};
 use crate::target::{Board, packed_for};
 use crate::train::Config;
 use crate::{files, pack};
+use device::OnDevice;
 use history::Epoch;
 use judged::Answers;
 use serde::Serialize;
 use skipstone_onnx::{ChannelOrder, Ending, Graph};
+use skipstone_runtime::Model;
 use std::path::{Path, PathBuf};
 
 /// Images on which the layers are ranked: at least, at most, and as many as take so many multiply-accumulates in all.
@@ -85,10 +87,11 @@ struct Findings {
     name: String,
     config: Option<Config>,
     epochs: Option<Vec<Epoch>>,
-    float: Option<Graph>,
-    packed: Option<Packed>,
-    board: Option<&'static Board>,
+    /// In float and in int8.
+    networks: [Option<Classifier>; 2],
+    device: Option<OnDevice>,
     test: Option<Test>,
+    /// Of both networks.
     answers: [Option<Answers>; 2],
     sensitivity: Option<Sensitivity>,
     /// How to make it again.
@@ -99,6 +102,30 @@ impl Findings {
     /// The answers of the float and of the int8 network, where there are such.
     fn answers(&self) -> [Option<&Answers>; 2] {
         self.answers.each_ref().map(Option::as_ref)
+    }
+
+    /// The float network.
+    fn graph(&self) -> Option<&Graph> {
+        self.networks.iter().flatten().find_map(graph)
+    }
+
+    /// The packed model.
+    fn model(&self) -> Option<Model<'static>> {
+        self.networks.iter().flatten().find_map(model_of)
+    }
+}
+
+fn graph(network: &Classifier) -> Option<&Graph> {
+    match network {
+        Classifier::Float(graph, _) => Some(graph),
+        Classifier::Packed(_) => None,
+    }
+}
+
+fn model_of(network: &Classifier) -> Option<Model<'static>> {
+    match network {
+        Classifier::Float(..) => None,
+        Classifier::Packed(packed) => Some(packed.model()),
     }
 }
 
@@ -166,49 +193,42 @@ fn gather(arguments: &Arguments, console: &Console) -> Result<Findings, Failure>
     };
     let core = packed.as_ref().map(|packed| packed_for(&packed.model()));
     let board = device::board(arguments.board, core);
-    let test = spec.as_ref().map(|spec| test_images(arguments, spec, &file, float.as_ref(), packed.as_ref(), console));
-    let test = test.transpose()?;
-    let quantization = match (&float, &spec) {
+    if let (Some(packed), Some(board)) = (&packed, board) {
+        let stone = arguments.stone.as_deref().unwrap_or(&file);
+        targets::check_core(stone, &packed.model(), board.core, console)?;
+    }
+    let name = name(&file, float.as_ref(), run);
+    let mut networks =
+        [float.map(|graph| Classifier::Float(Box::new(graph), Ending::Scores)), packed.map(Classifier::Packed)];
+    let test = match (&spec, networks.iter().flatten().next()) {
+        (Some(spec), Some(network)) => Some(test_images(arguments, spec, &file, network, console)?),
+        _ => None,
+    };
+    let quantization = match (networks[0].as_ref().and_then(graph), &spec) {
         (Some(graph), Some(spec)) => Some(quantize(arguments, graph, spec, &file, console)?),
         _ => None,
     };
-    let packed = match (packed, &quantization, board) {
-        (None, Some(quantization), Some(board)) => {
-            commands.push(quantize_command(arguments, spec.as_ref(), board));
-            let packed = pack::pack(&quantization.qgraph, board.core)?;
-            Some(Packed::new(&packed.bytes).map_err(pack::PackError::Refused)?)
-        }
-        (packed, ..) => packed,
-    };
-    if let (Some(packed), Some(board)) = (&packed, board) {
-        device::check(packed, board)?;
+    if let (None, Some(quantization), Some(board)) = (&networks[1], &quantization, board) {
+        commands.push(quantize_command(arguments, spec.as_ref(), board));
+        let packed = pack::pack(&quantization.qgraph, board.core)?;
+        let packed = Packed::new(&packed.bytes).map_err(pack::PackError::Refused)?;
+        networks[1] = Some(Classifier::Packed(packed));
     }
     commands.push(report_command(arguments));
-
-    let judge = |classifier: Option<Classifier>, label| match (classifier, &test) {
-        (Some(classifier), Some(test)) => Answers::of(&classifier, &test.data, label, console).map(Some),
+    let judge = |network: &Option<Classifier>, label| match (network, &test) {
+        (Some(network), Some(test)) => Answers::of(network, &test.data, label, console).map(Some),
         _ => Ok(None),
     };
-    let of_float = float.clone().map(|graph| Classifier::Float(Box::new(graph), Ending::Scores));
-    let of_int8 = packed.as_ref().map(|packed| Packed::new(packed.model().as_bytes())).transpose();
-    let of_int8 = of_int8.map_err(pack::PackError::Refused)?.map(Classifier::Packed);
-    let answers = [judge(of_float, "float")?, judge(of_int8, "int8")?];
+    let answers = [judge(&networks[0], "float")?, judge(&networks[1], "int8")?];
     let sensitivity = match (&quantization, &test) {
         (Some(quantization), Some(test)) => Some(rank(quantization, &test.data, console)),
         _ => None,
     };
-    Ok(Findings {
-        name: name(&file, float.as_ref(), run),
-        config,
-        epochs,
-        float,
-        packed,
-        board,
-        test,
-        answers,
-        sensitivity,
-        commands,
-    })
+    let device = match networks.iter().flatten().find_map(model_of) {
+        Some(model) => Some(OnDevice::of(&model, board)?),
+        None => None,
+    };
+    Ok(Findings { name, config, epochs, networks, device, test, answers, sensitivity, commands })
 }
 
 /// What the page is called.
@@ -225,33 +245,15 @@ fn test_images(
     arguments: &Arguments,
     spec: &Spec,
     file: &Path,
-    float: Option<&Graph>,
-    packed: Option<&Packed>,
+    network: &Classifier,
     console: &Console,
 ) -> Result<Test, Failure> {
-    let (dims, preprocessing) = match (float, packed) {
-        (Some(graph), _) => (model::input_dims(graph), graph.metadata.preprocessing),
-        (None, Some(packed)) => {
-            let (input, preprocessing) = (packed.model().input(), packed.model().preprocessing());
-            ([input.channels, input.height, input.width].map(usize::from), framing::of_graph(&preprocessing))
-        }
-        (None, None) => return Err(Failure::at(file, "holds no network")),
-    };
-    let mut data = arguments.images.load(spec, Split::Test, dims, &preprocessing, console)?;
-    let macs = match (float, packed) {
-        (Some(graph), _) => {
-            classifier::align(file, graph, &mut data, console)?;
-            graph.macs()
-        }
-        (None, Some(packed)) => {
-            Classifier::Packed(Packed::new(packed.model().as_bytes()).map_err(pack::PackError::Refused)?)
-                .align(file, &mut data, console)?;
-            packed.model().header().macs
-        }
-        (None, None) => 1,
-    };
+    let preprocessing = network.preprocessing();
+    let mut data = arguments.images.load(spec, Split::Test, network.dims(), &preprocessing, console)?;
+    network.align(file, &mut data, console)?;
     let of = data.len();
-    let count = arguments.count.map_or_else(|| affordable(macs), |count| count as usize);
+    let macs = graph(network).map(Graph::macs).or(model_of(network).map(|model| model.header().macs));
+    let count = arguments.count.map_or_else(|| affordable(macs.unwrap_or(0)), |count| count as usize);
     let spec = Spec { split: Some(spec.split.unwrap_or(Split::Test)), ..spec.clone() };
     Ok(Test { spec, of, data: data.spread(count), bgr: preprocessing.channels == ChannelOrder::Bgr })
 }

@@ -32,7 +32,9 @@ pub(super) fn page(findings: &Findings) -> String {
                     }
                     (accuracy::section(findings))
                     @if let Some(sensitivity) = &findings.sensitivity { (costs::of_int8(sensitivity)) }
-                    @if let Some(packed) = &findings.packed { (costs::on_device(&packed.model(), findings.board)) }
+                    @if let Some((model, device)) = findings.model().zip(findings.device.as_ref()) {
+                        (costs::on_device(&model, device))
+                    }
                     (origin(findings))
                     footer { "Made by Skipstone " (env!("CARGO_PKG_VERSION")) "." }
                 }
@@ -43,15 +45,12 @@ pub(super) fn page(findings: &Findings) -> String {
 }
 
 fn subtitle(findings: &Findings) -> String {
-    let network = match (&findings.float, &findings.packed) {
+    let network = match (findings.graph(), findings.model()) {
         (Some(graph), _) => {
-            format!(
-                "{} parameters, {} multiply-accumulates",
-                grouped(graph.parameter_count() as u64),
-                grouped(graph.macs())
-            )
+            let parameters = grouped(graph.parameter_count() as u64);
+            format!("{parameters} parameters, {} multiply-accumulates", grouped(graph.macs()))
         }
-        (None, Some(packed)) => format!("{} multiply-accumulates", grouped(packed.model().header().macs)),
+        (None, Some(model)) => format!("{} multiply-accumulates", grouped(model.header().macs)),
         (None, None) => String::new(),
     };
     match &findings.test {
@@ -73,19 +72,22 @@ fn tiles(findings: &Findings) -> Markup {
         let same = float.map(|float| format!("same answer as float: {}", percent(int8.agreement(float))));
         tiles.push(("accuracy in int8", percent(int8.accuracy()), same.unwrap_or_default()));
     }
-    if let Some(packed) = &findings.packed {
-        let model = packed.model();
+    if let Some((model, device)) = findings.model().zip(findings.device.as_ref()) {
         let bytes = model.as_bytes().len() as u64;
         tiles.push(("model in flash", format!("{} bytes", grouped(bytes)), "without the program".into()));
         tiles.push(("RAM", format!("{} bytes", grouped(model.arena_len() as u64)), "arena, without the stack".into()));
-        if let Some((board, instructions)) = findings.board.zip(costs::instructions(&model, findings.board)) {
-            let seconds = instructions as f64 / f64::from(board.clock_hz);
-            let detail = format!("convolutions on {}, estimated; {:.0} ms at one a cycle", board.name, 1e3 * seconds);
-            tiles.push(("instructions", format!("{:.2} M", instructions as f64 / 1e6), detail));
-        }
-        let boards = super::device::boards(&model);
-        let fitting = boards.iter().filter(|on| on.fits()).count();
-        tiles.push(("fits", format!("{fitting} of {} boards", boards.len()), String::new()));
+        let instructions = device.instructions();
+        let milliseconds = device.board.map(|board| 1e3 * instructions as f64 / f64::from(board.clock_hz));
+        let time = device.board.zip(milliseconds);
+        let time =
+            time.map_or(String::new(), |(board, time)| format!("; {time:.0} ms on {} at one a cycle", board.name));
+        tiles.push((
+            "instructions",
+            format!("{:.2} M", instructions as f64 / 1e6),
+            format!("convolutions, estimated for {}{time}", device.core.title()),
+        ));
+        let fitting = device.boards.iter().filter(|on| on.fits).count();
+        tiles.push(("fits", format!("{fitting} of {} boards", device.boards.len()), String::new()));
     }
     html! {
         div class="tiles" {
@@ -145,8 +147,7 @@ fn training(epochs: &[Epoch]) -> Markup {
 
 fn origin(findings: &Findings) -> Markup {
     let mut facts: Vec<(&str, String)> = Vec::new();
-    if let Some(packed) = &findings.packed {
-        let model = packed.model();
+    if let Some(model) = findings.model() {
         facts.push(("packed model", format!("checksum {:08x}", model.header().checksum)));
         if !model.provenance().is_empty() {
             facts.push(("made by", model.provenance().into()));

@@ -2,20 +2,18 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use board_real::{Real, Serial};
+#[path = "../../stm32.rs"]
+mod stm32;
+
+pub use stm32::{Board, Port};
+
+use board_real::Real;
 use embassy_stm32::gpio::{Level, Output, Speed};
-use embassy_stm32::mode::Blocking;
 use embassy_stm32::rcc::*;
 use embassy_stm32::usart::{Config as PortConfig, Uart};
 use embedded_hal::digital::PinState;
 
 const CLOCK_HZ: u32 = 168_000_000;
-
-/// The board.
-pub type Board = Real<Output<'static>, Port>;
-
-/// Its serial port.
-pub struct Port(Uart<'static, Blocking>);
 
 /// Starts clocks, LED and serial port.
 pub fn start() -> Board {
@@ -32,15 +30,4 @@ pub fn start() -> Board {
         unreachable!("115,200 baud are possible")
     };
     Real::start((led, PinState::High), Port(port), CLOCK_HZ)
-}
-
-impl Serial for Port {
-    fn write(&mut self, bytes: &[u8]) {
-        // Nobody may listen: what is not sent is lost.
-        let _ = self.0.blocking_write(bytes);
-    }
-
-    fn read(&mut self, bytes: &mut [u8]) -> bool {
-        self.0.blocking_read(bytes).is_ok()
-    }
 }
