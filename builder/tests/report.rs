@@ -1,6 +1,7 @@
 //! The page that `skipstone report` writes.
 
 use serde_json::Value;
+use skipstone_runtime::{AlignedBytes, Model};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -69,6 +70,9 @@ fn a_report_tells_what_is_known_and_no_more() {
     let board = ["--board", "nucleo-f446re"];
     json(&[&["quantize", text(&run), "--calib", "digits", "-o", text(&stone)][..], &board].concat());
     assert_eq!(output["accuracy_int8"], json(&["eval", text(&stone), "--data", "digits"]).0["accuracy"]);
+    let made = AlignedBytes::copy(&std::fs::read(&stone).unwrap());
+    let checksum = Model::from_bytes(made.as_slice()).unwrap().header().checksum;
+    assert!(html.contains(&format!("checksum {checksum:08x}")), "the command on the page makes the model of the page");
     assert!(html.contains("skipstone train --arch resnet8 --data digits --epochs 2"), "how to train it again");
 
     json(&["report", text(&run), "-o", text(&again)]);

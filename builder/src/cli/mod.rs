@@ -32,6 +32,7 @@ mod quantize;
 mod report;
 mod run;
 mod send;
+mod shell;
 mod table;
 mod targets;
 mod tensors;

@@ -2,6 +2,7 @@
 
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
+use crate::cli::shell;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -36,12 +37,7 @@ pub(super) fn emulate(command: &mut Command, board: &str, console: &Console) -> 
 
 /// A command as one types it.
 pub(super) fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let quoted = words.map(|word| {
-        let word = word.to_string_lossy();
-        if word.contains(' ') { format!("'{word}'") } else { word.into_owned() }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    shell::line(std::iter::once(command.get_program()).chain(command.get_args()))
 }
 
 /// Why probe-rs failed, of the lines that it said.

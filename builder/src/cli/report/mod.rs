@@ -19,12 +19,13 @@ use super::numbers::Numbers;
 use super::packed::Packed;
 use super::quantize::affordable;
 use super::table::grouped;
-use super::{outputs, quantize, targets, train};
+use super::{outputs, quantize, shell, targets, train};
 use crate::data::{Dataset, Spec, Split};
+use crate::files;
+use crate::pack::{self, PackError};
 use crate::quant::{self, Quantization, Sensitivity};
-use crate::target::{Board, packed_for};
+use crate::target::{Board, Limits, packed_for};
 use crate::train::Config;
-use crate::{files, pack};
 use device::OnDevice;
 use history::Epoch;
 use judged::Answers;
@@ -209,12 +210,11 @@ fn gather(arguments: &Arguments, console: &Console) -> Result<Findings, Failure>
         _ => None,
     };
     if let (None, Some(quantization), Some(board)) = (&networks[1], &quantization, board) {
-        commands.push(quantize_command(arguments, spec.as_ref(), board));
-        let packed = pack::pack(&quantization.qgraph, board.core)?;
-        let packed = Packed::new(&packed.bytes).map_err(pack::PackError::Refused)?;
+        let (packed, target) = pack_for(quantization, board, console)?;
         networks[1] = Some(Classifier::Packed(packed));
+        commands.push(quantize_command(arguments, spec.as_ref(), &target)?);
     }
-    commands.push(report_command(arguments));
+    commands.push(report_command());
     let judge = |network: &Option<Classifier>, label| match (network, &test) {
         (Some(network), Some(test)) => Answers::of(network, &test.data, label, console).map(Some),
         _ => Ok(None),
@@ -285,24 +285,28 @@ fn rank(quantization: &Quantization, test: &Dataset, console: &Console) -> Sensi
     sensitivity
 }
 
-fn quantize_command(arguments: &Arguments, spec: Option<&Spec>, board: &Board) -> String {
-    let data = spec.map_or(String::new(), |spec| format!(" --calib {}", Spec { split: None, ..spec.clone() }));
-    format!("skipstone quantize {}{data} --board {} -o model.stone", arguments.model.display(), board.name)
+/// As `quantize --board` packs, or for the board's core where nothing fits the board; with the options that say so.
+fn pack_for(quantization: &Quantization, board: &Board, console: &Console) -> Result<(Packed, String), Failure> {
+    let qgraph = &quantization.qgraph;
+    let (packed, target) = match pack::pack_within(qgraph, board.core, pack::Goal::Speed, Some(Limits::of(board))) {
+        Err(error @ PackError::Misfit { .. }) => {
+            console.say(format!("{}: {error}", board.name));
+            (pack::pack(qgraph, board.core)?, format!("--target {}", board.core.name()))
+        }
+        packed => (packed?, format!("--board {}", board.name)),
+    };
+    Ok((Packed::new(&packed.bytes).map_err(PackError::Refused)?, target))
 }
 
-fn report_command(arguments: &Arguments) -> String {
-    let mut command = format!("skipstone report {} -o {}", arguments.model.display(), arguments.output.display());
-    if let Some(spec) = &arguments.data {
-        command += &format!(" --data {spec}");
-    }
-    if let Some(stone) = &arguments.stone {
-        command += &format!(" --stone {}", stone.display());
-    }
-    if let Some(board) = arguments.board {
-        command += &format!(" --board {}", board.name);
-    }
-    if let Some(count) = arguments.count {
-        command += &format!(" --count {count}");
-    }
-    command
+/// The command that makes the page's packed model; a comment where it needs options of the report's own command as well.
+fn quantize_command(arguments: &Arguments, spec: Option<&Spec>, target: &str) -> Result<String, Failure> {
+    let data = spec.map_or(String::new(), |spec| format!(" --calib {}", Spec { split: None, ..spec.clone() }));
+    let usual = !arguments.pixels.given() && arguments.numbers.settings()? == quant::Settings::default();
+    let remark = if usual { "" } else { "  # and the options for pixels and numbers below" };
+    Ok(format!("skipstone quantize {}{data} {target} -o model.stone{remark}", arguments.model.display()))
+}
+
+/// The command that runs.
+fn report_command() -> String {
+    shell::line(std::iter::once("skipstone".into()).chain(std::env::args_os().skip(1)))
 }
