@@ -8,9 +8,10 @@ pub(super) use project::Project;
 use super::check;
 use super::console::Console;
 use super::failure::Failure;
+use super::outputs;
 use super::packed::Packed;
 use super::targets::{board, misfit};
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use crate::target::{Board, Need};
 use clap::Subcommand;
 use serde::Serialize;
@@ -68,7 +69,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     if std::fs::read_dir(folder).map_or(folder.exists(), |mut entries| entries.next().is_some()) {
         return Err(Failure::at(folder, "is there and not empty: name another folder"));
     }
+    outputs::check_folder(folder)?;
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files::create_dir(parent)?;
     let aside = tempfile::Builder::new().prefix(".skipstone-").tempdir_in(parent);
     let aside = aside.map_err(|e| FileError::new("create a folder in", parent, e))?.keep();
     let moved = project.write(&aside).and_then(|()| {
