@@ -63,6 +63,7 @@ fn a_model_fits_a_board_or_the_command_fails() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let names: Vec<&str> = boards.iter().map(|board| board["board"].as_str().unwrap()).collect();
     assert_eq!(names, ["microbit", "nrf52840-dk"]);
+    assert!(boards.iter().all(|board| board["schema"] == 1), "{boards:?}");
     assert_eq!(boards[0]["flash"], 256 * 1024);
     assert_eq!(boards[0]["ram"], 16 * 1024);
     for board in &boards {
@@ -160,6 +161,7 @@ fn a_project_is_whole_and_for_its_board() {
     assert!(made.status.success(), "{made:?}");
     let made: Value = serde_json::from_slice(&made.stdout).expect("JSON");
     assert_eq!((made["board"].as_str(), made["package"].as_str()), (Some("nrf52840-dk"), Some("my-camera")));
+    assert_eq!(made["schema"], 1);
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(std::fs::read(folder.join("model.stone")).unwrap(), std::fs::read(model.path("model.stone")).unwrap());
     assert!(read(".cargo/config.toml").contains("runner = \"probe-rs run --chip nRF52840_xxAA\""));

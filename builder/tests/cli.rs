@@ -442,6 +442,7 @@ fn the_demo_works_without_emulators() {
     let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
     let accuracies: Vec<f64> = rows.as_array().unwrap().iter().map(|row| row["accuracy"].as_f64().unwrap()).collect();
     assert_eq!(accuracies.len(), 2);
+    assert!(rows.as_array().unwrap().iter().all(|row| row["schema"] == 1), "{rows}");
     assert!(accuracies.iter().all(|&accuracy| accuracy >= 0.97), "{accuracies:?}");
     let files = entries(&out);
     for name in ["model.onnx", "model.qdq.onnx", "model.stone", "model.cortex-m.stone"] {

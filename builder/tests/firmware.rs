@@ -152,7 +152,7 @@ fn an_emulated_board_is_flashed_and_gets_another_model() {
     // The program does not run a model that arrived damaged.
     let dry = flash(&[&second, "--only-model", "--dry-run", "--json"]);
     let report: Value = serde_json::from_slice(&dry.stdout).expect("JSON");
-    assert_eq!(report["model_bytes"].as_u64(), Some(stones[1].len() as u64));
+    assert_eq!((report["schema"].as_u64(), report["model_bytes"].as_u64()), (Some(1), Some(stones[1].len() as u64)));
     let command: Vec<&str> = report["commands"][0].as_str().unwrap().split(' ').collect();
     let loaded = place.path("cache/firmware/mps2-an386/replacement.stone");
     let mut damaged = std::fs::read(&loaded).unwrap();

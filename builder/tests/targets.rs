@@ -34,6 +34,7 @@ fn a_model_is_measured_on_the_host_and_refused_elsewhere() {
     }
     let report: Value = serde_json::from_slice(&skipstone(&["bench", &stone, "--json"]).stdout).expect("JSON");
     assert_eq!((report["on"].as_str(), report["instructions"].as_u64()), (Some("host"), None));
+    assert_eq!(report["schema"], 1);
     let times: Vec<u64> =
         report["layers"].as_array().unwrap().iter().map(|layer| layer["nanoseconds"].as_u64().unwrap()).collect();
     assert_eq!(times.len() as u64, inspect(&stone)["layers"].as_array().unwrap().len() as u64);

@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let boards: Vec<&'static Board> = if arguments.all { Board::ALL.iter().collect() } else { arguments.board.clone() };
     let judged: Vec<OnBoard> = boards.iter().map(|board| on_board(&model, need, board)).collect();
     console.show(table(&judged))?;
-    console.result(&judged)?;
+    console.results(&judged)?;
 
     let misfits = boards.iter().filter_map(|board| Some((board.name, misfit(&model, need, board)?)));
     match misfits.collect::<Vec<_>>().as_slice() {

@@ -7,6 +7,23 @@ use std::fmt::{Display, Write};
 use std::io::Write as _;
 use std::process::Stdio;
 
+/// The version of what `--json` prints. A new field leaves it as it is; one that goes, or means something else, raises it.
+const SCHEMA: u32 = 1;
+
+/// A result with the version of its fields.
+#[derive(Serialize)]
+struct Versioned<'v, T> {
+    schema: u32,
+    #[serde(flatten)]
+    value: &'v T,
+}
+
+impl<'v, T> Versioned<'v, T> {
+    fn new(value: &'v T) -> Self {
+        Self { schema: SCHEMA, value }
+    }
+}
+
 /// Results go to standard output, everything else to standard error.
 #[derive(Debug)]
 pub(super) struct Console {
@@ -34,9 +51,15 @@ impl Console {
         if self.json { Ok(()) } else { print(text) }
     }
 
-    /// The command's result, printed if programs asked for it.
+    /// The command's result, a struct or a map, printed as an object if programs asked for it.
     pub(super) fn result(&self, value: &impl Serialize) -> Result<(), Failure> {
-        if self.json { print(serde_json::to_string(value)?) } else { Ok(()) }
+        if self.json { print(serde_json::to_string(&Versioned::new(value))?) } else { Ok(()) }
+    }
+
+    /// The same of a command with a list of results, printed as an array.
+    pub(super) fn results(&self, values: &[impl Serialize]) -> Result<(), Failure> {
+        let list: Vec<_> = values.iter().map(Versioned::new).collect();
+        if self.json { print(serde_json::to_string(&list)?) } else { Ok(()) }
     }
 
     /// A bar over `count` units of `unit`, drawn if standard error is a terminal.

@@ -77,7 +77,7 @@ pub(super) fn run(_: &Arguments, console: &Console) -> Result<(), Failure> {
             console.show(format!("  {}: {}", tool.tool, tool.get))?;
         }
     }
-    console.result(&found)
+    console.results(&found)
 }
 
 /// The processors that programs for a target run on.

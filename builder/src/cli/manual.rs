@@ -29,7 +29,9 @@ pub(super) struct Man {
 pub(super) fn completions<C: CommandFactory>(arguments: &Completions, console: &Console) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(arguments.shell, &mut C::command(), env!("CARGO_PKG_NAME"), &mut text);
-    console.show(String::from_utf8_lossy(&text).trim_end())
+    let script = String::from_utf8_lossy(&text);
+    console.show(script.trim_end())?;
+    console.result(&serde_json::json!({ "shell": arguments.shell.to_string(), "script": script }))
 }
 
 /// Writes the pages of all commands.
@@ -38,7 +40,8 @@ pub(super) fn man<C: CommandFactory>(arguments: &Man, console: &Console) -> Resu
     let mut command = C::command();
     command.build();
     let count = pages(&command, &arguments.folder)?;
-    console.show(format!("{}: {count} pages", arguments.folder.display()))
+    console.show(format!("{}: {count} pages", arguments.folder.display()))?;
+    console.result(&serde_json::json!({ "dir": arguments.folder, "pages": count }))
 }
 
 /// Writes the pages of a command and those below it; gives their number.

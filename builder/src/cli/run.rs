@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         let scores = Tensor::new([results.len(), names.len()], all);
         write(tensors::finished(scores, classifier.ending()), output, console)?;
     }
-    console.result(&results)
+    console.results(&results)
 }
 
 /// Reads an image as `preprocessing` says, at `dims`.

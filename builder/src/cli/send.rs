@@ -53,5 +53,5 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         console.show(format!("{}: {}", path.display(), list.join(", ")))?;
         results.push(Sent { image: path.display().to_string(), top, scores });
     }
-    console.result(&results)
+    console.results(&results)
 }

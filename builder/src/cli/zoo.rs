@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         ]);
     }
     console.show(table)?;
-    console.result(&entries)
+    console.results(&entries)
 }
 
 /// Architectures that cannot be built as asked are wrong usage; constructors at odds with themselves are not.

@@ -13,7 +13,10 @@ fn skipstone(arguments: &[&str]) -> Output {
 fn json(arguments: &[&str]) -> Value {
     let output = skipstone(&[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema = if value.is_array() { &value[0]["schema"] } else { &value["schema"] };
+    assert_eq!(*schema, 1, "{arguments:?}: {value}");
+    value
 }
 
 /// The command fails with this exit code and one line that holds all of `parts`.

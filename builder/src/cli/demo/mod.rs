@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     }
     checks.show(console)?;
     show(&rows, &out, console)?;
-    console.result(&rows)?;
+    console.results(&rows)?;
     checks.verdict(&out)
 }
 

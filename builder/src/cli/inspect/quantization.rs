@@ -92,7 +92,7 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
         float.loss,
         int8.loss
     ))?;
-    console.result(&layers)
+    console.results(&layers)
 }
 
 /// The layers, the noisiest first.
