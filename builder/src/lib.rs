@@ -9,6 +9,8 @@ pub mod files;
 
 pub mod tensor;
 
+pub mod cluster;
+
 pub mod data;
 
 mod kernels;

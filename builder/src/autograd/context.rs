@@ -3,8 +3,10 @@
 use super::fake::FakeQuantization;
 use super::pool::Pool;
 use super::saved::{Recipe, Recomputed, Saved};
+use super::shard::Shard;
 use super::{Shared, activation_dims};
-use crate::kernels::images::zip_images;
+use crate::cluster::Cluster;
+use crate::kernels::images::{chunk_images, zip_images};
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -32,13 +34,15 @@ pub struct Noise {
 pub(crate) struct Masks {
     noise: Noise,
     node: u64,
+    /// Place in the batch of the first image that this process has.
+    first: usize,
 }
 
 impl Masks {
-    /// Random numbers for the image at position `index` of the batch.
+    /// Random numbers for image `index` of those that this process has.
     pub(crate) fn image(self, index: usize) -> ChaCha8Rng {
         let mut seed = [0; 32];
-        let words = [self.noise.seed, self.noise.step, self.node, index as u64];
+        let words = [self.noise.seed, self.noise.step, self.node, (self.first + index) as u64];
         for (bytes, word) in seed.as_chunks_mut::<8>().0.iter_mut().zip(words) {
             *bytes = word.to_le_bytes();
         }
@@ -53,6 +57,8 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) fake: Option<&'g FakeQuantization>,
     /// Parameters that training leaves as they are, by the index of the value; empty if there are none.
     pub(super) frozen: &'g [bool],
+    /// What this process has of the batch.
+    pub(super) shard: Shard,
     pub(crate) pool: &'a Pool,
     /// Batch statistics are used and a [`Backward`] is wanted.
     pub(crate) training: bool,
@@ -80,6 +86,7 @@ impl<'g, 'a> Forward<'g, 'a> {
             graph,
             fake: None,
             frozen: &[],
+            shard: Shard::default(),
             pool,
             training: training.is_some(),
             statistics: Vec::new(),
@@ -98,9 +105,20 @@ impl<'g, 'a> Forward<'g, 'a> {
         is_frozen(self.frozen, id)
     }
 
-    /// The random masks of the current node.
-    pub(crate) fn masks(&self) -> Masks {
-        Masks { noise: self.noise, node: self.node as u64 }
+    /// The random masks of the current node, for `images` that this process has.
+    pub(crate) fn masks(&self, images: usize) -> Masks {
+        Masks { noise: self.noise, node: self.node as u64, first: self.shard.cluster.rank() * images }
+    }
+
+    /// Images in a chunk of work, for `images` that this process has: those of the whole batch are cut alike however
+    /// many processes share it.
+    pub(crate) fn chunk_images(&self, images: usize) -> usize {
+        chunk_images(images * self.shard.cluster.size())
+    }
+
+    /// The processes whose images batch statistics are taken over.
+    pub(crate) fn statistics_over(&self) -> Cluster {
+        if self.shard.sync_bn { self.shard.cluster.clone() } else { Cluster::default() }
     }
 
     /// A claim to an activation for the backward pass, which ends the caller's hold on `tensor`.

@@ -2,8 +2,9 @@
 //!
 //! Each operator's forward pass gives its result and, in training, a closure that turns the gradient of the result
 //! into gradients of the operands; the tape runs the closures in reverse. Work is split by image, never by thread, and
-//! partial sums are added in the order of the images, so results do not depend on the number of threads. They may
-//! differ in the last bits between processors whose vectors have different widths.
+//! partial sums are added as a tree over the images, so results do not depend on the number of threads, nor, where the
+//! shards of processes are whole branches of it, on theirs. They may differ in the last bits between processors whose
+//! vectors have different widths.
 //!
 //! Everything runs in the current rayon pool.
 //!
@@ -18,11 +19,13 @@ mod saved;
 
 mod context;
 mod ops;
+mod shard;
 mod tape;
 
 pub use context::Noise;
 pub use fake::FakeQuantization;
 pub(crate) use pool::Pool;
+pub use shard::Shard;
 pub use tape::Tape;
 
 use crate::tensor::Tensor;

@@ -4,6 +4,7 @@ use super::context::{Backward, Forward, Gradients, Noise, is_frozen};
 use super::fake::FakeQuantization;
 use super::loss::{BatchScore, Loss};
 use super::pool::Pool;
+use super::shard::Shard;
 use super::{Shared, check_dims, ops};
 use crate::tensor::Tensor;
 use skipstone_onnx::{Graph, ValueId};
@@ -101,6 +102,7 @@ fn wanted(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
 pub struct Tape {
     fake: Option<FakeQuantization>,
     frozen: Vec<bool>,
+    shard: Shard,
     pool: Pool,
     gradients: Vec<Option<Vec<f32>>>,
     times: Vec<[Duration; 2]>,
@@ -123,6 +125,13 @@ impl Tape {
     #[must_use]
     pub fn with_frozen(self, frozen: Vec<bool>) -> Self {
         Self { frozen, ..self }
+    }
+
+    /// The tape of one of several processes: each step takes its part of a batch, as many images as any other's, and
+    /// gives the gradient of the mean loss over them. The mean of all processes' gradients is the batch's.
+    #[must_use]
+    pub fn with_shard(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 
     /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the loss,
@@ -148,6 +157,7 @@ impl Tape {
         let mut context = Forward::new(run, &self.pool, Some(noise));
         context.fake = self.fake.as_ref();
         context.frozen = &self.frozen;
+        context.shard = self.shard.clone();
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);

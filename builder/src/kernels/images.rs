@@ -4,9 +4,25 @@ use super::vectorize;
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 
-/// Images in a chunk of work whose partial sums are added in order: at most 32 chunks, whatever the threads.
+/// Images in a chunk of work whose partial sums are added by [`sum_pairs`]: at most 32 chunks, whatever the threads.
 pub(crate) fn chunk_images(batch: usize) -> usize {
     batch.div_ceil(32)
+}
+
+/// The sum of `parts` as a binary tree: neighbours first, then neighbouring sums. So the halves of a batch can be summed
+/// apart, each by a process, and give the same bits. `add` adds the second to the first.
+pub(crate) fn sum_pairs<T>(mut parts: Vec<T>, add: impl Fn(&mut T, T)) -> Option<T> {
+    while parts.len() > 1 {
+        let mut rest = parts.into_iter();
+        parts = Vec::with_capacity(rest.len().div_ceil(2));
+        while let Some(mut sum) = rest.next() {
+            if let Some(other) = rest.next() {
+                add(&mut sum, other);
+            }
+            parts.push(sum);
+        }
+    }
+    parts.pop()
 }
 
 /// Calls `work` for each image with its elements of `out` and of `x`, in parallel.
@@ -69,4 +85,21 @@ pub(crate) fn copy(to: &mut [f32], from: &[f32]) {
 /// The last dimension.
 pub(crate) fn channels(x: &Tensor) -> usize {
     x.dims()[x.dims().len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_added_first() {
+        let sum = |parts: &[&str]| {
+            let parts = parts.iter().map(|part| part.to_string()).collect();
+            sum_pairs(parts, |a: &mut String, b| *a = format!("({a}{b})"))
+        };
+        assert_eq!(sum(&[]), None);
+        assert_eq!(sum(&["a"]).unwrap(), "a");
+        assert_eq!(sum(&["a", "b", "c"]).unwrap(), "((ab)c)");
+        assert_eq!(sum(&["a", "b", "c", "d", "e", "f"]).unwrap(), "(((ab)(cd))(ef))");
+    }
 }

@@ -4,8 +4,9 @@ use super::shared;
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward};
 use crate::autograd::saved::Recipe;
+use crate::cluster::Cluster;
 use crate::kernels::channels::{self, Affine, repeat};
-use crate::kernels::images::{chunk_images, zip_images};
+use crate::kernels::images::{sum_pairs, zip_images};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_onnx::Node;
@@ -35,12 +36,13 @@ pub(super) fn forward<'g>(
     }
 
     let channels = gamma.len();
-    let count = (x.data().len() / channels) as f64;
     let is_frozen = cx.fake.is_some() || cx.is_frozen(node.inputs[3]);
+    let over = Over { images: cx.chunk_images(x.batch()), cluster: cx.statistics_over() };
+    let count = (x.data().len() / channels * over.cluster.size()) as f64;
     let (mean, variance): (Vec<f32>, Vec<f64>) = if is_frozen {
         (running_mean.to_vec(), running_variance.iter().map(|&v| v.into()).collect())
     } else {
-        batch_moments(&x, channels, count)
+        batch_moments(&x, channels, count, &over)
     };
     if !is_frozen {
         let unbiased = count / (count - 1.0).max(1.0);
@@ -69,8 +71,8 @@ pub(super) fn forward<'g>(
         let (mut d_gamma, mut d_beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
         let mut coefficients = Vec::with_capacity(channels);
         let rectified = affine.rectified();
-        let totals = sums(&grad, &x, |grad, x| channels::products(grad, x, channels, rectified));
-        for (c, [sum, products]) in totals.enumerate() {
+        let totals = over.sums(&grad, &x, |grad, x| channels::products(grad, x, channels, rectified));
+        for (c, [sum, products]) in totals.into_iter().enumerate() {
             let products = products - sum * f64::from(mean[c]);
             let inverse64 = f64::from(inverse[c]);
             d_beta.push(sum as f32);
@@ -81,6 +83,10 @@ pub(super) fn forward<'g>(
             let slope = -factor * inverse64 * inverse64 * products / count;
             let offset = -factor * sum / count - slope * f64::from(mean[c]);
             coefficients.push([factor as f32, slope as f32, offset as f32]);
+        }
+        if !over.cluster.is_first() {
+            // The sums are those of all processes; their gradients will be added.
+            [&mut d_gamma, &mut d_beta].into_iter().for_each(|sums| sums.fill(0.0));
         }
         gradients.add_parameter(node.inputs[1], d_gamma);
         gradients.add_parameter(node.inputs[2], d_beta);
@@ -96,8 +102,8 @@ pub(super) fn forward<'g>(
 }
 
 /// Mean and biased variance of each channel.
-fn batch_moments(x: &Tensor, channels: usize, count: f64) -> (Vec<f32>, Vec<f64>) {
-    let moments = sums(x, x, |x, _| channels::moments(x, channels));
+fn batch_moments(x: &Tensor, channels: usize, count: f64, over: &Over) -> (Vec<f32>, Vec<f64>) {
+    let moments = over.sums(x, x, |x, _| channels::moments(x, channels)).into_iter();
     let moments = moments.map(|[sum, squares]| {
         let mean = sum / count;
         (mean as f32, (squares / count - mean * mean).max(0.0))
@@ -105,24 +111,30 @@ fn batch_moments(x: &Tensor, channels: usize, count: f64) -> (Vec<f32>, Vec<f64>
     moments.unzip()
 }
 
-/// Sums over all images, added in their order, of what `sum` gives for the elements of a few images of `a` and `b`.
-fn sums(
-    a: &Tensor,
-    b: &Tensor,
-    sum: impl Fn(&[f32], &[f32]) -> Vec<[f64; 2]> + Sync,
-) -> impl Iterator<Item = [f64; 2]> {
-    let chunk = chunk_images(a.batch()) * (a.data().len() / a.batch());
-    let mut chunks = Vec::new();
-    let pairs = a.data().par_chunks(chunk).zip(b.data().par_chunks(chunk));
-    pairs.map(|(a, b)| sum(a, b)).collect_into_vec(&mut chunks);
-    let total = chunks.into_iter().reduce(|mut total, chunk| {
-        total.iter_mut().zip(chunk).for_each(|(total, [x, y])| {
-            total[0] += x;
-            total[1] += y;
+/// What sums are taken over.
+struct Over {
+    /// Images in a chunk.
+    images: usize,
+    cluster: Cluster,
+}
+
+impl Over {
+    /// Sums over the images of all processes of what `sum` gives for the elements of a chunk of `a` and `b`.
+    fn sums(&self, a: &Tensor, b: &Tensor, sum: impl Fn(&[f32], &[f32]) -> Vec<[f64; 2]> + Sync) -> Vec<[f64; 2]> {
+        let chunk = self.images * (a.data().len() / a.batch());
+        let mut chunks = Vec::new();
+        let pairs = a.data().par_chunks(chunk).zip(b.data().par_chunks(chunk));
+        pairs.map(|(a, b)| sum(a, b)).collect_into_vec(&mut chunks);
+        let total = sum_pairs(chunks, |total: &mut Vec<[f64; 2]>, chunk| {
+            total.iter_mut().zip(chunk).for_each(|(total, [x, y])| {
+                total[0] += x;
+                total[1] += y;
+            });
         });
+        let mut total = total.unwrap_or_default();
+        self.cluster.sum(total.as_flattened_mut());
         total
-    });
-    total.unwrap_or_default().into_iter()
+    }
 }
 
 #[cfg(test)]

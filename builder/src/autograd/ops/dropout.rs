@@ -29,7 +29,7 @@ pub(super) fn forward<'g>(
         let backward = cx.record(move |gradients, grad| gradients.add(node.inputs[0], grad));
         return (x, backward);
     }
-    let masks = cx.masks();
+    let masks = cx.masks(x.batch());
     let mut y = cx.pool.own(x);
     drop(&mut y, unit, rate, masks);
     let backward = cx.record(move |gradients, grad| {

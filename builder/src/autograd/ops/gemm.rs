@@ -3,7 +3,7 @@
 use super::shared;
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward};
-use crate::kernels::images::{chunk_images, zip_images};
+use crate::kernels::images::{sum_pairs, zip_images};
 use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
             *y = dot(row, x) + bias.map_or(0.0, |bias| bias[output]);
         }
     });
+    let images = cx.chunk_images(x.batch());
     let backward = cx.record(move |gradients, grad| {
         let mut chunks: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
-        let images = chunk_images(x.batch());
         x.data()
             .par_chunks(images * inputs)
             .zip(grad.data().par_chunks(images * outputs))
@@ -36,7 +36,11 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
                 (dw, db)
             })
             .collect_into_vec(&mut chunks);
-        let (dw, db) = chunks.into_iter().reduce(|a, b| (sum(a.0, &b.0), sum(a.1, &b.1))).unwrap_or_default();
+        let add = |a: &mut (Vec<f32>, Vec<f32>), b: (Vec<f32>, Vec<f32>)| {
+            add(&mut a.0, &b.0);
+            add(&mut a.1, &b.1);
+        };
+        let (dw, db) = sum_pairs(chunks, add).unwrap_or_default();
         gradients.add_parameter(node.inputs[1], dw);
         if let Some(&bias) = node.inputs.get(2) {
             gradients.add_parameter(bias, db);
@@ -70,9 +74,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-fn sum(mut a: Vec<f32>, b: &[f32]) -> Vec<f32> {
+fn add(a: &mut [f32], b: &[f32]) {
     a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-    a
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward};
 use crate::autograd::pool::Pool;
 use crate::kernels::correlate::{Patches, Target};
-use crate::kernels::images::chunk_images;
+use crate::kernels::images::sum_pairs;
 use crate::tensor::Tensor;
 use filtered::Filtered;
 use rayon::prelude::*;
@@ -35,12 +35,14 @@ pub(super) fn forward<'g>(
         cx.pool.release(x);
         return shared(y, None);
     }
+    let images = cx.chunk_images(x.batch());
     let x = cx.save(node.inputs[0], x);
     let backward = cx.record(move |gradients, grad| {
         let x = x.get(gradients.pool);
-        gradients.add_parameter(node.inputs[1], weight_gradient(&shape, filtered, &x, &grad, gradients.pool));
+        let weights = weight_gradient(&shape, filtered, [&x, &grad], images, gradients.pool);
+        gradients.add_parameter(node.inputs[1], weights);
         if let Some(&bias) = node.inputs.get(2) {
-            gradients.add_parameter(bias, bias_gradient(&grad));
+            gradients.add_parameter(bias, bias_gradient(&grad, images));
         }
         if gradients.wants(node.inputs[0]) {
             let dx = gradients.pool.tensor(x.dims());
@@ -77,9 +79,15 @@ fn correlate(shape: &Shape, weight: &[f32], bias: Option<&[f32]>, x: &Tensor, y:
     });
 }
 
-fn weight_gradient(shape: &Shape, filtered: Option<Filtered>, x: &Tensor, grad: &Tensor, pool: &Pool) -> Vec<f32> {
+/// The gradient of the weights, from chunks of `images` of the operand and the result's gradient.
+fn weight_gradient(
+    shape: &Shape,
+    filtered: Option<Filtered>,
+    [x, grad]: [&Tensor; 2],
+    images: usize,
+    pool: &Pool,
+) -> Vec<f32> {
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
-    let images = chunk_images(x.batch());
     let mut chunks = Vec::new();
     x.data()
         .par_chunks(images * x_len)
@@ -93,10 +101,9 @@ fn weight_gradient(shape: &Shape, filtered: Option<Filtered>, x: &Tensor, grad: 
             sums
         })
         .collect_into_vec(&mut chunks);
-    let sum = chunks.into_iter().reduce(|mut a, b| {
+    let sum = sum_pairs(chunks, |a: &mut Tensor, b| {
         a.data_mut().iter_mut().zip(b.data()).for_each(|(a, b)| *a += b);
         pool.give(b);
-        a
     });
     sum.map(|sums| {
         let weight = shape.unpack(sums.data());
@@ -106,15 +113,18 @@ fn weight_gradient(shape: &Shape, filtered: Option<Filtered>, x: &Tensor, grad: 
     .unwrap_or_default()
 }
 
-fn bias_gradient(grad: &Tensor) -> Vec<f32> {
+fn bias_gradient(grad: &Tensor, images: usize) -> Vec<f32> {
     let add = |mut sums: Vec<f32>, pixel: &[f32]| {
         sums.iter_mut().zip(pixel).for_each(|(sum, grad)| *sum += grad);
         sums
     };
     let zeros = vec![0.0; map_dims(grad)[2]];
     // Image by image, because long sums lose digits.
-    let images = grad.data().chunks(grad.data().len() / grad.batch());
-    images.map(|image| image.chunks_exact(zeros.len()).fold(zeros.clone(), add)).fold(zeros.clone(), |a, b| add(a, &b))
+    let image = grad.data().len() / grad.batch();
+    let of_image = |image: &[f32]| image.chunks_exact(zeros.len()).fold(zeros.clone(), add);
+    let of_chunk = |chunk: &[f32]| chunk.chunks(image).map(of_image).fold(zeros.clone(), |a, b| add(a, &b));
+    let chunks = grad.data().chunks(images * image).map(of_chunk).collect();
+    sum_pairs(chunks, |a: &mut Vec<f32>, b: Vec<f32>| *a = add(std::mem::take(a), &b)).unwrap_or_default()
 }
 
 /// The gradient of the weights, packed, from some images and their results' gradients.
