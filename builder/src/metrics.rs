@@ -2,6 +2,7 @@
 
 use crate::autograd::{self, FakeQuantization, loss};
 use crate::data::Dataset;
+use crate::data::augment::scores_of_views;
 use crate::session::Session;
 use crate::tensor::Tensor;
 use serde::Serialize;
@@ -67,8 +68,26 @@ pub fn evaluate<E>(
 /// If the images' dimensions are not those of the graph's input, there are more classes than scores, or the graph does
 /// not say how pixels are normalized.
 pub fn evaluate_float(graph: &Graph, set: &Dataset) -> Evaluation {
-    let session = Session::new(graph);
-    let Ok(evaluation) = evaluate::<Infallible>(set, BATCH, |indices| Ok(session.run(&set.batch_for(graph, indices))));
+    evaluate_views(graph, None, set, 1)
+}
+
+/// As [`evaluate_float`], or under fake quantization, by the mean scores of so many of [`VIEWS`](crate::data::augment::VIEWS) views of each image.
+///
+/// # Panics
+/// As [`evaluate_float`].
+pub fn evaluate_views(graph: &Graph, fake: Option<&FakeQuantization>, set: &Dataset, views: usize) -> Evaluation {
+    let run: &dyn Fn(&Tensor) -> Tensor = match fake {
+        Some(fake) => {
+            let rounded = fake.with_rounded_parameters(graph);
+            &move |images| autograd::infer_quantized(&rounded, fake, images)
+        }
+        None => {
+            let session = Session::new(graph);
+            &move |images| session.run(images)
+        }
+    };
+    let scores_of = |set: &Dataset, indices: &[usize]| Ok(run(&set.batch_for(graph, indices)));
+    let Ok(evaluation) = evaluate::<Infallible>(set, BATCH, |indices| scores_of_views(set, indices, views, scores_of));
     evaluation
 }
 
@@ -77,10 +96,7 @@ pub fn evaluate_float(graph: &Graph, set: &Dataset) -> Evaluation {
 /// # Panics
 /// As [`evaluate_float`].
 pub fn evaluate_quantized(graph: &Graph, fake: &FakeQuantization, set: &Dataset) -> Evaluation {
-    let rounded = fake.with_rounded_parameters(graph);
-    let scores_of = |indices: &[usize]| Ok(autograd::infer_quantized(&rounded, fake, &set.batch_for(graph, indices)));
-    let Ok(evaluation) = evaluate::<Infallible>(set, BATCH, scores_of);
-    evaluation
+    evaluate_views(graph, Some(fake), set, 1)
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub(crate) struct Forward<'g, 'a> {
     pub(super) frozen: &'g [bool],
     /// What this process has of the batch.
     pub(super) shard: Shard,
+    /// Weight of a batch in the running statistics of batch normalization.
+    pub(super) batch_norm_momentum: f32,
     pub(crate) pool: &'a Pool,
     /// Batch statistics are used and a [`Backward`] is wanted.
     pub(crate) training: bool,
@@ -87,6 +89,7 @@ impl<'g, 'a> Forward<'g, 'a> {
             fake: None,
             frozen: &[],
             shard: Shard::default(),
+            batch_norm_momentum: super::ops::batch_norm::MOMENTUM,
             pool,
             training: training.is_some(),
             statistics: Vec::new(),

@@ -98,14 +98,28 @@ fn wanted(graph: &Graph, frozen: &[bool]) -> Vec<bool> {
 }
 
 /// Computes gradients batch by batch and reuses its memory.
-#[derive(Default)]
 pub struct Tape {
     fake: Option<FakeQuantization>,
     frozen: Vec<bool>,
     shard: Shard,
+    batch_norm_momentum: f32,
     pool: Pool,
     gradients: Vec<Option<Vec<f32>>>,
     times: Vec<[Duration; 2]>,
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Self {
+            fake: None,
+            frozen: Vec::new(),
+            shard: Shard::default(),
+            batch_norm_momentum: ops::batch_norm::MOMENTUM,
+            pool: Pool::default(),
+            gradients: Vec::new(),
+            times: Vec::new(),
+        }
+    }
 }
 
 impl Tape {
@@ -134,6 +148,19 @@ impl Tape {
         Self { shard, ..self }
     }
 
+    /// The tape with another weight of a batch in the running statistics than PyTorch's 0.1.
+    #[must_use]
+    pub fn with_batch_norm_momentum(self, batch_norm_momentum: f32) -> Self {
+        Self { batch_norm_momentum, ..self }
+    }
+
+    /// From now on, computes no gradient of a parameter, of a network with frozen ones.
+    pub fn freeze(&mut self, id: ValueId) {
+        if let Some(frozen) = self.frozen.get_mut(id.index()) {
+            *frozen = true;
+        }
+    }
+
     /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the loss,
     /// and the graph holds new running statistics of batch normalization.
     ///
@@ -158,6 +185,7 @@ impl Tape {
         context.fake = self.fake.as_ref();
         context.frozen = &self.frozen;
         context.shard = self.shard.clone();
+        context.batch_norm_momentum = self.batch_norm_momentum;
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);

@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone train --arch resnet8 --data cifar10:DIR --out runs/cifar")]
 pub(super) struct Arguments {
-    /// The architecture; `skipstone zoo` lists them.
-    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init", "config", "qat"])]
+    /// The architecture; `skipstone zoo` lists them. Recipe `fast` has one of its own [default with it: resnet-fast].
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["resume", "init", "config", "qat", "recipe"])]
     arch: Option<String>,
     /// The data set: `digits`, `cifar10:DIR`, `cifar100:DIR`, `mnist:DIR`, `fashion-mnist[:DIR]` or `folder:DIR`.
     #[arg(long, value_name = "SPEC", required_unless_present_any = ["resume", "config"])]
@@ -37,8 +37,8 @@ pub(super) struct Arguments {
     /// Size of the image, for a `folder:DIR` [default: 3x224x224].
     #[arg(long, value_name = "CxHxW", value_parser = super::export::dims)]
     input: Option<Dims>,
-    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`, `fine-tune` (the default with
-    /// --init), `qat` (the default with --qat).
+    /// Settings by name: `basic` (the default), `cifar`, `rsb-a1`, `rsb-a2`, `rsb-a3`, `fast`, `fine-tune` (the default
+    /// with --init), `qat` (the default with --qat).
     #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
     /// Settings from a file in the form of a run's config.toml; it may name a `recipe` and override its settings.
@@ -89,6 +89,10 @@ pub(super) struct Arguments {
 struct Output {
     accuracy: f64,
     loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    views: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    views_accuracy: Option<f64>,
     epochs: usize,
     seconds: f64,
     peak_bytes: Option<u64>,
@@ -117,14 +121,18 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let mut sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let network = network.for_classes(&config, &mut sets, console)?;
     let (graph, fake) = annotated(network.graph, &config, &sets[0], arguments.init.as_deref(), console)?;
+    let views = (config.views > 1).then_some(config.views);
     let outcome = train(graph, fake, config, network.start, sets, arguments, console)?;
-    let Outcome { accuracy, loss, epochs, seconds, peak_bytes, .. } = outcome;
+    let Outcome { accuracy, loss, views_accuracy, epochs, seconds, peak_bytes, .. } = outcome;
+    let of_views = views_accuracy.zip(views).map_or_else(String::new, |(accuracy, views)| {
+        format!(" ({:.2} % by {views} views of each image)", 100.0 * accuracy)
+    });
     console.show(format!(
-        "{}: accuracy {:.2} %, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
+        "{}: accuracy {:.2} %{of_views}, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
         arguments.out.join(model::RUN_MODEL).display(),
         100.0 * accuracy
     ))?;
-    console.result(&Output { accuracy, loss, epochs, seconds, peak_bytes })
+    console.result(&Output { accuracy, loss, views, views_accuracy, epochs, seconds, peak_bytes })
 }
 
 fn train(
@@ -234,7 +242,10 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     // The network of --init is built already, so the recipe's options of architectures do not apply.
     let arch = match &arguments.init {
         Some(_) => "",
-        None => arguments.arch.as_deref().or(file.arch()).unwrap_or_default(),
+        None => {
+            let usual = recipe.and_then(Recipe::arch);
+            arguments.arch.as_deref().or(file.arch()).or(usual).unwrap_or_default()
+        }
     };
     let base = match (before, data, recipe) {
         (Some(before), _, None) => before,

@@ -13,10 +13,11 @@ use crate::session::batch_norm_affine;
 use skipstone_onnx::{Graph, GraphError, Integers, Node, Op, Tensor, ValueId};
 use std::collections::HashMap;
 
-/// The same network with batch normalizations folded into the weights and the bias of the convolution before them.
+/// The same network with batch normalizations folded into the weights and the bias of the convolution before them, also
+/// across a max pool where no channel's sign is changed: the largest element stays the largest.
 ///
-/// Nodes and values keep their names. A folded convolution's result has the name of the batch normalization's result,
-/// whose contents it has; a bias that did not exist, or that others read too, is named `<convolution>.bias`. Metadata
+/// Nodes and values keep their names. A folded convolution's result, or that of the max pool after it, has the name of
+/// the batch normalization's result, whose contents it has; a bias that did not exist, or that others read too, is named `<convolution>.bias`. Metadata
 /// stays.
 ///
 /// One that no convolution can absorb stays: after a sum or a concatenation, as pre-activation and dense networks have
@@ -27,10 +28,14 @@ use std::collections::HashMap;
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     let folds = folds(graph);
     graph.rewrite(|new, node| {
-        if matches!(node.op, Op::BatchNorm { .. }) && folds.contains_key(&node.inputs[0]) {
+        if folds.values().any(|fold| fold.norm.output == node.output) {
             return Ok(());
         }
-        let Some(norm) = folds.get(&node.output) else { return new.keep(node) };
+        if let Some(fold) = folds.values().find(|fold| fold.pool == Some(node.output)) {
+            let operands = new.operands(node)?;
+            return new.push(node, &operands, fold.norm.output);
+        }
+        let Some(&Fold { norm, pool }) = folds.get(&node.output) else { return new.keep(node) };
         let (weight, bias) = fold(graph, node, norm);
         let input = new.value(node.inputs[0])?;
         let weight = match folded_integers(graph, node, norm) {
@@ -38,22 +43,41 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
             None => new.parameter(node, 1, "weight", weight)?,
         };
         let bias = new.parameter(node, 2, "bias", bias)?;
-        new.push(node, &[input, weight, bias], norm.output)
+        new.push(node, &[input, weight, bias], if pool.is_some() { node.output } else { norm.output })
     })
 }
 
+/// A batch normalization that a convolution absorbs.
+struct Fold<'g> {
+    norm: &'g Node,
+    /// The result of the max pool between both, if there is one.
+    pool: Option<ValueId>,
+}
+
 /// The batch normalizations that convolutions absorb, by the convolutions' results.
-fn folds(graph: &Graph) -> HashMap<ValueId, &Node> {
+fn folds(graph: &Graph) -> HashMap<ValueId, Fold<'_>> {
     let (producers, consumers) = (graph.producers(), graph.consumers());
     let rounded = &graph.metadata.quantization.activations;
-    let is_absorbed = |norm: &&Node| {
-        let operand = norm.inputs[0];
-        let conv = producers[operand.index()].is_some_and(|id| matches!(graph.node(id).op, Op::Conv(_)));
-        let read_elsewhere = consumers[operand.index()].len() != 1 || operand == graph.output();
-        conv && !read_elsewhere && !rounded.contains_key(&graph.value(operand).name)
+    let producer = |id: ValueId| producers[id.index()].map(|id| graph.node(id));
+    let is_free = |id: ValueId| {
+        consumers[id.index()].len() == 1 && id != graph.output() && !rounded.contains_key(&graph.value(id).name)
     };
     let norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm { .. }));
-    norms.filter(is_absorbed).map(|norm| (norm.inputs[0], norm)).collect()
+    let folded = norms.filter_map(|norm| {
+        let operand = norm.inputs[0];
+        let before = producer(operand).filter(|_| is_free(operand))?;
+        match before.op {
+            Op::Conv(_) => Some((operand, Fold { norm, pool: None })),
+            Op::MaxPool(_) => {
+                let map = before.inputs[0];
+                let conv = producer(map).is_some_and(|node| matches!(node.op, Op::Conv(_)));
+                let rises = || batch_norm_affine(graph, norm).0.iter().all(|&factor| factor > 0.0);
+                (conv && is_free(map) && rises()).then_some((map, Fold { norm, pool: Some(operand) }))
+            }
+            _ => None,
+        }
+    });
+    folded.collect()
 }
 
 /// Weights and bias of `conv` with `norm` applied to its result: `w * g / sqrt(v + e)`,
@@ -138,6 +162,30 @@ mod tests {
         let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&folded, &images));
         for (before, after) in before.data().iter().zip(after.data()) {
             assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
+        }
+    }
+
+    /// A negative factor would make the smallest element the largest.
+    #[test]
+    fn a_max_pool_lets_rising_norms_pass() {
+        for (gamma, left) in [(0.5, 0), (-0.5, 1)] {
+            let mut net = Net::new(1, [3, 6, 6]);
+            let conv = net.conv(net.input(), 4, Conv::square(3, 1, 1), false);
+            let pool = net.push(Op::MaxPool(Window::square(3, 2, 1)), &[conv]);
+            let norm = net.norm(pool);
+            let relu = net.push(Op::Relu, &[norm]);
+            let mut graph = net.head(relu, 2);
+            let ids = graph.nodes()[2].inputs.clone();
+            graph.parameter_mut(ids[1]).unwrap().data_mut().fill(gamma);
+            let folded = fold_batch_norm(&graph).unwrap();
+            assert_eq!(norms(&folded), left);
+            let pooled = &folded.value(folded.nodes()[1].output).name;
+            assert_eq!(pooled == &graph.value(norm).name, left == 0, "{pooled}");
+            let images = random_images(&graph, 2, 1).batch_for(&graph, &[0, 1]);
+            let (before, after) = (autograd::infer(&graph, &images), autograd::infer(&folded, &images));
+            for (before, after) in before.data().iter().zip(after.data()) {
+                assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
+            }
         }
     }
 

@@ -2,9 +2,10 @@
 
 use super::rule::Optimizer;
 use super::schedule::{Schedule, Span};
+use super::whitening::Whitening;
 use crate::autograd::loss::Loss;
 use crate::data::Augmentation;
-use crate::data::augment::{AugmentationError, Mixing};
+use crate::data::augment::{AugmentationError, Mixing, VIEWS};
 use crate::zoo;
 use crate::zoo::blocks::MaskActivation;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,12 @@ pub struct Config {
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
+    /// Weight of a batch in the running statistics of batch normalization.
+    #[serde(default = "tenth")]
+    pub batch_norm_momentum: f64,
+    /// Whether test images are judged again at the end, by the mean scores of as many views of them; 1 for no.
+    #[serde(default = "one_view")]
+    pub views: usize,
     /// Seed of order and augmentation, and of the initial weights where they are random.
     pub seed: u64,
     /// How the weights change.
@@ -87,11 +94,24 @@ pub struct Config {
     pub augmentation: Augmentation,
     /// How images are mixed with each other, batch by batch.
     pub mixing: Mixing,
+    /// A first convolution that is not learnt but whitens the images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<Whitening>,
 }
 
 /// What [`Config::backbone_lr`] is in older settings.
 fn one() -> f64 {
     1.0
+}
+
+/// What [`Config::batch_norm_momentum`] is in older settings.
+fn tenth() -> f64 {
+    0.1
+}
+
+/// What [`Config::views`] is in older settings.
+fn one_view() -> usize {
+    1
 }
 
 /// A setting that is out of range, or differs from that of the run to resume.
@@ -178,6 +198,14 @@ impl Config {
             let ok = (0.0..1.0).contains(&threshold);
             range(ok, "loss.threshold", &threshold, "at least 0 and below 1")?;
         }
+        let momentum = self.batch_norm_momentum;
+        range(momentum > 0.0 && momentum <= 1.0, "batch_norm_momentum", &momentum, "above 0 and at most 1")?;
+        range(VIEWS.contains(&self.views), "views", &self.views, "1, 2 or 6")?;
+        if let Some(Whitening { images, epsilon, bias_epochs: _ }) = self.whitening {
+            range(images > 0, "whitening.images", &images, "at least 1")?;
+            range(epsilon.is_finite() && epsilon > 0.0, "whitening.epsilon", &epsilon, "a number above 0")?;
+            range(self.init.is_none(), "whitening.images", &images, "left out where the weights come from a file")?;
+        }
         self.augmentation.check()?;
         Ok(self.mixing.check()?)
     }
@@ -257,8 +285,11 @@ mod tests {
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
         table.remove("mask_activation").unwrap();
-        for later in ["qat", "new_head", "freeze", "head_only", "backbone_lr"] {
+        for later in ["qat", "new_head", "freeze", "head_only", "backbone_lr", "batch_norm_momentum", "views"] {
             table.remove(later).unwrap();
+        }
+        for later in ["reflect", "alternating_flip"] {
+            table["augmentation"].as_table_mut().unwrap().remove(later).unwrap();
         }
         let read: Config = table.try_into().unwrap();
         config().check_same(&read).unwrap();
@@ -303,6 +334,9 @@ mod tests {
             ("weight_decay", Config { weight_decay: -1e-4, ..config() }),
             ("label_smoothing", Config { label_smoothing: 1.0, ..config() }),
             ("average", Config { average: 1.0, ..config() }),
+            ("batch_norm_momentum", Config { batch_norm_momentum: 0.0, ..config() }),
+            ("views", Config { views: 3, ..config() }),
+            ("whitening.images", Config { init: Some("x".into()), whitening: Some(Whitening::default()), ..config() }),
             ("dropout", Config { dropout: 1.0, ..config() }),
             ("stochastic_depth", Config { stochastic_depth: -0.1, ..config() }),
             ("mixup", Config { mixing: Mixing { mixup: -1.0, cutmix: 0.0 }, ..config() }),

@@ -19,6 +19,7 @@ mod schedule;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod whitening;
 
 pub use config::{Config, ConfigError};
 pub use head::{head_name, with_new_head};
@@ -28,6 +29,7 @@ pub use optimizer::State as OptimizerState;
 pub use recipe::{Overrides, Recipe};
 pub use rule::Optimizer;
 pub use schedule::Schedule;
+pub use whitening::Whitening;
 
 use crate::autograd::FakeQuantization;
 use crate::data::Dataset;
@@ -110,6 +112,14 @@ pub enum TrainError {
     Busy {
         /// The run directory.
         path: PathBuf,
+    },
+    /// The first convolution cannot whiten.
+    #[error("`{arch}` cannot begin with whitening: {reason}")]
+    NoWhitening {
+        /// The network.
+        arch: String,
+        /// Why not.
+        reason: String,
     },
     /// There is no layer that makes scores out of features.
     #[error("the network has no head that can be told from the rest: `{node}` ({op}) stands where one would be")]
@@ -245,6 +255,8 @@ pub struct Outcome {
     pub accuracy: f64,
     /// Its loss on the test images.
     pub loss: f64,
+    /// Its accuracy by the mean scores of [`Config::views`] views, where there are several.
+    pub views_accuracy: Option<f64>,
     /// Epochs that were trained, those before a resumption included.
     pub epochs: usize,
     /// What `history.csv` says about each of them.

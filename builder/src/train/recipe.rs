@@ -3,6 +3,7 @@
 use super::config::{Config, ConfigError};
 use super::rule::Optimizer;
 use super::schedule::Schedule;
+use super::whitening::Whitening;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
 use crate::data::{Augmentation, Source, Spec};
@@ -25,6 +26,8 @@ pub enum Recipe {
     RsbA2,
     /// Procedure A3: 100 epochs.
     RsbA3,
+    /// Muon behind a whitening stem: 94 % of CIFAR-10 in minutes.
+    Fast,
     /// A trained network trained on for int8: few epochs with a low rate.
     Qat,
     /// A trained network trained on with other images, of which there are few.
@@ -33,8 +36,14 @@ pub enum Recipe {
 
 impl Recipe {
     /// The names that [`Recipe::from_str`] knows.
-    pub const NAMES: [&'static str; 7] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3", "qat", "fine-tune"];
-    const ALL: [Self; 7] = [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3, Self::Qat, Self::FineTune];
+    pub const NAMES: [&'static str; 8] = ["basic", "cifar", "rsb-a1", "rsb-a2", "rsb-a3", "fast", "qat", "fine-tune"];
+    const ALL: [Self; 8] =
+        [Self::Basic, Self::Cifar, Self::RsbA1, Self::RsbA2, Self::RsbA3, Self::Fast, Self::Qat, Self::FineTune];
+
+    /// The architecture that the recipe is for, if it is for one.
+    pub fn arch(self) -> Option<&'static str> {
+        (self == Self::Fast).then_some(FAST)
+    }
 
     /// The recipe's settings for a network and a data set, with seed 0. Choices that the architecture does not leave
     /// are not made: zero gamma is only where the zoo's architecture `arch` has it.
@@ -61,6 +70,7 @@ impl Recipe {
             },
             Self::RsbA2 => Config { epochs: 300, ..rsb(arch, data, 5e-3, 7.0) },
             Self::RsbA3 => Config { epochs: 100, repeats: 1, stochastic_depth: 0.0, ..rsb(arch, data, 8e-3, 6.0) },
+            Self::Fast => fast(arch, data),
             Self::Qat => {
                 let basic = basic(arch, data);
                 Config { epochs: 10, lr: 0.02 * basic.lr, warmup: 0.0, qat: true, ..basic }
@@ -102,12 +112,15 @@ fn basic(arch: &str, data: &Spec) -> Config {
         head_only: false,
         backbone_lr: 1.0,
         average: 0.0,
+        batch_norm_momentum: 0.1,
+        views: 1,
         seed: 0,
         optimizer: Optimizer::SGD,
         schedule: Schedule::Cosine { floor: 0.0 },
         loss: Loss::CrossEntropy,
         augmentation: data.augmentation(),
         mixing: Mixing::NONE,
+        whitening: None,
     }
 }
 
@@ -132,6 +145,50 @@ fn rsb(arch: &str, data: &Spec, lr: f64, magnitude: f64) -> Config {
         loss: Loss::BinaryCrossEntropy { sum_classes: false, threshold: None },
         augmentation,
         mixing: Mixing { mixup: 0.1, cutmix: 1.0 },
+        ..basic(arch, data)
+    }
+}
+
+/// The network of [`Recipe::Fast`].
+const FAST: &str = "resnet-fast";
+
+/// airbench's settings. Its sums of losses are means here, and its division of the scores by 256 is in the head: so the
+/// rates of vectors and head, 0.053 and 0.67 there, are others here.
+fn fast(arch: &str, data: &Spec) -> Config {
+    let batch = 2000;
+    let optimizer = match arch {
+        FAST => {
+            let rate = |sum: f64, scale: f64| sum * batch as f64 / (scale * scale) / 0.24;
+            Optimizer::Muon {
+                momentum: 0.6,
+                steps: 3,
+                vector_momentum: 0.85,
+                vector_lr: rate(0.053, 1.0),
+                head_lr: rate(0.67, 256.0),
+            }
+        }
+        _ => Optimizer::MUON,
+    };
+    let usual = data.augmentation();
+    Config {
+        epochs: 8,
+        batch,
+        lr: 0.24,
+        warmup: 0.0,
+        weight_decay: 2e-6 * batch as f64 / 0.24,
+        decay_vectors: true,
+        label_smoothing: 0.2,
+        batch_norm_momentum: 0.4,
+        views: if usual.flip { 6 } else { 1 },
+        optimizer,
+        schedule: Schedule::Linear { floor: 0.0 },
+        augmentation: Augmentation {
+            crop_padding: usual.crop_padding.min(2),
+            reflect: true,
+            alternating_flip: usual.flip,
+            ..usual
+        },
+        whitening: (arch == FAST).then(Whitening::default),
         ..basic(arch, data)
     }
 }

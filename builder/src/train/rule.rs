@@ -60,6 +60,28 @@ pub enum Optimizer {
         #[serde(default = "lamb_max_gradient_norm")]
         max_gradient_norm: f64,
     },
+    /// Muon (Jordan et al., 2024) for the filters of convolutions, which do not decay: `v = momentum v + g`; `u` is
+    /// `g + momentum v`, one row per filter, brought near to orthogonal rows by `steps` of Newton-Schulz;
+    /// `w *= sqrt(filters) / |w|`, `w -= lr u`. Other parameters take SGD's steps in Nesterov's form with
+    /// `vector_momentum`, the head at `head_lr` times the rate and the rest at `vector_lr` times; each step shrinks
+    /// them by `lr d`, whatever their rate.
+    Muon {
+        /// Share of the filters' velocity that is kept.
+        #[serde(default = "muon_momentum")]
+        momentum: f64,
+        /// Steps of Newton-Schulz.
+        #[serde(default = "muon_steps")]
+        steps: usize,
+        /// Share of the other parameters' velocity that is kept.
+        #[serde(default = "vector_momentum")]
+        vector_momentum: f64,
+        /// The rate of biases and batch norms in `lr`.
+        #[serde(default = "vector_lr")]
+        vector_lr: f64,
+        /// The rate of the head in `lr`.
+        #[serde(default = "vector_lr")]
+        head_lr: f64,
+    },
 }
 
 // What a settings file need not name.
@@ -91,6 +113,22 @@ fn lamb_max_gradient_norm() -> f64 {
     1.0
 }
 
+fn muon_momentum() -> f64 {
+    0.6
+}
+
+fn muon_steps() -> usize {
+    3
+}
+
+fn vector_momentum() -> f64 {
+    0.85
+}
+
+fn vector_lr() -> f64 {
+    0.4
+}
+
 impl Optimizer {
     /// Nesterov momentum 0.9.
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: true };
@@ -100,11 +138,13 @@ impl Optimizer {
     pub const ADAM_W: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
     /// LAMB with timm's constants.
     pub const LAMB: Self = Self::Lamb { beta1: 0.9, beta2: 0.999, epsilon: 1e-6, max_gradient_norm: 1.0 };
+    /// Muon with the constants of airbench, and rates of the other parameters that suit He's initial weights.
+    pub const MUON: Self = Self::Muon { momentum: 0.6, steps: 3, vector_momentum: 0.85, vector_lr: 0.4, head_lr: 0.4 };
 
     /// Names of the vectors that are kept for each parameter.
     pub(super) fn state(&self) -> &'static [&'static str] {
         match self {
-            Self::Sgd { .. } => &["velocity"],
+            Self::Sgd { .. } | Self::Muon { .. } => &["velocity"],
             Self::Adam { .. } | Self::AdamW { .. } | Self::Lamb { .. } => &["first-moment", "second-moment"],
         }
     }
@@ -119,6 +159,13 @@ impl Optimizer {
                 share("optimizer.beta1", beta1),
                 share("optimizer.beta2", beta2),
                 positive("optimizer.epsilon", epsilon),
+            ],
+            Self::Muon { momentum, steps, vector_momentum, vector_lr, head_lr } => vec![
+                share("optimizer.momentum", momentum),
+                ("optimizer.steps", steps as f64, steps > 0, "at least 1"),
+                share("optimizer.vector_momentum", vector_momentum),
+                positive("optimizer.vector_lr", vector_lr),
+                positive("optimizer.head_lr", head_lr),
             ],
             Self::Lamb { beta1, beta2, epsilon, max_gradient_norm: norm } => vec![
                 share("optimizer.beta1", beta1),

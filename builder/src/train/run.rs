@@ -5,8 +5,10 @@ use super::checkpoint::{self, Counters, State};
 use super::feed::{self, Batch};
 use super::gradients::Accumulated;
 use super::lock::{self, Lock};
+use super::whitening::Stem;
 use super::{
     Config, EpochRecord, Job, Outcome, Progress, START, Status, TrainError, frozen, memory, optimizer, shared,
+    whitening,
 };
 use crate::autograd::{Noise, Tape};
 use crate::files;
@@ -96,7 +98,17 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     job.graph.metadata.quantization = Quantization::default();
     job.graph.metadata.class_names = job.train.class_names.clone();
     let directory = Directory(job.out.clone());
-    let frozen = frozen::frozen(&job.graph, &job.config)?;
+    let mut frozen = frozen::frozen(&job.graph, &job.config)?;
+    let stem = match job.config.whitening {
+        Some(how) => {
+            let stem = whitening::stem(&job.graph)?;
+            frozen.resize(job.graph.values().len(), false);
+            frozen[stem.weight.index()] = true;
+            whitening::whiten(&mut job.graph, stem, &job.train, &normalization, how);
+            Some(stem)
+        }
+        None => None,
+    };
     let (has_state, _lock) = directory.open(&job.config, job.start.as_deref(), job.resume)?;
     let optimizer = optimizer::State::with_frozen(&job.graph, &job.config, &frozen);
     let average = Average::new(&job.graph, &job.config);
@@ -109,7 +121,12 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     let mut run = Run {
         state,
         config: &config,
-        tape: fake.clone().map_or_else(Tape::new, Tape::with_fake_quantization).with_frozen(frozen),
+        tape: fake
+            .clone()
+            .map_or_else(Tape::new, Tape::with_fake_quantization)
+            .with_frozen(frozen)
+            .with_batch_norm_momentum(config.batch_norm_momentum as f32),
+        stem,
         accumulated: Accumulated::default(),
         counters,
         batches,
@@ -123,19 +140,22 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         saved: Instant::now(),
     };
     run.begin_epoch();
+    let views = config.views;
     let status = run.status();
     run.progress.start(&config, &status);
     threads.install(|| {
         std::thread::scope(|scope| {
             let (epoch, batch) = (run.counters.epoch, run.counters.batch);
             let feed = feed::feed(scope, &train, &config, &normalization, epoch, batch);
-            run.epochs(&feed, &|graph| match &fake {
-                Some(fake) => metrics::evaluate_quantized(graph, fake, &test),
-                None => metrics::evaluate_float(graph, &test),
-            })
+            run.epochs(&feed, &|graph| metrics::evaluate_views(graph, fake.as_ref(), &test, 1))
         })
     })?;
-    run.outcome()
+    let mut outcome = run.outcome()?;
+    if views > 1 {
+        let judge = || metrics::evaluate_views(&outcome.best, fake.as_ref(), &test, views).accuracy;
+        outcome.views_accuracy = Some(threads.install(judge));
+    }
+    Ok(outcome)
 }
 
 /// Checks that the graph drops what the settings say: a network from a file, say, was built without them.
@@ -156,6 +176,8 @@ struct Run<'a> {
     state: State,
     config: &'a Config,
     tape: Tape,
+    /// The convolution that whitens, if there is one.
+    stem: Option<Stem>,
     /// Gradients since the last step, where a step takes several batches.
     accumulated: Accumulated,
     counters: Counters,
@@ -288,6 +310,11 @@ impl Run<'_> {
         self.since_start = Instant::now();
         self.seconds_before = self.counters.epoch_seconds;
         self.images_before = self.counters.images;
+        if let (Some(Stem { bias: Some(bias), .. }), Some(how)) = (self.stem, self.config.whitening)
+            && self.counters.epoch >= how.bias_epochs
+        {
+            self.tape.freeze(bias);
+        }
     }
 
     fn epoch_seconds(&self) -> f64 {
@@ -321,6 +348,7 @@ impl Run<'_> {
             best,
             accuracy: record.test_accuracy,
             loss: record.test_loss,
+            views_accuracy: None,
             epochs: self.counters.epoch,
             seconds: self.counters.history.iter().map(|record| record.seconds).sum(),
             history: self.counters.history,

@@ -24,6 +24,12 @@ pub enum Schedule {
         #[serde(default)]
         floor: f64,
     },
+    /// Rises from 0 over the warm-up, then falls along a line to `floor` over the epochs that are left, with every step.
+    Linear {
+        /// The rate at the end.
+        #[serde(default)]
+        floor: f64,
+    },
     /// As `Cosine`, begun anew at each milestone with a rate that is `factor` of that before (SGDR, Loshchilov and
     /// Hutter, 2016).
     WarmRestarts {
@@ -120,6 +126,7 @@ impl Schedule {
                 lr * factor.powi(passed as i32)
             }
             Self::Cosine { floor } => half_cosine(lr, floor, (at - rise) / (total - rise).max(1.0)),
+            Self::Linear { floor } => floor + (lr - floor) * (total - at) / (total - rise).max(1.0),
             Self::WarmRestarts { ref milestones, factor, floor } => {
                 let starts = milestones.iter().map(|milestone| (milestone * total).round());
                 let passed = starts.clone().take_while(|&start| at >= start);
@@ -148,7 +155,7 @@ impl Schedule {
             Self::WarmRestarts { milestones, factor, floor } => {
                 [falls(milestones, *factor), vec![rate("schedule.floor", *floor)]].concat()
             }
-            Self::Cosine { floor } => vec![rate("schedule.floor", *floor)],
+            Self::Cosine { floor } | Self::Linear { floor } => vec![rate("schedule.floor", *floor)],
             Self::TimmCosine { start, floor } => {
                 vec![rate("schedule.start", *start), rate("schedule.floor", *floor)]
             }
@@ -184,6 +191,14 @@ mod tests {
         assert!(rates[..10].is_sorted() && rates[10..].is_sorted_by(|a, b| a > b));
         assert!(near(rates[0], 0.5 / 11.0) && rates[10] == 0.5 && near(rates[55], 0.3), "{rates:?}");
         assert!(rates[99] > 0.1 && rates[99] < 0.1002);
+    }
+
+    #[test]
+    fn a_line_falls_by_as_much_with_every_step() {
+        let rates = rates(&Schedule::Linear { floor: 0.05 }, SPAN);
+        assert!(rates[..10].is_sorted() && rates[10] == 0.5, "{rates:?}");
+        assert!(rates[10..].windows(2).all(|pair| near(pair[0] - pair[1], 0.005)), "{rates:?}");
+        assert!(near(rates[99], 0.055), "{rates:?}");
     }
 
     #[test]
@@ -243,6 +258,7 @@ mod tests {
             Schedule::Constant,
             Schedule::Step { milestones: vec![0.0, 1.0], factor: 0.5 },
             Schedule::Cosine { floor: 0.0 },
+            Schedule::Linear { floor: 0.0 },
             Schedule::WarmRestarts { milestones: vec![0.0, 0.3, 0.3, 1.0], factor: 0.5, floor: 0.0 },
             Schedule::TimmCosine { start: 1e-5, floor: 0.0 },
             Schedule::OneCycle { start_divisor: 1.0, end_divisor: 1.0 },

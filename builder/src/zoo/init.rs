@@ -15,6 +15,9 @@ pub enum Init {
     HeFanOut,
     /// Variance `2 / fan_in`, drawn from a normal distribution cut off at two standard deviations (Keras' `he_normal`).
     HeTruncated,
+    /// Uniform up to `1 / sqrt(fan_in)`. Of a convolution with an odd kernel, the first filters, as many as there are
+    /// inputs, pass one input each (Dirac). Linear layers have a standard deviation of `1 / fan_in`.
+    Dirac,
 }
 
 /// Draws initial weights: the same seed gives the same sequence. Without a seed all weights are zero, which is enough
@@ -43,8 +46,21 @@ impl Initializer {
                 Init::HeNormal => (2.0 / fan_in).sqrt() * normal(rng),
                 Init::HeFanOut if linear => (2.0 * uniform(rng) - 1.0) / fan_in.sqrt(),
                 Init::HeFanOut => (2.0 / fan_out).sqrt() * normal(rng),
+                Init::Dirac if linear => 3f64.sqrt() * (2.0 * uniform(rng) - 1.0) / fan_in,
+                Init::Dirac => (2.0 * uniform(rng) - 1.0) / fan_in.sqrt(),
                 Init::HeTruncated => (2.0 / fan_in).sqrt() / TRUNCATED_STD * truncated_normal(rng),
             } as f32;
+        }
+        if self.init == Init::Dirac
+            && let [_, inputs, height, width] = *dims
+            && height % 2 == 1
+            && width % 2 == 1
+        {
+            let filter = inputs * height * width;
+            for (input, weights) in tensor.data_mut().chunks_exact_mut(filter).take(inputs).enumerate() {
+                weights.fill(0.0);
+                weights[input * height * width + height * width / 2] = 1.0;
+            }
         }
         tensor
     }
@@ -106,6 +122,22 @@ mod tests {
         let (linear, peak) = variance_and_peak(Init::HeFanOut, &[500, 64]);
         assert!((linear / (1.0 / 64.0 / 3.0) - 1.0).abs() < 0.03, "{linear}");
         assert!(peak <= 0.125, "{peak}");
+    }
+
+    #[test]
+    fn dirac_filters_pass_an_input_each() {
+        let weight = Initializer::new(Init::Dirac, Some(7)).weight(&[3, 2, 3, 3]);
+        for (filter, weights) in weight.data().chunks(18).enumerate() {
+            let passed: Vec<usize> = (0..18).filter(|&at| weights[at] == 1.0).collect();
+            let others = weights.iter().filter(|&&weight| weight != 0.0 && weight.abs() < 1.0 / 18f32.sqrt()).count();
+            let expected = if filter < 2 { (vec![9 * filter + 4], 0) } else { (vec![], 18) };
+            assert_eq!((passed, others), expected);
+        }
+        // Even kernels have no centre.
+        let (stem, _) = variance_and_peak(Init::Dirac, &[500, 10, 2, 2]);
+        assert!((stem * 40.0 * 3.0 - 1.0).abs() < 0.05, "{stem}");
+        let (linear, _) = variance_and_peak(Init::Dirac, &[500, 64]);
+        assert!((linear * 64.0 * 64.0 - 1.0).abs() < 0.05, "{linear}");
     }
 
     #[test]

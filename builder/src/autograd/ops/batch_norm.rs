@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
-/// Weight of a batch in the running statistics.
+/// Weight of a batch in the running statistics where no other is set.
 pub(in crate::autograd) const MOMENTUM: f32 = 0.1;
 
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
@@ -46,8 +46,9 @@ pub(super) fn forward<'g>(
     };
     if !is_frozen {
         let unbiased = count / (count - 1.0).max(1.0);
+        let momentum = cx.batch_norm_momentum;
         let blend = |old: &[f32], new: &mut dyn Iterator<Item = f32>| -> Vec<f32> {
-            old.iter().zip(new).map(|(old, new)| (1.0 - MOMENTUM) * old + MOMENTUM * new).collect()
+            old.iter().zip(new).map(|(old, new)| (1.0 - momentum) * old + momentum * new).collect()
         };
         let new_mean = blend(running_mean, &mut mean.iter().copied());
         let new_variance = blend(running_variance, &mut variance.iter().map(|v| (v * unbiased) as f32));

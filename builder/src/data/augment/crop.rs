@@ -31,6 +31,26 @@ pub fn shift(image: &Image, down: isize, right: isize, fill: &[u8]) -> Image {
     Image { pixels, ..*image }
 }
 
+/// As [`shift`], but outside is the image's mirror image at its border, without the pixels of the border itself; of
+/// shifts as long as the image, what lies further out repeats the last pixel.
+pub fn shift_reflected(image: &Image, down: isize, right: isize) -> Image {
+    let Image { height, width, .. } = *image;
+    let inside = |at: usize, by: isize, size: usize| {
+        let (at, last) = (at as isize + by, size as isize - 1);
+        let at = if at < 0 { -at } else { at };
+        let at = if at > last { 2 * last - at } else { at };
+        at.clamp(0, last) as usize
+    };
+    let mut pixels = Vec::with_capacity(image.pixels.len());
+    for row in 0..height {
+        let row = inside(row, down, height);
+        for column in 0..width {
+            pixels.extend_from_slice(image.pixel(row, inside(column, right, width)));
+        }
+    }
+    Image { pixels, ..*image }
+}
+
 /// Exchanges left and right.
 pub fn mirror(image: &mut Image) {
     for row in image.pixels.chunks_exact_mut(image.width * image.channels) {
@@ -161,6 +181,16 @@ mod tests {
         }
         let colored = Image { height: 1, width: 2, channels: 3, pixels: vec![1, 2, 3, 4, 5, 6] };
         assert_eq!(shift(&colored, 0, 1, &[7, 8, 9]).pixels, [4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn reflection_leaves_out_the_border() {
+        let wide = Image { height: 1, width: 4, channels: 2, pixels: vec![1, 2, 3, 4, 5, 6, 7, 8] };
+        assert_eq!(shift_reflected(&wide, 0, -2).pixels, [5, 6, 3, 4, 1, 2, 3, 4]);
+        assert_eq!(shift_reflected(&wide, 0, 2).pixels, [5, 6, 7, 8, 5, 6, 3, 4]);
+        assert_eq!(shift_reflected(&image(), 1, 0).pixels, [4, 5, 6, 1, 2, 3]);
+        assert_eq!(shift_reflected(&image(), 0, 0), image());
+        assert_eq!(shift_reflected(&wide, 3, 9).pixels.len(), 8);
     }
 
     #[test]

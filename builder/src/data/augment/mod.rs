@@ -9,13 +9,15 @@ mod levels;
 mod mix;
 mod rand_augment;
 mod sampler;
+mod views;
 mod warp;
 
-pub use crop::{ResizedCrop, cutout, mirror, shift};
+pub use crop::{ResizedCrop, cutout, mirror, shift, shift_reflected};
 pub use mix::{Mixed, Mixing};
 pub use rand_augment::{Operation, RandAugment};
 pub(crate) use sampler::stream;
 pub use sampler::{Sample, order};
+pub use views::{VIEWS, scores_of_views};
 
 use super::Dataset;
 use crate::tensor::Tensor;
@@ -27,10 +29,18 @@ use skipstone_onnx::Normalization;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
-    /// The image is shifted by at most this many pixels in each direction; what comes in is black.
+    /// The image is shifted by at most this many pixels in each direction; what comes in is black, or with
+    /// [`Augmentation::reflect`] the image reflected.
     pub crop_padding: usize,
     /// Whether every second image, by chance, is mirrored left to right.
     pub flip: bool,
+    /// Whether what a shift brings in is the image, reflected at its border.
+    #[serde(default)]
+    pub reflect: bool,
+    /// Whether, where there is a flip, chance decides of an image's first epoch alone, and each later epoch shows the
+    /// other side than the one before.
+    #[serde(default)]
+    pub alternating_flip: bool,
     /// Side of a square, about a random point, that takes the colour of the data set's mean; 0 for none.
     #[serde(default)]
     pub cutout: usize,
@@ -87,7 +97,15 @@ impl Image {
 
 impl Augmentation {
     /// Images as they are.
-    pub const NONE: Self = Self { crop_padding: 0, flip: false, cutout: 0, resized_crop: None, rand_augment: None };
+    pub const NONE: Self = Self {
+        crop_padding: 0,
+        flip: false,
+        reflect: false,
+        alternating_flip: false,
+        cutout: 0,
+        resized_crop: None,
+        rand_augment: None,
+    };
 
     /// Checks every setting's range.
     ///
@@ -101,20 +119,23 @@ impl Augmentation {
     }
 
     /// The image, changed by chance; `fill` is the colour of what an operation leaves without pixels, one value per
-    /// channel.
+    /// channel, and `mirrored` says whether an alternating flip mirrors it this time.
     ///
     /// # Panics
     /// If [`Augmentation::check`] fails, or `fill` has not the image's channels.
-    pub fn apply(&self, mut image: Image, fill: &[u8], rng: &mut impl Rng) -> Image {
+    pub fn apply(&self, mut image: Image, fill: &[u8], mirrored: bool, rng: &mut impl Rng) -> Image {
         if let Some(crop) = &self.resized_crop {
             image = crop.apply(&image, rng);
         }
         let mut offset = || rng.random_range(0..=2 * self.crop_padding) as isize - self.crop_padding as isize;
         let (down, right) = (offset(), offset());
         if (down, right) != (0, 0) {
-            image = shift(&image, down, right, &vec![0; image.channels]);
+            image = match self.reflect {
+                true => shift_reflected(&image, down, right),
+                false => shift(&image, down, right, &vec![0; image.channels]),
+            };
         }
-        if self.flip && rng.random_bool(0.5) {
+        if self.flip && if self.alternating_flip { mirrored } else { rng.random_bool(0.5) } {
             mirror(&mut image);
         }
         if let Some(rand_augment) = &self.rand_augment {
@@ -151,7 +172,8 @@ impl Augmentation {
         for &sample in samples {
             let sample = sample.into();
             let image = Image { height, width, channels, pixels: set.image(sample.index).to_vec() };
-            let image = self.apply(image, &fill, &mut sample.rng(seed, epoch));
+            let mirrored = self.alternating_flip && sample.is_mirrored(seed, epoch);
+            let image = self.apply(image, &fill, mirrored, &mut sample.rng(seed, epoch));
             for pixel in image.pixels.chunks_exact(channels) {
                 data.extend(pixel.iter().zip(&levels).map(|(&p, level)| level[usize::from(p)]));
             }

@@ -1,7 +1,7 @@
 //! Which images are shown when, and where their random numbers come from.
 
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// With repeats an epoch is a whole number of these many samples, as in the recipe's reference.
@@ -26,6 +26,13 @@ impl Sample {
     /// The random numbers that change this sample.
     pub(super) fn rng(self, seed: u64, epoch: usize) -> ChaCha8Rng {
         stream(seed, epoch, (self.index as u64 + 1) | (self.repeat as u64) << 48)
+    }
+
+    /// Whether an alternating flip mirrors the image in an epoch: by chance in epoch 0, and not as in the epoch before.
+    pub(super) fn is_mirrored(self, seed: u64, epoch: usize) -> bool {
+        // No epoch has this number.
+        let first = stream(seed, usize::MAX, self.index as u64 + 1).random_bool(0.5);
+        first != (epoch % 2 == 1)
     }
 }
 

@@ -15,6 +15,8 @@ fn everything() -> Augmentation {
     Augmentation {
         crop_padding: 1,
         flip: true,
+        reflect: false,
+        alternating_flip: false,
         cutout: 2,
         resized_crop: Some(ResizedCrop::IMAGENET),
         rand_augment: Some(RandAugment::of(7.0)),
@@ -57,6 +59,26 @@ fn every_shift_and_mirror_occurs_and_is_right() {
         assert_eq!(found, 1, "epoch {epoch}");
     }
     assert!(seen.iter().flatten().flatten().all(|&count| count > 4), "{seen:?}");
+}
+
+#[test]
+fn an_alternating_flip_shows_the_other_side_in_each_epoch() {
+    let pixels: Vec<u8> = (0..64).flat_map(|_| [1, 2, 3]).collect();
+    let set = Dataset { dims: [1, 1, 3], pixels, labels: vec![0; 64], class_names: vec!["a".into()] };
+    let augmentation = Augmentation { flip: true, alternating_flip: true, crop_padding: 0, ..Augmentation::NONE };
+    let all: Vec<usize> = (0..64).collect();
+    let mirrored = |seed, epoch| -> Vec<bool> {
+        let batch = augmentation.batch(&set, &all, &identity(), seed, epoch);
+        batch.data().chunks_exact(3).map(|image| image[0] > 2.0).collect()
+    };
+    let first = mirrored(1, 0);
+    let count = first.iter().filter(|&&mirrored| mirrored).count();
+    assert!((16..=48).contains(&count), "{count}");
+    let other: Vec<bool> = first.iter().map(|mirrored| !mirrored).collect();
+    for epoch in 1..6 {
+        assert_eq!(mirrored(1, epoch), if epoch % 2 == 0 { first.clone() } else { other.clone() }, "{epoch}");
+    }
+    assert_ne!(mirrored(2, 0), first);
 }
 
 #[test]

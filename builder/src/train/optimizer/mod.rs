@@ -1,5 +1,6 @@
 //! Optimizers: what is done to the weights, given their gradients.
 
+mod muon;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,10 @@ struct Slot {
     id: ValueId,
     name: String,
     decays: bool,
+    /// Whether it belongs to the head.
+    is_head: bool,
+    /// Filters of a convolution: their number; 0 for other parameters.
+    filters: usize,
     /// Its share of the learning rate.
     share: f64,
     /// The parameter is stepped multiplied by it: [`unit::units`].
@@ -53,6 +58,8 @@ impl State {
             id,
             name: name.into(),
             decays: weight_decay > 0.0 && (decay_vectors || parameter.tensor.dims().len() > 1),
+            is_head: head.contains(&id),
+            filters: if parameter.tensor.dims().len() == 4 { parameter.tensor.dims()[0] } else { 0 },
             share: if head.contains(&id) { 1.0 } else { config.backbone_lr },
             unit: units.iter().find(|(known, _)| *known == id).map_or(1.0, |&(_, unit)| unit),
             vectors: vec![vec![0.0; parameter.tensor.data().len()]; optimizer.state().len()],
@@ -109,6 +116,13 @@ impl State {
                     chunks.zip(gradient.par_chunks(CHUNK)).for_each(|((weight, velocity), gradient)| {
                         rules::sgd(weight, velocity, gradient, lr, momentum, nesterov, decay);
                     });
+                }
+                (Optimizer::Muon { momentum, steps, .. }, [velocity]) if slot.filters > 0 && !slot.is_head => {
+                    muon::step(weight, velocity, gradient, slot.filters, [lr, momentum], steps);
+                }
+                (Optimizer::Muon { vector_momentum, vector_lr, head_lr, .. }, [velocity]) => {
+                    let times = if slot.is_head { head_lr } else { vector_lr };
+                    rules::sgd(weight, velocity, gradient, lr * times, vector_momentum, true, decay / times);
                 }
                 (
                     Optimizer::Adam { beta1, beta2, epsilon } | Optimizer::AdamW { beta1, beta2, epsilon },

@@ -72,19 +72,30 @@ pub struct Style {
     /// Whether the last batch norm of a post-activation branch starts at gamma 0, so that each block starts as its
     /// shortcut.
     pub zero_gamma: bool,
+    /// Whether batch norms learn gamma, their scale; else it stays 1.
+    pub learns_gamma: bool,
 }
 
 impl Style {
     /// The conventions of PyTorch's small residual networks: no biases, symmetric padding, epsilon 1e-5, He normal.
-    pub const PYTORCH: Self =
-        Self { conv_bias: false, padding: Padding::Symmetric, epsilon: 1e-5, init: Init::HeNormal, zero_gamma: false };
+    pub const PYTORCH: Self = Self {
+        conv_bias: false,
+        padding: Padding::Symmetric,
+        epsilon: 1e-5,
+        init: Init::HeNormal,
+        zero_gamma: false,
+        learns_gamma: true,
+    };
 
     /// The same with the initial weights of the networks for ImageNet, in Torch as in torchvision.
     pub const TORCH: Self = Self { init: Init::HeFanOut, ..Self::PYTORCH };
 
+    /// Those of airbench: Dirac filters, batch norms without a scale.
+    pub const AIRBENCH: Self = Self { init: Init::Dirac, learns_gamma: false, ..Self::PYTORCH };
+
     /// Keras' conventions: biases, `SAME` padding, epsilon 1e-3, truncated He normal.
     pub const KERAS: Self =
-        Self { conv_bias: true, padding: Padding::Same, epsilon: 1e-3, init: Init::HeTruncated, zero_gamma: false };
+        Self { conv_bias: true, padding: Padding::Same, epsilon: 1e-3, init: Init::HeTruncated, ..Self::PYTORCH };
 }
 
 /// A convolution with a square kernel, padded and biased as the network's [`Style`] says.

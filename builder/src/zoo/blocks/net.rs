@@ -43,13 +43,26 @@ impl Net {
 
     /// A convolution.
     pub fn conv(&mut self, name: &str, x: ValueId, shape: Convolution) -> Result<ValueId, GraphError> {
+        let Style { padding, conv_bias, .. } = self.style;
+        self.conv_with(name, x, shape, padding, conv_bias)
+    }
+
+    /// A convolution with a padding and, if wanted, a bias of its own.
+    pub fn conv_with(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        shape: Convolution,
+        padding: Padding,
+        bias: bool,
+    ) -> Result<ValueId, GraphError> {
         let Convolution { channels, kernel, stride, groups } = shape;
         let [inputs, height, width] = self.map_dims(name, "Conv", x)?;
-        let pads = pads(self.style.padding, [height, width], kernel, stride);
+        let pads = pads(padding, [height, width], kernel, stride);
         let conv = Conv { kernel: [kernel; 2], stride: [stride; 2], pads, groups };
         let weight = self.weights.weight(&[channels, inputs / groups.max(1), kernel, kernel]);
         let mut operands = vec![x, self.graph.parameter(format!("{name}.weight"), weight, true)?];
-        if self.style.conv_bias {
+        if bias {
             operands.push(self.graph.parameter(format!("{name}.bias"), Tensor::filled([channels], 0.0), true)?);
         }
         self.graph.push(name, Op::Conv(conv), &operands)
@@ -64,8 +77,9 @@ impl Net {
     pub(super) fn batch_norm_from(&mut self, name: &str, x: ValueId, gamma: f32) -> Result<ValueId, GraphError> {
         let [channels, ..] = self.map_dims(name, "BatchNormalization", x)?;
         let mut operands = vec![x];
+        let learns = self.style.learns_gamma;
         for (part, start, trainable) in
-            [("gamma", gamma, true), ("beta", 0.0, true), ("mean", 0.0, false), ("variance", 1.0, false)]
+            [("gamma", gamma, learns), ("beta", 0.0, true), ("mean", 0.0, false), ("variance", 1.0, false)]
         {
             let tensor = Tensor::filled([channels], start);
             operands.push(self.graph.parameter(format!("{name}.{part}"), tensor, trainable)?);
@@ -179,7 +193,12 @@ impl Net {
 
     /// Global average pool and linear layer: the scores of `classes` classes.
     pub fn head(&mut self, x: ValueId, classes: usize) -> Result<ValueId, GraphError> {
-        let x = self.graph.push("head.pool", Op::GlobalAveragePool, &[x])?;
+        self.head_after(Op::GlobalAveragePool, x, classes)
+    }
+
+    /// As [`Net::head`], with another global pool.
+    pub fn head_after(&mut self, pool: Op, x: ValueId, classes: usize) -> Result<ValueId, GraphError> {
+        let x = self.graph.push("head.pool", pool, &[x])?;
         let x = self.graph.push("head.flatten", Op::Flatten, &[x])?;
         let features = self.graph.dims(x)[0];
         let weight = self.weights.weight(&[classes, features]);
