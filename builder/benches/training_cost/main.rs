@@ -15,7 +15,7 @@ mod workload;
 use clap::Parser;
 use pytorch::PyTorch;
 use skipstone::train;
-use skipstone_onnx::{Conv, Op};
+use skipstone_onnx::{Conv, Graph, Node, Op};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
@@ -110,7 +110,7 @@ fn measure(cli: &Cli, arch: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
         workload.tape.peak_bytes() >> 20,
         train::peak_bytes().map_or_else(|| "unknown".into(), |bytes| format!("{} MiB", bytes >> 20))
     );
-    print_operators(&workload);
+    print_operators(&workload, cli.batch);
     Ok(())
 }
 
@@ -132,34 +132,47 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Milliseconds of a step by kind of operator, the most expensive one first.
-fn print_operators(workload: &Workload) {
+fn print_operators(workload: &Workload, batch: u16) {
     let mut kinds: BTreeMap<String, [Duration; 2]> = BTreeMap::new();
+    let mut macs: BTreeMap<String, f64> = BTreeMap::new();
     for (node, times) in workload.graph.nodes().iter().zip(&workload.nodes) {
-        let total = kinds.entry(kind(&node.op)).or_default();
+        let kind = kind(&workload.graph, node);
+        let total = kinds.entry(kind.clone()).or_default();
         total[0] += times[0];
         total[1] += times[1];
+        if let Op::Conv(_) = node.op {
+            let weights: usize = workload.graph.value(node.inputs[1]).dims[1..].iter().product();
+            let outputs: usize = workload.graph.value(node.output).dims.iter().product();
+            *macs.entry(kind).or_default() += (weights * outputs) as f64 * f64::from(batch);
+        }
     }
     kinds.insert("optimizer".into(), [workload.optimizing, Duration::ZERO]);
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, [forward, backward])| std::cmp::Reverse(*forward + *backward));
     let all: Duration = kinds.iter().flat_map(|(_, times)| times).sum();
-    println!("  {:<24} {:>10} {:>12} {:>6}", "ms per step", "forward", "backward", "share");
-    for (kind, [forward, backward]) in kinds {
-        let milliseconds = |time: Duration| 1e3 * time.as_secs_f64() / f64::from(workload.steps);
+    println!("  {:<34} {:>8} {:>9} {:>6} {:>16}", "ms per step", "forward", "backward", "share", "GMAC/s");
+    for (kind, times) in kinds {
+        let seconds = times.map(|time| time.as_secs_f64() / f64::from(workload.steps));
+        let rates = macs.get(&kind).map_or_else(String::new, |macs| {
+            // The backward pass has two gradients.
+            format!("{:>7.1} {:>8.1}", macs / seconds[0] / 1e9, 2.0 * macs / seconds[1] / 1e9)
+        });
         println!(
-            "  {kind:<24} {:>10.2} {:>12.2} {:>5.1}%",
-            milliseconds(forward),
-            milliseconds(backward),
-            100.0 * (forward + backward).as_secs_f64() / all.as_secs_f64()
+            "  {kind:<34} {:>8.2} {:>9.2} {:>5.1}% {rates}",
+            1e3 * seconds[0],
+            1e3 * seconds[1],
+            100.0 * times.iter().sum::<Duration>().as_secs_f64() / all.as_secs_f64()
         );
     }
     println!();
 }
 
-fn kind(op: &Op) -> String {
-    match op {
-        Op::Conv(Conv { kernel: [height, width], groups: 1, .. }) => format!("Conv {height}x{width}"),
-        Op::Conv(Conv { kernel: [height, width], groups, .. }) => format!("Conv {height}x{width}, {groups} groups"),
-        op => op.name().into(),
-    }
+/// The operator; of a convolution with its kernel, stride, groups, channels and the rows of its result.
+fn kind(graph: &Graph, node: &Node) -> String {
+    let Op::Conv(Conv { kernel: [height, width], stride: [stride, _], groups, .. }) = node.op else {
+        return node.op.name().into();
+    };
+    let (x, y) = (&graph.value(node.inputs[0]).dims, &graph.value(node.output).dims);
+    let groups = if groups == 1 { String::new() } else { format!(" /{groups}") };
+    format!("Conv {height}x{width} s{stride}{groups} {} to {} on {}", x[0], y[0], y[1])
 }

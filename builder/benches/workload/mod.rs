@@ -6,11 +6,12 @@ use skipstone::data::Spec;
 use skipstone::tensor::Tensor;
 use skipstone::train::{Config, OptimizerState};
 use skipstone::zoo;
-use skipstone_onnx::Graph;
+use skipstone_onnx::{Conv, Graph, GraphBuilder, Op, Tensor as Parameter};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// A network for 3x32x32 and 10 classes under training: one batch of noise, again and again.
+/// A network for 3x32x32 and 10 classes under training: one batch of noise, again and again. `conv-C-K-S` is a single
+/// 3x3 convolution from C to K channels on maps of S x S.
 pub(crate) struct Workload {
     pub(crate) graph: Graph,
     pub(crate) tape: Tape,
@@ -28,10 +29,17 @@ pub(crate) struct Workload {
 impl Workload {
     /// With two steps done, which take the memory and do not count.
     pub(crate) fn new(arch: &str, batch: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let options = zoo::Options { input: Some([3, 32, 32]), classes: Some(10), seed: 1, ..zoo::Options::default() };
-        let graph = zoo::build(arch, &options)?;
+        let graph = match arch.strip_prefix("conv-") {
+            Some(shape) => convolution(arch, shape)?,
+            None => {
+                let input = Some([3, 32, 32]);
+                zoo::build(arch, &zoo::Options { input, classes: Some(10), seed: 1, ..zoo::Options::default() })?
+            }
+        };
+        let [channels, height, width] = graph.value(graph.input()).dims[..] else { return Err("no images".into()) };
         let noise = |i: usize| ((i * 7919 + i / 3 * 104_729) % 1000) as f32 / 250.0 - 2.0;
-        let images = Tensor::new([batch, 32, 32, 3], (0..batch * 3072).map(noise).collect());
+        let data = (0..batch * channels * height * width).map(noise).collect();
+        let images = Tensor::new([batch, height, width, channels], data);
         let labels: Vec<u16> = (0..batch).map(|i| (i % 10) as u16).collect();
         let spec: Spec = "digits".parse()?;
         let mut workload = Self {
@@ -65,4 +73,25 @@ impl Workload {
         self.optimizing += start.elapsed();
         self.steps += 1;
     }
+}
+
+fn convolution(name: &str, shape: &str) -> Result<Graph, Box<dyn Error + Send + Sync>> {
+    let sizes = shape.split('-').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+    let [channels, outputs, size] = sizes[..] else { return Err(format!("{name}: no conv-C-K-S").into()) };
+    let mut b = GraphBuilder::new(name, "image", [channels, size, size])?;
+    let mut parameter = |name: &str, dims: &[usize]| -> Result<_, Box<dyn Error + Send + Sync>> {
+        let len = dims.iter().product();
+        let noise = (0..len).map(|i| ((i * 7919 + i / 9 * 31) % 1000) as f32 / 1e4 - 0.05).collect();
+        Ok(b.parameter(name, Parameter::new(dims.to_vec(), noise)?, true)?)
+    };
+    let weight = parameter("weight", &[outputs, channels, 3, 3])?;
+    let linear = parameter("linear", &[10, outputs])?;
+    // The gradient of the images is not computed, that of the ReLU's result is.
+    let input = b.input();
+    let x = b.push("relu", Op::Relu, &[input])?;
+    let x = b.push("conv", Op::Conv(Conv::square(3, 1, 1)), &[x, weight])?;
+    let x = b.push("pool", Op::GlobalAveragePool, &[x])?;
+    let x = b.push("flat", Op::Flatten, &[x])?;
+    let x = b.push("scores", Op::Gemm, &[x, linear])?;
+    Ok(b.finish(x)?)
 }

@@ -1,8 +1,8 @@
 //! The float kernels of training and of sessions: inner loops vectorized by crate pulp, for the widest vectors that the
 //! processor has.
 //!
-//! Convolution: `direct` (sessions), `correlate` and `grouped` (training: forward and both gradients), `winograd`
-//! (both). The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is
+//! Convolution: `direct` and `winograd` (sessions), `correlate`, `grouped` and `winograd4` (training: forward and both
+//! gradients). The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is
 //! elementwise).
 
 pub(crate) mod channels;
@@ -12,6 +12,7 @@ pub(crate) mod grouped;
 pub(crate) mod images;
 pub(crate) mod tiles;
 pub(crate) mod winograd;
+pub(crate) mod winograd4;
 
 use pulp::{Arch, Simd, WithSimd};
 use std::cell::RefCell;
@@ -73,14 +74,44 @@ macro_rules! vectorized {
 }
 pub(crate) use vectorized;
 
-/// Calls `work` with a buffer of `len` elements with arbitrary contents that belongs to the thread.
-pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! { static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) } }
-    let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
+/// Bytes of a cache line, and of the widest vectors.
+const LINE: usize = 64;
+
+/// Elements that begin with a cache line: a vector that crosses two takes twice the time.
+#[derive(Default)]
+pub(crate) struct AlignedBuffer {
+    elements: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl AlignedBuffer {
+    /// A buffer of zeros.
+    pub(crate) fn zeros(len: usize) -> Self {
+        let elements = vec![0.0f32; len + LINE / size_of::<f32>()];
+        // Where the system does not say, the start is as good as any other place.
+        let start = elements.as_ptr().align_offset(LINE).min(LINE / size_of::<f32>());
+        Self { elements, start, len }
     }
-    let result = work(&mut buffer[..len]);
+
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &self.elements[self.start..][..self.len]
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.elements[self.start..][..self.len]
+    }
+}
+
+/// Calls `work` with a buffer of `len` elements with arbitrary contents that belongs to the thread and begins with a
+/// cache line.
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    thread_local! { static FREE: RefCell<Vec<AlignedBuffer>> = const { RefCell::new(Vec::new()) } }
+    let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if buffer.len < len {
+        buffer = AlignedBuffer::zeros(len);
+    }
+    let result = work(&mut buffer.as_mut_slice()[..len]);
     FREE.with_borrow_mut(|free| free.push(buffer));
     result
 }

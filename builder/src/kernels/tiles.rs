@@ -19,6 +19,7 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// A map of pixels of `channels` elements, `width` in a row, that fills its buffer.
+    #[cfg(test)]
     pub(crate) fn dense(width: usize, channels: usize) -> Self {
         Self { start: 0, row_step: width * channels, column_step: channels }
     }
@@ -58,6 +59,7 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Rows to which nothing is added and that nothing limits.
+    #[cfg(test)]
     pub(crate) fn plain(out: &'a mut [f32], target: Grid, rows: usize, columns: usize) -> Self {
         Self { residual: None, limits: [f32::NEG_INFINITY, f32::INFINITY], out, target, rows, columns }
     }

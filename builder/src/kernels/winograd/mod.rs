@@ -5,13 +5,11 @@
 //! Transforms of pixels only add and subtract: a result differs from that of 36 products by rounding, in the size of
 //! the largest of the sixteen pixels. Beside a pixel that is infinite, results are no numbers.
 
-mod gradient;
 #[cfg(test)]
 mod tests;
 
 use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
 use super::{BlockKernel, dispatch, with_scratch};
-pub(crate) use gradient::weight_gradient;
 use pulp::Simd;
 use rayon::prelude::*;
 use skipstone_onnx::Conv;

@@ -8,7 +8,7 @@ fn noise(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
 }
 
-/// Sizes of a convolution, and its operands: a map, kernels and the results' gradient.
+/// Sizes of a convolution, and its operands: a map and kernels.
 #[derive(Debug)]
 struct Case {
     /// Rows and columns of the results.
@@ -20,7 +20,6 @@ struct Case {
     outputs: usize,
     source: Vec<f32>,
     kernels: Vec<f32>,
-    grad: Vec<f32>,
 }
 
 /// Results, the map's pads before and after it, channels and outputs.
@@ -37,7 +36,6 @@ fn cases() -> impl Strategy<Value = Case> {
                 outputs,
                 source: noise(map[0] * map[1] * channels, 1),
                 kernels: noise(outputs * channels * 9, 2),
-                grad: noise(size[0] * size[1] * outputs, 3),
             })
         },
     )
@@ -87,18 +85,6 @@ impl Case {
         weights.run_on(self.operand(), rows, run);
         found
     }
-
-    /// The gradient of the weights from the image counted twice, packed.
-    fn gradient(&self, run: impl Fn(gradient::Image)) -> Vec<f32> {
-        let mut packed = vec![f32::NAN; self.outputs.next_multiple_of(BLOCK) * 9 * self.channels];
-        let results = Grid::dense(self.size[1], self.outputs);
-        weight_gradient(self.channels, self.outputs, &mut packed, |gradient| {
-            for _ in 0..2 {
-                gradient.add_image_on(self.operand(), &self.grad, results, self.size, &run);
-            }
-        });
-        packed
-    }
 }
 
 proptest! {
@@ -113,21 +99,6 @@ proptest! {
         near(&case.results(|kernel| dispatch(kernel)), &expected)?;
     }
 
-    #[test]
-    fn gradients_are_those_of_all_products(case in cases()) {
-        let channels = case.channels;
-        let mut expected = vec![0.0; case.kernels.len()];
-        case.products(|y, x, w| expected[w] += 2.0 * f64::from(case.source[x]) * f64::from(case.grad[y]));
-        let packed = case.gradient(|kernel| dispatch(kernel));
-        let found: Vec<f32> = (0..expected.len())
-            .map(|at| {
-                let (tap, channel, output) = (at % 9, at / 9 % channels, at / 9 / channels);
-                packed[((output / BLOCK * 9 + tap) * channels + channel) * BLOCK + output % BLOCK]
-            })
-            .collect();
-        near(&found, &expected)?;
-    }
-
     /// Vectors of one, four and eight elements give what the processor's widest do, bit for bit.
     #[test]
     fn vectors_of_all_widths_compute_the_same(case in cases()) {
@@ -135,9 +106,5 @@ proptest! {
         prop_assert_eq!(&widest, &case.results(|kernel| Scalar.vectorize(InVectors(kernel))));
         prop_assert_eq!(&widest, &case.results(|kernel| Scalar128b.vectorize(InVectors(kernel))));
         prop_assert_eq!(&widest, &case.results(|kernel| Scalar256b.vectorize(InVectors(kernel))));
-        let widest = case.gradient(|kernel| dispatch(kernel));
-        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar.vectorize(InVectors(kernel))));
-        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar128b.vectorize(InVectors(kernel))));
-        prop_assert_eq!(&widest, &case.gradient(|kernel| Scalar256b.vectorize(InVectors(kernel))));
     }
 }

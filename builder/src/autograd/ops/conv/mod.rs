@@ -87,6 +87,9 @@ fn weight_gradient(
     images: usize,
     pool: &Pool,
 ) -> Vec<f32> {
+    if let Some(filtered) = filtered {
+        return shape.unpack(&filtered.weight_gradient(x, grad, images));
+    }
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     let mut chunks = Vec::new();
     x.data()
@@ -94,10 +97,7 @@ fn weight_gradient(
         .zip(grad.data().par_chunks(images * y_len))
         .map(|(x, grad)| {
             let mut sums = pool.tensor([shape.groups * shape.packed_len()]);
-            match filtered {
-                Some(filtered) => filtered.weight_gradient(x, grad, sums.data_mut()),
-                None => sum_products(shape, x, grad, sums.data_mut()),
-            }
+            sum_products(shape, x, grad, sums.data_mut());
             sums
         })
         .collect_into_vec(&mut chunks);
