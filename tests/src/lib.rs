@@ -4,6 +4,17 @@
 //! `tests/examples/seeds.rs` writes. This library holds the networks that they share.
 #![forbid(unsafe_code)]
 
+/// The Rust in the book's pages is compiled and run.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../docs/tour.md")]
+    struct Tour;
+    #[doc = include_str!("../../docs/guide.md")]
+    struct Guide;
+    #[doc = include_str!("../../docs/serial.md")]
+    struct Serial;
+}
+
 pub mod forms;
 pub mod hostile;
 pub mod pictures;

@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod generate;
+mod passed;
+mod release;
 mod rows;
 mod rules;
 mod shell;
@@ -31,6 +34,10 @@ enum Task {
     Test(TestArgs),
     /// Instructions of one inference: networks of the zoo on emulated cores, against benches/budgets.toml
     Bench(bench::Arguments),
+    /// What is still to be done before a release, as a table
+    Release(release::Arguments),
+    /// Make c/include/skipstone.h of the C interface's source
+    Header,
 }
 
 #[derive(Args)]
@@ -54,6 +61,18 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Task::Test(args) => test(args, root),
         Task::Bench(args) => bench::run(&args, root),
+        Task::Release(args) => release::run(&args, root),
+        Task::Header => finish(rows::write_header(root)),
+    }
+}
+
+fn finish(result: Result<(), shell::Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -74,6 +93,10 @@ fn test(args: TestArgs, root: &Path) -> ExitCode {
     let chosen = ROWS.iter().filter(|row| if args.only.is_empty() { args.full || !row.full } else { named(row) });
     let entries: Vec<Entry> = chosen.map(|row| run(row, &context)).collect();
     print!("\n{}", table::render(&entries));
+    let names = entries.iter().filter(|entry| entry.outcome.is_ok()).map(|entry| entry.name);
+    if let Err(failure) = passed::note(root, names) {
+        println!("not noted for `cargo xtask release`: {failure}");
+    }
     if args.only.is_empty() && !args.full {
         let left: Vec<&str> = ROWS.iter().filter(|row| row.full).map(|row| row.name).collect();
         println!("not run without --full: {}", left.join(", "));

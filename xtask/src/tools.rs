@@ -21,6 +21,9 @@ pub(crate) const QEMU_AARCH64: Package = Package { file: "qemu-aarch64", debian:
 pub(crate) const AARCH64_GCC: Package = Package { file: "aarch64-linux-gnu-gcc", debian: "gcc-aarch64-linux-gnu" };
 pub(crate) const AARCH64_LIBC: Package =
     Package { file: "/usr/aarch64-linux-gnu/lib/crt1.o", debian: "libc6-dev-arm64-cross" };
+pub(crate) const CLANG: Package = Package { file: "clang", debian: "clang" };
+pub(crate) const LLD: Package = Package { file: "ld.lld", debian: "lld" };
+pub(crate) const MAKE: Package = Package { file: "make", debian: "make" };
 pub(crate) const CHROMIUM: Package = Package { file: "chromium", debian: "chromium" };
 const RUSTFMT: Package = Package { file: "cargo-fmt", debian: "rustfmt-web" };
 const CLIPPY: Package = Package { file: "cargo-clippy", debian: "rust-web-clippy" };
@@ -185,6 +188,14 @@ impl Compiler {
             (Self::Debian, false) => debian(run.args(["-Zbuild-std=core"])).env(&linker, "ld.lld"),
         };
         run.args(rest.split_whitespace())
+    }
+
+    /// `make`, whose cargo this is.
+    pub(crate) fn make(self, run: Run) -> Run {
+        match self {
+            Self::Default => run,
+            Self::Debian => debian(run.args(["CARGOFLAGS=-Zbuild-std=core"])),
+        }
     }
 }
 

@@ -19,7 +19,8 @@ const BYTES: [u32; 256] = {
 };
 
 /// A CRC-32 of bytes that come in pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
 pub struct Crc32(u32);
 
 impl Crc32 {

@@ -10,8 +10,8 @@ use skipstone_targets::{Board, Memory};
 use std::path::Path;
 
 const FIRMWARE: &str = "firmware-examples";
-/// Boards that people have, each with a package of its name; the first ones, each with a HAL of its own, are built without
-/// `--full`.
+/// Boards that people have, each with a package of its name; the first ones, each with a HAL of its own, are built
+/// without `--full`.
 const REAL: [&str; 6] = ["pico", "nrf52840-dk", "nucleo-f446re", "nucleo-h743zi", "pico2", "nucleo-u575zi-q"];
 const USUAL: usize = 3;
 const PROGRAMS: [&str; 3] = ["classify", "selftest", "bench"];
@@ -57,7 +57,7 @@ pub(super) fn real(context: &Context) -> Result<String, Failure> {
 }
 
 /// Bytes that the program in the file `path` takes of flash, and of a RAM before it runs.
-fn sizes(path: &Path, ram: Memory) -> Result<(u64, u64), Failure> {
+pub(super) fn sizes(path: &Path, ram: Memory) -> Result<(u64, u64), Failure> {
     let failed = |reason: String| Failure(format!("{}: {reason}", path.display()));
     let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
     let file = ElfFile32::<Endianness>::parse(bytes.as_slice()).map_err(|e| failed(e.to_string()))?;

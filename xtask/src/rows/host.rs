@@ -5,6 +5,15 @@ use crate::shell::Failure;
 use crate::{rules, tools};
 use skipstone_targets::Core;
 
+/// Every workspace's.
+const MANIFESTS: [&str; 5] = [
+    "Cargo.toml",
+    "c/Cargo.toml",
+    "firmware-examples/Cargo.toml",
+    "tests/fuzz/Cargo.toml",
+    "xtask/generate/Cargo.toml",
+];
+
 pub(super) fn tools(context: &Context) -> Result<String, Failure> {
     tools::ensure(&tools::PACKAGES)?;
     tools::ensure_components()?;
@@ -17,7 +26,7 @@ pub(super) fn tools(context: &Context) -> Result<String, Failure> {
 
 pub(super) fn format(context: &Context) -> Result<String, Failure> {
     tools::ensure_components()?;
-    for manifest in ["Cargo.toml", "firmware-examples/Cargo.toml", "tests/fuzz/Cargo.toml"] {
+    for manifest in MANIFESTS {
         context.cargo(&format!("fmt --all --manifest-path {manifest} --check")).pass()?;
     }
     Ok(String::new())

@@ -1,11 +1,16 @@
 //! The rows of `cargo xtask test`, in the order in which they run.
 
+mod book;
+mod c;
 mod firmware;
 mod fuzz;
 mod host;
 mod package;
 mod python;
 mod targets;
+
+pub(crate) use c::write_header;
+pub(crate) use package::PUBLISHED;
 
 use crate::shell::{Failure, Run};
 use std::path::PathBuf;
@@ -84,6 +89,8 @@ pub(crate) const ROWS: &[Row] = &[
         "instructions of an inference within 2 % of benches/budgets.toml",
         targets::budgets,
     ),
+    row("c", "QEMU M4, host", "the C interface; firmware in C says what firmware in Rust does; sizes", c::interface),
+    row("book", "host", "docs/ as a book: no warnings, no dead links", book::book),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
     row("report", "Chromium", "the page of `skipstone report` at 400 and 1,400 pixels", host::report),
     row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),

@@ -5,7 +5,7 @@ use crate::shell::{Failure, Run, fail};
 use std::path::Path;
 
 /// What is published, each after those that it depends on, with the folder that it is in.
-const PUBLISHED: [(&str, &str); 5] = [
+pub(crate) const PUBLISHED: [(&str, &str); 5] = [
     ("skipstone-onnx", "onnx"),
     ("skipstone-runtime", "runtime"),
     ("skipstone-serial", "serial"),

@@ -47,7 +47,9 @@ struct Programs {
     ours: &'static [&'static str],
 }
 
-const PROGRAMS: [Programs; 2] = [
+const PROGRAMS: [Programs; 4] = [
+    Programs { manifest: "c/Cargo.toml", ours: &["skipstone-runtime"] },
+    Programs { manifest: "xtask/generate/Cargo.toml", ours: &[] },
     Programs {
         manifest: "firmware-examples/Cargo.toml",
         ours: &["skipstone-runtime", "skipstone-serial", "skipstone-targets"],

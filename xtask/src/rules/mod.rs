@@ -16,6 +16,8 @@ const KERNELS: &str = "runtime/src/kernels";
 const INSTRUCTION_SETS: [&str; 5] = ["cortex_m", "neon", "mve", "thumb", "x86"];
 /// Where the boards' crates stand, which may say it too: the linker's symbols, exception handlers.
 const PROGRAMS: &str = "firmware-examples";
+/// Where the C interface is, which may too: pointers that C gives.
+const C_INTERFACE: &str = "c/src";
 /// What the boards' crates begin with.
 const BOARD_PREFIX: &str = "board-";
 
@@ -46,10 +48,9 @@ pub(crate) fn check(root: &Path) -> Result<String, Failure> {
             continue;
         }
         if !may_be_unsafe(path) {
-            broken.extend(
-                unsafe_lines(text)
-                    .map(|line| format!("{shown}:{line}: unsafe outside the instruction sets and boards")),
-            );
+            broken.extend(unsafe_lines(text).map(|line| {
+                format!("{shown}:{line}: unsafe outside the instruction sets, boards and the C interface")
+            }));
         }
         let lines = text.lines().count();
         if lines > LONG_FILE {
@@ -98,6 +99,7 @@ fn may_be_unsafe(path: &Path) -> bool {
     };
     below(KERNELS, &|folder| INSTRUCTION_SETS.contains(&folder))
         || below(PROGRAMS, &|folder| folder.starts_with(BOARD_PREFIX))
+        || path.starts_with(C_INTERFACE)
 }
 
 /// Lines, from 1, on which the keyword `unsafe` stands.
@@ -144,6 +146,7 @@ mod tests {
         assert!(may_be_unsafe(Path::new("firmware-examples/board-qemu/src/stack.rs")));
         assert!(!may_be_unsafe(Path::new("firmware-examples/programs/src/lib.rs")));
         assert!(!may_be_unsafe(Path::new("builder/src/neon/conv.rs")));
+        assert!(may_be_unsafe(Path::new("c/src/pointers.rs")) && !may_be_unsafe(Path::new("c/build.rs")));
     }
 
     #[test]
