@@ -307,8 +307,9 @@ enum SkipstoneStatus skipstone_picture_open(struct SkipstoneEngine *engine,
  (these and alpha), and gives the engine every row of the input that it completes. `done` is whether the image is
  classified.
 
- # Safety `picture` is from `skipstone_picture_open`, `engine` is the one that it was opened with, `row` points to
- `len` bytes, `done` to a `bool`.
+ Safety:
+ `picture` is from `skipstone_picture_open`, `engine` is the one that it was opened with, `row` points to `len`
+ bytes, `done` to a `bool`.
  */
 enum SkipstoneStatus skipstone_picture_row(struct SkipstonePicture *picture,
                                            struct SkipstoneEngine *engine,

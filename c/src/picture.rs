@@ -87,8 +87,9 @@ pub unsafe extern "C" fn skipstone_picture_open(
 /// (these and alpha), and gives the engine every row of the input that it completes. `done` is whether the image is
 /// classified.
 ///
-/// # Safety `picture` is from `skipstone_picture_open`, `engine` is the one that it was opened with, `row` points to
-/// `len` bytes, `done` to a `bool`.
+/// # Safety
+/// `picture` is from `skipstone_picture_open`, `engine` is the one that it was opened with, `row` points to `len`
+/// bytes, `done` to a `bool`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn skipstone_picture_row(
     picture: *mut SkipstonePicture,
