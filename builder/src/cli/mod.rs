@@ -130,6 +130,41 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    /// The commands in the fenced blocks of a document, without comments and what a shell does with them.
+    fn commands(markdown: &str) -> Vec<Vec<String>> {
+        let joined = markdown.replace("\\\n", " ");
+        let mut inside = false;
+        let in_blocks = joined.lines().filter(|line| {
+            inside ^= line.starts_with("```");
+            inside
+        });
+        let words = |line: &str| {
+            let line =
+                [" #", " | ", " > ", " && "].iter().fold(line, |line, end| line.split(end).next().unwrap_or(line));
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        in_blocks.filter(|line| line.starts_with("skipstone ")).map(words).collect()
+    }
+
+    #[test]
+    fn every_command_in_the_documents_parses() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let others = ["README.md", "builder/README.md", "models/README.md"].map(|name| root.join(name));
+        let mut count = 0;
+        for file in pages.chain(others).filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+            for words in commands(&std::fs::read_to_string(&file).unwrap()) {
+                let parsed = Arguments::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{}: `{}`: {}", file.display(), words.join(" "), parsed.unwrap_err());
+                count += 1;
+            }
+        }
+        assert!(count > 40, "{count} commands");
+        let page = "skipstone no\n```\nskipstone zoo --arch \\\n  resnet8 # b\n```\nskipstone no\n";
+        assert_eq!(commands(page), [["skipstone", "zoo", "--arch", "resnet8"].map(str::to_owned)]);
+    }
 
     #[test]
     fn the_help_of_every_command_ends_with_an_example_that_parses() {

@@ -91,6 +91,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("c", "QEMU M4, host", "the C interface; firmware in C says what firmware in Rust does; sizes", c::interface),
     row("book", "host", "docs/ as a book: no warnings, no dead links", book::book),
+    row("guide", "host and QEMU", "docs/guide.md, followed line by line", targets::guide),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
     row("report", "Chromium", "the page of `skipstone report` at 400 and 1,400 pixels", host::report),
     row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),

@@ -132,6 +132,13 @@ pub(super) fn devices(context: &Context) -> Result<String, Failure> {
     silent(context.cargo("test -p skipstone-tests --test devices --test raspberry_pi -- --ignored").pass())
 }
 
+/// From photos to an emulated board, as the guide says it.
+pub(super) fn guide(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&[&tools::QEMU_ARM])?;
+    tools::compiler(triple(Core::CortexM4)?)?;
+    silent(context.cargo("test -p skipstone --test guide -- --include-ignored --nocapture").pass())
+}
+
 /// The field update on an emulated board whose power is cut.
 pub(super) fn field_update(context: &Context) -> Result<String, Failure> {
     tools::ensure(&[&tools::QEMU_ARM])?;
