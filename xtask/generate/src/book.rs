@@ -156,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn warnings_are_heard_and_remarks_are_not() {
+        let warnings = Warnings::default();
+        let heard = warnings.0.clone();
+        tracing::subscriber::with_default(warnings, || {
+            tracing::info!("built");
+            tracing::warn!(line = 3, "unclosed tag");
+        });
+        assert_eq!(*heard.lock().unwrap(), ["unclosed tag line=3"]);
+    }
+
+    #[test]
     fn dead_links_are_found() {
         let text = "<p id=\"a\"><a href=\"#a\"><a href=\"#b\"><a href=\"x.html\"><img src=\"https://x/y\">";
         let pages = BTreeMap::from([(PathBuf::from("p.html"), text.to_owned())]);
