@@ -19,6 +19,9 @@ use std::time::Duration;
 /// The backward closure of an operator: takes the gradient of its result and adds those of its operands.
 pub(crate) type Backward<'g> = Box<dyn FnOnce(&mut Gradients, Shared) + 'g>;
 
+/// Weight of a batch in the running statistics of batch normalization where no other is set.
+pub(super) const BATCH_NORM_MOMENTUM: f32 = 0.1;
+
 /// What the random masks of a training step (dropout, stochastic depth) are derived from: the same noise drops the same
 /// elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +92,7 @@ impl<'g, 'a> Forward<'g, 'a> {
             fake: None,
             frozen: &[],
             shard: Shard::default(),
-            batch_norm_momentum: super::ops::batch_norm::MOMENTUM,
+            batch_norm_momentum: BATCH_NORM_MOMENTUM,
             pool,
             training: training.is_some(),
             statistics: Vec::new(),

@@ -121,7 +121,7 @@ pub fn batch_statistics(graph: &Graph, images: &Tensor) -> Vec<(ValueId, Vec<f32
     let pool = Pool::default();
     let mut context = context::Forward::new(graph, &pool, Some(Noise::default()));
     tape::forward(&mut context, images.clone(), &mut |_, _| ());
-    let weight = ops::batch_norm::MOMENTUM;
+    let weight = context::BATCH_NORM_MOMENTUM;
     let blended = context.statistics.into_iter();
     blended
         .map(|(id, new)| {

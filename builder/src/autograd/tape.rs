@@ -1,6 +1,6 @@
 //! The tape: nodes forward, closures backward.
 
-use super::context::{Backward, Forward, Gradients, Noise, is_frozen};
+use super::context::{BATCH_NORM_MOMENTUM, Backward, Forward, Gradients, Noise, is_frozen};
 use super::fake::FakeQuantization;
 use super::loss::{BatchScore, Loss};
 use super::pool::Pool;
@@ -114,7 +114,7 @@ impl Default for Tape {
             fake: None,
             frozen: Vec::new(),
             shard: Shard::default(),
-            batch_norm_momentum: ops::batch_norm::MOMENTUM,
+            batch_norm_momentum: BATCH_NORM_MOMENTUM,
             pool: Pool::default(),
             gradients: Vec::new(),
             times: Vec::new(),

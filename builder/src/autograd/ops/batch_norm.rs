@@ -12,9 +12,6 @@ use rayon::prelude::*;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
-/// Weight of a batch in the running statistics where no other is set.
-pub(in crate::autograd) const MOMENTUM: f32 = 0.1;
-
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
 /// under fake quantization, and where they are frozen: the running statistics, as they are.
 ///
