@@ -45,6 +45,29 @@ fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
+/// What `mpirun` does where the program lacks MPI: the processes would fight for the folder.
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn several_processes_without_mpi_are_refused_by_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    for (rank, code, error) in [
+        (
+            "0",
+            1,
+            "error: 4 processes were started, but this program was built without MPI: build it with --features mpi\n",
+        ),
+        ("1", 0, ""),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skipstone"));
+        command.args(["train", "--arch", "resnet8", "--data", "digits", "--out", text(&out)]);
+        command.env("OMPI_COMM_WORLD_SIZE", "4").env("OMPI_COMM_WORLD_RANK", rank);
+        let output = command.output().expect("the program starts");
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(code), error));
+        assert!(output.stdout.is_empty() && !out.exists());
+    }
+}
+
 #[test]
 fn zoo_lists_exact_counts() {
     let list = json(&["zoo"]);

@@ -24,6 +24,10 @@ pub(crate) const AARCH64_LIBC: Package =
 pub(crate) const CLANG: Package = Package { file: "clang", debian: "clang" };
 pub(crate) const LLD: Package = Package { file: "ld.lld", debian: "lld" };
 pub(crate) const MAKE: Package = Package { file: "make", debian: "make" };
+pub(crate) const MPIRUN: Package = Package { file: "mpirun", debian: "openmpi-bin" };
+pub(crate) const MPI: Package = Package { file: "mpicc", debian: "libopenmpi-dev" };
+/// Reads the library's header when the crate `mpi` is built.
+pub(crate) const LIBCLANG: Package = Package { file: "/var/lib/dpkg/info/libclang-dev.list", debian: "libclang-dev" };
 pub(crate) const CHROMIUM: Package = Package { file: "chromium", debian: "chromium" };
 const RUSTFMT: Package = Package { file: "cargo-fmt", debian: "rustfmt-web" };
 const CLIPPY: Package = Package { file: "cargo-clippy", debian: "rust-web-clippy" };

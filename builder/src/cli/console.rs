@@ -28,12 +28,18 @@ impl<'v, T> Versioned<'v, T> {
 #[derive(Debug)]
 pub(super) struct Console {
     json: bool,
+    silent: bool,
 }
 
 impl Console {
     /// A console that prints results as JSON, or as text for people.
     pub(super) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, silent: false }
+    }
+
+    /// The console of a process for which another one speaks: it prints nothing.
+    pub(super) fn silent() -> Self {
+        Self { json: false, silent: true }
     }
 
     /// Where the output of a program goes that is part of the result for people: not between JSON.
@@ -43,12 +49,14 @@ impl Console {
 
     /// A line about the work: progress, a remark, a warning.
     pub(super) fn say(&self, text: impl Display) {
-        remark(text);
+        if !self.silent {
+            remark(text);
+        }
     }
 
     /// A part of the command's result for people: a table, a score, a verdict. Programs get [`result`](Self::result).
     pub(super) fn show(&self, text: impl Display) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { print(text) }
+        if self.json || self.silent { Ok(()) } else { print(text) }
     }
 
     /// The command's result, a struct or a map, printed as an object if programs asked for it.
@@ -65,6 +73,9 @@ impl Console {
     /// A bar over `count` units of `unit`, drawn if standard error is a terminal.
     pub(super) fn bar(&self, label: &str, count: usize, unit: &str) -> ProgressBar {
         let template = format!("{{prefix:>12}} [{{bar:30}}] {{pos}}/{{len}} {unit} {{per_sec}} {{msg}}");
+        if self.silent {
+            return ProgressBar::hidden();
+        }
         let bar = ProgressBar::new(count as u64).with_style(style(&template));
         bar.set_prefix(label.to_owned());
         bar
@@ -72,6 +83,9 @@ impl Console {
 
     /// A bar over the batches of an epoch, drawn if standard error is a terminal.
     pub(super) fn batches(&self) -> ProgressBar {
+        if self.silent {
+            return ProgressBar::hidden();
+        }
         ProgressBar::new(0).with_style(style("{prefix:>12} [{bar:30}] {pos}/{len} {eta:>4} {msg}"))
     }
 }

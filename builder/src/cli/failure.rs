@@ -13,6 +13,9 @@ pub(super) enum Failure {
     Usage(String),
     /// The work failed or a check did not hold: exit code 1.
     Work(String),
+    /// Another process of the same work says why, and has the exit code: a launcher that saw this one fail first would
+    /// end the other before it has spoken.
+    Elsewhere,
 }
 
 impl<E: Error> From<E> for Failure {
@@ -31,7 +34,7 @@ impl Failure {
     pub(super) fn of(self, path: &Path) -> Self {
         match self {
             Self::Work(reason) => Self::at(path, reason),
-            Self::Usage(_) => self,
+            Self::Usage(_) | Self::Elsewhere => self,
         }
     }
 
@@ -52,6 +55,7 @@ impl Failure {
         let (message, code) = match self {
             Self::Usage(message) => (message, 2),
             Self::Work(message) => (message, 1),
+            Self::Elsewhere => return ExitCode::SUCCESS,
         };
         // Where standard error is closed the exit code has to do.
         let _ = writeln!(std::io::stderr(), "error: {}", one_line(&message));

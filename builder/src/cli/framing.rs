@@ -144,6 +144,7 @@ mod tests {
             Err(Failure::Usage(reason) | Failure::Work(reason)) => {
                 reason.split_once("give ").map_or(reason.clone(), |(_, flags)| flags.to_owned())
             }
+            Err(failure) => panic!("{failure:?}"),
         };
         for (mean, std, expected) in [
             (

@@ -1,6 +1,7 @@
 //! `skipstone train`
 
 mod network;
+mod processes;
 
 use super::console::Console;
 use super::export::Dims;
@@ -9,6 +10,7 @@ use super::images::Images;
 use super::model::{self, CONFIG, Pixels};
 use super::{outputs, quantize};
 use crate::autograd::FakeQuantization;
+use crate::cluster::Cluster;
 use crate::data::{Dataset, Spec, Split};
 use crate::quant::{self, Quantization, Settings};
 use crate::train::{
@@ -79,6 +81,9 @@ pub(super) struct Arguments {
     /// Train for int8: under fake quantization, with scales from the training images, which `skipstone quantize` keeps.
     #[arg(long)]
     qat: bool,
+    /// With several processes (`mpirun -n N skipstone train ...`), take batch statistics over the images of all.
+    #[arg(long)]
+    sync_bn: bool,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -98,7 +103,35 @@ struct Output {
     peak_bytes: Option<u64>,
 }
 
+/// What training needs, made from the arguments.
+struct Prepared {
+    graph: Graph,
+    fake: Option<FakeQuantization>,
+    config: Config,
+    start: Option<Vec<u8>>,
+    sets: [Dataset; 2],
+}
+
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
+    let cluster = processes::join()?;
+    let silent = Console::silent();
+    let console = if cluster.is_first() { console } else { &silent };
+    let prepared = processes::together(&cluster, prepare(arguments, console))?;
+    let views = (prepared.config.views > 1).then_some(prepared.config.views);
+    let outcome = train(prepared, arguments, &cluster, console)?;
+    let Outcome { accuracy, loss, views_accuracy, epochs, seconds, peak_bytes, .. } = outcome;
+    let of_views = views_accuracy.zip(views).map_or_else(String::new, |(accuracy, views)| {
+        format!(" ({:.2} % by {views} views of each image)", 100.0 * accuracy)
+    });
+    console.show(format!(
+        "{}: accuracy {:.2} %{of_views}, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
+        arguments.out.join(model::RUN_MODEL).display(),
+        100.0 * accuracy
+    ))?;
+    console.result(&Output { accuracy, loss, views, views_accuracy, epochs, seconds, peak_bytes })
+}
+
+fn prepare(arguments: &Arguments, console: &Console) -> Result<Prepared, Failure> {
     outputs::check_folder(&arguments.out)?;
     train::check_free(&arguments.out)?;
     let before = if arguments.resume { stored_settings(&arguments.out)? } else { None };
@@ -121,36 +154,22 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let mut sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
     let network = network.for_classes(&config, &mut sets, console)?;
     let (graph, fake) = annotated(network.graph, &config, &sets[0], arguments.init.as_deref(), console)?;
-    let views = (config.views > 1).then_some(config.views);
-    let outcome = train(graph, fake, config, network.start, sets, arguments, console)?;
-    let Outcome { accuracy, loss, views_accuracy, epochs, seconds, peak_bytes, .. } = outcome;
-    let of_views = views_accuracy.zip(views).map_or_else(String::new, |(accuracy, views)| {
-        format!(" ({:.2} % by {views} views of each image)", 100.0 * accuracy)
-    });
-    console.show(format!(
-        "{}: accuracy {:.2} %{of_views}, loss {loss:.4}, after {epochs} epochs in {seconds:.0} seconds",
-        arguments.out.join(model::RUN_MODEL).display(),
-        100.0 * accuracy
-    ))?;
-    console.result(&Output { accuracy, loss, views, views_accuracy, epochs, seconds, peak_bytes })
+    Ok(Prepared { graph, fake, config, start: network.start, sets })
 }
 
-fn train(
-    mut graph: Graph,
-    fake: Option<FakeQuantization>,
-    config: Config,
-    start: Option<Vec<u8>>,
-    sets: [Dataset; 2],
-    arguments: &Arguments,
-    console: &Console,
-) -> Result<Outcome, Failure> {
+fn train(prepared: Prepared, arguments: &Arguments, cluster: &Cluster, console: &Console) -> Result<Outcome, Failure> {
+    let Prepared { mut graph, fake, config, start, sets } = prepared;
     graph.metadata.command = Some(command(&config, arguments));
-    let threads = arguments.threads.map(usize::from);
-    let job = Job { fake, start, resume: arguments.resume, threads, ..Job::new(graph, config, sets, &arguments.out) };
+    let (resume, threads, cluster) = (arguments.resume, arguments.threads.map(usize::from), cluster.clone());
+    let job = Job { fake, start, resume, threads, cluster, ..Job::new(graph, config, sets, &arguments.out) };
+    if job.cluster.size() > 1 {
+        console.say(format!("{} processes", job.cluster.size()));
+    }
+    let cluster = job.cluster.clone();
     let mut bars = Bars::new(console);
     let result = train::train(job, &mut bars);
     bars.finish();
-    Ok(result?)
+    result.map_err(|error| processes::end(&cluster, error))
 }
 
 /// The network to train and, for int8, the annotation under which it is: batch normalization is folded, or stays as it
@@ -191,7 +210,12 @@ fn command(config: &Config, arguments: &Arguments) -> String {
     if let Some(input) = config.input {
         text += &format!(" --input {}", zoo::dims_text(input));
     }
-    for (option, given) in [("--qat", config.qat), ("--new-head", config.new_head), ("--head-only", config.head_only)] {
+    for (option, given) in [
+        ("--qat", config.qat),
+        ("--new-head", config.new_head),
+        ("--head-only", config.head_only),
+        ("--sync-bn", config.sync_bn),
+    ] {
         if given {
             text += &format!(" {option}");
         }
@@ -278,6 +302,7 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     config.qat |= arguments.qat;
     config.new_head |= arguments.new_head;
     config.head_only |= arguments.head_only;
+    config.sync_bn |= arguments.sync_bn;
     if !arguments.freeze.is_empty() {
         config.freeze = arguments.freeze.clone();
     }

@@ -1,5 +1,8 @@
 //! The processes that train one network together, each with its part of every batch.
 
+mod launch;
+#[cfg(feature = "mpi")]
+mod mpi;
 #[cfg(test)]
 pub(crate) mod threads;
 
@@ -27,6 +30,36 @@ pub trait Transport: Debug + Send + Sync {
     fn broadcast(&self, bytes: &mut [u8]);
     /// Ends all processes.
     fn abort(&self) -> !;
+}
+
+/// Why the processes that were started with this one cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The program was built without MPI.
+    #[error("{size} processes were started, but this program was built without MPI: build it with --features mpi")]
+    NotBuilt {
+        /// The number of this process.
+        rank: usize,
+        /// Number of processes.
+        size: usize,
+    },
+    /// The launcher belongs to another library than the one that the program was built with.
+    #[error(
+        "{expected} processes were started, but the MPI library that this program was built with sees {found}: start it \
+         with the mpirun of that library"
+    )]
+    Library {
+        /// Processes that the library sees.
+        found: usize,
+        /// Processes that were started.
+        expected: usize,
+    },
+    /// The library cannot be called from several threads in turn.
+    #[error("the MPI library was built without support for threads (MPI_THREAD_SERIALIZED)")]
+    Threads,
+    /// MPI has been initialized already.
+    #[error("the processes have been joined already")]
+    Twice,
 }
 
 /// The processes that train one network together; by default this one alone, for which nothing costs anything.

@@ -95,12 +95,11 @@ fn check_classes(path: &Path, names: Option<&String>, state: &State) -> Result<(
     Err(TrainError::Classes { path: path.to_path_buf(), was, is })
 }
 
-/// Reads the state back into one of the same graph and settings.
-pub(super) fn load(path: &Path, state: &mut State) -> Result<Counters, TrainError> {
-    let bytes = files::read(path)?;
+/// Reads the state back into one of the same graph and settings, from the `bytes` of the file `path`.
+pub(super) fn load(path: &Path, bytes: &[u8], state: &mut State) -> Result<Counters, TrainError> {
     let damaged = |reason: String| TrainError::Damaged { path: path.to_path_buf(), reason };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(format!("no safetensors file: {e}")))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("no safetensors file: {e}")))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(format!("no safetensors file: {e}")))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(format!("no safetensors file: {e}")))?;
     let counters = header.metadata().as_ref().and_then(|metadata| metadata.get(COUNTERS));
     let counters = counters.ok_or_else(|| damaged("it was not written by training".into()))?;
     let counters: Counters = serde_json::from_str(counters).map_err(|e| damaged(format!("counters: {e}")))?;

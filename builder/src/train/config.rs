@@ -73,6 +73,10 @@ pub struct Config {
     /// The learning rate of all layers but the head, as a share of the rate.
     #[serde(default = "one")]
     pub backbone_lr: f64,
+    /// Whether several processes take batch statistics over all their images; else each takes its own, and the running
+    /// ones are their means.
+    #[serde(default)]
+    pub sync_bn: bool,
     /// Share of the averaged weights that each step keeps: their average over time is judged and exported instead of
     /// the last weights. It is lower at the beginning, `(1 + t) / (10 + t)` after `t` steps. 0 for no average.
     pub average: f64,
@@ -285,7 +289,9 @@ mod tests {
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
         table.remove("mask_activation").unwrap();
-        for later in ["qat", "new_head", "freeze", "head_only", "backbone_lr", "batch_norm_momentum", "views"] {
+        for later in
+            ["qat", "new_head", "freeze", "head_only", "backbone_lr", "batch_norm_momentum", "views", "sync_bn"]
+        {
             table.remove(later).unwrap();
         }
         for later in ["reflect", "alternating_flip"] {

@@ -1,6 +1,7 @@
 //! Batches in the order of training, prepared by a separate thread.
 
 use super::Config;
+use super::distributed::Place;
 use crate::autograd::loss::targets;
 use crate::data::augment::{Mixed, Sample, order};
 use crate::data::{Dataset, stream};
@@ -24,11 +25,12 @@ pub(super) fn batches(images: usize, config: &Config) -> usize {
     (order(config.seed, 0, images, config.repeats).len() / config.batch).max(1)
 }
 
-/// All batches from `batch` of `epoch` on. They are a function of the settings, the epoch and the batch alone.
+/// All batches from `batch` of `epoch` on, of each what is needed at `place`. They are a function of the settings, the epoch and the batch alone.
 pub(super) fn feed<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     set: &'env Dataset,
     config: &'env Config,
+    place: Place,
     normalization: &'env Normalization,
     epoch: usize,
     batch: usize,
@@ -38,6 +40,7 @@ pub(super) fn feed<'scope, 'env>(
         let mut skip = batch;
         for epoch in epoch..config.epochs {
             for (batch, samples) in samples(config, epoch, set.len()).into_iter().enumerate().skip(skip) {
+                let samples = place.needed(samples);
                 if sender.send(prepare(set, config, normalization, epoch, batch, &samples)).is_err() {
                     return;
                 }
@@ -93,6 +96,7 @@ fn mix(targets: Tensor, mixed: &Mixed) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Cluster;
     use crate::data::augment::Mixing;
     use crate::data::{Spec, Split, load};
 
@@ -102,9 +106,10 @@ mod tests {
         let set = load(&spec, Split::Test).unwrap();
         let normalization = spec.normalization();
         let config = Config { epochs: 2, batch: 100, ..Config::new("x", &spec) };
+        let place = Place::new(&Cluster::default(), &config, set.len()).unwrap();
         let from = |epoch, batch| -> Vec<(Tensor, Tensor)> {
             std::thread::scope(|scope| {
-                let batches = feed(scope, &set, &config, &normalization, epoch, batch);
+                let batches = feed(scope, &set, &config, place, &normalization, epoch, batch);
                 batches.iter().map(|batch| (batch.images, batch.targets)).collect()
             })
         };

@@ -3,6 +3,9 @@
 mod average;
 mod checkpoint;
 mod config;
+mod distributed;
+#[cfg(test)]
+mod distributed_tests;
 mod feed;
 mod frozen;
 mod gradients;
@@ -32,6 +35,7 @@ pub use schedule::Schedule;
 pub use whitening::Whitening;
 
 use crate::autograd::FakeQuantization;
+use crate::cluster::Cluster;
 use crate::data::Dataset;
 use crate::files::FileError;
 use serde::{Deserialize, Serialize};
@@ -65,13 +69,27 @@ pub struct Job {
     pub resume: bool,
     /// Number of threads; all cores if `None`. Results do not depend on it.
     pub threads: Option<usize>,
+    /// The processes that train together, all with the same job; the first one writes `out`. An error in one of them
+    /// other than [`TrainError::Elsewhere`] leaves the others waiting: [`Cluster::abort`] ends them.
+    pub cluster: Cluster,
 }
 
 impl Job {
     /// The training of `graph` from its beginning, in float32 on all cores.
     pub fn new(graph: Graph, config: Config, [train, test]: [Dataset; 2], out: impl Into<PathBuf>) -> Self {
         let out = out.into();
-        Self { graph, config, fake: None, train, test, start: None, out, resume: false, threads: None }
+        Self {
+            graph,
+            config,
+            fake: None,
+            train,
+            test,
+            start: None,
+            out,
+            resume: false,
+            threads: None,
+            cluster: Cluster::default(),
+        }
     }
 }
 
@@ -189,6 +207,29 @@ pub enum TrainError {
         /// The batch in it, from 1.
         batch: usize,
     },
+    /// A batch that several processes cannot share equally.
+    #[error("a batch of {batch} images cannot be shared equally by {size} processes: choose a multiple with --batch")]
+    Indivisible {
+        /// Images of a batch.
+        batch: usize,
+        /// Number of processes.
+        size: usize,
+    },
+    /// Another process has found an error, and says it.
+    #[error("process {rank} has failed")]
+    Elsewhere {
+        /// Its rank.
+        rank: usize,
+    },
+    /// Processes that should have the same weights do not.
+    #[error(
+        "process {rank} has other weights than process 0: start the same program on processors of the same type; \
+         --resume goes on from the last good state"
+    )]
+    Apart {
+        /// The first one that differs.
+        rank: usize,
+    },
     /// The threads cannot be started.
     #[error("cannot start the threads: {0}")]
     Threads(String),
@@ -278,7 +319,9 @@ pub struct Outcome {
 /// - `start.onnx`: `job.start`, if there is one;
 /// - `.lock`: whose lock keeps other processes out.
 ///
-/// A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not.
+/// A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not. Several processes
+/// end with the weights of one, as far as the order of sums goes ([`Cluster::sum`]); batch statistics are each process's
+/// own, unless `config.sync_bn` says otherwise.
 ///
 /// # Errors
 /// [`TrainError`], before training starts where settings or the directory are at fault.

@@ -111,6 +111,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
         freeze: Vec::new(),
         head_only: false,
         backbone_lr: 1.0,
+        sync_bn: false,
         average: 0.0,
         batch_norm_momentum: 0.1,
         views: 1,

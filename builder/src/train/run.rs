@@ -2,6 +2,7 @@
 
 use super::average::Average;
 use super::checkpoint::{self, Counters, State};
+use super::distributed::{self, Bucket, Place, together};
 use super::feed::{self, Batch};
 use super::gradients::Accumulated;
 use super::lock::{self, Lock};
@@ -10,10 +11,11 @@ use super::{
     Config, EpochRecord, Job, Outcome, Progress, START, Status, TrainError, frozen, memory, optimizer, shared,
     whitening,
 };
-use crate::autograd::{Noise, Tape};
+use crate::autograd::{Noise, Shard, Tape};
+use crate::cluster::Cluster;
 use crate::files;
 use crate::metrics::{self, Evaluation};
-use skipstone_onnx::{Graph, Op, Quantization, export, import};
+use skipstone_onnx::{Graph, Normalization, Op, Quantization, export, import};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -73,8 +75,17 @@ fn read_config(path: &Path) -> Result<Config, TrainError> {
         .map_err(|error| TrainError::Damaged { path: path.to_path_buf(), reason: error.message().to_string() })
 }
 
-/// Trains; the state is saved after every epoch and whenever `interval` has passed since it was.
-pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
+/// What a job says, checked.
+struct Prepared {
+    normalization: Normalization,
+    /// By the index of the parameter.
+    frozen: Vec<bool>,
+    stem: Option<Stem>,
+    place: Place,
+}
+
+/// Checks the job and readies its network.
+fn prepare(job: &mut Job) -> Result<Prepared, TrainError> {
     for set in [&job.train, &job.test] {
         let (input, output) = (job.graph.input(), job.graph.output());
         let (input, classes) = (&job.graph.value(input).dims, job.graph.value(output).dims[0]);
@@ -97,7 +108,6 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     // Scales and integers are those of the weights as they were.
     job.graph.metadata.quantization = Quantization::default();
     job.graph.metadata.class_names = job.train.class_names.clone();
-    let directory = Directory(job.out.clone());
     let mut frozen = frozen::frozen(&job.graph, &job.config)?;
     let stem = match job.config.whitening {
         Some(how) => {
@@ -109,15 +119,36 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         }
         None => None,
     };
-    let (has_state, _lock) = directory.open(&job.config, job.start.as_deref(), job.resume)?;
+    Ok(Prepared { normalization, frozen, stem, place: Place::new(&job.cluster, &job.config, job.train.len())? })
+}
+
+/// Trains; the state is saved after every epoch and whenever `interval` has passed since it was.
+pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress) -> Result<Outcome, TrainError> {
+    let cluster = job.cluster.clone();
+    let prepared = prepare(&mut job);
+    let Prepared { normalization, frozen, stem, place } = together(&cluster, prepared)?;
+    let directory = Directory(job.out.clone());
+    // The first process alone opens the directory and reads the state, so that all have the same.
+    let opened = cluster.is_first().then(|| -> Result<(Vec<u8>, Lock), TrainError> {
+        let (has_state, lock) = directory.open(&job.config, job.start.as_deref(), job.resume)?;
+        Ok((if has_state { files::read(&directory.last())? } else { Vec::new() }, lock))
+    });
+    let (last, _lock) = together(&cluster, opened.transpose())?.unzip();
+    let last = cluster.broadcast(last.unwrap_or_default());
     let optimizer = optimizer::State::with_frozen(&job.graph, &job.config, &frozen);
     let average = Average::new(&job.graph, &job.config);
     let mut state = State { graph: job.graph, optimizer, average };
-    let counters = if has_state { checkpoint::load(&directory.last(), &mut state)? } else { Counters::default() };
+    let counters = match last.as_slice() {
+        [] => Ok(Counters::default()),
+        bytes => checkpoint::load(&directory.last(), bytes, &mut state),
+    };
+    let counters = together(&cluster, counters)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
     let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
     let batches = feed::batches(job.train.len(), &job.config);
     let Job { config, train, test, fake, .. } = job;
+    let test = place.part(test);
+    let shard = Shard { cluster: cluster.clone(), sync_bn: config.sync_bn };
     let mut run = Run {
         state,
         config: &config,
@@ -125,8 +156,12 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
             .clone()
             .map_or_else(Tape::new, Tape::with_fake_quantization)
             .with_frozen(frozen)
-            .with_batch_norm_momentum(config.batch_norm_momentum as f32),
+            .with_batch_norm_momentum(config.batch_norm_momentum as f32)
+            .with_shard(shard),
         stem,
+        cluster: cluster.clone(),
+        place,
+        bucket: Bucket::default(),
         accumulated: Accumulated::default(),
         counters,
         batches,
@@ -146,14 +181,14 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     threads.install(|| {
         std::thread::scope(|scope| {
             let (epoch, batch) = (run.counters.epoch, run.counters.batch);
-            let feed = feed::feed(scope, &train, &config, &normalization, epoch, batch);
+            let feed = feed::feed(scope, &train, &config, place, &normalization, epoch, batch);
             run.epochs(&feed, &|graph| metrics::evaluate_views(graph, fake.as_ref(), &test, 1))
         })
     })?;
     let mut outcome = run.outcome()?;
     if views > 1 {
-        let judge = || metrics::evaluate_views(&outcome.best, fake.as_ref(), &test, views).accuracy;
-        outcome.views_accuracy = Some(threads.install(judge));
+        let judge = || metrics::evaluate_views(&outcome.best, fake.as_ref(), &test, views);
+        outcome.views_accuracy = Some(distributed::evaluation(&cluster, threads.install(judge)).accuracy);
     }
     Ok(outcome)
 }
@@ -178,6 +213,11 @@ struct Run<'a> {
     tape: Tape,
     /// The convolution that whitens, if there is one.
     stem: Option<Stem>,
+    /// The processes that train together, and what this one has of a batch.
+    cluster: Cluster,
+    place: Place,
+    /// Gradients of all processes.
+    bucket: Bucket,
     /// Gradients since the last step, where a step takes several batches.
     accumulated: Accumulated,
     counters: Counters,
@@ -206,24 +246,27 @@ impl Run<'_> {
                     self.save()?;
                 }
             }
-            self.finish_epoch(judge(self.judged()))?;
+            distributed::check_equal(&self.cluster, &self.state)?;
+            self.finish_epoch(distributed::evaluation(&self.cluster, judge(self.judged())))?;
         }
         Ok(())
     }
 
     fn step(&mut self, batch: Batch) -> Result<(), TrainError> {
-        let images = batch.images.batch();
+        let (images, targets) = (self.place.own(batch.images), self.place.own(batch.targets));
+        let count = images.batch() * self.cluster.size();
         let Config { seed, loss, .. } = *self.config;
         let noise = Noise { seed, step: (self.counters.epoch * self.batches + self.counters.batch) as u64 };
-        let step = self.tape.step(&mut self.state.graph, batch.images, &batch.targets, loss, noise);
+        let own = self.tape.step(&mut self.state.graph, images, &targets, loss, noise);
+        let step = distributed::score(&self.cluster, own);
         if !step.loss.is_finite() {
             return Err(self.diverged());
         }
         let lr = self.learning_rate();
         self.counters.batch += 1;
-        self.counters.loss += step.loss * images as f64;
+        self.counters.loss += step.loss * count as f64;
         self.counters.correct += step.correct;
-        self.counters.images += images;
+        self.counters.images += count;
         self.descend(lr);
         let status = self.status();
         self.progress.step(&status);
@@ -234,17 +277,22 @@ impl Run<'_> {
     fn descend(&mut self, lr: f64) {
         let is_stepped = self.is_stepped();
         let State { graph, optimizer, average } = &mut self.state;
-        if self.config.accumulate == 1 {
-            optimizer.step(graph, |id| self.tape.gradient(id), lr);
-        } else {
+        let accumulates = self.config.accumulate > 1;
+        if accumulates {
             self.accumulated.add(graph, &self.tape);
             if !is_stepped {
                 return;
             }
             self.accumulated.average();
-            optimizer.step(graph, |id| self.accumulated.gradient(id), lr);
-            self.accumulated.clear();
         }
+        let own = |id| if accumulates { self.accumulated.gradient(id) } else { self.tape.gradient(id) };
+        if self.cluster.size() == 1 {
+            optimizer.step(graph, own, lr);
+        } else {
+            self.bucket.average(&self.cluster, graph, own, self.config.sync_bn);
+            optimizer.step(graph, |id| self.bucket.gradient(id), lr);
+        }
+        self.accumulated.clear();
         if let Some(average) = average {
             average.add(graph, optimizer.steps);
         }
@@ -286,11 +334,15 @@ impl Run<'_> {
         history.push(record);
         self.counters = Counters { epoch: record.epoch, history, ..Counters::default() };
         self.begin_epoch();
-        if is_best {
+        if is_best && self.cluster.is_first() {
             files::write(&self.directory.model(), &export::export(self.judged(), export::Batch::default()))?;
+        }
+        if is_best {
             self.best = Some(self.judged().clone());
         }
-        files::write(&self.directory.history(), history_csv(&self.counters.history).as_bytes())?;
+        if self.cluster.is_first() {
+            files::write(&self.directory.history(), history_csv(&self.counters.history).as_bytes())?;
+        }
         self.save()?;
         self.progress.epoch(&record);
         Ok(())
@@ -301,7 +353,9 @@ impl Run<'_> {
             return Err(self.diverged());
         }
         let counters = Counters { epoch_seconds: self.epoch_seconds(), ..self.counters.clone() };
-        checkpoint::save(&self.directory.last(), &self.state, &counters)?;
+        if self.cluster.is_first() {
+            checkpoint::save(&self.directory.last(), &self.state, &counters)?;
+        }
         self.saved = Instant::now();
         Ok(())
     }

@@ -88,13 +88,13 @@ impl Progress for CopyAt {
 }
 
 /// The tensors of `last.safetensors` and the exported network.
-fn results(folder: &Path) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn results(folder: &Path) -> (Vec<u8>, Vec<u8>) {
     let last = std::fs::read(folder.join("last.safetensors")).unwrap();
     let (header, _) = safetensors::SafeTensors::read_metadata(&last).unwrap();
     (last[8 + header..].to_vec(), std::fs::read(folder.join("model.onnx")).unwrap())
 }
 
-fn history(folder: &Path) -> Vec<String> {
+pub(super) fn history(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("history.csv")).unwrap();
     text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_string()).collect()
 }
@@ -319,8 +319,9 @@ fn loss_falls_on_cifar10() {
     let mut graph = crate::zoo::build("resnet8", &options).unwrap();
     let (mut optimizer, mut tape) = (optimizer::State::new(&graph, &config), Tape::new());
     let normalization = spec.normalization();
+    let place = distributed::Place::new(&Cluster::default(), &config, set.len()).unwrap();
     let losses: Vec<f64> = std::thread::scope(|scope| {
-        let feed = feed::feed(scope, &set, &config, &normalization, 0, 0);
+        let feed = feed::feed(scope, &set, &config, place, &normalization, 0, 0);
         feed.iter()
             .take(60)
             .map(|batch| {

@@ -55,6 +55,13 @@ pub(super) fn zoo(context: &Context) -> Result<String, Failure> {
     silent(context.cargo(&format!("test -p skipstone-tests --test tract {large}")).pass())
 }
 
+/// Training by several processes. The command is built without tract, which has no part in it.
+pub(super) fn mpi(context: &Context) -> Result<String, Failure> {
+    tools::ensure(&[&tools::MPIRUN, &tools::MPI, &tools::LIBCLANG])?;
+    let test = "test -p skipstone --no-default-features --features cli,mpi --test mpi -- --test-threads=1";
+    context.cargo(test).pass().map(|()| "1, 2 and 4 processes".into())
+}
+
 /// The page of `skipstone report` in Chromium, as wide as a phone and as a screen.
 pub(super) fn report(context: &Context) -> Result<String, Failure> {
     tools::ensure(&[&tools::CHROMIUM])?;

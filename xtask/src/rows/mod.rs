@@ -93,6 +93,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("book", "host", "docs/ as a book: no warnings, no dead links", book::book),
     row("guide", "host and QEMU", "docs/guide.md, followed line by line", targets::guide),
     row("demo", "host and QEMU", "the README's first command, in the dev profile", host::demo),
+    row("mpi", "Open MPI", "training by 2 and 4 processes gives the bytes of one; a killed process", host::mpi),
     row("report", "Chromium", "the page of `skipstone report` at 400 and 1,400 pixels", host::report),
     row("onnx-checker", "Python", "exported files against the onnx package's full checker", python::onnx_checker),
     full("zoo", "host", "architectures for ImageNet: float against tract, int8 against the reference", host::zoo),
