@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 fn launch(processes: usize, arguments: &[&str]) -> Command {
     let mut command = Command::new("mpirun");
     command.args(["-n", &processes.to_string(), "--oversubscribe", "--bind-to", "none"]);
+    // Processes that wait leave the cores to others.
+    command.env("OMPI_MCA_mpi_yield_when_idle", "1");
     // Containers run as root.
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     command.arg(env!("CARGO_BIN_EXE_skipstone")).args(["train", "--threads", "1"]).args(arguments);

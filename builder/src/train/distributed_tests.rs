@@ -153,7 +153,7 @@ fn the_first_process_that_fails_says_why_and_all_stop() {
 
 #[test]
 fn weights_that_differ_are_found() {
-    let found = errors(3, |job| {
+    let found = errors(4, |job| {
         if job.cluster.rank() == 1 {
             let (id, ..) = job.graph.parameters().next().unwrap();
             job.graph.parameter_mut(id).unwrap().data_mut()[0] += 1e-3;
