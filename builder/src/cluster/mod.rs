@@ -45,8 +45,8 @@ pub enum JoinError {
     },
     /// The launcher belongs to another library than the one that the program was built with.
     #[error(
-        "{expected} processes were started, but the MPI library that this program was built with sees {found}: start it \
-         with the mpirun of that library"
+        "{expected} processes were started, but the MPI library that this program was built with sees {found}: start \
+         it with the mpirun of that library"
     )]
     Library {
         /// Processes that the library sees.
