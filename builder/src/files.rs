@@ -18,8 +18,15 @@ pub struct FileError {
 impl FileError {
     /// An error of `action` on `path`.
     pub fn new(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self { action, path: path.to_path_buf(), source }
+        Self { action, path: path.to_path_buf(), source: of_system(source) }
     }
+}
+
+/// The system's own error, where another one wraps it to name a temporary file.
+fn of_system(error: std::io::Error) -> std::io::Error {
+    let inner = error.get_ref().and_then(std::error::Error::source);
+    let code = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error);
+    code.map_or(error, std::io::Error::from_raw_os_error)
 }
 
 /// What Git keeps in place of a large file that was not fetched.
@@ -92,10 +99,27 @@ mod tests {
         assert_eq!(mode(&ours), mode(&plain));
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_said_without_the_temporary_file() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
+        let code = full.raw_os_error();
+        let wrapped = std::io::Error::new(full.kind(), Wrapped(full));
+        let error = FileError::new("write", Path::new("model.stone"), wrapped);
+        assert_eq!(error.source.raw_os_error(), code);
+        assert!(error.to_string().starts_with("cannot write model.stone: No space left on device"), "{error}");
+    }
+
+    /// As tempfile's errors are.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0} at path \"/tmp/.skipstone-x\"")]
+    struct Wrapped(#[source] std::io::Error);
+
     #[test]
     fn errors_name_the_path() {
         let folder = tempfile::tempdir().unwrap();
         let error = write(&folder.path().join("absent/model.stone"), b"x").unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && error.contains("absent/model.stone"), "{error}");
+        assert!(!error.contains(".skipstone-"), "a temporary file's name helps nobody: {error}");
     }
 }

@@ -61,7 +61,7 @@ fn a_report_tells_what_is_known_and_no_more() {
     let [page, again, stone] = ["page.html", "again.html", "model.stone"].map(|name| folder.path().join(name));
     let (output, _) = json(&["report", text(&run), "-o", text(&page)]);
     let html = std::fs::read_to_string(&page).unwrap();
-    let device = ["Layers on the device", "The arena over time", "Boards", "Where it comes from"];
+    let device = ["Layers on the device", "What speed costs", "The arena over time", "Boards", "Where it comes from"];
     let judged = ["Classes", "Worst errors"];
     let float = ["Training", "What int8 costs, layer by layer"];
     check(&html, &[&device[..], &judged, &float].concat(), &[]);

@@ -1,10 +1,11 @@
-//! The project's one command for checks, `cargo xtask test`, and for measuring, `cargo xtask bench`.
+//! The project's commands: `cargo xtask demo` shows what it does, `cargo xtask test` checks it, `cargo xtask bench` measures.
 //!
 //! `test` prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through,
 //! and ends with a table of what ran where. Nothing is skipped: a row that cannot run fails and says what to install.
 #![forbid(unsafe_code)]
 
 mod bench;
+mod demo;
 mod generate;
 mod passed;
 mod release;
@@ -22,7 +23,7 @@ use std::time::Instant;
 use table::Entry;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Checks of the Skipstone workspace")]
+#[command(name = "cargo xtask", about = "Demo, checks and measurements of the Skipstone workspace")]
 struct Cli {
     #[command(subcommand)]
     command: Task,
@@ -30,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// From training to an emulated Cortex-M4 and Raspberry Pi, and a report; installs what is missing where it can
+    Demo(demo::Arguments),
     /// Formatting, lints, house rules, tests, target builds, emulated boards, the demo and short fuzzing
     Test(TestArgs),
     /// Instructions of one inference: networks of the zoo on emulated cores, against benches/budgets.toml
@@ -59,6 +62,7 @@ struct TestArgs {
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands inside the workspace");
     match Cli::parse().command {
+        Task::Demo(args) => demo::run(&args, root),
         Task::Test(args) => test(args, root),
         Task::Bench(args) => bench::run(&args, root),
         Task::Release(args) => release::run(&args, root),

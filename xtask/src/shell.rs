@@ -119,6 +119,15 @@ impl Run {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs to the end; the command is shown, its output is not.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn quiet(self) -> Result<(), Failure> {
+        println!("$ {}", self.shown);
+        self.read().map(drop)
+    }
+
     /// Whether it can be started and succeeds; nothing is shown.
     pub(crate) fn succeeds(self) -> bool {
         self.read().is_ok()

@@ -69,12 +69,19 @@ pub(crate) fn ensure(packages: &[&Package]) -> Result<(), Failure> {
     if !root || !found("apt-get") {
         return fail(advice);
     }
-    let apt = |line: &str| Run::line(line, here).env("DEBIAN_FRONTEND", "noninteractive");
-    let installed = apt("apt-get -q update")
-        .pass()
-        .and_then(|()| apt("apt-get -q install -y --no-install-recommends").args(&names).pass());
+    // Another installation may be under way.
+    let apt = |line: &str| {
+        Run::line("apt-get -q -o DPkg::Lock::Timeout=300", here)
+            .args(line.split(' '))
+            .env("DEBIAN_FRONTEND", "noninteractive")
+    };
+    let installed = apt("update").quiet().and_then(|()| apt("install -y --no-install-recommends").args(&names).quiet());
     match (installed, missing().is_empty()) {
-        (_, true) => Ok(()),
+        (Ok(()), true) => {
+            println!("installed {}", names.join(", "));
+            Ok(())
+        }
+        (Err(_), true) => Ok(()),
         (Err(failure), false) => fail(format!("{advice} ({failure})")),
         (Ok(()), false) => fail(format!("apt-get did not bring {}", missing().join(" "))),
     }
@@ -160,7 +167,7 @@ pub(crate) fn compiler(target: &str) -> Result<Compiler, Failure> {
         let folder = Run::new("rustc", here).args(["--print", "target-libdir", "--target", target]).read();
         folder.is_ok_and(|folder| Path::new(folder.trim()).read_dir().is_ok_and(|mut files| files.next().is_some()))
     };
-    if has() || (found("rustup") && Run::line("rustup target add", here).args([target]).pass().is_ok() && has()) {
+    if has() || (found("rustup") && Run::line("rustup target add", here).args([target]).quiet().is_ok() && has()) {
         return Ok(Compiler::Default);
     }
     match ensure(&DEBIAN_RUST.each_ref()) {
@@ -169,12 +176,19 @@ pub(crate) fn compiler(target: &str) -> Result<Compiler, Failure> {
     }
 }
 
+/// What emulates boards and the Raspberry Pi, which an aarch64 Linux is itself.
+pub(crate) fn emulator_packages() -> &'static [&'static Package] {
+    const ALL: [&Package; 4] = [&QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC];
+    let native = cfg!(all(target_os = "linux", target_arch = "aarch64", target_env = "gnu"));
+    if native { &ALL[..1] } else { &ALL }
+}
+
 /// Finds or installs what runs packed models on emulated devices.
 ///
 /// # Errors
 /// With the command that would help.
 pub(crate) fn emulators() -> Result<(), Failure> {
-    ensure(&[&QEMU_ARM, &QEMU_AARCH64, &AARCH64_GCC, &AARCH64_LIBC])?;
+    ensure(emulator_packages())?;
     Core::triples().into_iter().try_for_each(|target| compiler(target).map(drop))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Context, silent};
 use crate::shell::Failure;
-use crate::{rules, tools};
+use crate::{demo, rules, tools};
 use skipstone_targets::Core;
 
 /// Every workspace's.
@@ -76,5 +76,5 @@ pub(super) fn demo(context: &Context) -> Result<String, Failure> {
     if out.exists() {
         std::fs::remove_dir_all(&out).map_err(|e| Failure(format!("cannot remove {}: {e}", out.display())))?;
     }
-    silent(context.cargo("run -- demo --out target/demo").pass())
+    silent(demo::chain("target/demo", &context.root))
 }

@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     files::create_dir(parent)?;
     let aside = tempfile::Builder::new().prefix(".skipstone-").tempdir_in(parent);
     let aside = aside.map_err(|e| FileError::new("create a folder in", parent, e))?.keep();
-    let moved = project.write(&aside).and_then(|()| {
+    let moved = project.write(&aside, folder).and_then(|()| {
         open_to_others(&aside);
         std::fs::rename(&aside, folder).map_err(|e| FileError::new("create", folder, e).into())
     });

@@ -2,7 +2,7 @@
 
 use super::sources;
 use crate::cli::failure::Failure;
-use crate::files::{self, FileError};
+use crate::files::FileError;
 use crate::target::{Board, Memory, Need};
 use std::path::Path;
 
@@ -57,17 +57,18 @@ impl<'a> Project<'a> {
         Ok(Self { package: package(name), board, by_probe: probe || board.machine.is_none(), region, stone })
     }
 
-    /// Writes the project into `folder`. Files that are there with the same contents are left alone, so that cargo does
-    /// not compile them again.
-    pub(in crate::cli) fn write(&self, folder: &Path) -> Result<(), Failure> {
+    /// Writes the project into `folder`, which errors call `shown`. Files that are there with the same contents are left
+    /// alone, so that cargo does not compile them again.
+    pub(in crate::cli) fn write(&self, folder: &Path, shown: &Path) -> Result<(), Failure> {
         let write = |name: &str, bytes: &[u8]| -> Result<(), Failure> {
             let path = folder.join(name);
             if std::fs::read(&path).is_ok_and(|old| old == bytes) {
                 return Ok(());
             }
-            files::create_dir(path.parent().unwrap_or(folder))?;
             // The folder as a whole is new or the command's own.
-            Ok(std::fs::write(&path, bytes).map_err(|e| FileError::new("write", &path, e))?)
+            let written =
+                std::fs::create_dir_all(path.parent().unwrap_or(folder)).and_then(|()| std::fs::write(&path, bytes));
+            Ok(written.map_err(|e| FileError::new("write", &shown.join(name), e))?)
         };
         let triple = self.board.core.triple().unwrap_or_default();
         let support = sources::SUPPORTS[usize::from(self.by_probe)];

@@ -101,7 +101,7 @@ impl Session<'_> {
         // What is missing is said before the work, not after it.
         let commands = self.commands()?;
         files::create_dir(&self.folder)?;
-        project.write(&self.folder)?;
+        project.write(&self.folder, &self.folder)?;
         self.console.say(format!("building firmware for {}", self.board.title));
         let firmware = firmware::compile(self.board, &self.folder, PACKAGE, &self.target)?;
         self.hand_over(&firmware, &firmware.parts, model, project.region, commands)?;

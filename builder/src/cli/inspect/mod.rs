@@ -7,7 +7,7 @@ mod onnx;
 mod quantization;
 mod stone;
 mod svg;
-mod tradeoff;
+pub(super) mod tradeoff;
 
 pub(super) use arena::{name as region_name, peak};
 pub(super) use stone::{describe, macs};

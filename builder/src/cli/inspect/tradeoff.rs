@@ -8,8 +8,9 @@ use crate::cli::packed::Packed;
 use crate::cli::table::{Table, grouped};
 use crate::files;
 use crate::pack::{Goal, PackError, Point, Problem, tradeoff};
-use crate::target::packed_for;
+use crate::target::{Need, packed_for};
 use serde::Serialize;
+use skipstone_runtime::Model;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -21,17 +22,25 @@ struct Report {
     points: Vec<Row>,
 }
 
+/// A choice of kernels.
 #[derive(Serialize)]
-struct Row {
+pub(in crate::cli) struct Row {
     /// Estimated, of all convolutions.
-    instructions: u64,
+    pub(in crate::cli) instructions: u64,
     /// Model and program.
-    flash_bytes: u64,
+    pub(in crate::cli) flash_bytes: u64,
     model_bytes: u64,
     program_bytes: u64,
-    arena_bytes: u64,
+    pub(in crate::cli) arena_bytes: u64,
     /// The `--optimize` that gives it, if one does.
-    optimize: Option<&'static str>,
+    pub(in crate::cli) optimize: Option<&'static str>,
+    #[serde(skip)]
+    pub(in crate::cli) need: Need,
+}
+
+/// The front of a packed network, the fastest first.
+pub(in crate::cli) fn front(model: &Model<'_>) -> Result<Vec<Row>, PackError> {
+    Ok(tradeoff(&Problem::of_model(model)).map_err(PackError::Plan)?.iter().map(Row::new).collect())
 }
 
 impl Row {
@@ -47,6 +56,7 @@ impl Row {
                 Goal::Ram => "ram",
                 Goal::Size => "size",
             }),
+            need: point.need,
         }
     }
 }
@@ -58,8 +68,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
     }
     let packed = Packed::read(file)?;
     let model = packed.model();
-    let points = tradeoff(&Problem::of_model(&model)).map_err(PackError::Plan)?;
-    let report = Report { core: packed_for(&model).name(), points: points.iter().map(Row::new).collect() };
+    let report = Report { core: packed_for(&model).name(), points: front(&model)? };
     let mut table = Table::new(&["instructions", "flash", "model", "program", "arena", "--optimize"]);
     for row in &report.points {
         let bytes = [row.instructions, row.flash_bytes, row.model_bytes, row.program_bytes, row.arena_bytes];
@@ -123,17 +132,11 @@ fn draw(report: &Report, name: &str) -> String {
             flash / 1024
         );
     }
-    for (curve, (&arena, color)) in arenas(points).iter().zip(COLORS).enumerate() {
-        let mut fitting: Vec<&Row> = points.iter().filter(|row| row.arena_bytes <= arena).collect();
-        fitting.sort_by_key(|row| (row.flash_bytes, row.instructions));
+    for (curve, (Curve { arena, corners }, color)) in curves(points, CURVES).into_iter().zip(COLORS).enumerate() {
         let mut path = String::new();
-        let mut least = u64::MAX;
-        for row in fitting {
-            if row.instructions < least {
-                let (x, y) = (x(row.flash_bytes), y(row.instructions));
-                let _ = if path.is_empty() { write!(path, "M{x:.1} {y:.1}") } else { write!(path, " H{x:.1} V{y:.1}") };
-                least = row.instructions;
-            }
+        for (flash, instructions) in corners {
+            let (x, y) = (x(flash), y(instructions));
+            let _ = if path.is_empty() { write!(path, "M{x:.1} {y:.1}") } else { write!(path, " H{x:.1} V{y:.1}") };
         }
         let at = TOP + 22.0 * curve as f64;
         let _ = write!(
@@ -168,11 +171,32 @@ fn draw(report: &Report, name: &str) -> String {
     svg
 }
 
-/// Some of the arenas' sizes, the smallest and the largest among them.
-fn arenas(points: &[Row]) -> Vec<u64> {
+/// The fewest instructions by the flash that they take, in an arena of at most so many bytes.
+pub(in crate::cli) struct Curve {
+    pub(in crate::cli) arena: u64,
+    /// Bytes of flash from which on so few instructions are enough, the fewest bytes first.
+    pub(in crate::cli) corners: Vec<(u64, u64)>,
+}
+
+/// Curves for at most `most` sizes of the arena, the smallest and the largest among them.
+pub(in crate::cli) fn curves(points: &[Row], most: usize) -> Vec<Curve> {
     let mut sizes: Vec<u64> = points.iter().map(|row| row.arena_bytes).collect();
     sizes.sort_unstable();
     sizes.dedup();
-    let count = sizes.len().min(CURVES);
-    (0..count).map(|curve| sizes[curve * (sizes.len() - 1) / (count.max(2) - 1)]).collect()
+    let count = sizes.len().min(most);
+    let sizes = (0..count).map(|curve| sizes[curve * (sizes.len() - 1) / (count.max(2) - 1)]);
+    sizes
+        .map(|arena| {
+            let fitting = points.iter().filter(|row| row.arena_bytes <= arena);
+            let mut fitting: Vec<(u64, u64)> = fitting.map(|row| (row.flash_bytes, row.instructions)).collect();
+            fitting.sort_unstable();
+            let mut corners: Vec<(u64, u64)> = Vec::new();
+            for (flash, instructions) in fitting {
+                if corners.last().is_none_or(|last| instructions < last.1) {
+                    corners.push((flash, instructions));
+                }
+            }
+            Curve { arena, corners }
+        })
+        .collect()
 }

@@ -2,6 +2,7 @@
 
 use super::device::{Layer, OnDevice};
 use super::shares::{percent, share};
+use super::tradeoff;
 use crate::cli::inspect::boards::{OnBoard, signed};
 use crate::cli::inspect::{picture, region_name};
 use crate::cli::table::grouped;
@@ -58,6 +59,7 @@ pub(super) fn on_device(model: &Model<'_>, device: &OnDevice) -> Markup {
     let timeline = Timeline::new(model);
     html! {
         (layers(device))
+        (tradeoff::section(model, device))
         section {
             h2 { "The arena over time" }
             p {

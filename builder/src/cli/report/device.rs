@@ -2,6 +2,7 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::inspect::boards::{OnBoard, on_boards};
+use crate::cli::inspect::tradeoff::{Row, front};
 use crate::cli::inspect::{describe, macs};
 use crate::pack::{PackError, Problem, Reason, reasons};
 use crate::target::{Board, Core, packed_for};
@@ -10,6 +11,8 @@ use skipstone_runtime::schedule::Network;
 
 /// The board that a model is packed for, where none is named: a common Cortex-M4, or the first of the model's core.
 const USUAL: &str = "nucleo-f446re";
+/// Convolutions up to which what speed costs is searched.
+const SEARCHED: usize = 48;
 
 /// A layer of a packed model.
 pub(super) struct Layer {
@@ -30,6 +33,8 @@ pub(super) struct OnDevice {
     /// The core that the estimates are for.
     pub(super) core: Core,
     pub(super) layers: Vec<Layer>,
+    /// What speed costs; `None` where the search takes long.
+    pub(super) tradeoff: Option<Vec<Row>>,
     /// How the boards that people have suit it.
     pub(super) boards: Vec<OnBoard>,
 }
@@ -41,7 +46,16 @@ impl OnDevice {
             let node = reason.node;
             layers[node].kernel = Some(reason);
         }
-        Ok(Self { board, core: packed_for(model), layers, boards: on_boards(model) })
+        let mut device = Self { board, core: packed_for(model), layers, tradeoff: None, boards: on_boards(model) };
+        if device.convolutions() <= SEARCHED {
+            device.tradeoff = Some(front(model)?);
+        }
+        Ok(device)
+    }
+
+    /// Number of convolutions.
+    pub(super) fn convolutions(&self) -> usize {
+        self.layers.iter().filter(|layer| layer.kernel.is_some()).count()
     }
 
     /// Estimated instructions of all convolutions.

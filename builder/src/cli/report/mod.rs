@@ -9,6 +9,7 @@ mod judged;
 mod page;
 mod pictures;
 mod shares;
+mod tradeoff;
 
 use super::classifier::Classifier;
 use super::console::Console;
@@ -175,9 +176,6 @@ fn gather(arguments: &Arguments, console: &Console) -> Result<Findings, Failure>
         }
         (None, None) => None,
     };
-    if spec.is_none() {
-        console.say("no data set is named: the page has no accuracies; --data names one");
-    }
     let mut commands = Vec::new();
     let (float, packed) = match kind {
         Kind::Stone if arguments.stone.is_some() => {
@@ -192,6 +190,9 @@ fn gather(arguments: &Arguments, console: &Console) -> Result<Findings, Failure>
             (Some(absorbed(&file, graph)?), packed)
         }
     };
+    if spec.is_none() {
+        console.say("no data set is named: the page has no accuracies; --data names one");
+    }
     let core = packed.as_ref().map(|packed| packed_for(&packed.model()));
     let board = device::board(arguments.board, core);
     if let (Some(packed), Some(board)) = (&packed, board) {

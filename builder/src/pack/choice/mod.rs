@@ -165,6 +165,16 @@ impl Problem {
         program
     }
 
+    /// What `picks` take, with names of layers.
+    fn need(&self, arenas: &mut Arenas, picks: &[usize]) -> Result<Need, PlanError> {
+        let weights: u64 = self.picked(picks).map(Way::section).sum();
+        Ok(Need {
+            model_bytes: self.fixed + weights + self.names,
+            arena_bytes: memory::arena(self, arenas, picks)?,
+            program_bytes: self.program(picks).bytes(),
+        })
+    }
+
     /// What `picks` take, as the planner places them.
     fn choice(&self, picks: Vec<usize>, goal: Goal, names: bool) -> Result<Choice, PlanError> {
         let mut nodes = self.nodes.clone();

@@ -90,6 +90,10 @@ fn the_search_finds_the_fastest_of_all_choices() {
         picks[next] += 1;
     }
     assert_eq!(all.len(), problem.ways.iter().map(Vec::len).product::<usize>());
+    let mut arenas = Arenas::default();
+    for choice in &all {
+        assert_eq!(problem.need(&mut arenas, &choice.picks).unwrap(), choice.need, "without a plan of its own");
+    }
     let range = |of: &dyn Fn(&Choice) -> u64| {
         let [least, most] = [all.iter().map(of).min().unwrap(), all.iter().map(of).max().unwrap()];
         (0..=6).map(move |sixths| least + (most - least) * sixths / 6).collect::<Vec<_>>()

@@ -57,8 +57,8 @@ pub fn tradeoff(problem: &Problem) -> Result<Vec<Point>, PlanError> {
                 continue;
             }
             last = Some(label.instructions);
-            let choice = problem.choice(label.picks.clone(), Goal::Speed, true)?;
-            points.push(Point { instructions: choice.instructions, need: choice.need, goal: None });
+            let need = problem.need(&mut arenas, &label.picks)?;
+            points.push(Point { instructions: label.instructions, need, goal: None });
         }
     }
     points.sort_by_key(|point| (point.goal.is_none(), point.key()));
