@@ -46,6 +46,7 @@ fn choices(rows: &[Row], model: &Model<'_>, device: &OnDevice) -> Markup {
             "three: instructions of the convolutions, estimated for " (device.core.title()) "; flash with a program of "
             "about the size given; the arena. " code { "quantize --optimize" } ", " code { "--flash" } " and "
             code { "--ram" } " choose among them."
+            @if let Some(board) = device.board { " The last column is for " (board.name) "." }
         }
         div class="columns" {
             (lines("Million instructions by flash, KiB", "flash, KiB", &series, |value| format!("{value:.1}")))
@@ -74,7 +75,7 @@ fn table(rows: &[Row], board: Option<&Board>) -> Markup {
                 thead { tr {
                     th { "instructions" } th { "flash" } th { "model" } th { "program" } th { "arena" }
                     th class="left" { "--optimize" }
-                    @if let Some(board) = board { th class="left" { "fits " (board.name) } }
+                    @if let Some(board) = board { th class="left" title=(board.name) { "fits" } }
                 } }
                 tbody { @for row in rows {
                     tr {
