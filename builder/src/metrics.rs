@@ -1,17 +1,23 @@
 //! Accuracy and loss.
 
+mod confusion;
+
+pub use confusion::{Confused, Confusion};
+
 use crate::autograd::{self, FakeQuantization, loss};
-use crate::data::Dataset;
 use crate::data::augment::scores_of_views;
+use crate::data::{DataError, Dataset, ImageSet};
 use crate::session::Session;
 use crate::tensor::Tensor;
+use rayon::ThreadPool;
 use serde::Serialize;
 use skipstone_onnx::Graph;
 use std::convert::Infallible;
 use std::time::Instant;
 
-/// Images that are normalized and evaluated together, to bound memory.
+/// Images that are normalized and evaluated together, at most, and elements of their pixels, to bound memory.
 const BATCH: usize = 1024;
+const ELEMENTS: usize = 1 << 22;
 
 /// How well a network classifies a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -44,22 +50,107 @@ pub fn evaluate<E>(
     batch: usize,
     mut scores_of: impl FnMut(&[usize]) -> Result<Tensor, E>,
 ) -> Result<Evaluation, E> {
-    let start = Instant::now();
-    let (mut loss, mut correct) = (0.0, 0);
+    let mut sums = Sums::new();
     let indices: Vec<usize> = (0..set.len()).collect();
     for indices in indices.chunks(batch) {
-        let scores = scores_of(indices)?;
-        let step = loss::cross_entropy(&scores, &set.labels[indices[0]..][..indices.len()], 0.0);
-        loss += step.loss * indices.len() as f64;
-        correct += step.correct;
+        sums.add(&scores_of(indices)?, &set.labels[indices[0]..][..indices.len()]);
     }
-    let count = set.len() as f64;
-    Ok(Evaluation {
-        accuracy: correct as f64 / count,
-        loss: loss / count,
-        count: set.len(),
-        images_per_second: count / start.elapsed().as_secs_f64(),
-    })
+    Ok(sums.evaluation())
+}
+
+/// As [`evaluate`], of images that may not be in memory: `scores_of` gets them in order, `batch` at a time, while the
+/// threads of `decoders`, or all cores, read the next ones.
+///
+/// # Errors
+/// Those of `scores_of`, and [`DataError`] where a file can no longer be read.
+///
+/// # Panics
+/// As [`evaluate`].
+pub fn evaluate_images<E: From<DataError>>(
+    images: &ImageSet,
+    batch: usize,
+    decoders: Option<&ThreadPool>,
+    mut scores_of: impl FnMut(&Dataset) -> Result<Tensor, E>,
+) -> Result<Evaluation, E> {
+    let mut sums = Sums::new();
+    images.batches(batch, decoders, |images| {
+        sums.add(&scores_of(&images)?, &images.labels);
+        Ok::<(), E>(())
+    })?;
+    Ok(sums.evaluation())
+}
+
+/// What batches add up to.
+struct Sums {
+    loss: f64,
+    correct: usize,
+    count: usize,
+    start: Instant,
+}
+
+impl Sums {
+    fn new() -> Self {
+        Self { loss: 0.0, correct: 0, count: 0, start: Instant::now() }
+    }
+
+    fn add(&mut self, scores: &Tensor, labels: &[u16]) {
+        let step = loss::cross_entropy(scores, labels, 0.0);
+        self.loss += step.loss * labels.len() as f64;
+        self.correct += step.correct;
+        self.count += labels.len();
+    }
+
+    fn evaluation(&self) -> Evaluation {
+        let count = self.count as f64;
+        Evaluation {
+            accuracy: self.correct as f64 / count,
+            loss: self.loss / count,
+            count: self.count,
+            images_per_second: count / self.start.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// Evaluates a network on images that may not be in memory, in float32 or under fake quantization, by so many
+/// [views](crate::data::augment::VIEWS) of each image, and tells its answers.
+///
+/// # Errors
+/// [`DataError`] where a file can no longer be read.
+///
+/// # Panics
+/// As [`evaluate_float`].
+pub(crate) fn judge(
+    graph: &Graph,
+    fake: Option<&FakeQuantization>,
+    images: &ImageSet,
+    decoders: &ThreadPool,
+    views: usize,
+) -> Result<(Evaluation, Confusion), DataError> {
+    let batch = (ELEMENTS / images.dims.iter().product::<usize>().max(1)).clamp(1, BATCH);
+    let run = scorer(graph, fake);
+    let mut confusion = Confusion::new(images.class_names.len());
+    let evaluation = evaluate_images(images, batch, Some(decoders), |images| {
+        let all: Vec<usize> = (0..images.len()).collect();
+        let scores_of = |images: &Dataset, indices: &[usize]| Ok(run(&images.batch_for(graph, indices)));
+        let scores = scores_of_views::<DataError>(images, &all, views, scores_of)?;
+        confusion.add_scores(&scores, &images.labels);
+        Ok::<_, DataError>(scores)
+    })?;
+    Ok((evaluation, confusion))
+}
+
+/// The network as a function from normalized images to scores, in float32 or under fake quantization.
+fn scorer<'g>(graph: &'g Graph, fake: Option<&'g FakeQuantization>) -> Box<dyn Fn(&Tensor) -> Tensor + 'g> {
+    match fake {
+        Some(fake) => {
+            let rounded = fake.with_rounded_parameters(graph);
+            Box::new(move |images| autograd::infer_quantized(&rounded, fake, images))
+        }
+        None => {
+            let session = Session::new(graph);
+            Box::new(move |images| session.run(images))
+        }
+    }
 }
 
 /// Evaluates a network in float32; batch normalization uses its running statistics.
@@ -76,16 +167,7 @@ pub fn evaluate_float(graph: &Graph, set: &Dataset) -> Evaluation {
 /// # Panics
 /// As [`evaluate_float`].
 pub fn evaluate_views(graph: &Graph, fake: Option<&FakeQuantization>, set: &Dataset, views: usize) -> Evaluation {
-    let run: &dyn Fn(&Tensor) -> Tensor = match fake {
-        Some(fake) => {
-            let rounded = fake.with_rounded_parameters(graph);
-            &move |images| autograd::infer_quantized(&rounded, fake, images)
-        }
-        None => {
-            let session = Session::new(graph);
-            &move |images| session.run(images)
-        }
-    };
+    let run = scorer(graph, fake);
     let scores_of = |set: &Dataset, indices: &[usize]| Ok(run(&set.batch_for(graph, indices)));
     let Ok(evaluation) = evaluate::<Infallible>(set, BATCH, |indices| scores_of_views(set, indices, views, scores_of));
     evaluation

@@ -169,7 +169,7 @@ impl Progress for Lines {
         }
     }
 
-    fn epoch(&mut self, record: &EpochRecord) {
+    fn epoch(&mut self, record: &EpochRecord, _: &Status) {
         let EpochRecord { epoch, train_loss, test_accuracy, seconds, .. } = record;
         let accuracy = 100.0 * test_accuracy;
         let (run, epochs) = (self.run, self.epochs);

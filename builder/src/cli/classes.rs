@@ -2,7 +2,7 @@
 
 use super::console::Console;
 use super::failure::Failure;
-use crate::data::Dataset;
+use crate::data::ImageSet;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -60,7 +60,7 @@ pub(super) fn align(
     model: &Path,
     count: usize,
     names: &[String],
-    data: &mut Dataset,
+    data: &mut ImageSet,
     console: &Console,
 ) -> Result<(), Failure> {
     let has = data.class_names.len();
@@ -85,7 +85,7 @@ pub(super) fn align(
 }
 
 /// Gives class `i` of `data` the number `order[i]`, and the classes `names`.
-pub(super) fn relabel(data: &mut Dataset, order: &[u16], names: &[String]) {
+pub(super) fn relabel(data: &mut ImageSet, order: &[u16], names: &[String]) {
     data.labels.iter_mut().for_each(|label| *label = order[usize::from(*label)]);
     data.class_names = names.to_vec();
 }
@@ -93,6 +93,7 @@ pub(super) fn relabel(data: &mut Dataset, order: &[u16], names: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
 
     fn names(text: &str) -> Vec<String> {
         text.split(' ').map(Into::into).collect()
@@ -115,7 +116,8 @@ mod tests {
     #[test]
     fn labels_follow_the_network() {
         let class_names = names("cat dog emu");
-        let mut data = Dataset { dims: [1, 1, 1], pixels: vec![0; 4], labels: vec![0, 1, 2, 1], class_names };
+        let data = Dataset { dims: [1, 1, 1], pixels: vec![0; 4], labels: vec![0, 1, 2, 1], class_names };
+        let mut data = ImageSet::from(data);
         let console = Console::new(false);
         align(Path::new("m"), 3, &names("emu cat dog"), &mut data, &console).unwrap();
         assert_eq!((data.labels.as_slice(), &data.class_names), (&[1, 2, 0, 2][..], &names("emu cat dog")));

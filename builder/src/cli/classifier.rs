@@ -7,7 +7,7 @@ use super::framing;
 use super::model::{self, Kind, LEAVE_OUT, Pixels};
 use super::packed::Packed;
 use super::tensors;
-use crate::data::Dataset;
+use crate::data::{Dataset, ImageSet};
 use crate::session::Session;
 use crate::tensor::Tensor;
 use crate::zoo;
@@ -87,8 +87,8 @@ impl Classifier {
     }
 
     /// As [`align`], for the network in `model`.
-    pub(super) fn align(&self, model: &Path, data: &mut Dataset, console: &Console) -> Result<(), Failure> {
-        check_dims(model, self.dims(), data)?;
+    pub(super) fn align(&self, model: &Path, data: &mut ImageSet, console: &Console) -> Result<(), Failure> {
+        check_dims(model, self.dims(), data.dims)?;
         match self {
             Self::Float(graph, ..) => align(model, graph, data, console),
             Self::Packed(packed) => {
@@ -129,17 +129,17 @@ impl Prepared<'_> {
 
 /// Checks that the images of `data` have the size that a network takes and that their classes are its own, by name
 /// where both have names. Classes in another order are brought into the network's, which is said.
-pub(super) fn align(model: &Path, graph: &Graph, data: &mut Dataset, console: &Console) -> Result<(), Failure> {
-    check_dims(model, model::input_dims(graph), data)?;
+pub(super) fn align(model: &Path, graph: &Graph, data: &mut ImageSet, console: &Console) -> Result<(), Failure> {
+    check_dims(model, model::input_dims(graph), data.dims)?;
     let count = graph.value(graph.output()).dims[0];
     classes::align(model, count, &graph.metadata.class_names, data, console)
 }
 
-/// Checks that the images of `data` have the size that a network takes.
-pub(super) fn check_dims(model: &Path, dims: [usize; 3], data: &Dataset) -> Result<(), Failure> {
-    if data.dims == dims {
+/// Checks that the images of a data set, of `has`, have the size that a network takes.
+pub(super) fn check_dims(model: &Path, takes: [usize; 3], has: [usize; 3]) -> Result<(), Failure> {
+    if has == takes {
         return Ok(());
     }
-    let (takes, has) = (zoo::dims_text(dims), zoo::dims_text(data.dims));
+    let (takes, has) = (zoo::dims_text(takes), zoo::dims_text(has));
     Err(Failure::at(model, format!("takes images of {takes}, the data set has {has}")))
 }

@@ -86,7 +86,7 @@ impl Console {
         if self.silent {
             return ProgressBar::hidden();
         }
-        ProgressBar::new(0).with_style(style("{prefix:>12} [{bar:30}] {pos}/{len} {eta:>4} {msg}"))
+        ProgressBar::new(0).with_style(style("{prefix:>12} [{bar:20}] {pos}/{len} {wide_msg}"))
     }
 }
 

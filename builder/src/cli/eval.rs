@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::images::Images;
 use super::model::Pixels;
 use crate::data::augment::scores_of_views;
-use crate::data::{Dataset, Spec, Split};
+use crate::data::{Dataset, ImageSet, Spec, Split};
 use crate::metrics::{self, Evaluation};
 use crate::tensor::Tensor;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         arguments.images.load(&arguments.data, Split::Test, classifier.dims(), &classifier.preprocessing(), console)?;
     classifier.align(&arguments.model, &mut data, console)?;
     let views = arguments.views.parse().unwrap_or(1);
-    let evaluation = evaluate_watched(&classifier, &data, views, "evaluating", console, |_| {});
+    let evaluation = evaluate_all(&classifier, &data, views, console);
     let evaluation = evaluation.map_err(|failure| failure.of(&arguments.model))?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;
     console.show(format!(
@@ -47,6 +47,25 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         100.0 * accuracy
     ))?;
     console.result(&evaluation)
+}
+
+/// Classifies all of `data`, on all cores, whether it is in memory or not, by so many views of each image.
+fn evaluate_all(
+    classifier: &Classifier,
+    data: &ImageSet,
+    views: usize,
+    console: &Console,
+) -> Result<Evaluation, Failure> {
+    let bar = console.bar("evaluating", data.len(), "images");
+    let classifier = classifier.prepare();
+    let evaluation = metrics::evaluate_images(data, BATCH, None, |images| {
+        let all: Vec<usize> = (0..images.len()).collect();
+        let scores = scores_of_views(images, &all, views, |images, batch| classifier.scores(images, batch))?;
+        bar.inc(images.len() as u64);
+        Ok(scores)
+    });
+    bar.finish_and_clear();
+    evaluation
 }
 
 /// Classifies all of `data`, on all cores; `label` names the work.

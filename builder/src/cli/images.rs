@@ -2,8 +2,12 @@
 
 use super::console::Console;
 use super::failure::Failure;
-use crate::data::{self, Dataset, Options, Spec, Split};
+use crate::data::{self, ImageSet, Options, Spec, Split};
+use bytesize::ByteSize;
 use skipstone_onnx::Preprocessing;
+
+/// Decoded pixels that are kept in memory where no other size is asked for.
+pub(super) const CACHE: ByteSize = ByteSize::gib(1);
 
 /// How strictly images are loaded.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -16,7 +20,7 @@ pub(super) struct Images {
 
 impl Images {
     /// The images of `spec`, those of a folder at `dims`, made as `preprocessing` says; says what was left out or
-    /// enlarged.
+    /// enlarged. At most [`CACHE`] is kept in memory.
     pub(super) fn load(
         self,
         spec: &Spec,
@@ -24,9 +28,29 @@ impl Images {
         dims: [usize; 3],
         preprocessing: &Preprocessing,
         console: &Console,
-    ) -> Result<Dataset, Failure> {
+    ) -> Result<ImageSet, Failure> {
+        self.open(spec, default, dims, preprocessing, CACHE, console)
+    }
+
+    /// As [`load`](Self::load), with at most `cache` in memory.
+    pub(super) fn open(
+        self,
+        spec: &Spec,
+        default: Split,
+        dims: [usize; 3],
+        preprocessing: &Preprocessing,
+        cache: ByteSize,
+        console: &Console,
+    ) -> Result<ImageSet, Failure> {
         let options = Options { dims: Some(dims), preprocessing: *preprocessing, strict: self.strict };
-        let (set, notes) = data::load_with(spec, default, &options)?;
+        let cache = usize::try_from(cache.as_u64()).unwrap_or(usize::MAX);
+        let bar = console.bar("reading", 0, "files");
+        let opened = data::open(spec, default, &options, cache, &mut |seen, all| {
+            bar.set_length(all as u64);
+            bar.set_position(seen as u64);
+        });
+        bar.finish_and_clear();
+        let (set, notes) = opened?;
         notes.lines().into_iter().for_each(|line| console.say(line));
         Ok(set)
     }

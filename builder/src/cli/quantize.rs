@@ -156,14 +156,14 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let dims = model::input_dims(&graph);
     let calibration = &arguments.calib;
     let calibration = arguments.images.load(calibration, Split::Train, dims, &graph.metadata.preprocessing, console)?;
-    classifier::check_dims(&file, dims, &calibration)?;
+    classifier::check_dims(&file, dims, calibration.dims)?;
+    let calibration = calibration.spread(arguments.count as usize)?;
     let test = test_images(arguments, &file, &graph, console)?;
     let classes = graph.value(graph.output()).dims[0];
     let named = test.as_ref().unwrap_or(&calibration);
     if graph.metadata.class_names.is_empty() && named.class_names.len() == classes {
         graph.metadata.class_names = named.class_names.clone();
     }
-    let calibration = calibration.spread(arguments.count as usize);
 
     let known = &graph.metadata.quantization;
     if !known.is_empty() && !settings.recalibrate {
@@ -287,7 +287,7 @@ fn test_images(
     if count < test.len() {
         console.say(format!("accuracies are those on {count} of {} test images: --eval-count N chooses", test.len()));
     }
-    Ok(Some(test.spread(count)))
+    Ok(Some(test.spread(count)?))
 }
 
 /// Accuracies of the float network and of its integers.

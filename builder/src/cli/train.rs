@@ -2,26 +2,30 @@
 
 mod network;
 mod processes;
+mod progress;
+mod summary;
+
+pub(super) use progress::Bars;
 
 use super::console::Console;
 use super::export::Dims;
 use super::failure::Failure;
-use super::images::Images;
+use super::images::{CACHE, Images};
 use super::model::{self, CONFIG, Pixels};
+use super::table::grouped;
 use super::{outputs, quantize};
 use crate::autograd::FakeQuantization;
 use crate::cluster::Cluster;
-use crate::data::{Dataset, Spec, Split};
+use crate::data::{ImageSet, Sampling, Spec, Split};
 use crate::quant::{self, Quantization, Settings};
-use crate::train::{
-    self, Config, ConfigError, EpochRecord, Job, Outcome, Overrides, Progress, Recipe, Status, TrainError,
-};
+use crate::train::{self, Config, ConfigError, Job, Outcome, Overrides, Recipe, TrainError};
 use crate::{files, zoo};
-use indicatif::ProgressBar;
+use bytesize::ByteSize;
 use network::Network;
 use serde::Serialize;
-use skipstone_onnx::Graph;
+use skipstone_onnx::{Graph, Preprocessing};
 use std::path::{Path, PathBuf};
+use summary::{Class, Classes, Pair};
 
 /// Train a network. The run's folder holds the best weights, and all that --resume needs after an interruption.
 #[derive(Debug, clap::Args)]
@@ -62,6 +66,13 @@ pub(super) struct Arguments {
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Show as many images of each class in an epoch, for sets with many of some and few of others.
+    #[arg(long)]
+    balanced: bool,
+    /// Memory for decoded pixels of a `folder:DIR`, such as 512MiB; the images that have no room are decoded in every
+    /// epoch. Changes no result.
+    #[arg(long, value_name = "SIZE", default_value_t = CACHE)]
+    cache: ByteSize,
     /// Resume the run in DIR; its settings need not be repeated.
     #[arg(long)]
     resume: bool,
@@ -101,6 +112,9 @@ struct Output {
     epochs: usize,
     seconds: f64,
     peak_bytes: Option<u64>,
+    best_epoch: usize,
+    classes: Vec<Class>,
+    confused: Vec<Pair>,
 }
 
 /// What training needs, made from the arguments.
@@ -109,7 +123,8 @@ struct Prepared {
     fake: Option<FakeQuantization>,
     config: Config,
     start: Option<Vec<u8>>,
-    sets: [Dataset; 2],
+    sets: [ImageSet; 2],
+    classes: Classes,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failure> {
@@ -118,8 +133,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let console = if cluster.is_first() { console } else { &silent };
     let prepared = processes::together(&cluster, prepare(arguments, console))?;
     let views = (prepared.config.views > 1).then_some(prepared.config.views);
+    let classes = prepared.classes.clone();
     let outcome = train(prepared, arguments, &cluster, console)?;
-    let Outcome { accuracy, loss, views_accuracy, epochs, seconds, peak_bytes, .. } = outcome;
+    let classes = classes.judged(&outcome.confusion);
+    let confused = classes.pairs(&outcome.confusion);
+    let Outcome { accuracy, loss, views_accuracy, epochs, seconds, peak_bytes, best_epoch, .. } = outcome;
     let of_views = views_accuracy.zip(views).map_or_else(String::new, |(accuracy, views)| {
         format!(" ({:.2} % by {views} views of each image)", 100.0 * accuracy)
     });
@@ -128,7 +146,23 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         arguments.out.join(model::RUN_MODEL).display(),
         100.0 * accuracy
     ))?;
-    console.result(&Output { accuracy, loss, views, views_accuracy, epochs, seconds, peak_bytes })
+    console.show(classes.table())?;
+    if let Some(line) = summary::confused(&confused) {
+        console.show(line)?;
+    }
+    let classes = classes.into_vec();
+    console.result(&Output {
+        accuracy,
+        loss,
+        views,
+        views_accuracy,
+        epochs,
+        seconds,
+        peak_bytes,
+        best_epoch,
+        classes,
+        confused,
+    })
 }
 
 fn prepare(arguments: &Arguments, console: &Console) -> Result<Prepared, Failure> {
@@ -150,15 +184,42 @@ fn prepare(arguments: &Arguments, console: &Console) -> Result<Prepared, Failure
     }
     let dims = model::input_dims(&network.graph);
     let preprocessing = &network.graph.metadata.preprocessing;
-    let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, preprocessing, console);
-    let mut sets = [load(&spec, Split::Train)?, load(&test_of(&spec), Split::Test)?];
+    let mut sets = load(arguments, &spec, dims, preprocessing, console)?;
     let network = network.for_classes(&config, &mut sets, console)?;
+    let classes = Classes::of(&sets);
+    console.say(classes.split());
     let (graph, fake) = annotated(network.graph, &config, &sets[0], arguments.init.as_deref(), console)?;
-    Ok(Prepared { graph, fake, config, start: network.start, sets })
+    Ok(Prepared { graph, fake, config, start: network.start, sets, classes })
+}
+
+/// The images to train on and those to test with, which share the memory for decoded pixels.
+fn load(
+    arguments: &Arguments,
+    spec: &Spec,
+    dims: Dims,
+    preprocessing: &Preprocessing,
+    console: &Console,
+) -> Result<[ImageSet; 2], Failure> {
+    let open = |spec: &Spec, split, cache| arguments.images.open(spec, split, dims, preprocessing, cache, console);
+    let cache = arguments.cache.as_u64();
+    let train = open(spec, Split::Train, arguments.cache)?;
+    let left = cache.saturating_sub(train.kept_bytes() as u64);
+    let test = open(&test_of(spec), Split::Test, ByteSize::b(left))?;
+    let sum = |count: fn(&ImageSet) -> usize| (count(&train) + count(&test)) as u64;
+    let (kept, all) = (sum(ImageSet::kept), sum(ImageSet::len));
+    if kept < all {
+        console.say(format!(
+            "the pixels of {} of {} images are kept in memory (--cache {}), the others are decoded in every epoch",
+            grouped(kept),
+            grouped(all),
+            arguments.cache
+        ));
+    }
+    Ok([train, test])
 }
 
 fn train(prepared: Prepared, arguments: &Arguments, cluster: &Cluster, console: &Console) -> Result<Outcome, Failure> {
-    let Prepared { mut graph, fake, config, start, sets } = prepared;
+    let Prepared { mut graph, fake, config, start, sets, .. } = prepared;
     graph.metadata.command = Some(command(&config, arguments));
     let (resume, threads, cluster) = (arguments.resume, arguments.threads.map(usize::from), cluster.clone());
     let job = Job { fake, start, resume, threads, cluster, ..Job::new(graph, config, sets, &arguments.out) };
@@ -177,7 +238,7 @@ fn train(prepared: Prepared, arguments: &Arguments, cluster: &Cluster, console: 
 fn annotated(
     mut graph: Graph,
     config: &Config,
-    images: &Dataset,
+    images: &ImageSet,
     file: Option<&Path>,
     console: &Console,
 ) -> Result<(Graph, Option<FakeQuantization>), Failure> {
@@ -185,7 +246,7 @@ fn annotated(
         graph.metadata.activation_scales.clear();
         return Ok((graph, None));
     }
-    let calibration = images.spread(quantize::COUNT as usize);
+    let calibration = images.spread(quantize::COUNT as usize)?;
     if graph.metadata.activation_scales.is_empty() {
         console.say(format!("calibrating on {} images", calibration.len()));
     }
@@ -210,7 +271,9 @@ fn command(config: &Config, arguments: &Arguments) -> String {
     if let Some(input) = config.input {
         text += &format!(" --input {}", zoo::dims_text(input));
     }
+    let is_balanced = config.sampling == Sampling::Balanced;
     for (option, given) in [
+        ("--balanced", is_balanced),
         ("--qat", config.qat),
         ("--new-head", config.new_head),
         ("--head-only", config.head_only),
@@ -300,6 +363,9 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
         config.init = Some(init.display().to_string());
     }
     config.qat |= arguments.qat;
+    if arguments.balanced {
+        config.sampling = Sampling::Balanced;
+    }
     config.new_head |= arguments.new_head;
     config.head_only |= arguments.head_only;
     config.sync_bn |= arguments.sync_bn;
@@ -351,57 +417,4 @@ fn input_of_best(arguments: &Arguments) -> Result<Option<Dims>, Failure> {
 
 fn test_of(spec: &Spec) -> Spec {
     Spec { split: Some(Split::Test), ..spec.clone() }
-}
-
-/// A progress bar for each epoch and a line after it.
-pub(super) struct Bars<'c> {
-    console: &'c Console,
-    bar: ProgressBar,
-    epochs: usize,
-}
-
-impl<'c> Bars<'c> {
-    /// The progress bars of training.
-    pub(super) fn new(console: &'c Console) -> Self {
-        Self { console, bar: ProgressBar::hidden(), epochs: 0 }
-    }
-
-    /// Takes the bar away.
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    fn show(&self, status: &Status) {
-        self.bar.set_length(status.batches as u64);
-        self.bar.set_position(status.batch as u64);
-        self.bar.set_prefix(format!("epoch {}/{}", status.epoch + 1, self.epochs));
-        let (loss, speed) = (status.loss, status.images_per_second);
-        self.bar.set_message(format!("loss {loss:.4}, {speed:.0} images/s"));
-    }
-}
-
-impl Progress for Bars<'_> {
-    fn start(&mut self, config: &Config, status: &Status) {
-        self.epochs = config.epochs;
-        if status.epoch + status.batch > 0 {
-            let (epoch, batch) = (status.epoch, status.batch);
-            self.console.say(format!("resuming after {epoch} epochs and {batch} batches"));
-        }
-        self.bar = self.console.batches();
-        self.show(status);
-    }
-
-    fn step(&mut self, status: &Status) {
-        self.show(status);
-    }
-
-    fn epoch(&mut self, record: &EpochRecord) {
-        let EpochRecord { epoch, train_loss, test_loss, test_accuracy, seconds, .. } = record;
-        let accuracy = 100.0 * test_accuracy;
-        let line = format!(
-            "epoch {epoch:>3}/{}: loss {train_loss:.4}, test loss {test_loss:.4}, accuracy {accuracy:.2} %, {seconds:.1} s",
-            self.epochs
-        );
-        self.bar.suspend(|| self.console.say(line));
-    }
 }

@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let dims = model::input_dims(&graph);
     let mut data = arguments.images.load(&arguments.data, Split::Test, dims, &graph.metadata.preprocessing, console)?;
     classifier::align(&file, &graph, &mut data, console)?;
-    let images = data.spread(arguments.count as usize);
+    let images = data.spread(arguments.count as usize)?;
 
     // A file that rounds its activations does not have the float network's scores.
     let quantized = !graph.metadata.quantization.is_empty();
@@ -174,7 +174,7 @@ fn compare_int8(
         let train = Spec { split: Some(Split::Train), ..arguments.data.clone() };
         let (dims, preprocessing) = (model::input_dims(&graph), &graph.metadata.preprocessing);
         let calibration = arguments.images.load(&train, Split::Train, dims, preprocessing, console)?;
-        let calibration = calibration.spread(CALIBRATION);
+        let calibration = calibration.spread(CALIBRATION)?;
         console.say(format!("quantizing, calibrated on {} images of the train split", calibration.len()));
         let quantized = pack::quantize(&graph, &calibration, &Options::default());
         let quantized = quantized.map_err(|error| Failure::at(file, error))?;

@@ -129,7 +129,7 @@ pub(super) fn run(on_board: &OnBoard, told: &Told<'_>, console: &Console) -> Res
     let classifier = Classifier::Packed(packed);
     classifier.align(&stone, &mut data, console)?;
     let Classifier::Packed(packed) = &classifier else { return Ok(()) };
-    let images = data.spread(told.count);
+    let images = data.spread(told.count)?;
     let float = float.map(|float| float_labels(&float, told.model, &images)).transpose()?;
 
     let mut board = address.connect()?;
@@ -165,7 +165,7 @@ fn files_of(told: &Told<'_>) -> Result<(PathBuf, Option<PathBuf>), Failure> {
 
 /// The labels that the float network gives.
 fn float_labels(float: &Classifier, file: &Path, images: &Dataset) -> Result<Vec<usize>, Failure> {
-    check_dims(file, float.dims(), images)?;
+    check_dims(file, float.dims(), images.dims)?;
     let indices: Vec<usize> = (0..images.len()).collect();
     let scores = float.prepare().scores(images, &indices)?;
     Ok(indices.iter().map(|&index| argmax(scores.image(index))).collect())

@@ -5,15 +5,19 @@ mod cifar;
 mod digits;
 mod folder;
 mod idx;
+mod image_set;
 mod notes;
 mod picture;
 pub(crate) mod preprocessing;
+mod sampling;
 mod spec;
 mod split;
 
 pub use augment::Augmentation;
 pub(crate) use augment::stream;
-pub use notes::Notes;
+pub use image_set::ImageSet;
+pub use notes::{Named, Notes};
+pub use sampling::Sampling;
 pub use spec::{Source, Spec, SpecError};
 pub use split::Split;
 
@@ -94,6 +98,23 @@ pub fn load(spec: &Spec, default: Split) -> Result<Dataset, DataError> {
 /// # Errors
 /// [`DataError`] naming the file or folder.
 pub fn load_with(spec: &Spec, default: Split, options: &Options) -> Result<(Dataset, Notes), DataError> {
+    let (set, notes) = open(spec, default, options, usize::MAX, &mut |_, _| {})?;
+    Ok((set.into_dataset()?, notes))
+}
+
+/// As [`load_with`], with at most `cache` bytes of a folder's pixels in memory: the images that have no room are decoded
+/// each time they are asked for. Other sets are in memory. `progress` gets the number of a folder's files that have been
+/// looked at, and of all.
+///
+/// # Errors
+/// [`DataError`] naming the file or folder.
+pub fn open(
+    spec: &Spec,
+    default: Split,
+    options: &Options,
+    cache: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(ImageSet, Notes), DataError> {
     let split = spec.split.unwrap_or(default);
     let mut set = match &spec.source {
         Source::Digits => digits::load(split),
@@ -102,13 +123,13 @@ pub fn load_with(spec: &Spec, default: Split, options: &Options) -> Result<(Data
         Source::Mnist(folder) => idx::mnist(folder, split)?,
         Source::FashionMnist(folder) => idx::fashion(folder.as_deref(), split)?,
         Source::Folder(folder) => {
-            return folder::load(folder, split, options.dims.unwrap_or(spec.dims()), options);
+            return folder::open(folder, split, options.dims.unwrap_or(spec.dims()), options, cache, progress);
         }
     };
     if set.dims[0] == 3 && options.preprocessing.channels == ChannelOrder::Bgr {
         set.pixels.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| pixel.reverse());
     }
-    Ok((set, Notes::default()))
+    Ok((set.into(), Notes::default()))
 }
 
 /// The pixels of one PNG or JPEG file, `[row][column][channel]`, treated as those of a folder: turned upright and made

@@ -4,8 +4,8 @@ use super::rule::Optimizer;
 use super::schedule::{Schedule, Span};
 use super::whitening::Whitening;
 use crate::autograd::loss::Loss;
-use crate::data::Augmentation;
 use crate::data::augment::{AugmentationError, Mixing, VIEWS};
+use crate::data::{Augmentation, Sampling};
 use crate::zoo;
 use crate::zoo::blocks::MaskActivation;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Config {
     /// Times that each image of an epoch is shown, each time changed in another way; the epoch has so many times fewer
     /// images.
     pub repeats: usize,
+    /// Which images an epoch shows.
+    #[serde(default)]
+    pub sampling: Sampling,
     /// Probability that dropout zeroes an element, in architectures that have it (dense networks).
     pub dropout: f64,
     /// Probability that the last block's residual branch is left out for an image; it rises linearly from 0 at the
@@ -289,9 +292,17 @@ mod tests {
         table.remove("zero_gamma").unwrap();
         table.remove("naive_attention").unwrap();
         table.remove("mask_activation").unwrap();
-        for later in
-            ["qat", "new_head", "freeze", "head_only", "backbone_lr", "batch_norm_momentum", "views", "sync_bn"]
-        {
+        for later in [
+            "sampling",
+            "qat",
+            "new_head",
+            "freeze",
+            "head_only",
+            "backbone_lr",
+            "batch_norm_momentum",
+            "views",
+            "sync_bn",
+        ] {
             table.remove(later).unwrap();
         }
         for later in ["reflect", "alternating_flip"] {

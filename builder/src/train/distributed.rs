@@ -4,9 +4,9 @@ use super::checkpoint::State;
 use super::{Config, TrainError};
 use crate::autograd::loss::BatchScore;
 use crate::cluster::Cluster;
-use crate::data::Dataset;
+use crate::data::ImageSet;
 use crate::data::augment::{Sample, order};
-use crate::metrics::Evaluation;
+use crate::metrics::{Confusion, Evaluation};
 use crate::tensor::Tensor;
 use skipstone_onnx::{Graph, ValueId};
 use std::hash::{DefaultHasher, Hasher};
@@ -68,14 +68,12 @@ impl Place {
     }
 
     /// The test images that this process judges.
-    pub(super) fn part(self, set: Dataset) -> Dataset {
+    pub(super) fn part(self, set: ImageSet) -> ImageSet {
         if self.size == 1 {
             return set;
         }
-        let Range { start, end } = share(set.len(), self.rank, self.size);
-        let image: usize = set.dims.iter().product();
-        let (pixels, labels) = (set.pixels[start * image..end * image].to_vec(), set.labels[start..end].to_vec());
-        Dataset { pixels, labels, ..set }
+        let share = share(set.len(), self.rank, self.size);
+        set.part(share)
     }
 }
 
@@ -102,6 +100,22 @@ pub(super) fn evaluation(cluster: &Cluster, own: Evaluation) -> Evaluation {
     cluster.sum(&mut sums);
     let [correct, loss, images, images_per_second] = sums;
     Evaluation { accuracy: correct / images, loss: loss / images, count: images as usize, images_per_second }
+}
+
+/// The answers to all test images.
+pub(super) fn confusion(cluster: &Cluster, own: &Confusion) -> Confusion {
+    if cluster.size() == 1 {
+        return own.clone();
+    }
+    let mut all = Confusion::new(own.classes());
+    for label in 0..own.classes() {
+        let mut row: Vec<u64> = (0..own.classes()).map(|answer| own.count(label, answer) as u64).collect();
+        cluster.sum(&mut row);
+        for (answer, &images) in row.iter().enumerate().filter(|&(_, &images)| images > 0) {
+            all.add_images(label, answer, images as usize);
+        }
+    }
+    all
 }
 
 /// The gradients of all parameters, one after the other, so that one exchange takes all.

@@ -1,11 +1,12 @@
-//! Batches in the order of training, prepared by a separate thread.
+//! Batches in the order of training, prepared by threads of their own.
 
 use super::Config;
 use super::distributed::Place;
 use crate::autograd::loss::targets;
 use crate::data::augment::{Mixed, Sample, order};
-use crate::data::{Dataset, stream};
+use crate::data::{DataError, ImageSet, stream};
 use crate::tensor::Tensor;
+use rayon::ThreadPool;
 use skipstone_onnx::Normalization;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
@@ -22,26 +23,30 @@ pub(super) struct Batch {
 /// Batches per epoch: only whole batches are used, so in each epoch other images are left out; a data set smaller than
 /// a batch is one.
 pub(super) fn batches(images: usize, config: &Config) -> usize {
+    // As many with any sampling.
     (order(config.seed, 0, images, config.repeats).len() / config.batch).max(1)
 }
 
-/// All batches from `batch` of `epoch` on, of each what is needed at `place`. They are a function of the settings, the epoch and the batch alone.
+/// All batches from `batch` of `epoch` on, of each what is needed at `place`, made by the threads of `decoders`. They are a
+/// function of the settings, the epoch and the batch alone.
 pub(super) fn feed<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
-    set: &'env Dataset,
+    decoders: &'env ThreadPool,
+    set: &'env ImageSet,
     config: &'env Config,
     place: Place,
     normalization: &'env Normalization,
     epoch: usize,
     batch: usize,
-) -> Receiver<Batch> {
+) -> Receiver<Result<Batch, DataError>> {
     let (sender, receiver) = sync_channel(AHEAD);
     scope.spawn(move || {
         let mut skip = batch;
         for epoch in epoch..config.epochs {
-            for (batch, samples) in samples(config, epoch, set.len()).into_iter().enumerate().skip(skip) {
+            for (batch, samples) in samples(config, epoch, &set.labels).into_iter().enumerate().skip(skip) {
                 let samples = place.needed(samples);
-                if sender.send(prepare(set, config, normalization, epoch, batch, &samples)).is_err() {
+                let prepare = || prepare(set, config, normalization, epoch, batch, &samples);
+                if sender.send(decoders.install(prepare)).is_err() {
                     return;
                 }
             }
@@ -53,8 +58,8 @@ pub(super) fn feed<'scope, 'env>(
 
 /// An epoch's batches. Those of one step take turns at the order of the images, as the devices of a distributed run do,
 /// so that they share the repeats of an image.
-fn samples(config: &Config, epoch: usize, images: usize) -> Vec<Vec<Sample>> {
-    let order = order(config.seed, epoch, images, config.repeats);
+fn samples(config: &Config, epoch: usize, labels: &[u16]) -> Vec<Vec<Sample>> {
+    let order = config.sampling.order(config.seed, epoch, labels, config.repeats);
     let whole = (order.len() / config.batch * config.batch).max(order.len().min(config.batch));
     let mut batches = Vec::new();
     for step in order[..whole].chunks(config.batch.saturating_mul(config.accumulate)) {
@@ -65,19 +70,21 @@ fn samples(config: &Config, epoch: usize, images: usize) -> Vec<Vec<Sample>> {
 }
 
 fn prepare(
-    set: &Dataset,
+    set: &ImageSet,
     config: &Config,
     normalization: &Normalization,
     epoch: usize,
     batch: usize,
     samples: &[Sample],
-) -> Batch {
-    let mut images = config.augmentation.batch(set, samples, normalization, config.seed, epoch);
+) -> Result<Batch, DataError> {
+    let Config { augmentation, seed, .. } = config;
+    let read = |index| set.read(index);
+    let mut images = augmentation.read_batch(set.dims, samples, normalization, *seed, epoch, read)?;
     let labels: Vec<u16> = samples.iter().map(|sample| set.labels[sample.index]).collect();
     let targets = targets(&labels, set.class_names.len(), config.label_smoothing as f32);
     // Streams from 0 on belong to the order and the images.
     let mixed = config.mixing.apply(&mut images, &mut stream(config.seed, epoch, u64::MAX - batch as u64));
-    Batch { images, targets: mix(targets, &mixed) }
+    Ok(Batch { images, targets: mix(targets, &mixed) })
 }
 
 /// The targets of mixed images.
@@ -103,14 +110,15 @@ mod tests {
     #[test]
     fn a_later_start_gives_the_same_batches() {
         let spec: Spec = "digits".parse().unwrap();
-        let set = load(&spec, Split::Test).unwrap();
+        let set: ImageSet = load(&spec, Split::Test).unwrap().into();
+        let decoders = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let normalization = spec.normalization();
         let config = Config { epochs: 2, batch: 100, ..Config::new("x", &spec) };
         let place = Place::new(&Cluster::default(), &config, set.len()).unwrap();
         let from = |epoch, batch| -> Vec<(Tensor, Tensor)> {
             std::thread::scope(|scope| {
-                let batches = feed(scope, &set, &config, place, &normalization, epoch, batch);
-                batches.iter().map(|batch| (batch.images, batch.targets)).collect()
+                let batches = feed(scope, &decoders, &set, &config, place, &normalization, epoch, batch);
+                batches.iter().map(|batch| batch.map(|batch| (batch.images, batch.targets)).unwrap()).collect()
             })
         };
         let all = from(0, 0);
@@ -123,7 +131,7 @@ mod tests {
     fn batches_take_turns_and_leave_out_what_is_no_whole_batch() {
         let sizes = |batch, accumulate, repeats, images| {
             let config = Config { batch, accumulate, repeats, ..Config::new("x", &"digits".parse().unwrap()) };
-            let samples = samples(&config, 0, images);
+            let samples = samples(&config, 0, &vec![0; images]);
             assert_eq!(samples.len(), batches(images, &config));
             let mut seen: Vec<_> = samples.iter().flatten().map(|sample| (sample.index, sample.repeat)).collect();
             seen.sort_unstable();
@@ -138,7 +146,7 @@ mod tests {
         assert_eq!(sizes(100, 2, 3, 600), [100; 5]);
         // The repeats of an image are in different batches of one step.
         let config = Config { batch: 64, accumulate: 4, repeats: 3, ..Config::new("x", &"digits".parse().unwrap()) };
-        for batch in samples(&config, 1, 256) {
+        for batch in samples(&config, 1, &[0; 256]) {
             let mut indices: Vec<_> = batch.iter().map(|sample| sample.index).collect();
             indices.sort_unstable();
             indices.dedup();
@@ -154,11 +162,11 @@ mod tests {
         assert_eq!(mix(own.clone(), &Mixed { partners: vec![0, 1, 2], lambda: 1.0 }), own);
 
         let spec: Spec = "digits".parse().unwrap();
-        let set = load(&spec, Split::Test).unwrap();
+        let set: ImageSet = load(&spec, Split::Test).unwrap().into();
         let plain = Config { batch: 64, ..Config::new("x", &spec) };
         let config = Config { mixing: Mixing { mixup: 1.0, cutmix: 0.0 }, ..plain.clone() };
-        let samples = &samples(&config, 0, set.len())[1];
-        let batch = |config, number| prepare(&set, config, &spec.normalization(), 0, number, samples);
+        let samples = &samples(&config, 0, &set.labels)[1];
+        let batch = |config, number| prepare(&set, config, &spec.normalization(), 0, number, samples).unwrap();
         let (before, after, other) = (batch(&plain, 1), batch(&config, 1), batch(&config, 2));
         // The first image's part of itself, from the pixels and from the targets.
         let label = before.targets.image(0).iter().position(|&target| target == 1.0).unwrap();

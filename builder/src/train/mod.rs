@@ -36,8 +36,9 @@ pub use whitening::Whitening;
 
 use crate::autograd::FakeQuantization;
 use crate::cluster::Cluster;
-use crate::data::Dataset;
+use crate::data::{DataError, ImageSet};
 use crate::files::FileError;
+use crate::metrics::Confusion;
 use serde::{Deserialize, Serialize};
 use skipstone_onnx::Graph;
 use std::path::PathBuf;
@@ -57,9 +58,9 @@ pub struct Job {
     /// `graph.metadata.activation_scales` has them.
     pub fake: Option<FakeQuantization>,
     /// The images to learn from.
-    pub train: Dataset,
+    pub train: ImageSet,
     /// The images that choose the best epoch.
-    pub test: Dataset,
+    pub test: ImageSet,
     /// An ONNX file to keep in the run directory as `start.onnx`: the network to begin with where no architecture's
     /// name stands for it, from which a resumed run is built again.
     pub start: Option<Vec<u8>>,
@@ -67,7 +68,8 @@ pub struct Job {
     pub out: PathBuf,
     /// Whether a run in `out` is continued; without one there, training starts.
     pub resume: bool,
-    /// Number of threads; all cores if `None`. Results do not depend on it.
+    /// Number of threads that compute, and of threads that decode images meanwhile; all cores if `None`. Results do not
+    /// depend on it.
     pub threads: Option<usize>,
     /// The processes that train together, all with the same job; the first one writes `out`. An error in one of them
     /// other than [`TrainError::Elsewhere`] leaves the others waiting: [`Cluster::abort`] ends them.
@@ -76,8 +78,8 @@ pub struct Job {
 
 impl Job {
     /// The training of `graph` from its beginning, in float32 on all cores.
-    pub fn new(graph: Graph, config: Config, [train, test]: [Dataset; 2], out: impl Into<PathBuf>) -> Self {
-        let out = out.into();
+    pub fn new(graph: Graph, config: Config, sets: [impl Into<ImageSet>; 2], out: impl Into<PathBuf>) -> Self {
+        let ([train, test], out) = (sets.map(Into::into), out.into());
         Self {
             graph,
             config,
@@ -99,6 +101,9 @@ pub enum TrainError {
     /// A file of the run directory.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Images that can no longer be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// Wrong settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -246,8 +251,13 @@ pub struct Status {
     pub batches: usize,
     /// Mean loss of the current epoch's images so far.
     pub loss: f64,
+    /// Share of the current epoch's images so far that were classified correctly.
+    pub accuracy: f64,
     /// Images per second since the start or resumption of the epoch.
     pub images_per_second: f64,
+    /// Seconds until the last epoch will be done, as fast as this process has trained so far; `None` before its first
+    /// batch.
+    pub seconds_left: Option<f64>,
 }
 
 /// One line of `history.csv`.
@@ -279,9 +289,9 @@ pub trait Progress: Send {
     fn step(&mut self, status: &Status) {
         let _ = status;
     }
-    /// An epoch is done and judged.
-    fn epoch(&mut self, record: &EpochRecord) {
-        let _ = record;
+    /// An epoch is done and judged; `status` is that of its last batch, with the time left from now on.
+    fn epoch(&mut self, record: &EpochRecord, status: &Status) {
+        let _ = (record, status);
     }
 }
 
@@ -294,6 +304,10 @@ pub struct Outcome {
     pub best: Graph,
     /// Its accuracy on the test images.
     pub accuracy: f64,
+    /// Its answers to the test images.
+    pub confusion: Confusion,
+    /// The epoch that it is of, from 1.
+    pub best_epoch: usize,
     /// Its loss on the test images.
     pub loss: f64,
     /// Its accuracy by the mean scores of [`Config::views`] views, where there are several.

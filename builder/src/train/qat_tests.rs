@@ -5,7 +5,7 @@ use super::*;
 use crate::autograd::fake::{Grid, Layer};
 use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape, observe_quantized};
-use crate::data::{Spec, Split, load};
+use crate::data::{Dataset, Spec, Split, load};
 use crate::host;
 use crate::pack::{channels, pack};
 use crate::passes::fold_batch_norm;
@@ -72,7 +72,7 @@ fn the_exported_network_quantizes_to_what_was_trained() {
     let (graph, fake) = annotated(&float.best, &calibration);
     let config = Config { qat: true, lr: 0.01, warmup: 0.0, ..config() };
     let start = job(&folder.path().join("qat"), false);
-    let job = Job { graph, fake: Some(fake.clone()), config, test: test.clone(), ..start };
+    let job = Job { graph, fake: Some(fake.clone()), config, test: test.clone().into(), ..start };
     let scales = job.graph.metadata.activation_scales.clone();
     let trained = train(job, &mut ()).unwrap();
     let file = crate::files::read(&folder.path().join("qat/model.onnx")).unwrap();

@@ -6,7 +6,7 @@ use super::schedule::Schedule;
 use super::whitening::Whitening;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
-use crate::data::{Augmentation, Source, Spec};
+use crate::data::{Augmentation, Sampling, Source, Spec};
 use crate::zoo::blocks::MaskActivation;
 use crate::zoo::{self, Choice};
 use std::fmt;
@@ -100,6 +100,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
         decay_vectors: false,
         label_smoothing: 0.0,
         repeats: 1,
+        sampling: Sampling::Uniform,
         dropout: 0.0,
         stochastic_depth: 0.0,
         zero_gamma: false,

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::autograd::{Noise, Shard, Tape};
 use crate::cluster::Cluster;
+use crate::data::DataError;
 use crate::files;
-use crate::metrics::{self, Evaluation};
+use crate::metrics::{self, Confusion, Evaluation};
 use skipstone_onnx::{Graph, Normalization, Op, Quantization, export, import};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ fn prepare(job: &mut Job) -> Result<Prepared, TrainError> {
             let stem = whitening::stem(&job.graph)?;
             frozen.resize(job.graph.values().len(), false);
             frozen[stem.weight.index()] = true;
-            whitening::whiten(&mut job.graph, stem, &job.train, &normalization, how);
+            whitening::whiten(&mut job.graph, stem, &job.train.spread(how.images)?, &normalization, how);
             Some(stem)
         }
         None => None,
@@ -143,8 +144,11 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         bytes => checkpoint::load(&directory.last(), bytes, &mut state),
     };
     let counters = together(&cluster, counters)?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
-    let threads = threads.build().map_err(|error| TrainError::Threads(error.to_string()))?;
+    let pool = || {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(job.threads.unwrap_or(0));
+        threads.build().map_err(|error| TrainError::Threads(error.to_string()))
+    };
+    let (threads, decoders) = (pool()?, pool()?);
     let batches = feed::batches(job.train.len(), &job.config);
     let Job { config, train, test, fake, .. } = job;
     let test = place.part(test);
@@ -168,6 +172,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
         best: None,
         directory: &directory,
         progress,
+        pace: None,
         since_start: Instant::now(),
         seconds_before: 0.0,
         images_before: 0,
@@ -181,17 +186,26 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     threads.install(|| {
         std::thread::scope(|scope| {
             let (epoch, batch) = (run.counters.epoch, run.counters.batch);
-            let feed = feed::feed(scope, &train, &config, place, &normalization, epoch, batch);
-            run.epochs(&feed, &|graph| metrics::evaluate_views(graph, fake.as_ref(), &test, 1))
+            let feed = feed::feed(scope, &decoders, &train, &config, place, &normalization, epoch, batch);
+            let by_views = |graph: &Graph, views| {
+                let (own, confusion) = metrics::judge(graph, fake.as_ref(), &test, &decoders, views)?;
+                Ok((distributed::evaluation(&cluster, own), distributed::confusion(&cluster, &confusion)))
+            };
+            let judge: Judge<'_> = &|graph| by_views(graph, 1);
+            run.epochs(&feed, judge)?;
+            drop(feed);
+            let mut outcome = run.outcome(judge)?;
+            if views > 1 {
+                let (evaluation, _): (Evaluation, _) = by_views(&outcome.best, views)?;
+                outcome.views_accuracy = Some(evaluation.accuracy);
+            }
+            Ok(outcome)
         })
-    })?;
-    let mut outcome = run.outcome()?;
-    if views > 1 {
-        let judge = || metrics::evaluate_views(&outcome.best, fake.as_ref(), &test, views);
-        outcome.views_accuracy = Some(distributed::evaluation(&cluster, threads.install(judge)).accuracy);
-    }
-    Ok(outcome)
+    })
 }
+
+/// How well a network does on the test images.
+type Judge<'a> = &'a dyn Fn(&Graph) -> Result<(Evaluation, Confusion), TrainError>;
 
 /// Checks that the graph drops what the settings say: a network from a file, say, was built without them.
 fn check_noise(graph: &Graph, config: &Config) -> Result<(), TrainError> {
@@ -223,10 +237,12 @@ struct Run<'a> {
     counters: Counters,
     /// Batches per epoch.
     batches: usize,
-    /// The best network, if it was found since the start of the process.
-    best: Option<Graph>,
+    /// The best network and its answers, if it was found since the start of the process.
+    best: Option<(Graph, Confusion)>,
     directory: &'a Directory,
     progress: &'a mut dyn Progress,
+    /// When the first batch of the process was begun, and its number in all epochs.
+    pace: Option<(Instant, usize)>,
     /// When the current epoch was begun or resumed, and how far it was then.
     since_start: Instant,
     seconds_before: f64,
@@ -236,18 +252,21 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn epochs(&mut self, feed: &Receiver<Batch>, judge: &dyn Fn(&Graph) -> Evaluation) -> Result<(), TrainError> {
+    fn epochs(&mut self, feed: &Receiver<Result<Batch, DataError>>, judge: Judge<'_>) -> Result<(), TrainError> {
+        self.pace = Some((Instant::now(), self.batches_done()));
         while self.counters.epoch < self.config.epochs {
             while self.counters.batch < self.batches {
                 // The feed ends after the last epoch's last batch.
                 let Ok(batch) = feed.recv() else { return Ok(()) };
-                self.step(batch)?;
+                self.step(batch?)?;
                 if self.is_stepped() && self.saved.elapsed() >= self.interval {
                     self.save()?;
                 }
             }
             distributed::check_equal(&self.cluster, &self.state)?;
-            self.finish_epoch(distributed::evaluation(&self.cluster, judge(self.judged())))?;
+            let status = self.status();
+            let (test, confusion) = judge(self.judged())?;
+            self.finish_epoch(&status, test, confusion)?;
         }
         Ok(())
     }
@@ -315,7 +334,7 @@ impl Run<'_> {
         self.state.average.as_ref().map_or(&self.state.graph, |average| &average.graph)
     }
 
-    fn finish_epoch(&mut self, test: Evaluation) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self, status: &Status, test: Evaluation, confusion: Confusion) -> Result<(), TrainError> {
         let steps = self.batches.div_ceil(self.config.accumulate);
         let record = EpochRecord {
             epoch: self.counters.epoch + 1,
@@ -338,13 +357,13 @@ impl Run<'_> {
             files::write(&self.directory.model(), &export::export(self.judged(), export::Batch::default()))?;
         }
         if is_best {
-            self.best = Some(self.judged().clone());
+            self.best = Some((self.judged().clone(), confusion));
         }
         if self.cluster.is_first() {
             files::write(&self.directory.history(), history_csv(&self.counters.history).as_bytes())?;
         }
         self.save()?;
-        self.progress.epoch(&record);
+        self.progress.epoch(&record, &Status { seconds_left: self.seconds_left(), ..*status });
         Ok(())
     }
 
@@ -379,6 +398,18 @@ impl Run<'_> {
         TrainError::Diverged { epoch: self.counters.epoch + 1, batch: self.counters.batch + 1 }
     }
 
+    /// Batches of all epochs that are done.
+    fn batches_done(&self) -> usize {
+        self.counters.epoch * self.batches + self.counters.batch
+    }
+
+    fn seconds_left(&self) -> Option<f64> {
+        let (since, before) = self.pace?;
+        let done = self.batches_done();
+        let left = (self.config.epochs * self.batches).saturating_sub(done);
+        (done > before).then(|| since.elapsed().as_secs_f64() / (done - before) as f64 * left as f64)
+    }
+
     fn status(&self) -> Status {
         let images = self.counters.images - self.images_before;
         Status {
@@ -386,21 +417,29 @@ impl Run<'_> {
             batch: self.counters.batch,
             batches: self.batches,
             loss: self.counters.loss / self.counters.images.max(1) as f64,
+            accuracy: self.counters.correct as f64 / self.counters.images.max(1) as f64,
             images_per_second: images as f64 / self.since_start.elapsed().as_secs_f64().max(1e-9),
+            seconds_left: self.seconds_left(),
         }
     }
 
-    fn outcome(self) -> Result<Outcome, TrainError> {
+    fn outcome(self, judge: Judge<'_>) -> Result<Outcome, TrainError> {
         let path = self.directory.model();
         let damaged = |reason: String| TrainError::Damaged { path: path.clone(), reason };
         let record = self.counters.best().copied().ok_or_else(|| damaged("no epoch was finished".into()))?;
-        let best = match self.best {
+        let (best, confusion) = match self.best {
             Some(best) => best,
-            None => import::import(&files::read(&path)?).map_err(|error| damaged(error.to_string()))?,
+            None => {
+                let best = import::import(&files::read(&path)?).map_err(|error| damaged(error.to_string()))?;
+                let (_, confusion) = judge(&best)?;
+                (best, confusion)
+            }
         };
         Ok(Outcome {
             best,
             accuracy: record.test_accuracy,
+            confusion,
+            best_epoch: record.epoch,
             loss: record.test_loss,
             views_accuracy: None,
             epochs: self.counters.epoch,

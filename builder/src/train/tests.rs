@@ -313,7 +313,8 @@ fn loss_falls_on_cifar10() {
         return;
     }
     let spec: Spec = format!("cifar10:{}", folder.display()).parse().unwrap();
-    let set = load(&spec, Split::Train).unwrap();
+    let set: crate::data::ImageSet = load(&spec, Split::Train).unwrap().into();
+    let decoders = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let config = Config { batch: 64, epochs: 1, warmup: 0.0, ..Config::new("resnet8", &spec) };
     let options = crate::zoo::Options { seed: 1, ..Default::default() };
     let mut graph = crate::zoo::build("resnet8", &options).unwrap();
@@ -321,10 +322,11 @@ fn loss_falls_on_cifar10() {
     let normalization = spec.normalization();
     let place = distributed::Place::new(&Cluster::default(), &config, set.len()).unwrap();
     let losses: Vec<f64> = std::thread::scope(|scope| {
-        let feed = feed::feed(scope, &set, &config, place, &normalization, 0, 0);
+        let feed = feed::feed(scope, &decoders, &set, &config, place, &normalization, 0, 0);
         feed.iter()
             .take(60)
             .map(|batch| {
+                let batch = batch.unwrap();
                 let step = tape.step(&mut graph, batch.images, &batch.targets, Loss::CrossEntropy, Noise::default());
                 optimizer.step(&mut graph, |id| tape.gradient(id), 0.1);
                 step.loss

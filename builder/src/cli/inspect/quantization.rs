@@ -72,10 +72,11 @@ pub(super) fn inspect(model: &Path, spec: &Spec, arguments: &Arguments, console:
     let load = |spec: &Spec, split| arguments.images.load(spec, split, dims, &graph.metadata.preprocessing, console);
     let calibration = load(spec, Split::Train)?;
     let test = Spec { split: Some(Split::Test), ..spec.clone() };
-    classifier::check_dims(&file, dims, &calibration)?;
+    classifier::check_dims(&file, dims, calibration.dims)?;
     let mut test = load(&test, Split::Test)?;
     classifier::align(&file, &graph, &mut test, console)?;
     let [calibration, test] = [calibration, test].map(|set| set.spread(arguments.count as usize));
+    let (calibration, test) = (calibration?, test?);
     let settings = arguments.numbers.settings()?;
     let quantization = quant::quantize(&graph, &calibration, &settings).map_err(|error| Failure::at(&file, error))?;
     let bar = console.bar("measuring", quantization.qgraph.nodes.len(), "layers");

@@ -256,7 +256,7 @@ fn test_images(
     let macs = graph(network).map(Graph::macs).or(model_of(network).map(|model| model.header().macs));
     let count = arguments.count.map_or_else(|| affordable(macs.unwrap_or(0)), |count| count as usize);
     let spec = Spec { split: Some(spec.split.unwrap_or(Split::Test)), ..spec.clone() };
-    Ok(Test { spec, of, data: data.spread(count), bgr: preprocessing.channels == ChannelOrder::Bgr })
+    Ok(Test { spec, of, data: data.spread(count)?, bgr: preprocessing.channels == ChannelOrder::Bgr })
 }
 
 fn quantize(
@@ -269,7 +269,7 @@ fn quantize(
     let train = Spec { split: Some(Split::Train), ..spec.clone() };
     let (dims, preprocessing) = (model::input_dims(graph), &graph.metadata.preprocessing);
     let images = arguments.images.load(&train, Split::Train, dims, preprocessing, console)?;
-    let images = images.spread(quantize::COUNT as usize);
+    let images = images.spread(quantize::COUNT as usize)?;
     console.say(format!("quantizing, calibrated on {} images", images.len()));
     quant::quantize(graph, &images, &arguments.numbers.settings()?).map_err(|error| Failure::at(file, error))
 }

@@ -6,7 +6,7 @@ use crate::cli::classifier;
 use crate::cli::console::Console;
 use crate::cli::failure::Failure;
 use crate::cli::model;
-use crate::data::Dataset;
+use crate::data::ImageSet;
 use crate::train::{Config, START, with_new_head};
 use crate::zoo;
 use crate::zoo::blocks::MaskActivation;
@@ -70,11 +70,11 @@ impl Network {
     pub(super) fn for_classes(
         mut self,
         config: &Config,
-        sets: &mut [Dataset; 2],
+        sets: &mut [ImageSet; 2],
         console: &Console,
     ) -> Result<Self, Failure> {
         for set in sets.iter() {
-            classifier::check_dims(&self.name, model::input_dims(&self.graph), set)?;
+            classifier::check_dims(&self.name, model::input_dims(&self.graph), set.dims)?;
         }
         if !matches!(self.origin, Origin::Init) {
             for set in sets {

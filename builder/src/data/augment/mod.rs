@@ -22,8 +22,10 @@ pub use views::{VIEWS, scores_of_views};
 use super::Dataset;
 use crate::tensor::Tensor;
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use skipstone_onnx::Normalization;
+use std::convert::Infallible;
 
 /// What is done to an image each time it is shown, in the order of the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,7 +156,7 @@ impl Augmentation {
     ///
     /// # Panics
     /// As [`Augmentation::apply`].
-    pub fn batch<S: Copy + Into<Sample>>(
+    pub fn batch<S: Copy + Into<Sample> + Sync>(
         &self,
         set: &Dataset,
         samples: &[S],
@@ -162,23 +164,41 @@ impl Augmentation {
         seed: u64,
         epoch: usize,
     ) -> Tensor {
-        let [channels, height, width] = set.dims;
+        let read = |index| Ok(set.image(index).to_vec());
+        let Ok(batch) = self.read_batch::<_, Infallible>(set.dims, samples, normalization, seed, epoch, read);
+        batch
+    }
+
+    /// As [`Augmentation::batch`], of images of `dims` whose pixels `read` gives; in parallel.
+    pub(crate) fn read_batch<S: Copy + Into<Sample> + Sync, E: Send>(
+        &self,
+        dims: [usize; 3],
+        samples: &[S],
+        normalization: &Normalization,
+        seed: u64,
+        epoch: usize,
+        read: impl Fn(usize) -> Result<Vec<u8>, E> + Sync,
+    ) -> Result<Tensor, E> {
+        let [channels, height, width] = dims;
         let fill: Vec<u8> = normalization.mean.iter().map(|mean| (255.0 * mean).round() as u8).collect();
         // The pixel values 0..=255, normalized, per channel.
         let levels: Vec<[f32; 256]> = (0..channels)
             .map(|c| std::array::from_fn(|pixel| (pixel as f32 / 255.0 - normalization.mean[c]) / normalization.std[c]))
             .collect();
-        let mut data = Vec::with_capacity(samples.len() * height * width * channels);
-        for &sample in samples {
+        let mut data = vec![0.0; samples.len() * height * width * channels];
+        let slots = data.par_chunks_exact_mut(height * width * channels);
+        slots.zip(samples).try_for_each(|(slot, &sample)| {
             let sample = sample.into();
-            let image = Image { height, width, channels, pixels: set.image(sample.index).to_vec() };
+            let image = Image { height, width, channels, pixels: read(sample.index)? };
             let mirrored = self.alternating_flip && sample.is_mirrored(seed, epoch);
             let image = self.apply(image, &fill, mirrored, &mut sample.rng(seed, epoch));
-            for pixel in image.pixels.chunks_exact(channels) {
-                data.extend(pixel.iter().zip(&levels).map(|(&p, level)| level[usize::from(p)]));
+            for (slot, pixel) in slot.chunks_exact_mut(channels).zip(image.pixels.chunks_exact(channels)) {
+                let normalized = pixel.iter().zip(&levels).map(|(&p, level)| level[usize::from(p)]);
+                slot.iter_mut().zip(normalized).for_each(|(slot, value)| *slot = value);
             }
-        }
-        Tensor::new([samples.len(), height, width, channels], data)
+            Ok(())
+        })?;
+        Ok(Tensor::new([samples.len(), height, width, channels], data))
     }
 }
 

@@ -1,19 +1,13 @@
 //! Which classes a folder has and which files belong to a split, before any of them is opened.
 
 use super::contents::{malformed, subfolders, visible};
+use super::files::Files;
 use super::layout::{HOLDS, Layout};
 use super::{DataError, Split};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One of so many files is for testing.
 const TEST_EVERY: u64 = 5;
-
-/// A file that should be an image, and its class.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) path: PathBuf,
-    pub(super) label: u16,
-}
 
 /// Names of the class folders, in the order of the classes.
 pub(in crate::data) fn class_names(folder: &Path) -> Result<Vec<String>, DataError> {
@@ -31,56 +25,59 @@ pub(in crate::data) fn class_names(folder: &Path) -> Result<Vec<String>, DataErr
 pub(super) struct Listing {
     pub(super) class_names: Vec<String>,
     /// Class by class, in the order of their names.
-    pub(super) entries: Vec<Entry>,
+    pub(super) files: Files,
     /// Files of each class, those of the other split included where names decide.
-    pub(super) files: Vec<usize>,
+    pub(super) counts: Vec<usize>,
 }
 
 /// The classes and the files of one split.
-pub(super) fn entries(folder: &Path, split: Split) -> Result<Listing, DataError> {
-    let names = class_names(folder)?;
+pub(super) fn list(folder: &Path, split: Split) -> Result<Listing, DataError> {
+    let class_names = class_names(folder)?;
     let layout = Layout::find(folder)?;
     let root = layout.root(folder, split)?;
-    if let Some(stray) = subfolders(root)?.into_iter().find(|name| !names.contains(name)) {
+    if let Some(stray) = subfolders(root)?.into_iter().find(|name| !class_names.contains(name)) {
         let reason = format!("is no class of {}, which names the classes", layout.names().display());
         return Err(malformed(&root.join(stray), reason));
     }
-    let (mut entries, mut counts) = (Vec::new(), vec![0; names.len()]);
-    for (label, name) in names.iter().enumerate() {
+    let is_hashed = matches!(layout, Layout::Hashed(_));
+    let (mut files, mut counts) = (Files::default(), vec![0; class_names.len()]);
+    for (label, name) in class_names.iter().enumerate() {
         let class = root.join(name);
         if !class.is_dir() && split == Split::Test {
             continue;
         }
-        let mut files = Vec::new();
-        collect(&class, name, &mut files)?;
-        if files.is_empty() {
+        let is_wanted = |key: &str| !is_hashed || is_test(key) == (split == Split::Test);
+        counts[label] = collect(&class, name, label as u16, &is_wanted, &mut files)?;
+        if counts[label] == 0 {
             return Err(malformed(&class, "is a class without images: add some or remove the folder".into()));
         }
-        counts[label] = files.len();
-        if matches!(layout, Layout::Hashed(_)) {
-            files.retain(|(_, key)| is_test(key) == (split == Split::Test));
-        }
-        entries.extend(files.into_iter().map(|(path, _)| Entry { path, label: label as u16 }));
     }
-    Ok(Listing { class_names: names, entries, files: counts })
+    Ok(Listing { class_names, files, counts })
 }
 
-/// Files in a folder and those below it, each with its path from the class folder's name on. A link to a folder is
-/// not followed but counts as a file, so that decoding names it.
-fn collect(folder: &Path, key: &str, files: &mut Vec<(PathBuf, String)>) -> Result<(), DataError> {
-    for path in visible(folder)? {
-        let key = format!("{key}/{}", name(&path));
+/// Lists the files in a folder and those below it whose key, the path from the class folder's name on, is wanted; gives
+/// the number of all. A link to a folder is not followed but counts as a file, so that decoding names it.
+fn collect(
+    folder: &Path,
+    key: &str,
+    label: u16,
+    is_wanted: &dyn Fn(&str) -> bool,
+    files: &mut Files,
+) -> Result<usize, DataError> {
+    let number = files.folder(folder);
+    let mut count = 0;
+    for name in visible(folder)? {
+        let (path, key) = (folder.join(&name), format!("{key}/{}", name.to_string_lossy()));
         if path.is_dir() && !path.is_symlink() {
-            collect(&path, &key, files)?;
+            count += collect(&path, &key, label, is_wanted, files)?;
         } else {
-            files.push((path, key));
+            count += 1;
+            if is_wanted(&key) {
+                files.push(number, name, label);
+            }
         }
     }
-    Ok(())
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    Ok(count)
 }
 
 /// Whether the file of this key is for testing: a function of the key alone, so that a file keeps its split when others

@@ -2,20 +2,19 @@
 
 use super::DataError;
 use crate::files::FileError;
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Names of the folders in a folder, sorted. Class names are UTF-8, so theirs have to be.
 pub(super) fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
-    for path in visible(folder)?.into_iter().filter(|path| path.is_dir()) {
-        match path.file_name().and_then(|name| name.to_str()) {
-            Some(name) => names.push(name.to_owned()),
-            None => {
-                let reason = "the name of this folder is not UTF-8, so that it cannot be a class's: rename it";
-                return Err(malformed(&path, reason.into()));
-            }
-        }
+    for name in visible(folder)?.into_iter().filter(|name| folder.join(name).is_dir()) {
+        let name = name.into_string().map_err(|name| {
+            let reason = "the name of this folder is not UTF-8, so that it cannot be a class's: rename it";
+            malformed(&folder.join(name), reason.into())
+        })?;
+        names.push(name);
     }
     Ok(names)
 }
@@ -26,22 +25,24 @@ pub(super) fn holds_images(folder: &Path) -> bool {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&extension.to_lowercase().as_str())
     };
-    let paths = visible(folder).unwrap_or_default();
-    paths.iter().any(|path| if path.is_dir() && !path.is_symlink() { holds_images(path) } else { is_image(path) })
+    let paths = visible(folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
+    paths
+        .into_iter()
+        .any(|path| if path.is_dir() && !path.is_symlink() { holds_images(&path) } else { is_image(&path) })
 }
 
-/// What a folder holds, sorted, without names that begin with a dot.
-pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// Names of what a folder holds, sorted, without those that begin with a dot.
+pub(super) fn visible(folder: &Path) -> Result<Vec<OsString>, DataError> {
     let fail = |error| FileError::new("read", folder, error);
-    let mut paths = Vec::new();
+    let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
+        let name = entry.map_err(fail)?.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            names.push(name);
         }
     }
-    paths.sort();
-    Ok(paths)
+    names.sort();
+    Ok(names)
 }
 
 /// The error of a folder that is not as it should be.

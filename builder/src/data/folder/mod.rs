@@ -8,9 +8,10 @@
 mod classes;
 mod contents;
 mod decode;
+mod files;
 mod layout;
 
-use super::{DataError, Dataset, Notes, Options, Split};
+use super::{DataError, Dataset, ImageSet, Notes, Options, Split};
 use classes::Listing;
 use rayon::prelude::*;
 use skipstone_onnx::Preprocessing;
@@ -19,56 +20,72 @@ use std::path::Path;
 
 pub(super) use classes::class_names;
 pub(super) use decode::decode;
+pub(super) use files::Files;
 
-/// One split at `dims`. A file that cannot be read is left out and noted; `strict` refuses it, and images that are
-/// smaller than `dims`.
-pub(super) fn load(
+/// Bytes of pixels that are decoded at a time to see which files can be read.
+const CHECKED: usize = 16 << 20;
+/// The same, as files, at most.
+const CHECKED_FILES: usize = 1024;
+
+/// One split at `dims`. Every file is decoded once: one that cannot be read is left out and noted; `strict` refuses it,
+/// and images that are smaller than `dims`. The pixels of the first images are kept, `cache` bytes at most.
+/// `progress` gets the number of files seen, and of all.
+pub(super) fn open(
     folder: &Path,
     split: Split,
     dims: [usize; 3],
     options: &Options,
-) -> Result<(Dataset, Notes), DataError> {
+    cache: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(ImageSet, Notes), DataError> {
     let preprocessing = check_input(folder, dims, &options.preprocessing)?;
-    let Listing { class_names, entries, files } = classes::entries(folder, split)?;
+    let Listing { class_names, files, counts } = classes::list(folder, split)?;
+    let mut files = files.made(preprocessing);
     let len = dims.iter().product::<usize>();
-    let mut pixels = Vec::new();
-    let too_large = || DataError::TooLarge { path: folder.to_path_buf(), count: entries.len(), dims };
-    let total = entries.len().checked_mul(len).ok_or_else(too_large)?;
-    pixels.try_reserve_exact(total).map_err(|_| too_large())?;
-    pixels.resize(total, 0);
+    let room = (cache / len).min(files.len());
+    let chunk = (CHECKED / len).clamp(1, CHECKED_FILES).min(files.len());
+    let (mut kept, mut buffer) = (Vec::new(), Vec::new());
+    let fits = len <= CHECKED.max(cache)
+        && kept.try_reserve_exact(room * len).is_ok()
+        && buffer.try_reserve_exact(chunk * len).is_ok();
+    if !fits {
+        return Err(DataError::TooLarge { path: folder.to_path_buf(), count: files.len(), dims });
+    }
+    buffer.resize(chunk * len, 0);
 
     let mut listed = vec![0; class_names.len()];
-    entries.iter().for_each(|entry| listed[usize::from(entry.label)] += 1);
-
-    let outcomes: Vec<Result<bool, String>> = pixels
-        .par_chunks_exact_mut(len)
-        .zip(&entries)
-        .map(|(slot, entry)| decode(&entry.path, dims, preprocessing, slot))
-        .collect();
-
-    let mut set = Dataset { dims, pixels, labels: Vec::with_capacity(entries.len()), class_names };
+    let (mut labels, mut is_later) = (Vec::with_capacity(files.len()), Vec::with_capacity(files.len()));
     let mut notes = Notes::default();
-    for (index, (entry, outcome)) in entries.into_iter().zip(outcomes).enumerate() {
-        match outcome {
-            Ok(enlarged) => {
-                let kept = set.labels.len();
-                if kept < index {
-                    set.pixels.copy_within(index * len..(index + 1) * len, kept * len);
+    for start in (0..files.len()).step_by(chunk.max(1)) {
+        let indices = start..files.len().min(start + chunk);
+        let decode = |(slot, index): (&mut [u8], usize)| files.decode(index, dims, slot);
+        let slots = buffer.par_chunks_exact_mut(len);
+        let outcomes: Vec<Result<bool, String>> = slots.zip(indices.clone()).map(decode).collect();
+        for ((index, outcome), pixels) in indices.clone().zip(outcomes).zip(buffer.chunks_exact(len)) {
+            let label = files.label(index);
+            listed[usize::from(label)] += 1;
+            is_later.push(outcome.is_ok() && labels.len() >= room);
+            match outcome {
+                Ok(enlarged) => {
+                    if labels.len() < room {
+                        kept.extend_from_slice(pixels);
+                    }
+                    labels.push(label);
+                    if enlarged {
+                        notes.enlarged.push_with(|| files.path(index));
+                    }
                 }
-                set.labels.push(entry.label);
-                if enlarged {
-                    notes.enlarged.push(entry.path);
-                }
+                Err(reason) => notes.skipped.push_with(|| (files.path(index), reason)),
             }
-            Err(reason) => notes.skipped.push((entry.path, reason)),
         }
+        progress(indices.end, files.len());
     }
-    set.pixels.truncate(set.labels.len() * len);
+    files.retain_with(|file| is_later[file]);
+    let set = ImageSet::new(Dataset { dims, pixels: kept, labels, class_names }, files);
     if options.strict {
         notes.refuse(dims)?;
     }
-    let counts = Counts { files, listed };
-    check(&set, split, folder, &counts, &mut notes)?;
+    check(&set, split, folder, &Counts { files: counts, listed }, &mut notes)?;
     Ok((set, notes))
 }
 
@@ -102,9 +119,9 @@ struct Counts {
 }
 
 /// Checks that there is an image of each class to learn from, and any to test with; notes the classes without one.
-fn check(set: &Dataset, split: Split, folder: &Path, files: &Counts, notes: &mut Notes) -> Result<(), DataError> {
+fn check(set: &ImageSet, split: Split, folder: &Path, files: &Counts, notes: &mut Notes) -> Result<(), DataError> {
     let fail = |reason: String| {
-        let reason = match notes.skipped.first() {
+        let reason = match notes.skipped.named().first() {
             Some((path, why)) => {
                 format!("{reason} that can be read; the first that cannot is {}: {why}", path.display())
             }
@@ -115,10 +132,7 @@ fn check(set: &Dataset, split: Split, folder: &Path, files: &Counts, notes: &mut
     if split == Split::Test && set.is_empty() {
         return fail("has no image to test with".into());
     }
-    let mut counts = vec![0; set.class_names.len()];
-    for &label in &set.labels {
-        counts[usize::from(label)] += 1;
-    }
+    let counts = set.counts();
     let mut missing = (0..counts.len()).filter(|&class| counts[class] == 0);
     if split == Split::Test {
         notes.untested = missing.map(|class| (set.class_names[class].clone(), files.files[class])).collect();

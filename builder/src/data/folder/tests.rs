@@ -1,7 +1,7 @@
 //! Folders as people keep them, and as they should not.
 
 use super::*;
-use crate::data::{Options, Spec, load, load_with};
+use crate::data::{self, Options, Spec, load, load_with};
 use ::image::{GrayImage, Rgb, RgbImage, Rgba, RgbaImage};
 use std::fs;
 use std::path::PathBuf;
@@ -28,6 +28,12 @@ fn folder(count: usize) -> tempfile::TempDir {
 fn load_at(folder: &Path, split: Split, dims: [usize; 3], strict: bool) -> Result<(Dataset, Notes), DataError> {
     let spec: Spec = format!("folder:{}", folder.display()).parse().unwrap();
     load_with(&spec, split, &Options { dims: Some(dims), strict, ..Options::default() })
+}
+
+/// The training files, in order.
+fn paths(folder: &Path) -> Vec<PathBuf> {
+    let files = classes::list(folder, Split::Train).unwrap().files;
+    (0..files.len()).map(|index| files.path(index)).collect()
 }
 
 fn error(folder: &Path, split: Split, strict: bool) -> String {
@@ -141,8 +147,7 @@ fn photographs_are_turned_upright() {
 fn what_cannot_be_read_is_skipped_and_named_or_refused() {
     let folder = folder(30);
     let (clean, _) = load_at(folder.path(), Split::Train, [3, 4, 4], true).unwrap();
-    let train: Vec<PathBuf> =
-        classes::entries(folder.path(), Split::Train).unwrap().entries.into_iter().map(|entry| entry.path).collect();
+    let train = paths(folder.path());
     let half = fs::read(&train[2]).unwrap();
     fs::write(&train[0], b"").unwrap();
     fs::write(&train[1], b"GIF89a, or what claims to be one").unwrap();
@@ -229,8 +234,7 @@ fn pictures_that_are_cut_short_are_not_read() {
     }
     // In a set they are left out, counted and named; strictly, they are an error, and one by one they are.
     fs::remove_file(&path).unwrap();
-    let names: Vec<PathBuf> =
-        classes::entries(folder.path(), Split::Train).unwrap().entries.into_iter().map(|e| e.path).collect();
+    let names = paths(folder.path());
     photo.save_with_format(&names[0], ::image::ImageFormat::Jpeg).unwrap();
     let whole = fs::read(&names[0]).unwrap();
     fs::write(&names[0], &whole[..whole.len() * 9 / 10]).unwrap();
@@ -337,4 +341,35 @@ fn pointers_of_git_lfs_are_named() {
         error.contains("class `cat` has no training image that can be read") && error.contains("git lfs pull"),
         "{error}"
     );
+}
+
+#[test]
+fn what_has_no_room_is_decoded_when_it_is_asked_for() {
+    let folder = folder(30);
+    for (index, path) in paths(folder.path()).iter().enumerate() {
+        RgbImage::from_pixel(9, 5, Rgb([index as u8, 0, 1])).save(path).unwrap();
+    }
+    let paths = paths(folder.path());
+    fs::write(&paths[3], b"no picture").unwrap();
+    let (memory, notes) = load_at(folder.path(), Split::Train, [3, 4, 4], false).unwrap();
+    let spec: Spec = format!("folder:{}", folder.path().display()).parse().unwrap();
+    let options = Options { dims: Some([3, 4, 4]), ..Options::default() };
+    let mut seen = Vec::new();
+    for images in [0, 1, 7, 1000] {
+        let cache = 48 * images + 47;
+        let progress = &mut |done, all| seen.push((done, all));
+        let (set, streamed) = data::open(&spec, Split::Train, &options, cache, progress).unwrap();
+        assert_eq!((set.kept(), &streamed), (images.min(memory.len()), &notes));
+        assert_eq!(set.labels, memory.labels);
+        (0..set.len()).for_each(|index| assert_eq!(set.read(index).unwrap(), memory.image(index), "{index}"));
+        let part = set.clone().part(2..9).into_dataset().unwrap();
+        assert_eq!((part.pixels.as_slice(), &part.labels[..]), (&memory.pixels[2 * 48..9 * 48], &memory.labels[2..9]));
+        assert_eq!(set.into_dataset().unwrap().pixels, memory.pixels);
+    }
+    assert_eq!(seen, [(paths.len(), paths.len()); 4]);
+    // A file that changes while it is in use.
+    let (set, _) = data::open(&spec, Split::Train, &options, 0, &mut |_, _| {}).unwrap();
+    fs::remove_file(&paths[5]).unwrap();
+    let error = set.gather(&[3, 4, 5]).unwrap_err().to_string();
+    assert!(error.starts_with(paths[5].to_str().unwrap()) && error.contains("leave the files in place"), "{error}");
 }
