@@ -502,7 +502,29 @@ fn a_folder_of_images_is_trained_on_and_classified() {
     let out = folder.path().join("run");
     let train = ["train", "--arch", "resnet8", "--data", &spec, "--input", "3x16x16", "--epochs", "4", "--batch", "8"];
     let train = [train.as_slice(), &["--out", text(&out)]].concat();
-    assert!(json(&train)["accuracy"].as_f64().unwrap() > 0.9);
+    let result = json(&train);
+    assert!(result["accuracy"].as_f64().unwrap() > 0.9);
+    let class = |index: usize, field: &str| result["classes"][index][field].as_u64().unwrap();
+    assert_eq!((&result["classes"][0]["name"], &result["classes"][1]["name"]), (&"dark".into(), &"light".into()));
+    assert_eq!([0, 1].map(|index| class(index, "train") + class(index, "test")), [40, 40]);
+    let right = |index| result["classes"][index]["accuracy"].as_f64().unwrap() * class(index, "test") as f64;
+    let accuracy = (right(0) + right(1)) / (class(0, "test") + class(1, "test")) as f64;
+    assert!((accuracy - result["accuracy"].as_f64().unwrap()).abs() < 1e-9, "{result}");
+    assert!((1..=4).contains(&result["best_epoch"].as_u64().unwrap()), "{result}");
+
+    // Without room for most of the pixels, everything is the same, and said.
+    let streamed = folder.path().join("streamed");
+    let small = [&train[..train.len() - 1], &[text(&streamed), "--cache", "10KiB"]].concat();
+    let output = skipstone(&small);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.contains("13 of 80 images are kept in memory"), "{errors}");
+    let model = |run: &Path| {
+        let mut graph = skipstone_onnx::import::import(&std::fs::read(run.join("model.onnx")).unwrap()).unwrap();
+        graph.metadata.command = None;
+        graph
+    };
+    assert_eq!(model(&streamed), model(&out));
+    fails(&[&train[..], &["--cache", "much"]].concat(), 2, &["--cache", "much"]);
 
     // A run that was stopped before its first epoch was over knows its size too.
     std::fs::remove_file(out.join("model.onnx")).unwrap();

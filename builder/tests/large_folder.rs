@@ -10,13 +10,13 @@ use std::path::Path;
 /// Channels, height and width: 196,608 bytes an image.
 const DIMS: [usize; 3] = [3, 256, 256];
 /// Images of each of the two classes.
-const IMAGES: usize = 250;
+const IMAGES: usize = 450;
 /// Pictures of each class that differ; the others are links to them.
 const PICTURES: usize = 25;
-/// Pixels in memory, of 78 MiB.
+/// Pixels in memory, of 169 MiB in all.
 const CACHE: usize = 4 << 20;
 /// What training may take, whatever the number of images: batches that are ready, and decoders at work.
-const BOUND: u64 = 48 << 20;
+const BOUND: u64 = 96 << 20;
 
 /// Pictures of 120 to 340 pixels, JPEG and PNG, the classes of different colours.
 fn fill(folder: &Path) {

@@ -73,7 +73,8 @@ fn every_command_can_be_piped() {
         let out = path(run);
         let train = ["train", "--arch", "resnet8", "--data", "digits", "--epochs", "1", "--out", &out];
         if check {
-            people(&train, &["after 1 epochs"], &["epoch   1/1: loss"]);
+            let remarks = ["epoch   1/1: loss", " images/s", "1,433 images to train on and 364 to test with: "];
+            people(&train, &["after 1 epochs", "class  train  test  accuracy", "most often mistaken: "], &remarks);
         } else {
             programs(&train, &["after 1 epochs"]);
         }
