@@ -112,7 +112,7 @@ fn an_interrupted_run_goes_on_with_another_number_of_processes() {
 }
 
 fn status() -> Status {
-    Status { epoch: 0, batch: 0, batches: 1, loss: 0.0, images_per_second: 0.0 }
+    Status { epoch: 0, batch: 0, batches: 1, loss: 0.0, accuracy: 0.0, images_per_second: 0.0, seconds_left: None }
 }
 
 /// What each process says of a job that fails.
@@ -138,7 +138,7 @@ fn the_first_process_that_fails_says_why_and_all_stop() {
     // Data that one of them lacks.
     let found = errors(4, |job| {
         if job.cluster.rank() == 2 {
-            job.test = job.test.spread(0)
+            job.test = job.test.clone().part(0..0)
         }
     });
     assert!(found[2].contains("`tiny` takes images of [1, 8, 8]"), "{}", found[2]);
