@@ -343,6 +343,18 @@ mod tests {
     }
 
     #[test]
+    fn fast_whitens_its_own_network_and_mirrors_what_may_be() {
+        let config = |arch, data: &str| Recipe::Fast.config(arch, &data.parse().unwrap());
+        let own = config(Recipe::Fast.arch().unwrap(), "cifar10:x");
+        assert_eq!((own.whitening, own.views), (Some(Whitening::default()), 6));
+        assert!(own.augmentation.alternating_flip && own.augmentation.crop_padding == 2);
+        let other = config("resnet20", "digits");
+        assert_eq!((other.whitening, other.views, other.optimizer), (None, 1, Optimizer::MUON));
+        assert!(!other.augmentation.alternating_flip);
+        assert!(Recipe::ALL.into_iter().all(|recipe| recipe == Recipe::Fast || recipe.arch().is_none()));
+    }
+
+    #[test]
     fn files_change_what_they_name() {
         let file: Overrides = "recipe = 'cifar'\nepochs = 10\n[optimizer]\nnesterov = true\n".parse().unwrap();
         assert_eq!(file.recipe, Some(Recipe::Cifar));

@@ -3,12 +3,13 @@
 use super::*;
 use skipstone_onnx::{GraphBuilder, Op, Tensor};
 
-const ALL: [Optimizer; 5] = [
+const ALL: [Optimizer; 6] = [
     Optimizer::SGD,
     Optimizer::Sgd { momentum: 0.9, nesterov: false },
     Optimizer::ADAM,
     Optimizer::ADAM_W,
     Optimizer::LAMB,
+    Optimizer::MUON,
 ];
 
 /// A linear layer: `weight` `[2, 1]`, `bias` `[2]`.
@@ -57,6 +58,15 @@ fn sgd_steps() {
     let plain = steps(&config(Optimizer::Sgd { momentum: 0.9, nesterov: false }, 0.5), &GRADIENTS);
     // v = 2.5, then 0.9 * 2.5 + 0.375 = 2.625.
     assert_near(&plain, &[[2.75, -4.0, 1.2, 0.0], [2.4875, -3.8, 1.28, -0.05]]);
+}
+
+/// The head's step is SGD's at its share of the rate, and its decay does not depend on that share: of weight 0,
+/// g = 1 + 0.5 / 0.5 * 3 = 4, v = 4, w = 3 - 0.1 * 0.5 * (4 + 0.5 * 4) = 2.7.
+#[test]
+fn muon_steps_other_parameters_as_sgd() {
+    let muon = Optimizer::Muon { momentum: 0.6, steps: 3, vector_momentum: 0.5, vector_lr: 7.0, head_lr: 0.5 };
+    let after = steps(&config(muon, 0.5), &GRADIENTS[..1]);
+    assert_near(&after, &[[2.7, -4.0 - 0.05 * 1.5 * (2.0 - 4.0), 1.15, 0.0]]);
 }
 
 #[test]
