@@ -79,12 +79,22 @@ impl Maps<'_> {
             Some(_) => (&mut *self.after, self.scratch_end),
             None => (&mut *self.before, 0),
         };
-        let mut places: [Range<usize>; MAX_ROWS] = Default::default();
-        for (place, row) in places.iter_mut().zip(made) {
-            let first = rows::row_offset(tensor, row) - start;
-            *place = first..first + rows::row_bytes(tensor);
+        let bytes = rows::row_bytes(tensor);
+        let from = |row: usize| (rows::row_offset(tensor, row) - start, row);
+        // In the order in which they lie: after the end of a ring come its first rows.
+        let (first, _) = from(made.start);
+        let wrapped = made.clone().find(|&row| from(row).0 < first).unwrap_or(made.end);
+        let mut out: [&mut [i8]; MAX_ROWS] = Default::default();
+        let (mut rest, mut at) = (piece, 0);
+        for (from, row) in (wrapped..made.end).chain(made.start..wrapped).map(from) {
+            let split = rest.split_at_mut_checked(from - at).and_then(|(_, rest)| rest.split_at_mut_checked(bytes));
+            let Some((pixels, after)) = split else { break };
+            if let Some(out) = out.get_mut(row - made.start) {
+                *out = pixels;
+            }
+            (rest, at) = (after, from + bytes);
         }
-        piece.get_disjoint_mut(places).unwrap_or_default()
+        out
     }
 
     /// A row to read, and a dense row to write.

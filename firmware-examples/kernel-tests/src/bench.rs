@@ -5,7 +5,7 @@
 use board_qemu::{Clock, exit, println};
 use cortex_m_rt::entry;
 use skipstone_runtime::arith::Requant;
-use skipstone_runtime::kernels::conv::{ConvParts, ConvRows, ConvShape};
+use skipstone_runtime::kernels::conv::{ConvParts, ConvRows, ConvShape, MAX_ROWS};
 use skipstone_runtime::kernels::layout::PAIRS;
 use skipstone_runtime::kernels::{ConvCode, best};
 
@@ -60,6 +60,8 @@ fn main() -> ! {
                 for row in ROWS.chunks_exact_mut(row_len).take(kernel_size) {
                     widen(&MAP_ROW[..elements], &mut row[..elements]);
                 }
+                let mut out: [&mut [i8]; MAX_ROWS] = Default::default();
+                out[0] = &mut OUT[..size * channels_out];
                 let rows = ConvRows::new(ConvParts {
                     rows: &*ROWS,
                     row_len,
@@ -71,7 +73,7 @@ fn main() -> ! {
                     residual: residual.then_some(1 << 20),
                     lo: -128,
                     hi: 127,
-                    out: [&mut OUT[..size * channels_out], &mut [], &mut [], &mut []],
+                    out,
                     count: 1,
                 });
                 rows.into_iter().for_each(|mut rows| run(&mut rows));

@@ -16,7 +16,7 @@ pub(super) fn check(model: &Judged<'_>, node: &Node) -> Verdict {
     let checked = checked(model, node, rules);
     let Checked { input, output, operand, .. } = &checked;
     let rows = (1..=MAX_ROWS).contains(&node.rows_per_step.into());
-    ensure!(rows, "a step makes no rows, or more than four")?;
+    ensure!(rows, "a step makes no rows, or more than eight")?;
     ensure!(node.stride_h > 0 && node.stride_w > 0, "a stride is 0")?;
     ensure!(node.lo <= node.hi, "the smallest output exceeds the largest")?;
     ensure!(node.input != node.output && node.operand != node.output, "it reads what it makes")?;

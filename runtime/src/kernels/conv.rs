@@ -5,7 +5,7 @@ pub use super::shape::ConvShape;
 use crate::arith::Requant;
 
 /// Most output rows that one call of a kernel makes.
-pub const MAX_ROWS: usize = 4;
+pub const MAX_ROWS: usize = 8;
 
 /// An int8 value and 128, for instructions that multiply unsigned bytes by signed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]

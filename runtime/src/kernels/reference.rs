@@ -2,7 +2,7 @@
 
 use super::conv::{ConvParts, ConvRow, ConvRows, ConvShape, Element};
 use super::layout::winograd::value;
-use super::layout::{CANONICAL, PAIRS, POLYPHASE, QUADS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS, from_code};
+use super::layout::{CANONICAL, PAIRS, POLYPHASE, QUADS, TAPS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS, from_code};
 use super::spec::ConvSpec;
 use super::{Backend, ConvCode, ConvKernel, load};
 
@@ -19,6 +19,7 @@ pub static BACKEND: Backend = Backend {
         CONV_VECTORS,
         CONV_WINOGRAD_4X4,
         CONV_POLYPHASE,
+        CONV_TAPS,
     ],
 };
 
@@ -49,6 +50,9 @@ pub const CONV_WINOGRAD_4X4: ConvKernel =
 
 /// Of weights transformed for stride 2.
 pub const CONV_POLYPHASE: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_POLYPHASE, code: ConvCode::Int8(conv) };
+
+/// Of weights that are transformed in RAM elsewhere.
+pub const CONV_TAPS: ConvKernel = ConvKernel { spec: &CONV_1X1_REFERENCE_TAPS, code: ConvCode::Int8(conv) };
 
 static CONV_1X1_REFERENCE: ConvSpec = ConvSpec {
     name: "conv_1x1_reference",
@@ -89,6 +93,14 @@ static CONV_1X1_REFERENCE_POLYPHASE: ConvSpec = ConvSpec {
     path: "kernels::reference::CONV_POLYPHASE",
     layout: &POLYPHASE,
     suits: POLYPHASE.suits,
+    ..CONV_1X1_REFERENCE
+};
+
+static CONV_1X1_REFERENCE_TAPS: ConvSpec = ConvSpec {
+    name: "conv_1x1_reference_taps",
+    path: "kernels::reference::CONV_TAPS",
+    layout: &TAPS,
+    suits: TAPS.suits,
     ..CONV_1X1_REFERENCE
 };
 

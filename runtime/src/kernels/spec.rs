@@ -4,7 +4,9 @@
 //! A kernel's name says the operator, its tile (output channels x pixels) and the instruction set.
 
 use super::conv::{ConvShape, MAX_ROWS};
-use super::layout::{CANONICAL, Layout, PAIRS, POLYPHASE, QUADS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS};
+use super::layout::{
+    CANONICAL, Layout, PAIRS, POLYPHASE, QUADS, TAPS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS, tiles_of_taps,
+};
 use crate::format::records::Core;
 
 /// A convolution kernel, described.
@@ -41,6 +43,11 @@ pub static CORTEX_M: &CoreKernels = &[
     &WINOGRAD_4X4_64,
     &CONV_4X4_WINOGRAD,
     &CONV_2X2_POLYPHASE,
+    &TAPS_16,
+    &TAPS_32,
+    &TAPS_64,
+    &CONV_4X4_WINOGRAD_TAPS,
+    &CONV_2X2_POLYPHASE_TAPS,
     &WINOGRAD_16,
     &WINOGRAD_32,
     &WINOGRAD_64,
@@ -56,6 +63,7 @@ pub static CORTEX_M: &CoreKernels = &[
     &PAIRS_64,
     &PAIRS_128,
     &CONV_2X3_SMLAD,
+    &CONV_2X3_SMLAD_GROUPS,
     &CONV_2X3_ARMV7M,
 ];
 /// Cortex-M cores with Helium: M55, M85.
@@ -184,9 +192,21 @@ pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
     path: "kernels::cortex_m::CONV",
     layout: &PAIRS,
     rows: shared_rows,
-    suits: PAIRS.suits,
+    suits: |shape| shape.groups == 1 && (PAIRS.suits)(shape),
     code_bytes: 3_200,
     cost: |shape| cost(shape, 12, 24),
+};
+
+/// Convolutions with groups of 2, 4, 8 or 16 input channels: blocks of 2 output channels x 3 pixels, the last pixels of a row by
+/// twos or one, with SMLAD.
+pub static CONV_2X3_SMLAD_GROUPS: ConvSpec = ConvSpec {
+    name: "conv_2x3_smlad_groups",
+    path: "kernels::cortex_m::GROUPS",
+    layout: &PAIRS,
+    rows: shared_rows,
+    suits: |shape| shape.groups > 1 && (PAIRS.suits)(shape) && matches!(shape.group_in(), 2 | 4 | 8 | 16),
+    code_bytes: 9_200,
+    cost: |shape| cost(shape, 17, 35),
 };
 
 /// Tiles of 2 x 4 pixels of 3x3 convolutions of stride 1 by minimal filtering, with SMLAD.
@@ -251,6 +271,56 @@ winograd! {
     WINOGRAD_64: WINOGRAD, CONV_2X4_WINOGRAD, "2x4", 2, 64, 170, 110;
 }
 
+/// [`CONV_4X4_WINOGRAD`] of weights that it transforms in each step.
+pub static CONV_4X4_WINOGRAD_TAPS: ConvSpec = ConvSpec {
+    name: "conv_4x4_winograd_smlad_taps",
+    path: "kernels::cortex_m::TAPS",
+    layout: &TAPS,
+    rows: |_| MAX_ROWS,
+    suits: |shape| shape.stride_h == 1 && (TAPS.suits)(shape),
+    code_bytes: CONV_4X4_WINOGRAD.code_bytes + 1_300,
+    cost: |shape| (CONV_4X4_WINOGRAD.cost)(shape) + transform_cost(shape, 80),
+};
+
+/// [`CONV_2X2_POLYPHASE`] of weights that it transforms in each step.
+pub static CONV_2X2_POLYPHASE_TAPS: ConvSpec = ConvSpec {
+    name: "conv_2x2_polyphase_smlad_taps",
+    path: "kernels::cortex_m::POLYPHASE_TAPS",
+    layout: &TAPS,
+    rows: |_| MAX_ROWS,
+    suits: |shape| shape.stride_h == 2 && (TAPS.suits)(shape),
+    code_bytes: CONV_2X2_POLYPHASE.code_bytes + 600,
+    cost: |shape| (CONV_2X2_POLYPHASE.cost)(shape) + transform_cost(shape, 40),
+};
+
+macro_rules! taps {
+    ($($name:ident: $base:ident, $channels:literal;)*) => {$(
+        #[doc = concat!("[`", stringify!($base), "`] of weights that it transforms in each step.")]
+        pub static $name: ConvSpec = ConvSpec {
+            name: concat!("conv_4x4_winograd_smlad_taps_", stringify!($channels)),
+            path: concat!("kernels::cortex_m::", stringify!($name)),
+            layout: &TAPS,
+            rows: |_| MAX_ROWS,
+            suits: |shape| ($base.suits)(shape),
+            code_bytes: $base.code_bytes + 1_300,
+            cost: |shape| ($base.cost)(shape) + transform_cost(shape, 80),
+        };
+    )*};
+}
+taps! {
+    TAPS_16: WINOGRAD_4X4_16, 16;
+    TAPS_32: WINOGRAD_4X4_32, 32;
+    TAPS_64: WINOGRAD_4X4_64, 64;
+}
+
+/// Of an output row, where all weights are transformed once for each part of a step, in so many instructions each pair of an
+/// input and an output channel.
+fn transform_cost(shape: &ConvShape, per_pair: usize) -> u64 {
+    let width = tiles_of_taps(shape) * if shape.stride_h == 1 { 4 } else { 2 };
+    let parts = shape.width.div_ceil(width.max(1));
+    (parts * shape.channels_in * shape.channels_out * per_pair / MAX_ROWS) as u64
+}
+
 /// By tiles of `height` rows: instructions of each sum, of the transform of an output channel's sums and of an input channel's
 /// pixels.
 fn winograd_cost(shape: &ConvShape, height: usize, per_sum: usize, per_output: usize, per_input: usize) -> u64 {
@@ -275,6 +345,7 @@ macro_rules! direct {
             suits: |shape| {
                 let steps = shape.run().next_multiple_of($run_multiple) / 2;
                 shape.width >= 4
+                    && shape.groups == 1
                     && ($layout.suits)(shape)
                     && shape.stride_w * shape.channels_in == $elements
                     && steps.is_multiple_of($unroll)
@@ -347,7 +418,7 @@ pub static CONV_16X16_VNNI: ConvSpec = ConvSpec {
     name: "conv_16x16_vnni",
     path: "kernels::x86::CONV_VNNI",
     layout: &QUADS,
-    rows: |_| MAX_ROWS,
+    rows: |_| 4,
     suits: QUADS.suits,
     code_bytes: 40_000,
     cost: |shape| cost(shape, 0, 1),
@@ -380,7 +451,7 @@ pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
     path: "kernels::x86::CONV_PAIRS",
     layout: &PAIRS,
     rows: shared_rows,
-    suits: PAIRS.suits,
+    suits: |shape| shape.groups == 1 && (PAIRS.suits)(shape),
     code_bytes: 2_000,
     cost: |shape| cost(shape, 2, 12),
 };
@@ -395,7 +466,7 @@ fn shared_rows(shape: &ConvShape) -> usize {
 /// four.
 fn direct_rows(shape: &ConvShape) -> usize {
     match (shape.kernel_h, shape.stride_h) {
-        (3, 1) if shape.channels_in <= 4 => MAX_ROWS,
+        (3, 1) if shape.channels_in <= 4 => 4,
         (1, _) | (3, 1 | 2) => 2,
         _ => 1,
     }

@@ -17,8 +17,8 @@ use crate::plan::{Plan, PlanError, lay_out_densely, plan};
 use crate::target::{Limits, Need, Program, of_format, packed_for};
 use memory::Arenas;
 use skipstone_runtime::format::records::{ALIGNMENT, Core, Node, OpCode, Tensor};
-use skipstone_runtime::kernels::spec::{ConvSpec, fastest};
-use skipstone_runtime::ops::{self, conv::conv_shape};
+use skipstone_runtime::kernels::spec::ConvSpec;
+use skipstone_runtime::ops;
 use skipstone_runtime::{Model, kernels::spec::CoreKernels};
 
 /// What matters most.
@@ -208,17 +208,15 @@ impl Problem {
                 self.ways.iter().map(fastest).collect()
             }
             Goal::Ram => {
-                let frugal = |&conv: &usize| {
-                    let node = &self.nodes[conv];
-                    let [input, output] = [node.input, node.output].map(|index| &self.tensors[usize::from(index)]);
-                    let shape = conv_shape(node, input, output);
-                    let kernel = fastest(self.kernels, &shape, |kernel| kernel.layout.weight_bytes == 1);
-                    let layout = kernel.expect("the last kernel of a core runs every convolution").layout.code;
-                    (conv, Node { layout, rows_per_step: 1, ..*node })
+                let frugal = |(&conv, ways): (&usize, &Vec<Way>)| {
+                    let own = self.nodes[conv].groups;
+                    let of_bytes = |way: &Way| way.rows == 1 && way.kernel.layout.weight_bytes == 1;
+                    let allowed = |&index: &usize| of_bytes(&ways[index]) && ways[index].groups == own;
+                    let picks = (0..ways.len()).filter(allowed);
+                    let pick = picks.min_by_key(|&index| (ways[index].instructions, index));
+                    pick.expect("the last kernel of a core runs every convolution, one row at a time")
                 };
-                let picks = self.convs.iter().map(frugal).zip(&self.ways);
-                let pick = |((_, node), ways): ((usize, Node), &Vec<Way>)| ways.iter().position(|way| way.is_of(&node));
-                picks.map(|pair| pick(pair).expect("kernels make one row at a time, too")).collect()
+                self.convs.iter().zip(&self.ways).map(frugal).collect()
             }
             Goal::Size => {
                 let one_row = |ways: &Vec<Way>| (0..ways.len()).filter(|&index| ways[index].rows == 1).collect();

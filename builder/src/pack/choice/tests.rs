@@ -137,6 +137,19 @@ fn the_smallest_is_the_smallest_of_all_choices() {
 }
 
 #[test]
+fn weights_are_transformed_in_ram_where_flash_is_short() {
+    let problem = problem(&small(), target::Core::CortexM4);
+    let ram = problem.meet(Goal::Ram).unwrap();
+    let weights = |choice: &Choice| problem.picked(&choice.picks).map(Way::section).sum::<u64>();
+    let layouts = |choice: &Choice| problem.picked(&choice.picks).map(|way| way.kernel.layout.name).collect::<Vec<_>>();
+    // Room for code, not for transformed weights.
+    let limits = Limits { flash: ram.need.flash_bytes() + 9_000, ram: 1 << 20 };
+    let choice = problem.meet_within(Goal::Speed, limits).unwrap();
+    assert!(layouts(&choice).contains(&"taps") && !layouts(&ram).contains(&"taps"), "{:?}", layouts(&choice));
+    assert!(weights(&choice) < weights(&ram) + 9_000 && choice.instructions < ram.instructions * 3 / 4);
+}
+
+#[test]
 fn groups_become_one_only_where_products_are_cheap() {
     let shape = |groups, channels| {
         let tensor = |producer| Tensor { height: 8, width: 8, channels, producer, scale: 1.0, ..Tensor::default() };

@@ -2,6 +2,7 @@
 
 use skipstone_runtime::format::records::{ALIGNMENT, Node, Tensor};
 use skipstone_runtime::kernels::conv::ConvShape;
+use skipstone_runtime::kernels::layout::TAPS;
 use skipstone_runtime::kernels::spec::{ConvSpec, CoreKernels};
 use skipstone_runtime::ops;
 use skipstone_runtime::ops::conv::conv_shape;
@@ -64,7 +65,9 @@ pub(super) fn of(node: &Node, tensors: &[Tensor], kernels: &CoreKernels) -> Vec<
             }
             let Some(weights_bytes) = (kernel.layout.len)(&shape) else { continue };
             let most = (kernel.rows)(&shape);
-            for rows in [most, 1].into_iter().take(if most > 1 { 2 } else { 1 }) {
+            // A transform of all weights for one row is worth nothing.
+            let shorter = most > 1 && *kernel.layout != TAPS;
+            for rows in [most, 1].into_iter().take(if shorter { 2 } else { 1 }) {
                 let rows = rows as u8;
                 let mut way = Way { kernel, groups, rows, weights_bytes, scratch_bytes: 0, instructions: 0 };
                 way.scratch_bytes = ops::scratch_len(&way.applied(node), input, output);

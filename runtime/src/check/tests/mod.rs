@@ -299,7 +299,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_tensor(4, |t| t.zero_point += 1), node(3), "cannot change scale"),
         (with_node(0, |n| n.op = OpCode::ALL.len() as u8), node(0), "does not know its operator"),
         (with_node(0, |n| n.layout = 9), node(0), "does not know the layout"),
-        (with_node(0, |n| n.rows_per_step = 5), node(0), "or more than four"),
+        (with_node(0, |n| n.rows_per_step = 9), node(0), "or more than eight"),
         (with_node(0, |n| n.rows_per_step = 0), node(0), "makes no rows"),
         (with_node(0, |n| n.stride_w = 0), node(0), "a stride is 0"),
         (with_node(0, |n| n.kernel_h = 0), node(0), "the kernel is empty"),

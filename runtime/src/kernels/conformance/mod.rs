@@ -9,9 +9,9 @@ use super::{Backend, ConvCode, ConvKernel, reference};
 use crate::arith::Requant;
 use core::fmt;
 
-const ROWS_LEN: usize = 4096;
+const ROWS_LEN: usize = 8192;
 const WEIGHTS_LEN: usize = 18432;
-const SCRATCH_LEN: usize = 10368;
+const SCRATCH_LEN: usize = 38016;
 const CHANNELS_MAX: usize = 40;
 const OUT_LEN: usize = 512;
 /// Around what a kernel may write, to see that it writes nothing else.
@@ -462,7 +462,8 @@ mod tests {
         let fits = |rows: usize, weights: usize, outputs: [usize; 2], count: usize| {
             let (rows, weights) = (std::vec![0i8; rows], std::vec![1i8; weights]);
             let [mut first, mut second] = outputs.map(|len| std::vec![0i8; len]);
-            let out = [&mut first[..], &mut second[..], &mut [], &mut []];
+            let mut out: [&mut [i8]; MAX_ROWS] = Default::default();
+            (out[0], out[1]) = (&mut first[..], &mut second[..]);
             let (requant, layout) = (&[Requant { c: 0, m: 1, s: 32 }; 4][..], &CANONICAL);
             let (residual, lo, hi) = (None, -128, 127);
             let parts = ConvParts {

@@ -18,11 +18,15 @@ macro_rules! extension {
 
 mod block;
 mod direct;
+mod grouped;
 mod widen;
 mod winograd;
 
 use super::conv::{ConvRow, ConvRows};
-use super::spec::{self, CONV_2X2_POLYPHASE, CONV_2X3_SMLAD, CONV_2X4_WINOGRAD, CONV_4X4_WINOGRAD};
+use super::spec::{
+    self, CONV_2X2_POLYPHASE, CONV_2X2_POLYPHASE_TAPS, CONV_2X3_SMLAD, CONV_2X3_SMLAD_GROUPS, CONV_2X4_WINOGRAD,
+    CONV_4X4_WINOGRAD, CONV_4X4_WINOGRAD_TAPS,
+};
 use super::{Backend, ConvCode, ConvKernel, thumb};
 use block::Channels;
 use widen::widen;
@@ -37,6 +41,11 @@ pub static BACKEND: Backend = Backend {
         WINOGRAD_4X4_64,
         WINOGRAD_4X4,
         POLYPHASE,
+        TAPS_16,
+        TAPS_32,
+        TAPS_64,
+        TAPS,
+        POLYPHASE_TAPS,
         WINOGRAD_16,
         WINOGRAD_32,
         WINOGRAD_64,
@@ -52,6 +61,7 @@ pub static BACKEND: Backend = Backend {
         PAIRS_64,
         PAIRS_128,
         CONV,
+        GROUPS,
         thumb::CONV,
     ],
 };
@@ -68,6 +78,14 @@ pub const WINOGRAD_4X4: ConvKernel =
 pub const POLYPHASE: ConvKernel =
     ConvKernel { spec: &CONV_2X2_POLYPHASE, code: ConvCode::Int8(winograd::conv_2x2_polyphase) };
 
+/// [`CONV_4X4_WINOGRAD_TAPS`].
+pub const TAPS: ConvKernel =
+    ConvKernel { spec: &CONV_4X4_WINOGRAD_TAPS, code: ConvCode::Int8(winograd::conv_4x4_winograd_taps) };
+
+/// [`CONV_2X2_POLYPHASE_TAPS`].
+pub const POLYPHASE_TAPS: ConvKernel =
+    ConvKernel { spec: &CONV_2X2_POLYPHASE_TAPS, code: ConvCode::Int8(winograd::conv_2x2_polyphase_taps) };
+
 macro_rules! winograd {
     ($($name:ident: $conv:ident, $channels:literal;)*) => {$(
         #[doc = concat!("[`", stringify!($name), "`](spec::", stringify!($name), ").")]
@@ -81,6 +99,9 @@ winograd! {
     WINOGRAD_4X4_16: conv_4x4_winograd_of, 16;
     WINOGRAD_4X4_32: conv_4x4_winograd_of, 32;
     WINOGRAD_4X4_64: conv_4x4_winograd_of, 64;
+    TAPS_16: conv_4x4_winograd_taps_of, 16;
+    TAPS_32: conv_4x4_winograd_taps_of, 32;
+    TAPS_64: conv_4x4_winograd_taps_of, 64;
     WINOGRAD_16: conv_2x4_winograd_of, 16;
     WINOGRAD_32: conv_2x4_winograd_of, 32;
     WINOGRAD_64: conv_2x4_winograd_of, 64;
@@ -110,6 +131,10 @@ direct! {
 
 /// [`CONV_2X3_SMLAD`].
 pub const CONV: ConvKernel = ConvKernel { spec: &CONV_2X3_SMLAD, code: ConvCode::Int16 { run: conv_2x3_smlad, widen } };
+
+/// [`CONV_2X3_SMLAD_GROUPS`].
+pub const GROUPS: ConvKernel =
+    ConvKernel { spec: &CONV_2X3_SMLAD_GROUPS, code: ConvCode::Int16 { run: grouped::conv_2x3_smlad_groups, widen } };
 
 /// Convolution by weights in pairs: blocks of 2 output channels x 3 pixels, the last pixels of a row by twos or one.
 pub fn conv_2x3_smlad(rows: &mut ConvRows<'_, i16>) {

@@ -7,6 +7,7 @@ mod canonical;
 mod pairs;
 mod polyphase;
 pub(super) mod quads;
+mod taps;
 pub(in crate::kernels) mod vectors;
 pub(in crate::kernels) mod winograd;
 pub(in crate::kernels) mod winograd_4x4;
@@ -16,6 +17,7 @@ pub use canonical::{CANONICAL, CANONICAL_PACKING};
 pub use pairs::{PAIRS, PAIRS_PACKING};
 pub use polyphase::{POLYPHASE, POLYPHASE_PACKING, tiles_of_two};
 pub use quads::{QUADS, QUADS_PACKING};
+pub use taps::{TAPS, TAPS_PACKING, tiles_of_taps};
 pub use vectors::{VECTORS, VECTORS_PACKING};
 pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
 pub use winograd_4x4::{WINOGRAD_4X4, WINOGRAD_4X4_PACKING, tiles_4x4};
@@ -34,6 +36,7 @@ pub static LAYOUTS: &[&Packing] = &[
     &VECTORS_PACKING,
     &WINOGRAD_4X4_PACKING,
     &POLYPHASE_PACKING,
+    &TAPS_PACKING,
 ];
 
 /// The elements of the padded input rows that kernels of a layout read.

@@ -10,36 +10,53 @@ mod pixels;
 mod pixels_4x4;
 mod polyphase;
 mod products;
+mod weights;
 
 use crate::arith::Requant;
-use crate::kernels::conv::{ConvParts, ConvRows, clamp};
-use crate::kernels::layout::{tiles, tiles_4x4, tiles_of_two};
+use crate::kernels::conv::{ConvParts, ConvRows, MAX_ROWS, clamp};
+use crate::kernels::layout::{tiles, tiles_4x4, tiles_of_taps, tiles_of_two};
 use crate::kernels::shape::ConvShape;
 use products::Products;
+use weights::Transform;
 
 /// Convolution by transformed weights in tiles of 2 x 4.
 pub(super) fn conv_2x4_winograd(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, &Filter::of_two(products::of_any::<4>));
+    conv::<false>(rows, &Filter::of_two(products::of_any::<4>));
 }
 
 /// Convolution by transformed weights of `2 * STEPS` input channels in tiles of 2 x 4.
 pub(super) fn conv_2x4_winograd_of<const STEPS: usize>(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, &Filter::of_two(products::of::<STEPS, 4>));
+    conv::<false>(rows, &Filter::of_two(products::of::<STEPS, 4>));
 }
 
 /// Convolution by transformed weights in tiles of 4 x 4.
 pub(super) fn conv_4x4_winograd(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, &Filter::of_four(products::of_any::<6>));
+    conv::<false>(rows, &Filter::of_four(products::of_any::<6>));
 }
 
 /// Convolution by transformed weights of `2 * STEPS` input channels in tiles of 4 x 4.
 pub(super) fn conv_4x4_winograd_of<const STEPS: usize>(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, &Filter::of_four(products::of::<STEPS, 6>));
+    conv::<false>(rows, &Filter::of_four(products::of::<STEPS, 6>));
 }
 
 /// Convolution of stride 2 by transformed weights in tiles of 2 x 2.
 pub(super) fn conv_2x2_polyphase(rows: &mut ConvRows<'_, i8>) {
-    conv(rows, &Filter::POLYPHASE);
+    conv::<false>(rows, &Filter::POLYPHASE);
+}
+
+/// Convolution in tiles of 4 x 4 by weights that are transformed here.
+pub(super) fn conv_4x4_winograd_taps(rows: &mut ConvRows<'_, i8>) {
+    conv::<true>(rows, &Filter::of_four(products::of_any::<6>).of_taps(weights::winograd_4x4));
+}
+
+/// Convolution in tiles of 4 x 4 by weights of `2 * STEPS` input channels that are transformed here.
+pub(super) fn conv_4x4_winograd_taps_of<const STEPS: usize>(rows: &mut ConvRows<'_, i8>) {
+    conv::<true>(rows, &Filter::of_four(products::of::<STEPS, 6>).of_taps(weights::winograd_4x4));
+}
+
+/// Convolution of stride 2 in tiles of 2 x 2 by weights that are transformed here.
+pub(super) fn conv_2x2_polyphase_taps(rows: &mut ConvRows<'_, i8>) {
+    conv::<true>(rows, &Filter::POLYPHASE.of_taps(weights::polyphase));
 }
 
 /// What tiles of one size are made by.
@@ -56,6 +73,10 @@ struct Filter {
     sums_of: usize,
     /// Tiles at a time.
     tiles: fn(&ConvShape) -> usize,
+    /// Output rows at a time, a multiple of the height.
+    rows: usize,
+    /// What transforms the weights, if they are not yet.
+    transform: Option<Transform>,
     pixels: Pixels,
     products: Products,
     outputs: Convert,
@@ -107,7 +128,19 @@ impl Filter {
             // SAFETY: as the caller promises.
             unsafe { outputs::outputs(m, requant, upper, places.residual.is_some(), &arguments) };
         };
-        Self { height: 2, width: 4, stride: 1, products_of: 24, sums_of: 24, tiles, pixels, products, outputs }
+        Self {
+            height: 2,
+            width: 4,
+            stride: 1,
+            products_of: 24,
+            sums_of: 24,
+            tiles,
+            rows: 2,
+            transform: None,
+            pixels,
+            products,
+            outputs,
+        }
     }
 
     /// Of four rows.
@@ -135,6 +168,8 @@ impl Filter {
             products_of: 36,
             sums_of: 36,
             tiles: tiles_4x4,
+            rows: 4,
+            transform: None,
             pixels,
             products,
             outputs,
@@ -149,6 +184,8 @@ impl Filter {
         products_of: 25,
         sums_of: 9,
         tiles: tiles_of_two,
+        rows: 2,
+        transform: None,
         pixels: |rows, _, v, channels, pairs| {
             let [a, b, c, d, e, _] = rows;
             // SAFETY: as the caller promises.
@@ -168,22 +205,29 @@ impl Filter {
         },
     };
 
+    /// With weights that `transform` makes in scratch, as few times as there is scratch for.
+    fn of_taps(self, transform: Transform) -> Self {
+        Self { tiles: tiles_of_taps, rows: MAX_ROWS, transform: Some(transform), ..self }
+    }
+
     /// Words of M for a tile.
     fn m_tile(&self) -> usize {
         4 * self.sums_of
     }
 }
 
+/// With `TAPS` of weights that the filter transforms; only then of more rows of tiles at a time than one.
 #[inline(never)]
-fn conv(rows: &mut ConvRows<'_, i8>, filter: &Filter) {
+fn conv<const TAPS: bool>(rows: &mut ConvRows<'_, i8>, filter: &Filter) {
     let parts = rows.parts();
     let width = parts.shape.width;
     let at_once = (filter.tiles)(&parts.shape);
     let all = width.div_ceil(filter.width.max(1));
-    for row in (0..parts.count).step_by(filter.height.max(1)) {
+    for row in (0..parts.count).step_by(filter.rows.max(1)) {
         for first in (0..all).step_by(at_once.max(1)) {
-            let tiles = Tiles { row, first, count: at_once.min(all - first) };
-            if tiles.make(parts, filter).is_none() {
+            let rows = filter.rows.min(parts.count - row);
+            let tiles = Tiles { row, rows, first, count: at_once.min(all - first) };
+            if tiles.make::<TAPS>(parts, filter).is_none() {
                 return;
             }
         }
@@ -193,47 +237,91 @@ fn conv(rows: &mut ConvRows<'_, i8>, filter: &Filter) {
     }
 }
 
-/// Tiles side by side in output rows from `row` on, those that are made.
+/// Tiles side by side in `rows` output rows from `row` on.
 struct Tiles {
     row: usize,
+    rows: usize,
     first: usize,
     count: usize,
 }
 
 impl Tiles {
     /// Makes them; `None` if something does not lie in its slice, which a [`ConvRows`] rules out.
-    fn make(&self, parts: &mut ConvParts<'_, i8>, filter: &Filter) -> Option<()> {
+    fn make<const TAPS: bool>(&self, parts: &mut ConvParts<'_, i8>, filter: &Filter) -> Option<()> {
         let channels = parts.shape.channels_in;
         let pairs = self.count.div_ceil(2);
         let (v_len, m_len) = (pairs * filter.products_of * channels, 2 * pairs * filter.m_tile());
+        let u_len = if TAPS { 2 * filter.products_of * channels } else { 0 };
         let scratch = bytemuck::try_cast_slice_mut::<i8, u32>(parts.scratch).ok()?;
-        let (v, rest) = scratch.split_at_mut_checked(v_len)?;
-        let m = rest.get_mut(..m_len)?;
-        let made = filter.height.min(parts.count - self.row);
-        let read = (8 * pairs + 3 - filter.stride) * channels;
-        let mut rows = [core::ptr::null(); 6];
-        for (index, pixels) in rows.iter_mut().enumerate() {
-            // Rows that no output row reads lie under the last one that is read.
-            let row = self.row * filter.stride + index.min((made - 1) * filter.stride + 2);
-            let from = row * parts.row_len + 4 * self.first * channels;
-            *pixels = parts.rows.get(from..)?.get(..read)?.as_ptr();
+        let (u, rest) = scratch.split_at_mut_checked(u_len)?;
+        let (m, rest) = rest.split_at_mut_checked(m_len)?;
+        let of_rows = |row: usize| if TAPS { (row - self.row) / filter.height.max(1) * v_len } else { 0 }..;
+        let mut row = self.row;
+        while row < self.row + self.rows {
+            let v = rest.get_mut(of_rows(row))?.get_mut(..v_len)?;
+            let rows = self.pixels(parts.rows, parts.row_len, channels, filter, row)?;
+            // SAFETY: rows, V and M were just sliced, M to more words than columns have; channels are a multiple of 4
+            // because the layout suits the shape.
+            unsafe { (filter.pixels)(rows, m.as_mut_ptr(), v.as_mut_ptr(), channels, pairs) };
+            if !TAPS {
+                break;
+            }
+            row += filter.height;
         }
-        // SAFETY: rows, V and M were just sliced, M to more words than columns have; channels are a multiple of 4
-        // because the layout suits the shape.
-        unsafe { (filter.pixels)(rows, m.as_mut_ptr(), v.as_mut_ptr(), channels, pairs) };
 
         let arguments =
             products::Arguments { u_bytes: 8 * channels as u32, v_bytes: 4 * v_len as u32, m_bytes: 4 * m_len as u32 };
-        let weights = parts.weights.chunks_exact((8 * filter.products_of * channels).max(1));
-        for (index, (requant, u)) in parts.requant.as_chunks().0.iter().zip(weights).enumerate() {
-            // SAFETY: U is a chunk of as many times `u_bytes` as there are products, V and M were sliced; channels are
-            // as the products want them, because the kernel suits the shape.
-            unsafe { (filter.products)(v.as_ptr(), u.as_ptr(), m.as_mut_ptr().cast(), &arguments) };
-            let out = parts.out.get_mut(self.row..)?.get_mut(..made)?;
-            let (channels, residual) = (parts.shape.channels_out, parts.residual);
-            Outputs { requant, residual, channels, channel: 4 * index }.put(self, filter, m, out)?;
+        let taps_or_products = if TAPS { 36 } else { 8 * filter.products_of };
+        let weights = parts.weights.chunks_exact((taps_or_products * channels).max(1));
+        for (index, (requant, weights)) in parts.requant.as_chunks().0.iter().zip(weights).enumerate() {
+            let u = match filter.transform.filter(|_| TAPS) {
+                None => weights.as_ptr(),
+                Some(transform) => {
+                    // SAFETY: the weights are a chunk of 36 bytes for each input channel, U was sliced; channels are a
+                    // multiple of 4 because the layout suits the shape.
+                    unsafe { transform(weights.as_ptr(), u.as_mut_ptr(), channels) };
+                    u.as_ptr().cast()
+                }
+            };
+            let mut row = self.row;
+            while row < self.row + self.rows {
+                let v = rest.get(of_rows(row))?.get(..v_len)?;
+                // SAFETY: U has as many times `u_bytes` as there are products, V and M were sliced; channels are as the
+                // products want them, because the kernel suits the shape.
+                unsafe { (filter.products)(v.as_ptr(), u, m.as_mut_ptr().cast(), &arguments) };
+                let made = filter.height.min(parts.count - row);
+                let out = parts.out.get_mut(row..)?.get_mut(..made)?;
+                let (channels, residual) = (parts.shape.channels_out, parts.residual);
+                Outputs { requant, residual, channels, channel: 4 * index }.put(self, filter, m, out)?;
+                if !TAPS {
+                    break;
+                }
+                row += filter.height;
+            }
         }
         Some(())
+    }
+
+    /// Of the padded rows, which lie `row_len` apart, those that the tiles of the output rows from `row` on read, from the
+    /// pixels of the first tile on.
+    fn pixels(
+        &self,
+        padded: &[i8],
+        row_len: usize,
+        channels: usize,
+        filter: &Filter,
+        row: usize,
+    ) -> Option<[*const i8; 6]> {
+        let made = filter.height.min(self.row + self.rows - row);
+        let read = (8 * self.count.div_ceil(2) + 3 - filter.stride) * channels;
+        let mut rows = [core::ptr::null(); 6];
+        for (index, pixels) in rows.iter_mut().enumerate() {
+            // Rows that no output row reads lie under the last one that is read.
+            let row = row * filter.stride + index.min((made - 1) * filter.stride + 2);
+            let from = row * row_len + 4 * self.first * channels;
+            *pixels = padded.get(from..)?.get(..read)?.as_ptr();
+        }
+        Some(rows)
     }
 }
 
