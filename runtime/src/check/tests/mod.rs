@@ -308,7 +308,7 @@ fn what_cannot_run_is_refused_where_it_stands() {
         (with_node(0, |n| n.input = 5), node(0), "made later"),
         (with_node(0, |n| n.operand = 0), node(0), "the residual has another shape"),
         (with_node(0, |n| n.groups = 2), node(0), "groups do not divide"),
-        (with_node(6, |n| n.layout = 1), node(6), "cannot hold its channels and groups"),
+        (with_node(6, |n| n.layout = 4), node(6), "cannot hold its channels and groups"),
         (with_node(0, |n| n.weights_len += 1), node(0), "its weights do not have the length"),
         (with_node(0, |n| n.weights = 1 << 30), node(0), "its weights lie outside"),
         (with_node(0, |n| n.requant += 4), node(0), "its output conversion lies outside"),
