@@ -123,7 +123,9 @@ pub fn open(
         Source::Mnist(folder) => idx::mnist(folder, split)?,
         Source::FashionMnist(folder) => idx::fashion(folder.as_deref(), split)?,
         Source::Folder(folder) => {
-            return folder::open(folder, split, options.dims.unwrap_or(spec.dims()), options, cache, progress);
+            let dims = options.dims.unwrap_or(spec.dims());
+            let (set, files, notes) = folder::open(folder, split, dims, options, cache, progress)?;
+            return Ok((ImageSet::new(set, files), notes));
         }
     };
     if set.dims[0] == 3 && options.preprocessing.channels == ChannelOrder::Bgr {

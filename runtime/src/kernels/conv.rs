@@ -1,11 +1,8 @@
 //! What convolution kernels are given: rows that are proved to lie inside their slices.
 
 use super::layout::Layout;
-pub use super::shape::ConvShape;
+pub use super::shape::{ConvShape, MAX_ROWS};
 use crate::arith::Requant;
-
-/// Most output rows that one call of a kernel makes.
-pub const MAX_ROWS: usize = 8;
 
 /// An int8 value and 128, for instructions that multiply unsigned bytes by signed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]

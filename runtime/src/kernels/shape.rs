@@ -1,5 +1,8 @@
 //! The shape of a convolution, as kernels and weight layouts see it.
 
+/// Most output rows that one call of a kernel makes.
+pub const MAX_ROWS: usize = 8;
+
 /// The shape of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvShape {

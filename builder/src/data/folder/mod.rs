@@ -11,7 +11,7 @@ mod decode;
 mod files;
 mod layout;
 
-use super::{DataError, Dataset, ImageSet, Notes, Options, Split};
+use super::{DataError, Dataset, Notes, Options, Split};
 use classes::Listing;
 use rayon::prelude::*;
 use skipstone_onnx::Preprocessing;
@@ -28,7 +28,8 @@ const CHECKED: usize = 16 << 20;
 const CHECKED_FILES: usize = 1024;
 
 /// One split at `dims`. Every file is decoded once: one that cannot be read is left out and noted; `strict` refuses it,
-/// and images that are smaller than `dims`. The pixels of the first images are kept, `cache` bytes at most.
+/// and images that are smaller than `dims`. Gives the labels of all images with the pixels of the first ones, `cache`
+/// bytes at most, and the files of the others.
 /// `progress` gets the number of files seen, and of all.
 pub(super) fn open(
     folder: &Path,
@@ -37,7 +38,7 @@ pub(super) fn open(
     options: &Options,
     cache: usize,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<(ImageSet, Notes), DataError> {
+) -> Result<(Dataset, Files, Notes), DataError> {
     let preprocessing = check_input(folder, dims, &options.preprocessing)?;
     let Listing { class_names, files, counts } = classes::list(folder, split)?;
     let mut files = files.made(preprocessing);
@@ -81,12 +82,12 @@ pub(super) fn open(
         progress(indices.end, files.len());
     }
     files.retain_with(|file| is_later[file]);
-    let set = ImageSet::new(Dataset { dims, pixels: kept, labels, class_names }, files);
+    let set = Dataset { dims, pixels: kept, labels, class_names };
     if options.strict {
         notes.refuse(dims)?;
     }
     check(&set, split, folder, &Counts { files: counts, listed }, &mut notes)?;
-    Ok((set, notes))
+    Ok((set, files, notes))
 }
 
 /// Checks that images can have this many channels and a size, and can be made so; gives the runtime's word for it.
@@ -119,7 +120,7 @@ struct Counts {
 }
 
 /// Checks that there is an image of each class to learn from, and any to test with; notes the classes without one.
-fn check(set: &ImageSet, split: Split, folder: &Path, files: &Counts, notes: &mut Notes) -> Result<(), DataError> {
+fn check(set: &Dataset, split: Split, folder: &Path, files: &Counts, notes: &mut Notes) -> Result<(), DataError> {
     let fail = |reason: String| {
         let reason = match notes.skipped.named().first() {
             Some((path, why)) => {
@@ -132,7 +133,8 @@ fn check(set: &ImageSet, split: Split, folder: &Path, files: &Counts, notes: &mu
     if split == Split::Test && set.is_empty() {
         return fail("has no image to test with".into());
     }
-    let counts = set.counts();
+    let mut counts = vec![0; set.class_names.len()];
+    set.labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
     let mut missing = (0..counts.len()).filter(|&class| counts[class] == 0);
     if split == Split::Test {
         notes.untested = missing.map(|class| (set.class_names[class].clone(), files.files[class])).collect();

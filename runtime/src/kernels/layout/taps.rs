@@ -4,7 +4,7 @@ use super::{
     ConvShape, LOWEST, Layout, POLYPHASE, Packing, RowElement, WINOGRAD_4X4, ensure, holds_lowest, largest_of_products,
     most_of_products, polyphase, winograd_4x4,
 };
-use crate::kernels::conv::MAX_ROWS;
+use crate::kernels::shape::MAX_ROWS;
 
 /// Bytes of transformed pixels at a time, about.
 const PIXELS_BYTES: usize = 25_600;
