@@ -172,7 +172,7 @@ fn mixed_images_are_those_of_the_whole_batch() {
             let place = distributed::Place::new(&cluster, &config, set.len()).unwrap();
             let decoders = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             std::thread::scope(|scope| {
-                let feed = feed::feed(scope, &decoders, &set, &config, place, &normalization, 0, 0);
+                let feed = feed::feed(scope, &decoders, &set, &config, place, &normalization, [0; 2]);
                 let batches = feed.iter().take(20).map(Result::unwrap);
                 batches.map(|batch| [place.own(batch.images), place.own(batch.targets)]).collect::<Vec<_>>()
             })

@@ -36,8 +36,7 @@ pub(super) fn feed<'scope, 'env>(
     config: &'env Config,
     place: Place,
     normalization: &'env Normalization,
-    epoch: usize,
-    batch: usize,
+    [epoch, batch]: [usize; 2],
 ) -> Receiver<Result<Batch, DataError>> {
     let (sender, receiver) = sync_channel(AHEAD);
     scope.spawn(move || {
@@ -117,7 +116,7 @@ mod tests {
         let place = Place::new(&Cluster::default(), &config, set.len()).unwrap();
         let from = |epoch, batch| -> Vec<(Tensor, Tensor)> {
             std::thread::scope(|scope| {
-                let batches = feed(scope, &decoders, &set, &config, place, &normalization, epoch, batch);
+                let batches = feed(scope, &decoders, &set, &config, place, &normalization, [epoch, batch]);
                 batches.iter().map(|batch| batch.map(|batch| (batch.images, batch.targets)).unwrap()).collect()
             })
         };

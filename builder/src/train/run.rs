@@ -186,7 +186,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     threads.install(|| {
         std::thread::scope(|scope| {
             let (epoch, batch) = (run.counters.epoch, run.counters.batch);
-            let feed = feed::feed(scope, &decoders, &train, &config, place, &normalization, epoch, batch);
+            let feed = feed::feed(scope, &decoders, &train, &config, place, &normalization, [epoch, batch]);
             let by_views = |graph: &Graph, views| {
                 let (own, confusion) = metrics::judge(graph, fake.as_ref(), &test, &decoders, views)?;
                 Ok((distributed::evaluation(&cluster, own), distributed::confusion(&cluster, &confusion)))

@@ -322,7 +322,7 @@ fn loss_falls_on_cifar10() {
     let normalization = spec.normalization();
     let place = distributed::Place::new(&Cluster::default(), &config, set.len()).unwrap();
     let losses: Vec<f64> = std::thread::scope(|scope| {
-        let feed = feed::feed(scope, &decoders, &set, &config, place, &normalization, 0, 0);
+        let feed = feed::feed(scope, &decoders, &set, &config, place, &normalization, [0; 2]);
         feed.iter()
             .take(60)
             .map(|batch| {
