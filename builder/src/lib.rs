@@ -1,7 +1,7 @@
 //! The host side of Skipstone: from a data set to a packed model, and the proof that both compute the same.
 //!
 //! Modules stand in the order in which data flows through them, and a module uses only those above it.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod target;
 

@@ -7,6 +7,7 @@ use super::shard::Shard;
 use super::{Shared, activation_dims};
 use crate::cluster::Cluster;
 use crate::kernels::images::{chunk_images, zip_images};
+use crate::kernels::x86::bf16::Bf16;
 use crate::tensor::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -64,6 +65,8 @@ pub(crate) struct Forward<'g, 'a> {
     pub(super) shard: Shard,
     /// Weight of a batch in the running statistics of batch normalization.
     pub(super) batch_norm_momentum: f32,
+    /// For products of wide convolutions in bfloat16.
+    pub(super) bf16: Option<Bf16>,
     pub(crate) pool: &'a Pool,
     /// Batch statistics are used and a [`Backward`] is wanted.
     pub(crate) training: bool,
@@ -93,6 +96,7 @@ impl<'g, 'a> Forward<'g, 'a> {
             frozen: &[],
             shard: Shard::default(),
             batch_norm_momentum: BATCH_NORM_MOMENTUM,
+            bf16: None,
             pool,
             training: training.is_some(),
             statistics: Vec::new(),

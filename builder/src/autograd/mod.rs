@@ -19,12 +19,14 @@ mod saved;
 
 mod context;
 mod ops;
+mod precision;
 mod shard;
 mod tape;
 
 pub use context::Noise;
 pub use fake::FakeQuantization;
 pub(crate) use pool::Pool;
+pub use precision::Precision;
 pub use shard::Shard;
 pub use tape::Tape;
 

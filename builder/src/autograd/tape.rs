@@ -4,6 +4,7 @@ use super::context::{BATCH_NORM_MOMENTUM, Backward, Forward, Gradients, Noise, i
 use super::fake::FakeQuantization;
 use super::loss::{BatchScore, Loss};
 use super::pool::Pool;
+use super::precision::Precision;
 use super::shard::Shard;
 use super::{Shared, check_dims, ops};
 use crate::tensor::Tensor;
@@ -103,6 +104,7 @@ pub struct Tape {
     frozen: Vec<bool>,
     shard: Shard,
     batch_norm_momentum: f32,
+    precision: Precision,
     pool: Pool,
     gradients: Vec<Option<Vec<f32>>>,
     times: Vec<[Duration; 2]>,
@@ -115,6 +117,7 @@ impl Default for Tape {
             frozen: Vec::new(),
             shard: Shard::default(),
             batch_norm_momentum: BATCH_NORM_MOMENTUM,
+            precision: Precision::default(),
             pool: Pool::default(),
             gradients: Vec::new(),
             times: Vec::new(),
@@ -161,6 +164,12 @@ impl Tape {
         }
     }
 
+    /// The tape that multiplies so, where the processor can; see [`Precision::is_available`].
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// Runs a batch forward in training mode and back: afterwards [`Tape::gradient`] holds the gradient of the loss,
     /// and the graph holds new running statistics of batch normalization.
     ///
@@ -186,6 +195,7 @@ impl Tape {
         context.frozen = &self.frozen;
         context.shard = self.shard.clone();
         context.batch_norm_momentum = self.batch_norm_momentum;
+        context.bf16 = self.precision.bf16();
         let (scores, closures) = forward(&mut context, images, &mut |_, _| ());
         let Forward { statistics, times, .. } = context;
         let (step, grad) = loss.gradient(&scores, targets);

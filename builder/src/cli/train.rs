@@ -14,7 +14,7 @@ use super::images::{CACHE, Images};
 use super::model::{self, CONFIG, Pixels};
 use super::table::grouped;
 use super::{outputs, quantize};
-use crate::autograd::FakeQuantization;
+use crate::autograd::{FakeQuantization, Precision};
 use crate::cluster::Cluster;
 use crate::data::{ImageSet, Sampling, Spec, Split};
 use crate::quant::{self, Quantization, Settings};
@@ -63,6 +63,10 @@ pub(super) struct Arguments {
     /// Seed of weights, order and augmentation [default: 0].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
+    /// In what the products of wide convolutions are computed: float32, or bf16 where the processor has AVX-512 BF16
+    /// [default: float32].
+    #[arg(long, value_name = "NAME")]
+    precision: Option<Precision>,
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -283,6 +287,9 @@ fn command(config: &Config, arguments: &Arguments) -> String {
             text += &format!(" {option}");
         }
     }
+    if config.precision != Precision::default() {
+        text += &format!(" --precision {}", config.precision);
+    }
     for prefix in &config.freeze {
         text += &format!(" --freeze {prefix}");
     }
@@ -391,6 +398,7 @@ fn settings(arguments: &Arguments, before: Option<Config>) -> Result<Config, Fai
     config.batch = arguments.batch.unwrap_or(config.batch);
     config.lr = arguments.lr.unwrap_or(config.lr);
     config.seed = arguments.seed.unwrap_or(config.seed);
+    config.precision = arguments.precision.unwrap_or(config.precision);
     config.check().map_err(|error: ConfigError| Failure::Usage(error.to_string()))?;
     Ok(config)
 }

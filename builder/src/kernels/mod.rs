@@ -2,7 +2,7 @@
 //! processor has.
 //!
 //! Convolution: `direct` and `winograd` (sessions), `correlate`, `grouped` and `winograd4` (training: forward and both
-//! gradients). The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is
+//! gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is
 //! elementwise).
 
 pub(crate) mod channels;
@@ -13,6 +13,8 @@ pub(crate) mod images;
 pub(crate) mod tiles;
 pub(crate) mod winograd;
 pub(crate) mod winograd4;
+#[allow(unsafe_code)]
+pub(crate) mod x86;
 
 use pulp::{Arch, Simd, WithSimd};
 use std::cell::RefCell;

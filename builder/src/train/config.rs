@@ -3,6 +3,7 @@
 use super::rule::Optimizer;
 use super::schedule::{Schedule, Span};
 use super::whitening::Whitening;
+use crate::autograd::Precision;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{AugmentationError, Mixing, VIEWS};
 use crate::data::{Augmentation, Sampling};
@@ -89,6 +90,9 @@ pub struct Config {
     /// Whether test images are judged again at the end, by the mean scores of as many views of them; 1 for no.
     #[serde(default = "one_view")]
     pub views: usize,
+    /// In what products of wide convolutions are computed.
+    #[serde(default)]
+    pub precision: Precision,
     /// Seed of order and augmentation, and of the initial weights where they are random.
     pub seed: u64,
     /// How the weights change.
@@ -302,6 +306,7 @@ mod tests {
             "batch_norm_momentum",
             "views",
             "sync_bn",
+            "precision",
         ] {
             table.remove(later).unwrap();
         }

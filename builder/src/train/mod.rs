@@ -35,6 +35,7 @@ pub use schedule::Schedule;
 pub use whitening::Whitening;
 
 use crate::autograd::FakeQuantization;
+use crate::autograd::Precision;
 use crate::cluster::Cluster;
 use crate::data::{DataError, ImageSet};
 use crate::files::FileError;
@@ -136,6 +137,9 @@ pub enum TrainError {
         /// The run directory.
         path: PathBuf,
     },
+    /// The processor lacks the instructions.
+    #[error("precision {0} needs a processor with AVX-512 BF16: train with --precision float32")]
+    Precision(Precision),
     /// The first convolution cannot whiten.
     #[error("`{arch}` cannot begin with whitening: {reason}")]
     NoWhitening {

@@ -4,6 +4,7 @@ use super::config::{Config, ConfigError};
 use super::rule::Optimizer;
 use super::schedule::Schedule;
 use super::whitening::Whitening;
+use crate::autograd::Precision;
 use crate::autograd::loss::Loss;
 use crate::data::augment::{Mixing, RandAugment, ResizedCrop};
 use crate::data::{Augmentation, Sampling, Source, Spec};
@@ -116,6 +117,7 @@ fn basic(arch: &str, data: &Spec) -> Config {
         average: 0.0,
         batch_norm_momentum: 0.1,
         views: 1,
+        precision: Precision::default(),
         seed: 0,
         optimizer: Optimizer::SGD,
         schedule: Schedule::Cosine { floor: 0.0 },

@@ -102,6 +102,9 @@ fn prepare(job: &mut Job) -> Result<Prepared, TrainError> {
         }
     }
     check_noise(&job.graph, &job.config)?;
+    if !job.config.precision.is_available() {
+        return Err(TrainError::Precision(job.config.precision));
+    }
     let Some(normalization) = job.graph.metadata.normalization.clone() else {
         return Err(TrainError::NoNormalization { arch: job.graph.name.clone() });
     };
@@ -161,7 +164,8 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
             .map_or_else(Tape::new, Tape::with_fake_quantization)
             .with_frozen(frozen)
             .with_batch_norm_momentum(config.batch_norm_momentum as f32)
-            .with_shard(shard),
+            .with_shard(shard)
+            .with_precision(config.precision),
         stem,
         cluster: cluster.clone(),
         place,

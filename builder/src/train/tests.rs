@@ -373,3 +373,28 @@ fn a_run_keeps_its_classes_and_its_start() {
     let _lock = lock::Lock::take(&out).unwrap();
     assert!(matches!(train(job(&out, true), &mut ()), Err(TrainError::Busy { .. })));
 }
+
+/// Wide networks learn the digits as well by products in bfloat16, and threads change nothing.
+#[test]
+fn products_in_bfloat16_train_as_well() {
+    let run = |precision, threads| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = crate::zoo::Options { input: Some([1, 8, 8]), seed: 3, ..crate::zoo::Options::default() };
+        let graph = crate::zoo::build("resnet8-large", &options).unwrap();
+        let config = Config { epochs: 3, batch: 64, precision, seed: 3, ..Config::new("resnet8-large", &spec()) };
+        let sets = [Split::Train, Split::Test].map(|split| load(&spec(), split).unwrap());
+        let job = Job { threads: Some(threads), ..Job::new(graph, config, sets, folder.path()) };
+        train(job, &mut ()).map(|outcome| (outcome.accuracy, results(folder.path())))
+    };
+    if !Precision::Bf16.is_available() {
+        let error = run(Precision::Bf16, 1).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("AVX-512 BF16") && error.contains("--precision float32"), "{error}");
+        return;
+    }
+    let (single, of_single) = run(Precision::Float32, 2).unwrap();
+    let (rounded, of_rounded) = run(Precision::Bf16, 2).unwrap();
+    assert!(of_single.0 != of_rounded.0, "no product was rounded");
+    // 360 images: one in a hundred is 3.6 of them.
+    assert!(single > 0.9 && rounded > single - 0.02, "{single} {rounded}");
+    assert!(run(Precision::Bf16, 1).unwrap().1.0 == of_rounded.0);
+}

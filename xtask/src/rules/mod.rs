@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 const LONG_FILE: usize = 500;
 /// Only below this folder may an instruction set's folder say `unsafe`.
 const KERNELS: &str = "runtime/src/kernels";
+/// As [`KERNELS`]: kernels of training on the host.
+const HOST_KERNELS: &str = "builder/src/kernels";
 /// The instruction sets' folders.
 const INSTRUCTION_SETS: [&str; 5] = ["cortex_m", "neon", "mve", "thumb", "x86"];
 /// Where the boards' crates stand, which may say it too: the linker's symbols, exception handlers.
@@ -98,6 +100,7 @@ fn may_be_unsafe(path: &Path) -> bool {
         rest.and_then(|rest| rest.iter().next()?.to_str()).is_some_and(one_of)
     };
     below(KERNELS, &|folder| INSTRUCTION_SETS.contains(&folder))
+        || below(HOST_KERNELS, &|folder| folder == "x86")
         || below(PROGRAMS, &|folder| folder.starts_with(BOARD_PREFIX))
         || path.starts_with(C_INTERFACE)
 }
@@ -147,6 +150,8 @@ mod tests {
         assert!(!may_be_unsafe(Path::new("firmware-examples/programs/src/lib.rs")));
         assert!(!may_be_unsafe(Path::new("builder/src/neon/conv.rs")));
         assert!(may_be_unsafe(Path::new("c/src/pointers.rs")) && !may_be_unsafe(Path::new("c/build.rs")));
+        assert!(may_be_unsafe(Path::new("builder/src/kernels/x86/bf16.rs")));
+        assert!(!may_be_unsafe(Path::new("builder/src/kernels/tiles.rs")));
     }
 
     #[test]

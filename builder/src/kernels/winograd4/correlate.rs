@@ -1,7 +1,8 @@
 //! Forward pass, and gradient of the data: transformed pixels times transformed kernels.
 
 use super::transform::{self, TransformTiles, both};
-use super::{Maps, PATCH, POSITIONS, TILE, Tile, Tiling, Weights, position_step};
+use super::weights::Elements;
+use super::{Maps, PATCH, POSITIONS, TILE, Tile, Tiling, Weights, position_step, rounded};
 use crate::kernels::tiles::{self, BLOCK, tile_size};
 use crate::kernels::{BlockKernel, dispatch, with_scratch};
 use pulp::Simd;
@@ -14,8 +15,9 @@ const BYTES: usize = 1 << 19;
 /// columns. `bias` is empty or has a value for each output.
 pub(crate) fn correlate(weights: &Weights, bias: &[f32], x: Maps, pads: [usize; 2], out: &mut [f32], size: [usize; 2]) {
     let tiling = Tiling::new(size);
-    let elements = size[0] * size[1] * weights.outputs;
-    let blocks = [weights.channels, weights.outputs].map(|count| count.div_ceil(BLOCK));
+    let outputs = weights.outputs;
+    let elements = size[0] * size[1] * outputs;
+    let blocks = [weights.channels, outputs].map(|count| count.div_ceil(BLOCK));
     let each = POSITIONS * (blocks[0] + blocks[1]) * BLOCK * size_of::<f32>();
     let room = (BYTES / each).clamp(48, 96) / 12 * 12;
     // Few enough tasks that most have whole rooms of tiles, enough of them to share among threads.
@@ -26,16 +28,34 @@ pub(crate) fn correlate(weights: &Weights, bias: &[f32], x: Maps, pads: [usize; 
         let total = x.elements.len() / x.image() * tiling.count;
         let room = room.min(total.next_multiple_of(4));
         let len = POSITIONS * position_step(room) * BLOCK;
-        with_scratch((blocks[0] + blocks[1]) * len, |scratch| {
-            let (pixels, products) = scratch.split_at_mut(blocks[0] * len);
+        let words = rounded::words(room);
+        with_scratch((2 * blocks[0] + blocks[1]) * len, |scratch| {
+            let (pixels, scratch) = scratch.split_at_mut(blocks[0] * len);
+            let (products, pairs) = scratch.split_at_mut(blocks[1] * len);
+            let pairs = bytemuck::cast_slice_mut::<f32, u32>(pairs);
             for first in (0..total).step_by(room) {
                 let tiles = &tiling.list(first, room.min(total - first))[..];
                 for (block, out) in pixels.chunks_exact_mut(len).enumerate() {
                     dispatch(TransformTiles { pads: Some(pads), maps: x, block, tiles, room, out });
                 }
-                dispatch(Multiply { weights, pixels, products, room, count: tiles.len() });
+                match &weights.elements {
+                    Elements::Single(elements) => {
+                        let weights = elements.as_slice();
+                        let [channels, outputs] = [x.channels, outputs];
+                        dispatch(Multiply { weights, channels, outputs, pixels, products, room, count: tiles.len() });
+                    }
+                    Elements::Pairs(bf16, weights) => {
+                        let (bf16, channels, blocks) = (*bf16, x.channels, blocks[1]);
+                        for (from, to) in pixels.chunks_exact(len).zip(pairs.chunks_exact_mut(words)) {
+                            bf16.round(from, to);
+                        }
+                        let pixels = &*pairs;
+                        let count = tiles.len();
+                        rounded::Multiply { bf16, weights, pixels, channels, blocks, room, count }.run(products);
+                    }
+                }
                 for (block, products) in products.chunks_exact(len).enumerate() {
-                    dispatch(Results { products, room, tiles, bias, block, outputs: weights.outputs, size, out });
+                    dispatch(Results { products, room, tiles, bias, block, outputs, size, out });
                 }
             }
         });
@@ -44,7 +64,10 @@ pub(crate) fn correlate(weights: &Weights, bias: &[f32], x: Maps, pads: [usize; 
 
 /// The products of all positions.
 struct Multiply<'a> {
-    weights: &'a Weights,
+    /// `[block of outputs][position][channel][BLOCK]`.
+    weights: &'a [f32],
+    channels: usize,
+    outputs: usize,
     /// `[block of channels][position][tile][BLOCK]`.
     pixels: &'a [f32],
     /// `[block of outputs][position][tile][BLOCK]`.
@@ -67,7 +90,7 @@ impl Multiply<'_> {
     /// With `B` blocks of outputs at a time: what is read of a tile serves all of them.
     #[inline(always)]
     fn position<S: Simd, const V: usize, const B: usize>(&mut self, simd: S, position: usize) {
-        let blocks = self.weights.outputs.div_ceil(BLOCK);
+        let blocks = self.outputs.div_ceil(BLOCK);
         for block in (0..blocks - blocks % B).step_by(B) {
             self.blocks::<S, V, B>(simd, position, block);
         }
@@ -101,9 +124,9 @@ impl Multiply<'_> {
         block: usize,
         first: usize,
     ) {
-        let channels = self.weights.channels;
+        let channels = self.channels;
         let step = position_step(self.room);
-        let weights = tiles::blocks::<S, V>(self.weights.elements.as_slice());
+        let weights = tiles::blocks::<S, V>(self.weights);
         let mut of_blocks: [&[[S::f32s; V]]; B] = [&[]; B];
         for (b, of_block) in of_blocks.iter_mut().enumerate() {
             *of_block = &weights[((block + b) * POSITIONS + position) * channels..][..channels];

@@ -3,9 +3,10 @@
 
 use super::transform::{Taps, TransformTiles, both};
 use super::weights::TAPS;
-use super::{Maps, PATCH, POSITIONS, Tiling, position_step};
+use super::{Maps, PATCH, POSITIONS, Tiling, position_step, rounded};
 use crate::kernels::images::sum_pairs;
 use crate::kernels::tiles::{self, BLOCK};
+use crate::kernels::x86::bf16::Bf16;
 use crate::kernels::{BlockKernel, dispatch, with_scratch};
 use pulp::Simd;
 use rayon::prelude::*;
@@ -16,8 +17,8 @@ const COARSER: [(usize, usize); 2] = [(1 << 20, 8), (1 << 17, 4)];
 
 /// The gradient of a convolution's weights, `[block of outputs][3][3][channel][BLOCK]`: `x` are its operands, with
 /// `pads` zeros above and at the left, `grad` the gradient of its results. The sums of chunks of a multiple of `images`
-/// are added by [`sum_pairs`].
-pub(crate) fn weight_gradient(x: Maps, pads: [usize; 2], grad: Maps, images: usize) -> Vec<f32> {
+/// are added by [`sum_pairs`]. With `bf16` products are rounded.
+pub(crate) fn weight_gradient(x: Maps, pads: [usize; 2], grad: Maps, images: usize, bf16: Option<Bf16>) -> Vec<f32> {
     let blocks = grad.channels.div_ceil(BLOCK);
     let step = (blocks * x.channels) | 1;
     let len = POSITIONS * step * BLOCK;
@@ -29,7 +30,7 @@ pub(crate) fn weight_gradient(x: Maps, pads: [usize; 2], grad: Maps, images: usi
         let (x, grad) = (Maps { elements: pixels, ..x }, Maps { elements: grads, ..grad });
         let mut kernels = vec![0.0; blocks * TAPS * x.channels * BLOCK];
         with_scratch(len, |sums| {
-            add(x, pads, grad, step, sums, is_shared);
+            add([x, grad], pads, step, sums, is_shared, bf16);
             let gather = |(block, kernels): (usize, &mut [f32])| {
                 let sums = &sums[block * x.channels * BLOCK..];
                 dispatch(Gather { channels: x.channels, sums, step, kernels });
@@ -52,30 +53,44 @@ pub(crate) fn weight_gradient(x: Maps, pads: [usize; 2], grad: Maps, images: usi
 }
 
 /// Writes the sums over all tiles, `[position][step][BLOCK]`, where blocks of outputs follow each other.
-fn add(x: Maps, pads: [usize; 2], grad: Maps, step: usize, sums: &mut [f32], is_shared: bool) {
+fn add([x, grad]: [Maps; 2], pads: [usize; 2], step: usize, sums: &mut [f32], is_shared: bool, bf16: Option<Bf16>) {
     let tiling = Tiling::new(grad.size);
     let total = x.elements.len() / x.image() * tiling.count;
     let room = total.min(128);
     let blocks = [x.channels, grad.channels].map(|count| count.div_ceil(BLOCK));
-    let len = POSITIONS * position_step(room) * BLOCK;
+    let single = POSITIONS * position_step(room) * BLOCK;
+    let len = if bf16.is_some() { rounded::paired_words(room) } else { single };
     with_scratch((blocks[0] + blocks[1]) * len, |transformed| {
         for first in (0..total).step_by(room) {
             let tiles = &tiling.list(first, room.min(total - first))[..];
             let transform = |(index, out): (usize, &mut [f32])| {
                 let (pads, maps, block) =
                     if index < blocks[0] { (Some(pads), x, index) } else { (None, grad, index - blocks[0]) };
-                dispatch(TransformTiles { pads, maps, block, tiles, room, out });
+                match bf16 {
+                    Some(bf16) => with_scratch(single, |single| {
+                        dispatch(TransformTiles { pads, maps, block, tiles, room, out: single });
+                        rounded::pair_tiles(bf16, single, room, tiles.len(), bytemuck::cast_slice_mut(out));
+                    }),
+                    None => dispatch(TransformTiles { pads, maps, block, tiles, room, out }),
+                }
             };
             match is_shared {
                 true => transformed.par_chunks_exact_mut(len).enumerate().for_each(transform),
                 false => transformed.chunks_exact_mut(len).enumerate().for_each(transform),
             }
             let (pixels, grads) = transformed.split_at(blocks[0] * len);
-            let (channels, count) = (x.channels, tiles.len());
+            let (channels, count, is_first) = (x.channels, tiles.len(), first == 0);
             let multiply = |(position, sums): (usize, &mut [f32])| {
                 let blocks = blocks[1];
-                let is_first = first == 0;
-                dispatch(Sum { is_first, position, pixels, grads, room, count, channels, blocks, sums });
+                match bf16 {
+                    Some(bf16) => {
+                        let [pixels, grads] = [pixels, grads].map(bytemuck::cast_slice);
+                        let sum =
+                            rounded::Sum { bf16, is_first, position, pixels, grads, room, count, channels, blocks };
+                        sum.run(sums);
+                    }
+                    None => dispatch(Sum { is_first, position, pixels, grads, room, count, channels, blocks, sums }),
+                }
             };
             match is_shared {
                 true => sums.par_chunks_exact_mut(step * BLOCK).enumerate().for_each(multiply),

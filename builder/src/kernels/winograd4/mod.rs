@@ -10,6 +10,7 @@
 
 mod correlate;
 mod gradient;
+mod rounded;
 #[cfg(test)]
 mod tests;
 mod transform;

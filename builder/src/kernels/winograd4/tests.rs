@@ -1,5 +1,6 @@
 use super::*;
 use crate::kernels::tiles::BLOCK;
+use crate::kernels::x86::bf16::Bf16;
 use proptest::prelude::*;
 use std::array::from_fn;
 
@@ -22,6 +23,8 @@ struct Case {
     source: Vec<f32>,
     kernels: Vec<f32>,
     grad: Vec<f32>,
+    /// For products in bfloat16.
+    bf16: Option<Bf16>,
 }
 
 impl Case {
@@ -43,6 +46,7 @@ impl Case {
             source: noise(batch * map[0] * map[1] * channels, 1),
             kernels: noise(outputs * channels * 9, 2),
             grad: noise(batch * size[0] * size[1] * outputs, 3),
+            bf16: None,
         })
     }
 
@@ -56,21 +60,21 @@ impl Case {
 
     fn results(&self, bias: &[f32]) -> Vec<f32> {
         let mut found = vec![f32::NAN; self.grad.len()];
-        let weights = Weights::new(&self.kernels, self.channels, self.outputs);
+        let weights = Weights::new(&self.kernels, self.channels, self.outputs, self.bf16);
         correlate(&weights, bias, self.x(), self.pads, &mut found, self.size);
         found
     }
 
     fn data_gradient(&self) -> Vec<f32> {
         let mut found = vec![f32::NAN; self.source.len()];
-        let weights = Weights::turned(&self.kernels, self.channels, self.outputs);
+        let weights = Weights::turned(&self.kernels, self.channels, self.outputs, self.bf16);
         correlate(&weights, &[], self.grad(), self.pads.map(|pad| 2 - pad), &mut found, self.map);
         found
     }
 
     /// In the order of the kernels.
     fn weight_gradient(&self) -> Vec<f32> {
-        let packed = weight_gradient(self.x(), self.pads, self.grad(), self.batch.div_ceil(32));
+        let packed = weight_gradient(self.x(), self.pads, self.grad(), self.batch.div_ceil(32), self.bf16);
         (0..self.kernels.len())
             .map(|at| {
                 let (tap, channel, output) = (at % 9, at / 9 % self.channels, at / 9 / self.channels);
@@ -135,7 +139,7 @@ proptest! {
         pads in [[0..3usize, 0..3], [0..3, 0..3]],
         channels in [1..38usize, 1..38],
     ) {
-        let Some(case) = Case::new(batch, size, pads, channels) else { return Ok(()) };
+        let Some(mut case) = Case::new(batch, size, pads, channels) else { return Ok(()) };
         let [mut y, dx, dw] = case.exact();
         let bias = noise(case.outputs, 4);
         y.chunks_mut(bias.len()).for_each(|y| y.iter_mut().zip(&bias).for_each(|(y, &bias)| *y += f64::from(bias)));
@@ -143,6 +147,14 @@ proptest! {
         for (what, (found, expected)) in found.iter().zip([y, dx, dw]).enumerate() {
             let [largest, _] = errors(found, &expected);
             prop_assert!(largest < 2e-5, "{what}: {largest}");
+        }
+        // Products in bfloat16 differ by the rounding of 8 bits, which transforms enlarge about five times.
+        case.bf16 = Bf16::detect();
+        let rounded = [case.results(&bias), case.data_gradient(), case.weight_gradient()];
+        for (what, (rounded, found)) in rounded.iter().zip(found).enumerate() {
+            let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+            let [largest, typical] = errors(rounded, &found);
+            prop_assert!(largest < 0.3 && typical < 0.05, "{what}: {largest} {typical}");
         }
     }
 }
@@ -171,13 +183,13 @@ fn rounding_of_wide_layers_is_harmless() {
 fn gradients_of_halves_add_up_to_that_of_the_batch() {
     for channels in [[17, 16], [48, 32], [130, 80]] {
         let case = Case::new(32, [3, 5], [[1; 2]; 2], channels).unwrap();
-        let whole = weight_gradient(case.x(), case.pads, case.grad(), 1);
+        let whole = weight_gradient(case.x(), case.pads, case.grad(), 1, case.bf16);
         let half = |first| {
             let part =
                 |maps: Maps<'_>, len: usize| -> Vec<f32> { maps.elements[first * len / 2..][..len / 2].to_vec() };
             let (x, grad) = (part(case.x(), case.source.len()), part(case.grad(), case.grad.len()));
             let (x, grad) = (Maps { elements: &x, ..case.x() }, Maps { elements: &grad, ..case.grad() });
-            weight_gradient(x, case.pads, grad, 1)
+            weight_gradient(x, case.pads, grad, 1, case.bf16)
         };
         let sum: Vec<f32> = half(0).iter().zip(half(1)).map(|(a, b)| a + b).collect();
         assert!(sum == whole, "{channels:?}");
@@ -186,8 +198,10 @@ fn gradients_of_halves_add_up_to_that_of_the_batch() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    for channels in [[17, 16], [96, 80]] {
-        let case = Case::new(5, [6, 9], [[1; 2]; 2], channels).unwrap();
+    for (channels, bf16) in
+        [[17, 16], [96, 80]].into_iter().flat_map(|channels| [(channels, None), (channels, Bf16::detect())])
+    {
+        let case = Case { bf16, ..Case::new(5, [6, 9], [[1; 2]; 2], channels).unwrap() };
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| [case.results(&[]), case.data_gradient(), case.weight_gradient()])

@@ -3,6 +3,7 @@
 use super::transform::{Kernel, both};
 use super::{PATCH, POSITIONS};
 use crate::kernels::tiles::{self, BLOCK};
+use crate::kernels::x86::bf16::Bf16;
 use crate::kernels::{AlignedBuffer, BlockKernel, dispatch};
 use pulp::Simd;
 use rayon::prelude::*;
@@ -15,19 +16,26 @@ pub(crate) struct Weights {
     /// Channels of the operand.
     pub(super) channels: usize,
     pub(super) outputs: usize,
+    pub(super) elements: Elements,
+}
+
+/// Elements of transformed kernels.
+pub(super) enum Elements {
     /// `[block][position][channel][BLOCK]`.
-    pub(super) elements: AlignedBuffer,
+    Single(AlignedBuffer),
+    /// `[block][position][pair of channels][BLOCK]`.
+    Pairs(Bf16, Vec<u32>),
 }
 
 impl Weights {
     /// Transforms kernels in the order OIHW, of which there are `outputs` times `channels`.
-    pub(crate) fn new(kernels: &[f32], channels: usize, outputs: usize) -> Self {
-        Self::with_strides(kernels, channels, outputs, [channels * TAPS, TAPS], false)
+    pub(crate) fn new(kernels: &[f32], channels: usize, outputs: usize, bf16: Option<Bf16>) -> Self {
+        Self::with_strides(kernels, channels, outputs, [channels * TAPS, TAPS], false).rounded(bf16)
     }
 
     /// Transforms the kernels of the data's gradient: each turned by half a turn, inputs and outputs exchanged.
-    pub(crate) fn turned(kernels: &[f32], channels: usize, outputs: usize) -> Self {
-        Self::with_strides(kernels, outputs, channels, [TAPS, channels * TAPS], true)
+    pub(crate) fn turned(kernels: &[f32], channels: usize, outputs: usize, bf16: Option<Bf16>) -> Self {
+        Self::with_strides(kernels, outputs, channels, [TAPS, channels * TAPS], true).rounded(bf16)
     }
 
     /// `strides` are the distances between the kernels of neighbouring outputs and of neighbouring channels.
@@ -39,7 +47,17 @@ impl Weights {
             let kernels = &kernels[block * BLOCK * strides[0]..];
             dispatch(TransformKernels { kernels, channels, count, strides, turned, out });
         });
-        Self { channels, outputs, elements }
+        Self { channels, outputs, elements: Elements::Single(elements) }
+    }
+
+    /// Rounds to bfloat16, if that is asked for.
+    fn rounded(self, bf16: Option<Bf16>) -> Self {
+        let (Some(bf16), Elements::Single(single)) = (bf16, &self.elements) else { return self };
+        let [from, to] = [self.channels, self.channels.div_ceil(2)].map(|rows| rows * BLOCK);
+        let mut pairs = vec![0; single.as_slice().len() / from * to];
+        let rows = single.as_slice().par_chunks(from).zip(pairs.par_chunks_mut(to));
+        rows.for_each(|(from, to)| bf16.pair_rows(from, to));
+        Self { elements: Elements::Pairs(bf16, pairs), ..self }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn forward<'g>(
     let bias = node.inputs.get(2).map(|&id| cx.parameter(id));
     let mut y = cx.output(node, x.batch());
     let shape = Shape::new(conv, &x, &y);
-    let filtered = Filtered::new(conv, &x, &y);
+    let filtered = Filtered::new(conv, &x, &y, cx.bf16);
     match filtered {
         Some(filtered) => filtered.forward(weight, bias, &x, &mut y),
         None => correlate(&shape, weight, bias, &x, &mut y),
