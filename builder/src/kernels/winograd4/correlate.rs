@@ -181,6 +181,7 @@ struct Results<'a> {
 }
 
 impl BlockKernel for Results<'_> {
+    #[expect(clippy::needless_range_loop, reason = "the index is that of an inner dimension")]
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, simd: S) {
         let step = position_step(self.room);

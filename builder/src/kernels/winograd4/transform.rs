@@ -148,6 +148,7 @@ pub(super) struct TransformTiles<'a> {
 }
 
 impl BlockKernel for TransformTiles<'_> {
+    #[expect(clippy::needless_range_loop, reason = "the index is that of an inner dimension")]
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, simd: S) {
         let step = position_step(self.room);

@@ -74,6 +74,7 @@ struct TransformKernels<'a> {
 }
 
 impl BlockKernel for TransformKernels<'_> {
+    #[expect(clippy::needless_range_loop, reason = "the index is that of an inner dimension")]
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, simd: S) {
         let out = tiles::blocks_mut::<S, V>(self.out);
