@@ -5,6 +5,7 @@ use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::data::augment::{Mixing, RandAugment};
 use crate::data::{Augmentation, Spec, Split, load};
+use crate::zoo;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -101,7 +102,11 @@ pub(super) fn history(folder: &Path) -> Vec<String> {
 
 /// Interrupts a run at epochs and batches, and compares what the resumed runs end with.
 fn interrupt(config: &Config, at: &[(usize, usize)]) -> Outcome {
-    let job = |out: &Path, resume| Job { config: config.clone(), ..job(out, resume) };
+    interrupt_job(|out, resume| Job { config: config.clone(), ..job(out, resume) }, at)
+}
+
+/// As [`interrupt`], for any job of two epochs.
+fn interrupt_job(job: impl Fn(&Path, bool) -> Job, at: &[(usize, usize)]) -> Outcome {
     let straight = tempfile::tempdir().unwrap();
     let folders: Vec<_> = at.iter().map(|&at| (at, tempfile::tempdir().unwrap())).collect();
     for ((epoch, batch), copy) in &folders {
@@ -115,7 +120,8 @@ fn interrupt(config: &Config, at: &[(usize, usize)]) -> Outcome {
     let mut outcomes = folders.iter().map(|(at, copy)| {
         // Another number of threads makes no difference either.
         let outcome = train(Job { threads: Some(3), ..job(copy.path(), true) }, &mut ()).unwrap();
-        assert!(results(copy.path()) == expected, "interrupted at {at:?} with {:?}", config.optimizer);
+        let job_of = job(copy.path(), true);
+        assert!(results(copy.path()) == expected, "interrupted at {at:?} with {:?}", job_of.config.optimizer);
         assert_eq!(history(copy.path()), history(straight.path()), "interrupted at {at:?}");
         assert_eq!(outcome.epochs, 2);
         // A finished run can be resumed: nothing happens.
@@ -166,6 +172,47 @@ fn every_method_resumes_where_it_was() {
     };
     let outcome = interrupt(&config, &[(0, 5), (1, 1), (1, 4), (1, 9)]);
     assert!(outcome.loss.is_finite());
+}
+
+/// Digits with a border, for the network of recipe `fast`.
+fn fast_job(out: &Path, resume: bool) -> Job {
+    let bordered = |set: Dataset| {
+        let mut pixels = vec![0; set.len() * 81];
+        for (image, rows) in pixels.chunks_exact_mut(81).zip(set.pixels.chunks_exact(64)) {
+            image.chunks_exact_mut(9).zip(rows.chunks_exact(8)).for_each(|(to, row)| to[..8].copy_from_slice(row));
+        }
+        Dataset { dims: [1, 9, 9], pixels, ..set }
+    };
+    let [train, test] = [(Split::Train, 300), (Split::Test, 60)].map(|(split, count)| {
+        let mut set = load(&spec(), split).unwrap();
+        set.pixels.truncate(count * 64);
+        set.labels.truncate(count);
+        bordered(set)
+    });
+    let recipe = Recipe::Fast.config("resnet-fast", &spec());
+    let optimizer = Optimizer::Muon { momentum: 0.6, steps: 3, vector_momentum: 0.85, vector_lr: 10.0, head_lr: 0.002 };
+    let whitening = Some(Whitening { bias_epochs: 1, ..Whitening::default() });
+    let augmentation = Augmentation { flip: true, alternating_flip: true, ..recipe.augmentation };
+    let config = Config { epochs: 2, batch: 50, optimizer, whitening, augmentation, views: 6, ..recipe };
+    let mut graph = zoo::build("resnet-fast", &config.options(10, [1, 9, 9])).unwrap();
+    graph.metadata.normalization = Some(spec().normalization());
+    Job { resume, ..Job::new(graph, config, [train, test], out) }
+}
+
+#[test]
+fn the_fast_recipe_resumes_and_its_stem_stays_as_the_images_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = fast_job(folder.path(), false);
+    let mut whitened = job.graph.clone();
+    let stem = whitening::stem(&whitened).unwrap();
+    let how = job.config.whitening.unwrap();
+    whitening::whiten(&mut whitened, stem, &job.train, &spec().normalization(), how);
+    let outcome = interrupt_job(fast_job, &[(0, 3), (1, 2)]);
+    let named = |name: &str| outcome.best.parameters().find(|(_, other, _)| *other == name).unwrap().2.tensor.data();
+    assert_eq!(named("stem.conv.weight"), whitened.parameter(stem.weight).unwrap().data());
+    assert!(named("stem.conv.bias").iter().all(|&bias| bias != 0.0));
+    assert!(named("stage1.block1.bn1.gamma").iter().all(|&gamma| gamma == 1.0));
+    assert!(outcome.accuracy > 0.3 && outcome.views_accuracy.is_some(), "{}", outcome.accuracy);
 }
 
 #[test]
