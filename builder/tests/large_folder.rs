@@ -24,7 +24,9 @@ fn fill(folder: &Path) {
         let class = folder.join(class);
         std::fs::create_dir(&class).unwrap();
         for number in 0..IMAGES {
-            let path = |number: usize| class.join(format!("{number}.{}", if number.is_multiple_of(5) { "png" } else { "jpg" }));
+            let path = |number: usize| {
+                class.join(format!("{number}.{}", if number.is_multiple_of(5) { "png" } else { "jpg" }))
+            };
             if number >= PICTURES {
                 std::fs::hard_link(path(number % PICTURES), path(number)).unwrap();
                 continue;

@@ -4,7 +4,7 @@ use super::*;
 use crate::autograd::loss::{Loss, targets};
 use crate::autograd::{Noise, Tape};
 use crate::data::augment::{Mixing, RandAugment};
-use crate::data::{Augmentation, Spec, Split, load};
+use crate::data::{Augmentation, Dataset, Spec, Split, load};
 use crate::zoo;
 use std::io::Write;
 use std::path::Path;
@@ -206,7 +206,8 @@ fn the_fast_recipe_resumes_and_its_stem_stays_as_the_images_made_it() {
     let mut whitened = job.graph.clone();
     let stem = whitening::stem(&whitened).unwrap();
     let how = job.config.whitening.unwrap();
-    whitening::whiten(&mut whitened, stem, &job.train, &spec().normalization(), how);
+    let images = job.train.clone().into_dataset().unwrap();
+    whitening::whiten(&mut whitened, stem, &images, &spec().normalization(), how);
     let outcome = interrupt_job(fast_job, &[(0, 3), (1, 2)]);
     let named = |name: &str| outcome.best.parameters().find(|(_, other, _)| *other == name).unwrap().2.tensor.data();
     assert_eq!(named("stem.conv.weight"), whitened.parameter(stem.weight).unwrap().data());
