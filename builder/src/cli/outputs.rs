@@ -1,6 +1,6 @@
 //! Places to write to, tried before work starts.
 
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use std::path::Path;
 
 /// Tries whether `file` can be written: its folder is there and takes new files, and it is no folder itself.
@@ -23,7 +23,7 @@ pub(super) fn check_folder(folder: &Path) -> Result<(), FileError> {
 }
 
 fn try_folder(folder: &Path) -> Result<(), std::io::Error> {
-    tempfile::Builder::new().prefix(".skipstone-").tempfile_in(folder).map(drop)
+    tempfile::Builder::new().prefix(".skipstone-").tempfile_in(folder).map(drop).map_err(files::unnamed)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::create_dir(parent)?;
     let aside = tempfile::Builder::new().prefix(".skipstone-").tempdir_in(parent);
-    let aside = aside.map_err(|e| FileError::new("create a folder in", parent, e))?.keep();
+    let aside = aside.map_err(|e| FileError::new("create a folder in", parent, files::unnamed(e)))?.keep();
     let moved = project.write(&aside, folder).and_then(|()| {
         open_to_others(&aside);
         std::fs::rename(&aside, folder).map_err(|e| FileError::new("create", folder, e).into())
