@@ -56,7 +56,7 @@ pub fn tiles_of_taps(shape: &ConvShape) -> usize {
     let Tile { products, height, width, .. } = Tile::of(shape);
     let pairs = shape.width.div_ceil(2 * width).max(1);
     let pair = MAX_ROWS.div_ceil(height) * 4 * products * shape.channels_in.max(1);
-    let most = (PIXELS_BYTES / pair).max(1);
+    let most = PIXELS_BYTES.checked_div(pair).unwrap_or(1).max(1);
     2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
 }
 
