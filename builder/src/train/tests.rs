@@ -428,7 +428,8 @@ fn products_in_bfloat16_train_as_well() {
     let run = |precision, threads| {
         let folder = tempfile::tempdir().unwrap();
         let options = crate::zoo::Options { input: Some([1, 8, 8]), seed: 3, ..crate::zoo::Options::default() };
-        let graph = crate::zoo::build("resnet8-large", &options).unwrap();
+        let mut graph = crate::zoo::build("resnet8-large", &options).unwrap();
+        graph.metadata.normalization = Some(spec().normalization());
         let config = Config { epochs: 3, batch: 64, precision, seed: 3, ..Config::new("resnet8-large", &spec()) };
         let sets = [Split::Train, Split::Test].map(|split| load(&spec(), split).unwrap());
         let job = Job { threads: Some(threads), ..Job::new(graph, config, sets, folder.path()) };
