@@ -173,7 +173,10 @@ fn prepare(arguments: &Arguments, console: &Console) -> Result<Prepared, Failure
     outputs::check_folder(&arguments.out)?;
     train::check_free(&arguments.out)?;
     let before = if arguments.resume { stored_settings(&arguments.out)? } else { None };
-    let config = settings(arguments, before)?;
+    let config = settings(arguments, before.clone())?;
+    if let Some(before) = &before {
+        config.check_same(before).map_err(TrainError::from)?;
+    }
     if arguments.pixels.given() && config.init.is_none() {
         return Err(Failure::Usage(
             "--raw, --mean, --std, --channels, --fit, --resize and --filter say how a network of --init takes pixels: \
