@@ -34,7 +34,7 @@ fn check(entry: &Entry, opset: i64) -> Result<(), String> {
     let start = Instant::now();
     let graph = network(entry, 7);
     let options = Options { opset: opset.to_string().parse().unwrap(), batch: Batch::Any };
-    let file = export(&graph, options.clone());
+    let file = export(&graph, options);
     let read = import(&file).map_err(|error| error.to_string())?;
     // A file does not say that a batch norm learns no gamma.
     let fixed = graph.parameters().any(|(_, name, parameter)| name.ends_with(".gamma") && !parameter.trainable);
