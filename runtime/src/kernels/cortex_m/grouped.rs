@@ -38,14 +38,15 @@ fn conv_row<const WORDS: usize>(row: &mut ConvRow<'_, i16>) {
             let (weights, pixels) = (weights.as_ptr(), pixels.as_ptr());
             // A row ends with blocks of two rather than a lone pixel.
             let made = if left == 3 || left > 4 { 3 } else { left.min(2) };
-            // SAFETY: the weights were just sliced to those of two channels. The pixels that are read are those of the
-            // windows of pixels that the row has, which lie inside of the rows: a `ConvRow` promises it.
-            unsafe {
-                match made {
-                    3 => put(row, x, first, walk.sums::<WORDS, 3>(weights, pixels)),
-                    2 => put(row, x, first, walk.sums::<WORDS, 2>(weights, pixels)),
-                    _ => put(row, x, first, walk.sums::<WORDS, 1>(weights, pixels)),
-                }
+            // The weights were just sliced to those of two channels. The pixels that are read are those of the windows of
+            // pixels that the row has, which lie inside of the rows: a `ConvRow` promises it.
+            match made {
+                // SAFETY: above, of three windows.
+                3 => put(row, x, first, unsafe { walk.sums::<WORDS, 3>(weights, pixels) }),
+                // SAFETY: above, of two windows.
+                2 => put(row, x, first, unsafe { walk.sums::<WORDS, 2>(weights, pixels) }),
+                // SAFETY: above, of one window.
+                _ => put(row, x, first, unsafe { walk.sums::<WORDS, 1>(weights, pixels) }),
             }
             (x, left) = (x + made, left - made);
         }
