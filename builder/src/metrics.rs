@@ -162,7 +162,8 @@ pub fn evaluate_float(graph: &Graph, set: &Dataset) -> Evaluation {
     evaluate_views(graph, None, set, 1)
 }
 
-/// As [`evaluate_float`], or under fake quantization, by the mean scores of so many of [`VIEWS`](crate::data::augment::VIEWS) views of each image.
+/// As [`evaluate_float`], or under fake quantization, by the mean scores of so many of
+/// [`VIEWS`](crate::data::augment::VIEWS) views of each image.
 ///
 /// # Panics
 /// As [`evaluate_float`].

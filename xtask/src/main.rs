@@ -1,4 +1,5 @@
-//! The project's commands: `cargo xtask demo` shows what it does, `cargo xtask test` checks it, `cargo xtask bench` measures.
+//! The project's commands: `cargo xtask demo` shows what it does, `cargo xtask test` checks it, `cargo xtask bench`
+//! measures.
 //!
 //! `test` prepares the tools it needs where it can, runs every row of [`rows::ROWS`] with its output passed through,
 //! and ends with a table of what ran where. Nothing is skipped: a row that cannot run fails and says what to install.

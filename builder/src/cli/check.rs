@@ -9,8 +9,8 @@ use super::targets::{self, misfit};
 use crate::target::{Board, Need};
 use std::path::{Path, PathBuf};
 
-/// Say whether a .stone file fits boards: their flash and RAM, and the kernels of their cores. Exit code 1 where it does
-/// not fit one of them.
+/// Say whether a .stone file fits boards: their flash and RAM, and the kernels of their cores. Exit code 1 where it
+/// does not fit one of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone check digits.stone --board microbit nrf52840-dk")]
 pub(super) struct Arguments {

@@ -7,7 +7,8 @@ use std::fmt::{Display, Write};
 use std::io::Write as _;
 use std::process::Stdio;
 
-/// The version of what `--json` prints. A new field leaves it as it is; one that goes, or means something else, raises it.
+/// The version of what `--json` prints. A new field leaves it as it is; one that goes, or means something else, raises
+/// it.
 const SCHEMA: u32 = 1;
 
 /// A result with the version of its fields.

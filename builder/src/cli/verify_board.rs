@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 /// What is compared, and where.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct OnBoard {
-    /// Run the packed model on a board and compare every layer with the same model here: serial:PORT, serial:PORT@BAUD or
-    /// tcp:HOST:PORT. MODEL may be the .stone file itself.
+    /// Run the packed model on a board and compare every layer with the same model here: serial:PORT, serial:PORT@BAUD
+    /// or tcp:HOST:PORT. MODEL may be the .stone file itself.
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["per_node", "float_only", "skip_file"])]
     on: Option<Address>,
     /// With --on: save the images and the scores, of the board and here, as .npy files in this folder; and what the

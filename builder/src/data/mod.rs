@@ -102,9 +102,9 @@ pub fn load_with(spec: &Spec, default: Split, options: &Options) -> Result<(Data
     Ok((set.into_dataset()?, notes))
 }
 
-/// As [`load_with`], with at most `cache` bytes of a folder's pixels in memory: the images that have no room are decoded
-/// each time they are asked for. Other sets are in memory. `progress` gets the number of a folder's files that have been
-/// looked at, and of all.
+/// As [`load_with`], with at most `cache` bytes of a folder's pixels in memory: the images that have no room are
+/// decoded each time they are asked for. Other sets are in memory. `progress` gets the number of a folder's files that
+/// have been looked at, and of all.
 ///
 /// # Errors
 /// [`DataError`] naming the file or folder.

@@ -17,8 +17,8 @@ pub enum Sampling {
 }
 
 impl Sampling {
-    /// The order in which an epoch shows the images of these labels, a function of `seed` and `epoch`; with more than one
-    /// of `repeats` as [`order`] says.
+    /// The order in which an epoch shows the images of these labels, a function of `seed` and `epoch`; with more than
+    /// one of `repeats` as [`order`] says.
     pub fn order(self, seed: u64, epoch: usize, labels: &[u16], repeats: usize) -> Vec<Sample> {
         match self {
             Self::Uniform => order(seed, epoch, labels.len(), repeats),

@@ -9,8 +9,8 @@ pub(crate) fn chunk_images(batch: usize) -> usize {
     batch.div_ceil(32)
 }
 
-/// The sum of `parts` as a binary tree: neighbours first, then neighbouring sums. So the halves of a batch can be summed
-/// apart, each by a process, and give the same bits. `add` adds the second to the first.
+/// The sum of `parts` as a binary tree: neighbours first, then neighbouring sums. So the halves of a batch can be
+/// summed apart, each by a process, and give the same bits. `add` adds the second to the first.
 pub(crate) fn sum_pairs<T>(mut parts: Vec<T>, add: impl Fn(&mut T, T)) -> Option<T> {
     while parts.len() > 1 {
         let mut rest = parts.into_iter();

@@ -2,8 +2,8 @@
 //! processor has.
 //!
 //! Convolution: `direct` and `winograd` (sessions), `correlate`, `grouped` and `winograd4` (training: forward and both
-//! gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to channels) and `images` (loops over a batch, and what is
-//! elementwise).
+//! gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to channels) and
+//! `images` (loops over a batch, and what is elementwise).
 
 pub(crate) mod channels;
 pub(crate) mod correlate;

@@ -67,7 +67,8 @@ impl Confusion {
         images.into_iter().enumerate().map(share).collect()
     }
 
-    /// The pairs of a class and another answer that occur, the most frequent first, among equals in the order of classes.
+    /// The pairs of a class and another answer that occur, the most frequent first, among equals in the order of
+    /// classes.
     pub fn confused(&self) -> Vec<Confused> {
         let pairs = self.counts.iter().filter(|&(&(label, answer), _)| label != answer);
         let mut pairs: Vec<_> = pairs.map(|(&(label, answer), &images)| Confused { label, answer, images }).collect();

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 /// across a max pool where no channel's sign is changed: the largest element stays the largest.
 ///
 /// Nodes and values keep their names. A folded convolution's result, or that of the max pool after it, has the name of
-/// the batch normalization's result, whose contents it has; a bias that did not exist, or that others read too, is named `<convolution>.bias`. Metadata
-/// stays.
+/// the batch normalization's result, whose contents it has; a bias that did not exist, or that others read too, is
+/// named `<convolution>.bias`. Metadata stays.
 ///
 /// One that no convolution can absorb stays: after a sum or a concatenation, as pre-activation and dense networks have
 /// them; where others read the convolution's result, too; and where the file rounds that result to integers.

@@ -27,8 +27,8 @@ pub(super) fn batches(images: usize, config: &Config) -> usize {
     (order(config.seed, 0, images, config.repeats).len() / config.batch).max(1)
 }
 
-/// All batches from `batch` of `epoch` on, of each what is needed at `place`, made by the threads of `decoders`. They are a
-/// function of the settings, the epoch and the batch alone.
+/// All batches from `batch` of `epoch` on, of each what is needed at `place`, made by the threads of `decoders`. They
+/// are a function of the settings, the epoch and the batch alone.
 pub(super) fn feed<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     decoders: &'env ThreadPool,

@@ -337,9 +337,9 @@ pub struct Outcome {
 /// - `start.onnx`: `job.start`, if there is one;
 /// - `.lock`: whose lock keeps other processes out.
 ///
-/// A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not. Several processes
-/// end with the weights of one, as far as the order of sums goes ([`Cluster::sum`]); batch statistics are each process's
-/// own, unless `config.sync_bn` says otherwise.
+/// A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not. Several
+/// processes end with the weights of one, as far as the order of sums goes ([`Cluster::sum`]); batch statistics are
+/// each process's own, unless `config.sync_bn` says otherwise.
 ///
 /// # Errors
 /// [`TrainError`], before training starts where settings or the directory are at fault.

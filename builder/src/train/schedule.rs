@@ -24,7 +24,8 @@ pub enum Schedule {
         #[serde(default)]
         floor: f64,
     },
-    /// Rises from 0 over the warm-up, then falls along a line to `floor` over the epochs that are left, with every step.
+    /// Rises from 0 over the warm-up, then falls along a line to `floor` over the epochs that are left, with every
+    /// step.
     Linear {
         /// The rate at the end.
         #[serde(default)]

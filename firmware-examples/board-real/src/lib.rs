@@ -1,5 +1,5 @@
-//! What the programs for real boards share: a log through the debug probe, a counter of cycles, the label on an LED and on
-//! the serial port, images from the serial port.
+//! What the programs for real boards share: a log through the debug probe, a counter of cycles, the label on an LED and
+//! on the serial port, images from the serial port.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -81,8 +81,8 @@ pub fn image(
     Ok(())
 }
 
-/// Runs an image between two marks, and then once more with marks at the begin and the end of each step: for a plugin of the
-/// emulator that counts from mark to mark.
+/// Runs an image between two marks, and then once more with marks at the begin and the end of each step: for a plugin
+/// of the emulator that counts from mark to mark.
 ///
 /// # Errors
 /// The image has another length than the model's.

@@ -1,5 +1,5 @@
-//! The core's SysTick as a counter that does not wrap. Every Cortex-M but a few M0 has it, the emulator's as well, which
-//! lacks DWT's counter.
+//! The core's SysTick as a counter that does not wrap. Every Cortex-M but a few M0 has it, the emulator's as well,
+//! which lacks DWT's counter.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -8,7 +8,8 @@ use crate::kernels::conv::MAX_ROWS;
 use crate::ops::{Checked, Operands, Rules, Verdict, ensure, is_safe};
 use crate::schedule::{Network, is_view};
 
-/// Shapes follow from the operators, and what an operator reads besides maps has the length that follows from the shapes.
+/// Shapes follow from the operators, and what an operator reads besides maps has the length that follows from the
+/// shapes.
 pub(super) fn check(model: &Judged<'_>, node: &Node) -> Verdict {
     let Some(rules) = model.table.get(node) else {
         return ensure!(false, "this program does not know its operator");

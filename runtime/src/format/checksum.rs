@@ -1,5 +1,5 @@
-//! Checksums: CRC-32 as in Ethernet and zip (ISO-HDLC: reflected polynomial 0xEDB88320, all ones before and after) of feature
-//! maps, xxHash32 (Collet's specification, version 0.1.1) of files.
+//! Checksums: CRC-32 as in Ethernet and zip (ISO-HDLC: reflected polynomial 0xEDB88320, all ones before and after) of
+//! feature maps, xxHash32 (Collet's specification, version 0.1.1) of files.
 
 /// The remainders of the values of a byte.
 const BYTES: [u32; 256] = {
@@ -90,8 +90,8 @@ pub fn xxh32(bytes: &[u8]) -> u32 {
     hash ^ hash >> 16
 }
 
-/// What [`Header::checksum`](super::records::Header::checksum) of a whole file has to be: the [`xxh32`] of all bytes from
-/// 16 to the end.
+/// What [`Header::checksum`](super::records::Header::checksum) of a whole file has to be: the [`xxh32`] of all bytes
+/// from 16 to the end.
 pub fn of_file(file: &[u8]) -> u32 {
     xxh32(file.get(16..).unwrap_or(&[]))
 }

@@ -76,19 +76,19 @@ pub struct ConvParts<'a, T> {
 
 /// Output rows of a convolution, ready to be computed.
 ///
-/// `out[y][x][o] = requant[o](sum over ky, i of rows[y * stride_h + ky][x * pixel_step + i] * weights[o][ky][i])`, `i` in
-/// `0..run`, for one group; with more groups see [`reference`](mod@super::reference). Padding is in the rows already,
-/// zero points are in the [`Requant`]s.
+/// `out[y][x][o] = requant[o](sum over ky, i of rows[y * stride_h + ky][x * pixel_step + i] * weights[o][ky][i])`, `i`
+/// in `0..run`, for one group; with more groups see [`reference`](mod@super::reference). Padding is in the rows
+/// already, zero points are in the [`Requant`]s.
 ///
-/// That one exists proves what unsafe code relies on: the input rows have [`Layout::reads`] elements each; weights and scratch
-/// have the layout's length; there are `width * channels_out` outputs in each row.
+/// That one exists proves what unsafe code relies on: the input rows have [`Layout::reads`] elements each; weights and
+/// scratch have the layout's length; there are `width * channels_out` outputs in each row.
 pub struct ConvRows<'a, T> {
     parts: ConvParts<'a, T>,
 }
 
 impl<'a, T: Element> ConvRows<'a, T> {
-    /// Proves that everything lies inside the slices; `None` if it does not. Of the engine's rows it always does: the check
-    /// of a model has shown it.
+    /// Proves that everything lies inside the slices; `None` if it does not. Of the engine's rows it always does: the
+    /// check of a model has shown it.
     #[inline]
     pub fn new(parts: ConvParts<'a, T>) -> Option<Self> {
         let ConvParts { shape, layout, .. } = &parts;

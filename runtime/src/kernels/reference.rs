@@ -128,8 +128,8 @@ static CONV_1X1_REFERENCE_VECTORS: ConvSpec = ConvSpec {
     ..CONV_1X1_REFERENCE
 };
 
-/// Convolution by transformed weights, in tiles of four pixels of `HEIGHT` output rows of a call, 2 or 4, the last ones perhaps
-/// of fewer.
+/// Convolution by transformed weights, in tiles of four pixels of `HEIGHT` output rows of a call, 2 or 4, the last ones
+/// perhaps of fewer.
 pub fn conv_winograd<const HEIGHT: usize>(rows: &mut ConvRows<'_, i8>) {
     let ConvParts { rows, row_len, shape, weights, requant, residual, lo, hi, out, count, .. } = rows.parts();
     for (y, out) in out.chunks_mut(HEIGHT).enumerate().take(count.div_ceil(HEIGHT)) {

@@ -92,7 +92,8 @@ impl Core {
         }
     }
 
-    /// Whether kernels for this core read weights in the layout of a code. A file laid out for the core has no other ones.
+    /// Whether kernels for this core read weights in the layout of a code. A file laid out for the core has no other
+    /// ones.
     pub fn reads(self, layout: u8) -> bool {
         READS.get(self as usize).is_some_and(|codes| codes.checked_shr(layout.into()).is_some_and(|code| code & 1 == 1))
     }
@@ -197,8 +198,8 @@ pub static CONV_2X3_SMLAD: ConvSpec = ConvSpec {
     cost: |shape| cost(shape, 12, 24),
 };
 
-/// Convolutions with groups of 2, 4, 8 or 16 input channels: blocks of 2 output channels x 3 pixels, the last pixels of a row by
-/// twos or one, with SMLAD.
+/// Convolutions with groups of 2, 4, 8 or 16 input channels: blocks of 2 output channels x 3 pixels, the last pixels of
+/// a row by twos or one, with SMLAD.
 pub static CONV_2X3_SMLAD_GROUPS: ConvSpec = ConvSpec {
     name: "conv_2x3_smlad_groups",
     path: "kernels::cortex_m::GROUPS",
@@ -313,16 +314,16 @@ taps! {
     TAPS_64: WINOGRAD_4X4_64, 64;
 }
 
-/// Of an output row, where all weights are transformed once for each part of a step, in so many instructions each pair of an
-/// input and an output channel.
+/// Of an output row, where all weights are transformed once for each part of a step, in so many instructions each pair
+/// of an input and an output channel.
 fn transform_cost(shape: &ConvShape, per_pair: usize) -> u64 {
     let width = tiles_of_taps(shape) * if shape.stride_h == 1 { 4 } else { 2 };
     let parts = shape.width.div_ceil(width.max(1));
     (parts * shape.channels_in * shape.channels_out * per_pair / MAX_ROWS) as u64
 }
 
-/// By tiles of `height` rows: instructions of each sum, of the transform of an output channel's sums and of an input channel's
-/// pixels.
+/// By tiles of `height` rows: instructions of each sum, of the transform of an output channel's sums and of an input
+/// channel's pixels.
 fn winograd_cost(shape: &ConvShape, height: usize, per_sum: usize, per_output: usize, per_input: usize) -> u64 {
     let (tiles, inputs, outputs) = (shape.width.div_ceil(8) * 2, shape.channels_in, shape.channels_out);
     let positions = 6 * (height + 2);
@@ -444,8 +445,8 @@ pub static CONV_4X2_AVX2: ConvSpec = ConvSpec {
     cost: |shape| cost(shape, 2, 12),
 };
 
-/// Blocks of 2 output channels x 4 pixels with AVX2 over weights in pairs, so that the host evaluates models packed for a
-/// microcontroller as fast as others.
+/// Blocks of 2 output channels x 4 pixels with AVX2 over weights in pairs, so that the host evaluates models packed for
+/// a microcontroller as fast as others.
 pub static CONV_2X4_AVX2_PAIRS: ConvSpec = ConvSpec {
     name: "conv_2x4_avx2_pairs",
     path: "kernels::x86::CONV_PAIRS",
@@ -462,8 +463,8 @@ fn shared_rows(shape: &ConvShape) -> usize {
     if small && shape.groups == 1 { 2 } else { 1 }
 }
 
-/// As [`shared_rows`], also where rows of a step share none, because steps cost as well; of few channels, whose rows are small,
-/// four.
+/// As [`shared_rows`], also where rows of a step share none, because steps cost as well; of few channels, whose rows
+/// are small, four.
 fn direct_rows(shape: &ConvShape) -> usize {
     match (shape.kernel_h, shape.stride_h) {
         (3, 1) if shape.channels_in <= 4 => 4,
@@ -479,8 +480,8 @@ fn cost(shape: &ConvShape, per_mac: usize, per_output: usize) -> u64 {
     shape.width as u64 * instructions as u64
 }
 
-/// The kernel of a core that runs a convolution in the fewest instructions, by its own estimate, of those that `allowed`
-/// lets pass.
+/// The kernel of a core that runs a convolution in the fewest instructions, by its own estimate, of those that
+/// `allowed` lets pass.
 pub fn fastest(
     kernels: &CoreKernels,
     shape: &ConvShape,

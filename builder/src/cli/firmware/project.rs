@@ -57,8 +57,8 @@ impl<'a> Project<'a> {
         Ok(Self { package: package(name), board, by_probe: probe || board.machine.is_none(), region, stone })
     }
 
-    /// Writes the project into `folder`, which errors call `shown`. Files that are there with the same contents are left
-    /// alone, so that cargo does not compile them again.
+    /// Writes the project into `folder`, which errors call `shown`. Files that are there with the same contents are
+    /// left alone, so that cargo does not compile them again.
     pub(in crate::cli) fn write(&self, folder: &Path, shown: &Path) -> Result<(), Failure> {
         let write = |name: &str, bytes: &[u8]| -> Result<(), Failure> {
             let path = folder.join(name);

@@ -28,8 +28,8 @@ pub(super) struct Arguments {
     /// Of a .stone file: also draw the arena over time as a picture.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Of a .stone file: show instead what speed costs, the choices of kernels that no other one betters in flash, RAM and
-    /// instructions. --svg draws these.
+    /// Of a .stone file: show instead what speed costs, the choices of kernels that no other one betters in flash, RAM
+    /// and instructions. --svg draws these.
     #[arg(long, conflicts_with = "calib")]
     tradeoff: bool,
     #[command(flatten)]

@@ -39,8 +39,8 @@ use std::path::{Path, PathBuf};
 const RANKED: [usize; 2] = [32, 500];
 const RANKED_MACS: u64 = 500_000_000_000;
 
-/// Write one self-contained page about a run, an .onnx or a .stone file: curves, errors, what int8 costs, what it takes on
-/// a board.
+/// Write one self-contained page about a run, an .onnx or a .stone file: curves, errors, what int8 costs, what it takes
+/// on a board.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone report runs/cifar -o report.html")]
 pub(super) struct Arguments {
@@ -50,12 +50,12 @@ pub(super) struct Arguments {
     /// The page to write.
     #[arg(short, long, value_name = "FILE.html")]
     output: PathBuf,
-    /// The data set to judge by, its test split unless it names another; a run knows its own. Without one the page has no
-    /// accuracies.
+    /// The data set to judge by, its test split unless it names another; a run knows its own. Without one the page has
+    /// no accuracies.
     #[arg(long, value_name = "SPEC")]
     data: Option<Spec>,
-    /// The packed model, of a run or an .onnx file [default: the network is quantized here, calibrated on the data set's
-    /// train split, and packed for the board].
+    /// The packed model, of a run or an .onnx file [default: the network is quantized here, calibrated on the data
+    /// set's train split, and packed for the board].
     #[arg(long, value_name = "FILE.stone")]
     stone: Option<PathBuf>,
     /// The board whose core the layers' costs are for [default: nucleo-f446re, a Cortex-M4, or the first board of the
@@ -299,7 +299,8 @@ fn pack_for(quantization: &Quantization, board: &Board, console: &Console) -> Re
     Ok((Packed::new(&packed.bytes).map_err(PackError::Refused)?, target))
 }
 
-/// The command that makes the page's packed model; a comment where it needs options of the report's own command as well.
+/// The command that makes the page's packed model; a comment where it needs options of the report's own command as
+/// well.
 fn quantize_command(arguments: &Arguments, spec: Option<&Spec>, target: &str) -> Result<String, Failure> {
     let data = spec.map_or(String::new(), |spec| format!(" --calib {}", Spec { split: None, ..spec.clone() }));
     let usual = !arguments.pixels.given() && arguments.numbers.settings()? == quant::Settings::default();

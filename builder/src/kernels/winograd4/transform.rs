@@ -7,8 +7,8 @@ use pulp::Simd;
 use std::array::from_fn;
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-/// A matrix of minimal filtering, times a column. A trait, because a function that is passed on is not inlined, and what
-/// is not inlined is not compiled for the vectors.
+/// A matrix of minimal filtering, times a column. A trait, because a function that is passed on is not inlined, and
+/// what is not inlined is not compiled for the vectors.
 pub(super) trait Transform<const N: usize, const M: usize> {
     fn apply<S: Simd>(simd: S, column: [S::f32s; N]) -> [S::f32s; M];
 }

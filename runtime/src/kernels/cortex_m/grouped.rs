@@ -1,5 +1,5 @@
-//! Convolutions with groups of few channels, by weights in pairs: blocks of two output channels of a group and up to three
-//! pixels.
+//! Convolutions with groups of few channels, by weights in pairs: blocks of two output channels of a group and up to
+//! three pixels.
 
 use crate::kernels::conv::{ConvRow, ConvRows};
 use core::arch::asm;
@@ -38,8 +38,8 @@ fn conv_row<const WORDS: usize>(row: &mut ConvRow<'_, i16>) {
             let (weights, pixels) = (weights.as_ptr(), pixels.as_ptr());
             // A row ends with blocks of two rather than a lone pixel.
             let made = if left == 3 || left > 4 { 3 } else { left.min(2) };
-            // The weights were just sliced to those of two channels. The pixels that are read are those of the windows of
-            // pixels that the row has, which lie inside of the rows: a `ConvRow` promises it.
+            // The weights were just sliced to those of two channels. The pixels that are read are those of the windows
+            // of pixels that the row has, which lie inside of the rows: a `ConvRow` promises it.
             match made {
                 // SAFETY: above, of three windows.
                 3 => put(row, x, first, unsafe { walk.sums::<WORDS, 3>(weights, pixels) }),

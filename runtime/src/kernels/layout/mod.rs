@@ -1,7 +1,7 @@
 //! Weight layouts: how the weights of a convolution lie in a packed model, each in a file of its own.
 //!
-//! A layout owns its length, its packing and its check; nothing else computes them. Adding one is a file here and a line in
-//! [`LAYOUTS`].
+//! A layout owns its length, its packing and its check; nothing else computes them. Adding one is a file here and a
+//! line in [`LAYOUTS`].
 
 mod canonical;
 mod pairs;
@@ -94,11 +94,11 @@ pub struct Layout {
 pub struct Packing {
     /// The layout.
     pub layout: &'static Layout,
-    /// Lays out weights that are canonical (OHWI): `[output][kernel row][kernel column][input channel of the group]`. The
-    /// second slice has [`Layout::len`] zeros.
+    /// Lays out weights that are canonical (OHWI): `[output][kernel row][kernel column][input channel of the group]`.
+    /// The second slice has [`Layout::len`] zeros.
     pub pack: fn(&ConvShape, &[i8], &mut [i8]),
-    /// The weight of an output channel, a kernel row and an element of that row's run, which is `kernel column * channels
-    /// of the group + channel of the group`; 0 where there is none.
+    /// The weight of an output channel, a kernel row and an element of that row's run, which is
+    /// `kernel column * channels of the group + channel of the group`; 0 where there is none.
     pub weight: fn(&ConvShape, &[i8], usize, usize, usize) -> i8,
     /// The largest magnitude of a sum of any output channel, whatever the weights are.
     pub most: fn(&ConvShape) -> u64,

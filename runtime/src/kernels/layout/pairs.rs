@@ -4,8 +4,9 @@ use super::{
 };
 
 /// For dual 16-bit multiply-accumulates (SMLAD). For each pair of output channels (A, B) and each kernel row: the row's
-/// `kernel_w * channels` weights of both, which are of one group, padded with zeros to a multiple of 4, alternating: `A0 B0 A1 B1 A2 B2 ...`, so that
-/// SXTB16 of a word gives (A0, A1) and SXTB16 of the word rotated by 8 bits gives (B0, B1).
+/// `kernel_w * channels` weights of both, which are of one group, padded with zeros to a multiple of 4, alternating:
+/// `A0 B0 A1 B1 A2 B2 ...`, so that SXTB16 of a word gives (A0, A1) and SXTB16 of the word rotated by 8 bits gives (B0,
+/// B1).
 pub static PAIRS: Layout = Layout {
     code: 1,
     name: "pairs",

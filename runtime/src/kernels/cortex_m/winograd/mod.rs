@@ -302,8 +302,8 @@ impl Tiles {
         Some(())
     }
 
-    /// Of the padded rows, which lie `row_len` apart, those that the tiles of the output rows from `row` on read, from the
-    /// pixels of the first tile on.
+    /// Of the padded rows, which lie `row_len` apart, those that the tiles of the output rows from `row` on read, from
+    /// the pixels of the first tile on.
     fn pixels(
         &self,
         padded: &[i8],
