@@ -5,7 +5,7 @@ use super::console::Console;
 use super::failure::Failure;
 use super::images::Images;
 use super::model::Pixels;
-use crate::data::augment::scores_of_views;
+use crate::data::augment::{VIEWS, scores_of_views};
 use crate::data::{Dataset, ImageSet, Spec, Split};
 use crate::metrics::{self, Evaluation};
 use crate::tensor::Tensor;
@@ -25,8 +25,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SPEC")]
     data: Spec,
     /// Views of each image whose scores are averaged: 1; 2, with its mirror image; 6, both also shifted.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = ["1", "2", "6"])]
-    views: String,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number_of_views)]
+    views: usize,
     #[command(flatten)]
     pixels: Pixels,
     #[command(flatten)]
@@ -38,8 +38,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     let mut data =
         arguments.images.load(&arguments.data, Split::Test, classifier.dims(), &classifier.preprocessing(), console)?;
     classifier.align(&arguments.model, &mut data, console)?;
-    let views = arguments.views.parse().unwrap_or(1);
-    let evaluation = evaluate_all(&classifier, &data, views, console);
+    let evaluation = evaluate_all(&classifier, &data, arguments.views, console);
     let evaluation = evaluation.map_err(|failure| failure.of(&arguments.model))?;
     let Evaluation { accuracy, loss, count, images_per_second } = evaluation;
     console.show(format!(
@@ -47,6 +46,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
         100.0 * accuracy
     ))?;
     console.result(&evaluation)
+}
+
+fn number_of_views(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|views| VIEWS.contains(views)).ok_or_else(|| "not 1, 2 or 6".into())
 }
 
 /// Classifies all of `data`, on all cores, whether it is in memory or not, by so many views of each image.
@@ -75,14 +78,13 @@ pub(super) fn evaluate(
     label: &str,
     console: &Console,
 ) -> Result<Evaluation, Failure> {
-    evaluate_watched(classifier, data, 1, label, console, |_| {})
+    evaluate_watched(classifier, data, label, console, |_| {})
 }
 
-/// As [`evaluate`], by so many views of each image; `watch` sees the scores, batch after batch, `[N, classes]`.
+/// As [`evaluate`]; `watch` sees the scores, batch after batch, `[N, classes]`.
 pub(super) fn evaluate_watched(
     classifier: &Classifier,
     data: &Dataset,
-    views: usize,
     label: &str,
     console: &Console,
     mut watch: impl FnMut(&Tensor),
@@ -90,7 +92,7 @@ pub(super) fn evaluate_watched(
     let bar = console.bar(label, data.len(), "images");
     let classifier = classifier.prepare();
     let evaluation = metrics::evaluate(data, BATCH, |batch| {
-        let scores = scores_of_views(data, batch, views, |data, batch| classifier.scores(data, batch))?;
+        let scores = classifier.scores(data, batch)?;
         watch(&scores);
         bar.inc(batch.len() as u64);
         Ok(scores)

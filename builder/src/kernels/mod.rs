@@ -117,3 +117,9 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
     FREE.with_borrow_mut(|free| free.push(buffer));
     result
 }
+
+/// Numbers of both signs that follow no simple pattern.
+#[cfg(test)]
+fn noise(len: usize, seed: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919 + i / 1999 * 31 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+}

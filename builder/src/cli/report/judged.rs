@@ -30,7 +30,7 @@ impl Answers {
     /// Classifies all of `data`; `label` names the work.
     pub(super) fn of(classifier: &Classifier, data: &Dataset, label: &str, console: &Console) -> Result<Self, Failure> {
         let mut answers = Vec::with_capacity(data.len());
-        let Evaluation { accuracy, .. } = evaluate_watched(classifier, data, 1, label, console, |scores| {
+        let Evaluation { accuracy, .. } = evaluate_watched(classifier, data, label, console, |scores| {
             answers.extend((0..scores.batch()).map(|image| answer(scores.image(image))));
         })?;
         Ok(Self { answers, accuracy, labels: data.labels.clone(), classes: data.class_names.len() })

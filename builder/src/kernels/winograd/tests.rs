@@ -1,12 +1,7 @@
 use super::*;
-use crate::kernels::InVectors;
+use crate::kernels::{InVectors, noise};
 use proptest::prelude::*;
 use pulp::{Scalar, Scalar128b, Scalar256b};
-
-/// Numbers of both signs that follow no simple pattern.
-fn noise(len: usize, seed: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-}
 
 /// Sizes of a convolution, and its operands: a map and kernels.
 #[derive(Debug)]

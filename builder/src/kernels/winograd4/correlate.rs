@@ -28,8 +28,8 @@ pub(crate) fn correlate(weights: &Weights, bias: &[f32], x: Maps, pads: [usize; 
         let total = x.elements.len() / x.image() * tiling.count;
         let room = room.min(total.next_multiple_of(4));
         let len = POSITIONS * position_step(room) * BLOCK;
-        let words = rounded::words(room);
-        with_scratch((2 * blocks[0] + blocks[1]) * len, |scratch| {
+        let words = if let Elements::Pairs(..) = weights.elements { rounded::words(room) } else { 0 };
+        with_scratch((blocks[0] + blocks[1]) * len + blocks[0] * words, |scratch| {
             let (pixels, scratch) = scratch.split_at_mut(blocks[0] * len);
             let (products, pairs) = scratch.split_at_mut(blocks[1] * len);
             let pairs = bytemuck::cast_slice_mut::<f32, u32>(pairs);

@@ -1,13 +1,9 @@
 use super::*;
+use crate::kernels::noise;
 use crate::kernels::tiles::BLOCK;
 use crate::kernels::x86::bf16::Bf16;
 use proptest::prelude::*;
 use std::array::from_fn;
-
-/// Numbers of both signs that follow no simple pattern.
-fn noise(len: usize, seed: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7919 + i / 1999 * 31 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-}
 
 /// Sizes of a convolution, and its operands: maps, kernels and the results' gradient.
 #[derive(Debug)]

@@ -243,6 +243,7 @@ fn words(from: &[u32; LANES]) -> __m512bh {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::noise;
 
     /// A number whose lower 16 bits are zero.
     fn rounded(x: f32) -> f32 {
@@ -252,10 +253,6 @@ mod tests {
 
     fn halves(pair: u32) -> [f32; 2] {
         [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
-    }
-
-    fn noise(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
     }
 
     #[test]
