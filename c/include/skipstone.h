@@ -2,7 +2,7 @@
  *
  * Made by cbindgen of c/src; `cargo xtask header` does it again. c/README.md says how to link the library.
  *
- * Every function takes pointers and lengths and returns a SkipstoneStatus. Pointers are checked for null and for
+ * Every function but skipstone_status_text takes pointers and lengths and returns a SkipstoneStatus. Pointers are checked for null and for
  * alignment; under Safety stands what the caller has to see to. Nothing is allocated. Calls with one engine must not
  * overlap.
  */

@@ -1,4 +1,4 @@
-use crate::pointers::{self, object, values, values_mut, write};
+use crate::pointers::{self, checked, object, values, values_mut, write};
 use crate::{SKIPSTONE_ALIGNMENT, SkipstoneStatus, status_of};
 use SkipstoneStatus as Status;
 use core::ffi::{c_char, c_void};
@@ -55,7 +55,8 @@ pub unsafe extern "C" fn skipstone_memory_len(stone: *const u8, stone_len: usize
     status_of(|| {
         // SAFETY: the caller promises it.
         let stone = unsafe { values(stone, stone_len) }?;
-        let bytes = Model::from_checked(stone)?.arena_len() + SKIPSTONE_ENGINE_BYTES;
+        let arena = Model::from_checked(stone)?.arena_len();
+        let bytes = arena.checked_add(SKIPSTONE_ENGINE_BYTES).ok_or(Status::Memory)?;
         // SAFETY: the caller promises it.
         unsafe { write(len, bytes) }
     })
@@ -151,6 +152,7 @@ pub unsafe extern "C" fn skipstone_feed_row(
         let engine = unsafe { object(engine) }?;
         // SAFETY: the caller promises it.
         let row = unsafe { values(row, len) }?;
+        checked(done, 1)?;
         let is_last = engine.engine.feed_row(row)?;
         // SAFETY: the caller promises it.
         unsafe { write(done, is_last) }
@@ -248,13 +250,7 @@ pub unsafe extern "C" fn skipstone_run_layers(
         if words.len() != engine.engine.model().nodes().len() {
             return Err(Status::Room);
         }
-        let layers: &mut [Crc32] = bytemuck::cast_slice_mut(words);
-        layers.fill(Crc32::new());
-        engine.engine.run_observed(pixels, |made| {
-            if let Some(layer) = layers.get_mut(made.node) {
-                made.values.pixels().for_each(|pixel| layer.update(pixel));
-            }
-        })?;
+        engine.engine.run_summed(pixels, bytemuck::cast_slice_mut(words))?;
         for word in words {
             *word = bytemuck::cast::<u32, Crc32>(*word).value();
         }

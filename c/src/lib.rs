@@ -1,9 +1,10 @@
 //! The C interface of [`skipstone_runtime`]. `include/skipstone.h` is made of this crate; `README.md` says how to
 //! link it.
 //!
-//! Every function takes pointers and lengths, checks the pointers for null and for alignment, and returns a
-//! [`SkipstoneStatus`]. What C has to promise beyond that stands at each function. Nothing here allocates or panics,
-//! and no function keeps what it was lent, but [`skipstone_open`] the model and the memory.
+//! Every function but [`skipstone_status_text`] takes pointers and lengths, checks the pointers for null and for
+//! alignment, and returns a [`SkipstoneStatus`]. What C has to promise beyond that stands at each function; bytes that
+//! C points to count as initialized. Nothing here allocates or panics, and no function keeps what it was lent, but
+//! [`skipstone_open`] the model and the memory, and [`skipstone_picture_open`] its memory.
 #![cfg_attr(not(test), no_std)]
 
 mod engine;

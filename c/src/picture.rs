@@ -1,4 +1,4 @@
-use crate::pointers::{self, object, values, values_mut, write};
+use crate::pointers::{self, checked, object, values, values_mut, write};
 use crate::{SKIPSTONE_ALIGNMENT, SkipstoneEngine, SkipstoneStatus, status_of};
 use SkipstoneStatus as Status;
 use core::ffi::c_void;
@@ -106,11 +106,11 @@ pub unsafe extern "C" fn skipstone_picture_row(
         let engine = unsafe { object(engine) }?;
         // SAFETY: the caller promises it.
         let samples = unsafe { values(row, len) }?;
+        checked(done, 1)?;
         let mut fed = Ok(false);
         let row = Row { samples: Samples::Bits8(samples), channels };
         let pushed = picture.resampler.push(row, |row| {
-            let is_last = fed.is_ok_and(|is_last| is_last);
-            fed = engine.engine.feed_row(row).map(|last| last || is_last);
+            fed = fed.and_then(|was_last| Ok(engine.engine.feed_row(row)? || was_last));
         });
         pushed.map_err(|_| Status::Input)?;
         // SAFETY: the caller promises it.

@@ -4,7 +4,8 @@ use crate::SkipstoneStatus as Status;
 use bytemuck::AnyBitPattern;
 use core::ptr::NonNull;
 
-fn checked<T>(start: *const T, count: usize) -> Result<NonNull<T>, Status> {
+/// That a pointer is not null, is aligned, and that so many values are no more than memory can hold.
+pub(crate) fn checked<T>(start: *const T, count: usize) -> Result<NonNull<T>, Status> {
     let start = NonNull::new(start.cast_mut()).ok_or(Status::Null)?;
     let bytes = count.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize);
     match bytes {

@@ -80,13 +80,13 @@ impl Maps<'_> {
             None => (&mut *self.before, 0),
         };
         let bytes = rows::row_bytes(tensor);
-        let from = |row: usize| (rows::row_offset(tensor, row) - start, row);
         // In the order in which they lie: after the end of a ring come its first rows.
-        let (first, _) = from(made.start);
-        let wrapped = made.clone().find(|&row| from(row).0 < first).unwrap_or(made.end);
+        let ring = bounds::size(tensor.ring_rows);
+        let wrapped = made.end.min(made.start - made.start % ring + ring.get());
         let mut out: [&mut [i8]; MAX_ROWS] = Default::default();
-        let (mut rest, mut at) = (piece, 0);
-        for (from, row) in (wrapped..made.end).chain(made.start..wrapped).map(from) {
+        let (mut rest, mut at) = (piece, start);
+        for row in (wrapped..made.end).chain(made.start..wrapped) {
+            let from = rows::row_offset(tensor, row);
             let split = rest.split_at_mut_checked(from - at).and_then(|(_, rest)| rest.split_at_mut_checked(bytes));
             let Some((pixels, after)) = split else { break };
             if let Some(out) = out.get_mut(row - made.start) {

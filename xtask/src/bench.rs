@@ -5,7 +5,6 @@ use clap::Args;
 use skipstone_targets::Core;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 
 /// The networks of the table.
 const NETWORKS: [&str; 4] = ["resnet8", "resnext20-8x2d", "densenet-bc22-k8", "attention-mini"];
@@ -53,26 +52,21 @@ fn core(name: &str) -> Result<String, String> {
 type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Measures, prints the table as Markdown, and compares with the budgets or writes them.
-pub(crate) fn run(arguments: &Arguments, root: &Path) -> ExitCode {
+///
+/// # Errors
+/// If a count has grown, or cannot be had.
+pub(crate) fn run(arguments: &Arguments, root: &Path) -> Result<(), Failure> {
     let cases = arguments.networks.iter().flat_map(|network| arguments.cores.iter().map(move |core| (network, core)));
-    let result = measure(root, cases.map(|(network, core)| (network.as_str(), core.as_str()))).and_then(|counts| {
-        print!("{}", table(&counts, &arguments.cores));
-        let mut budgets = read(root)?;
-        if arguments.update {
-            for (network, cores) in counts {
-                budgets.entry(network).or_default().extend(cores);
-            }
-            return write(root, &budgets);
+    let counts = measure(root, cases.map(|(network, core)| (network.as_str(), core.as_str())))?;
+    print!("{}", table(&counts, &arguments.cores));
+    let mut budgets = read(root)?;
+    if arguments.update {
+        for (network, cores) in counts {
+            budgets.entry(network).or_default().extend(cores);
         }
-        compare(&counts, &budgets).map(|remark| println!("{remark}"))
-    });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
-        }
+        return write(root, &budgets);
     }
+    compare(&counts, &budgets).map(|remark| println!("{remark}"))
 }
 
 /// Measures what the tests measure and compares it with the budgets.

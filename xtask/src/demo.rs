@@ -5,7 +5,6 @@ use crate::tools;
 use clap::Args;
 use skipstone_targets::Core;
 use std::path::Path;
-use std::process::ExitCode;
 use std::thread;
 
 /// The cores that the demo's devices have.
@@ -20,23 +19,19 @@ pub(crate) struct Arguments {
 }
 
 /// Runs the demo. A device whose tools cannot be installed is left out, and the last lines say why.
-pub(crate) fn run(arguments: &Arguments, root: &Path) -> ExitCode {
+///
+/// # Errors
+/// If the program cannot be built, or the demo fails.
+pub(crate) fn run(arguments: &Arguments, root: &Path) -> Result<(), Failure> {
     println!("Compiling takes a few minutes; missing emulators are installed meanwhile.");
     let (installed, built) = thread::scope(|scope| {
         let tools = scope.spawn(install);
         let built = Run::line("cargo build -p skipstone", root).pass();
         (tools.join().expect("installing does not panic"), built)
     });
-    match built.and_then(|()| chain(&arguments.out, root)) {
-        Err(failure) => eprintln!("error: {failure}"),
-        Ok(()) => {
-            for failure in &installed {
-                eprintln!("not everything ran: {failure}");
-            }
-            return ExitCode::SUCCESS;
-        }
-    }
-    ExitCode::FAILURE
+    built.and_then(|()| chain(&arguments.out, root))?;
+    installed.iter().for_each(|failure| eprintln!("not everything ran: {failure}"));
+    Ok(())
 }
 
 /// The demo and the report about its run, in the folder `out`.

@@ -6,20 +6,16 @@ use std::path::Path;
 
 /// What it prints when it generates `what`.
 pub(crate) fn run(root: &Path, what: &str) -> Result<String, Failure> {
-    let generate = |subcommand: &str| {
-        Run::line(
-            &format!(
-                "cargo {subcommand} --manifest-path xtask/generate/Cargo.toml --target-dir target/generate --locked"
-            ),
-            root,
-        )
-    };
-    generate("build").pass()?;
-    generate("run -q").args(["--", what]).read()
+    cargo(root, "build").pass()?;
+    cargo(root, "run -q").args(["--", what]).read()
 }
 
-/// Its tests and lints.
+/// Its tests.
 pub(crate) fn test(root: &Path) -> Result<(), Failure> {
-    let line = "cargo test --manifest-path xtask/generate/Cargo.toml --target-dir target/generate --locked";
-    Run::line(line, root).pass()
+    cargo(root, "test").pass()
+}
+
+fn cargo(root: &Path, subcommand: &str) -> Run {
+    let place = "--manifest-path xtask/generate/Cargo.toml --target-dir target/generate --locked";
+    Run::line(&format!("cargo {subcommand} {place}"), root)
 }

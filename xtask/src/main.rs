@@ -63,9 +63,9 @@ struct TestArgs {
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask stands inside the workspace");
     match Cli::parse().command {
-        Task::Demo(args) => demo::run(&args, root),
+        Task::Demo(args) => finish(demo::run(&args, root)),
         Task::Test(args) => test(args, root),
-        Task::Bench(args) => bench::run(&args, root),
+        Task::Bench(args) => finish(bench::run(&args, root)),
         Task::Release(args) => release::run(&args, root),
         Task::Header => finish(rows::write_header(root)),
     }
@@ -96,10 +96,11 @@ fn test(args: TestArgs, root: &Path) -> ExitCode {
     let context = Context { root: root.to_path_buf(), fuzz_seconds: args.fuzz_seconds, full: args.full };
     let named = |row: &Row| args.only.iter().any(|name| name == row.name);
     let chosen = ROWS.iter().filter(|row| if args.only.is_empty() { args.full || !row.full } else { named(row) });
+    let before = passed::tested(root);
     let entries: Vec<Entry> = chosen.map(|row| run(row, &context)).collect();
     print!("\n{}", table::render(&entries));
     let names = entries.iter().filter(|entry| entry.outcome.is_ok()).map(|entry| entry.name);
-    if let Err(failure) = passed::note(root, names) {
+    if let Err(failure) = before.and_then(|before| passed::note(root, &before, names)) {
         println!("not noted for `cargo xtask release`: {failure}");
     }
     if args.only.is_empty() && !args.full {

@@ -7,15 +7,26 @@ use std::path::Path;
 /// The commit, and below it a row a line.
 const FILE: &str = "target/xtask-passed";
 
-/// Notes rows that have passed, with those that passed before on the same commit.
+/// The commit that stands for what is tested.
 ///
 /// # Errors
-/// If there are changes that are not committed, so that no commit stands for what was tested.
-pub(crate) fn note(root: &Path, rows: impl Iterator<Item = &'static str>) -> Result<(), Failure> {
-    let commit = commit(root)?;
+/// If there are changes that are not committed, so that none does.
+pub(crate) fn tested(root: &Path) -> Result<String, Failure> {
     let changes = changes(root)?;
     if changes > 0 {
         return fail(format!("{changes} files are changed and not committed"));
+    }
+    commit(root)
+}
+
+/// Notes rows that have passed on the commit `before` their run, with those that passed before on the same.
+///
+/// # Errors
+/// If another state was made meanwhile.
+pub(crate) fn note(root: &Path, before: &str, rows: impl Iterator<Item = &'static str>) -> Result<(), Failure> {
+    let commit = tested(root)?;
+    if commit != before {
+        return fail("another commit was checked out meanwhile");
     }
     let old = std::fs::read_to_string(root.join(FILE)).unwrap_or_default();
     let new = joined(&old, &commit, rows);

@@ -199,7 +199,7 @@ fn tests(root: &Path) -> Result<String, Failure> {
         ROWS.iter().filter(|row| !row.full && !passed.contains(row.name)).map(|row| row.name).collect();
     match left.len() {
         0 => Ok(format!("{} rows passed on this commit", passed.len())),
-        count if count + 1 >= ROWS.len() => fail("none has passed on this commit: cargo xtask test"),
+        _ if passed.is_empty() => fail("none has passed on this commit: cargo xtask test"),
         _ => fail(format!("not passed on this commit: cargo xtask test --only {}", left.join(" "))),
     }
 }

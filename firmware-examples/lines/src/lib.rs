@@ -65,12 +65,7 @@ pub fn image(
     layers: &mut [Crc32],
     out: &mut impl Sink,
 ) -> Result<(), InputError> {
-    layers.fill(Crc32::new());
-    engine.run_observed(pixels, |made| {
-        if let Some(layer) = layers.get_mut(made.node) {
-            made.values.pixels().for_each(|pixel| layer.update(pixel));
-        }
-    })?;
+    engine.run_summed(pixels, layers)?;
     out.text("image ");
     out.number(index as u64);
     out.text(" label ");

@@ -24,6 +24,20 @@ pub enum SelfTestError {
 }
 
 impl Engine<'_, '_> {
+    /// [`run`](Self::run), with the checksum of each node's rows in the order in which they are made: `layers` has room
+    /// for one for each node.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_summed(&mut self, pixels: &[u8], layers: &mut [Crc32]) -> Result<&[i8], InputError> {
+        layers.fill(Crc32::new());
+        self.run_observed(pixels, |made| {
+            if let Some(layer) = layers.get_mut(made.node) {
+                made.values.pixels().for_each(|pixel| layer.update(pixel));
+            }
+        })
+    }
+
     /// Runs a test vector and compares the rows of every node and the scores with what the host made. `layers` has room
     /// for one checksum for each node.
     ///
@@ -34,12 +48,7 @@ impl Engine<'_, '_> {
         if layers.len() != nodes || vector.layers.len() != nodes {
             return Err(SelfTestError::Room { needed: nodes });
         }
-        layers.fill(Crc32::new());
-        let made = self.run_observed(vector.pixels, |made| {
-            if let Some(layer) = layers.get_mut(made.node) {
-                made.values.pixels().for_each(|pixel| layer.update(pixel));
-            }
-        });
+        let made = self.run_summed(vector.pixels, layers);
         let scores_agree = made.map_err(SelfTestError::Input)? == vector.scores;
         match layers.iter().zip(vector.layers).position(|(made, &expected)| made.value() != expected) {
             Some(node) => Err(SelfTestError::Layer(node)),

@@ -272,46 +272,26 @@ winograd! {
     WINOGRAD_64: WINOGRAD, CONV_2X4_WINOGRAD, "2x4", 2, 64, 170, 110;
 }
 
-/// [`CONV_4X4_WINOGRAD`] of weights that it transforms in each step.
-pub static CONV_4X4_WINOGRAD_TAPS: ConvSpec = ConvSpec {
-    name: "conv_4x4_winograd_smlad_taps",
-    path: "kernels::cortex_m::TAPS",
-    layout: &TAPS,
-    rows: |_| MAX_ROWS,
-    suits: |shape| shape.stride_h == 1 && (TAPS.suits)(shape),
-    code_bytes: CONV_4X4_WINOGRAD.code_bytes + 1_300,
-    cost: |shape| (CONV_4X4_WINOGRAD.cost)(shape) + transform_cost(shape, 80),
-};
-
-/// [`CONV_2X2_POLYPHASE`] of weights that it transforms in each step.
-pub static CONV_2X2_POLYPHASE_TAPS: ConvSpec = ConvSpec {
-    name: "conv_2x2_polyphase_smlad_taps",
-    path: "kernels::cortex_m::POLYPHASE_TAPS",
-    layout: &TAPS,
-    rows: |_| MAX_ROWS,
-    suits: |shape| shape.stride_h == 2 && (TAPS.suits)(shape),
-    code_bytes: CONV_2X2_POLYPHASE.code_bytes + 600,
-    cost: |shape| (CONV_2X2_POLYPHASE.cost)(shape) + transform_cost(shape, 40),
-};
-
 macro_rules! taps {
-    ($($name:ident: $base:ident, $channels:literal;)*) => {$(
+    ($($name:ident: $base:ident, $label:literal, $path:literal, $code_bytes:literal, $per_pair:literal;)*) => {$(
         #[doc = concat!("[`", stringify!($base), "`] of weights that it transforms in each step.")]
         pub static $name: ConvSpec = ConvSpec {
-            name: concat!("conv_4x4_winograd_smlad_taps_", stringify!($channels)),
-            path: concat!("kernels::cortex_m::", stringify!($name)),
+            name: concat!("conv_", $label),
+            path: concat!("kernels::cortex_m::", $path),
             layout: &TAPS,
             rows: |_| MAX_ROWS,
             suits: |shape| ($base.suits)(shape),
-            code_bytes: $base.code_bytes + 1_300,
-            cost: |shape| ($base.cost)(shape) + transform_cost(shape, 80),
+            code_bytes: $base.code_bytes + $code_bytes,
+            cost: |shape| ($base.cost)(shape) + transform_cost(shape, $per_pair),
         };
     )*};
 }
 taps! {
-    TAPS_16: WINOGRAD_4X4_16, 16;
-    TAPS_32: WINOGRAD_4X4_32, 32;
-    TAPS_64: WINOGRAD_4X4_64, 64;
+    CONV_4X4_WINOGRAD_TAPS: CONV_4X4_WINOGRAD, "4x4_winograd_smlad_taps", "TAPS", 1_300, 80;
+    CONV_2X2_POLYPHASE_TAPS: CONV_2X2_POLYPHASE, "2x2_polyphase_smlad_taps", "POLYPHASE_TAPS", 600, 40;
+    TAPS_16: WINOGRAD_4X4_16, "4x4_winograd_smlad_taps_16", "TAPS_16", 1_300, 80;
+    TAPS_32: WINOGRAD_4X4_32, "4x4_winograd_smlad_taps_32", "TAPS_32", 1_300, 80;
+    TAPS_64: WINOGRAD_4X4_64, "4x4_winograd_smlad_taps_64", "TAPS_64", 1_300, 80;
 }
 
 /// Of an output row, where all weights are transformed once for each part of a step, in so many instructions each pair

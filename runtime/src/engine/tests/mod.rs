@@ -50,7 +50,7 @@ fn segments_give_the_same() {
 
 #[test]
 fn steps_of_several_rows_give_the_same() {
-    for (height, rows) in [(8, 2), (9, 2), (9, 3), (10, 4)] {
+    for (height, rows) in [(8, 2), (9, 2), (9, 3), (10, 4), (19, 8)] {
         let mut net = small_resnet(height, 6, &CANONICAL);
         for node in &mut net.nodes {
             let output = net.tensors[usize::from(node.output)];

@@ -177,6 +177,15 @@ fn whole_vectors(shape: &ConvShape, vector: usize) -> Option<usize> {
     last.checked_add(run)
 }
 
+/// Tiles of `size` columns side by side that kernels work on at a time, an even number: those of a row in about equal
+/// parts, with about `bytes` of transformed pixels, of `products` for each input channel.
+#[inline]
+fn even_tiles(shape: &ConvShape, size: usize, products: usize, bytes: usize) -> usize {
+    let pairs = shape.width.div_ceil(2 * size.max(1)).max(1);
+    let most = bytes.checked_div(4 * products * shape.channels_in).unwrap_or(1).max(1);
+    2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
+}
+
 fn no_scratch(_: &ConvShape) -> usize {
     0
 }

@@ -2,7 +2,10 @@
 //! pixels meet one weight; the even ones meet two, by F(2, 2): `y0 = (x0 - x2) w0 + x2 (w0 + w2)`, `y1 = x2 (w0 + w2) +
 //! (x4 - x2) w2`.
 
-use super::{ConvShape, LOWEST, Layout, Packing, RowElement, ensure, largest_of_products, most_of_products};
+use super::winograd::PIXELS_BYTES;
+use super::{
+    ConvShape, LOWEST, Layout, Packing, RowElement, ensure, even_tiles, largest_of_products, most_of_products,
+};
 
 /// Products of a tile of 2 x 2 outputs.
 pub(in crate::kernels) const PRODUCTS: usize = 25;
@@ -11,8 +14,6 @@ pub(in crate::kernels) const PRODUCTS: usize = 25;
 const AXIS: [&[[i32; 3]]; 3] = [&[[1, 0, 0], [0, 1, 0]], &[[1, 0, 1]], &[[0, 0, 1], [0, 1, 0]]];
 /// Where the nine weights are among the products.
 const TAPS: [usize; 9] = [0, 1, 6, 2, 3, 8, 15, 16, 21];
-/// Bytes of transformed pixels at a time, about.
-const PIXELS_BYTES: usize = 8192;
 
 /// 16-bit integers, little-endian, of blocks of 4 output channels: `[block][sum][pair of input channels][product of the
 /// sum][channel of the block][of the pair]`. Sums are 3 x 3, of 4, 2 and 4, 2, 1 and 2, 4, 2 and 4 products; pairs of
@@ -37,11 +38,9 @@ pub static POLYPHASE: Layout = Layout {
     scratch: |shape| tiles_of_two(shape) * (2 * PRODUCTS * shape.channels_in + 4 * 9 * 4),
 };
 
-/// Tiles that kernels work on at a time, an even number: those of a row in about equal parts.
+/// Tiles that kernels work on at a time, an even number.
 pub fn tiles_of_two(shape: &ConvShape) -> usize {
-    let pairs = shape.width.div_ceil(4).max(1);
-    let most = (PIXELS_BYTES / (4 * PRODUCTS) / shape.channels_in.max(1)).max(1);
-    2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
+    even_tiles(shape, 2, PRODUCTS, PIXELS_BYTES)
 }
 
 /// [`POLYPHASE`] with what packs and checks it.

@@ -1,8 +1,8 @@
 //! Weights of 3x3 convolutions that kernels transform for minimal filtering in RAM, in each step: a byte each in flash.
 
 use super::{
-    ConvShape, LOWEST, Layout, POLYPHASE, Packing, RowElement, WINOGRAD_4X4, ensure, holds_lowest, largest_of_products,
-    most_of_products, polyphase, winograd_4x4,
+    ConvShape, LOWEST, Layout, POLYPHASE, Packing, RowElement, WINOGRAD_4X4, ensure, even_tiles, holds_lowest,
+    largest_of_products, most_of_products, polyphase, winograd_4x4,
 };
 use crate::kernels::shape::MAX_ROWS;
 
@@ -22,8 +22,8 @@ pub static TAPS: Layout = Layout {
     len: |shape| shape.channels_in.checked_mul(shape.channels_out)?.checked_mul(9),
     reads: |shape| (transformed(shape).reads)(shape),
     scratch: |shape| {
-        let Tile { products, sums, height, .. } = Tile::of(shape);
-        let pixels = MAX_ROWS.div_ceil(height) * 2 * products * shape.channels_in * tiles_of_taps(shape);
+        let Tile { products, sums, size } = Tile::of(shape);
+        let pixels = MAX_ROWS.div_ceil(size) * 2 * products * shape.channels_in * tiles_of_taps(shape);
         2 * products * 4 * shape.channels_in + pixels + 4 * sums * 4 * tiles_of_taps(shape)
     },
 };
@@ -37,27 +37,24 @@ fn transformed(shape: &ConvShape) -> &'static Layout {
 struct Tile {
     products: usize,
     sums: usize,
-    height: usize,
-    width: usize,
+    /// Rows and columns.
+    size: usize,
 }
 
 impl Tile {
     fn of(shape: &ConvShape) -> Self {
         if shape.stride_h == 1 {
-            Self { products: winograd_4x4::POSITIONS, sums: winograd_4x4::POSITIONS, height: 4, width: 4 }
+            Self { products: winograd_4x4::POSITIONS, sums: winograd_4x4::POSITIONS, size: 4 }
         } else {
-            Self { products: polyphase::PRODUCTS, sums: 9, height: 2, width: 2 }
+            Self { products: polyphase::PRODUCTS, sums: 9, size: 2 }
         }
     }
 }
 
-/// Tiles side by side that kernels work on at a time, an even number: those of a row in about equal parts.
+/// Tiles side by side that kernels work on at a time, an even number.
 pub fn tiles_of_taps(shape: &ConvShape) -> usize {
-    let Tile { products, height, width, .. } = Tile::of(shape);
-    let pairs = shape.width.div_ceil(2 * width).max(1);
-    let pair = MAX_ROWS.div_ceil(height) * 4 * products * shape.channels_in.max(1);
-    let most = PIXELS_BYTES.checked_div(pair).unwrap_or(1).max(1);
-    2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
+    let Tile { products, size, .. } = Tile::of(shape);
+    even_tiles(shape, size, MAX_ROWS.div_ceil(size) * products, PIXELS_BYTES)
 }
 
 /// [`TAPS`] with what packs and checks it.

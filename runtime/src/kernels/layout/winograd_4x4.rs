@@ -2,7 +2,7 @@
 //! integers, as those of [`winograd`](super::winograd) are for 2 x 4.
 
 use super::winograd::{G_FOUR, MOST, PIXELS_BYTES, pack, reads, suits, weight};
-use super::{ConvShape, Layout, Packing, RowElement};
+use super::{ConvShape, Layout, Packing, RowElement, even_tiles};
 
 /// Products of a tile of 4 x 4 outputs: 6 rows of 6.
 pub(in crate::kernels) const POSITIONS: usize = 36;
@@ -22,11 +22,9 @@ pub static WINOGRAD_4X4: Layout = Layout {
     scratch: |shape| tiles_4x4(shape) * (2 * POSITIONS * shape.channels_in + 4 * POSITIONS * 4),
 };
 
-/// Tiles that kernels work on at a time, an even number: those of a row in about equal parts.
+/// Tiles that kernels work on at a time, an even number.
 pub fn tiles_4x4(shape: &ConvShape) -> usize {
-    let pairs = shape.width.div_ceil(8).max(1);
-    let most = (PIXELS_BYTES / (4 * POSITIONS) / shape.channels_in.max(1)).max(1);
-    2 * pairs.div_ceil(pairs.div_ceil(most).max(1))
+    even_tiles(shape, 4, POSITIONS, PIXELS_BYTES)
 }
 
 /// [`WINOGRAD_4X4`] with what packs and checks it.
