@@ -107,7 +107,7 @@ pub unsafe extern "C" fn skipstone_picture_row(
         // SAFETY: the caller promises it.
         let samples = unsafe { values(row, len) }?;
         checked(done, 1)?;
-        let mut fed = Ok(false);
+        let mut fed = Ok::<_, Status>(false);
         let row = Row { samples: Samples::Bits8(samples), channels };
         let pushed = picture.resampler.push(row, |row| {
             fed = fed.and_then(|was_last| Ok(engine.engine.feed_row(row)? || was_last));

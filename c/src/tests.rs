@@ -71,6 +71,9 @@ fn scores_and_layers_are_those_of_the_runtime() {
         assert_eq!(best, expected.top_k::<1>()[0].class);
         // Row by row it is the same.
         let mut done = false;
+        // SAFETY: the engine is open, the row a slice; null is refused, and the row is not taken.
+        let status = unsafe { skipstone_feed_row(engine, pixels.as_ptr(), 8, null_mut()) };
+        assert_eq!(status, SkipstoneStatus::Null);
         for row in pixels.chunks(8) {
             assert!(!done);
             // SAFETY: the engine is open, the row a slice, `done` a variable.
