@@ -130,9 +130,8 @@ pub(crate) fn judge(
     let run = scorer(graph, fake);
     let mut confusion = Confusion::new(images.class_names.len());
     let evaluation = evaluate_images(images, batch, Some(decoders), |images| {
-        let all: Vec<usize> = (0..images.len()).collect();
         let scores_of = |images: &Dataset, indices: &[usize]| Ok(run(&images.batch_for(graph, indices)));
-        let scores = scores_of_views::<DataError>(images, &all, views, scores_of)?;
+        let scores = scores_of_views::<DataError>(images, views, scores_of)?;
         confusion.add_scores(&scores, &images.labels);
         Ok::<_, DataError>(scores)
     })?;
@@ -159,27 +158,9 @@ fn scorer<'g>(graph: &'g Graph, fake: Option<&'g FakeQuantization>) -> Box<dyn F
 /// If the images' dimensions are not those of the graph's input, there are more classes than scores, or the graph does
 /// not say how pixels are normalized.
 pub fn evaluate_float(graph: &Graph, set: &Dataset) -> Evaluation {
-    evaluate_views(graph, None, set, 1)
-}
-
-/// As [`evaluate_float`], or under fake quantization, by the mean scores of so many of
-/// [`VIEWS`](crate::data::augment::VIEWS) views of each image.
-///
-/// # Panics
-/// As [`evaluate_float`].
-pub fn evaluate_views(graph: &Graph, fake: Option<&FakeQuantization>, set: &Dataset, views: usize) -> Evaluation {
-    let run = scorer(graph, fake);
-    let scores_of = |set: &Dataset, indices: &[usize]| Ok(run(&set.batch_for(graph, indices)));
-    let Ok(evaluation) = evaluate::<Infallible>(set, BATCH, |indices| scores_of_views(set, indices, views, scores_of));
+    let run = scorer(graph, None);
+    let Ok(evaluation) = evaluate::<Infallible>(set, BATCH, |indices| Ok(run(&set.batch_for(graph, indices))));
     evaluation
-}
-
-/// As [`evaluate_float`], under fake quantization.
-///
-/// # Panics
-/// As [`evaluate_float`].
-pub fn evaluate_quantized(graph: &Graph, fake: &FakeQuantization, set: &Dataset) -> Evaluation {
-    evaluate_views(graph, Some(fake), set, 1)
 }
 
 #[cfg(test)]

@@ -164,6 +164,11 @@ impl Tape {
         }
     }
 
+    /// Whether steps leave the running statistics `id` as they are.
+    pub(crate) fn keeps_statistics(&self, id: ValueId) -> bool {
+        self.fake.is_some() || is_frozen(&self.frozen, id)
+    }
+
     /// The tape that multiplies so, where the processor can; see [`Precision::is_available`].
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {

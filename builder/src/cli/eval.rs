@@ -62,8 +62,7 @@ fn evaluate_all(
     let bar = console.bar("evaluating", data.len(), "images");
     let classifier = classifier.prepare();
     let evaluation = metrics::evaluate_images(data, BATCH, None, |images| {
-        let all: Vec<usize> = (0..images.len()).collect();
-        let scores = scores_of_views(images, &all, views, |images, batch| classifier.scores(images, batch))?;
+        let scores = scores_of_views(images, views, |images, batch| classifier.scores(images, batch))?;
         bar.inc(images.len() as u64);
         Ok(scores)
     });

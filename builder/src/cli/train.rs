@@ -228,16 +228,16 @@ fn load(
 fn train(prepared: Prepared, arguments: &Arguments, cluster: &Cluster, console: &Console) -> Result<Outcome, Failure> {
     let Prepared { mut graph, fake, config, start, sets, .. } = prepared;
     graph.metadata.command = Some(command(&config, arguments));
-    let (resume, threads, cluster) = (arguments.resume, arguments.threads.map(usize::from), cluster.clone());
-    let job = Job { fake, start, resume, threads, cluster, ..Job::new(graph, config, sets, &arguments.out) };
-    if job.cluster.size() > 1 {
-        console.say(format!("{} processes", job.cluster.size()));
+    let (resume, threads) = (arguments.resume, arguments.threads.map(usize::from));
+    let job = Job::new(graph, config, sets, &arguments.out);
+    let job = Job { fake, start, resume, threads, cluster: cluster.clone(), ..job };
+    if cluster.size() > 1 {
+        console.say(format!("{} processes", cluster.size()));
     }
-    let cluster = job.cluster.clone();
     let mut bars = Bars::new(console);
     let result = train::train(job, &mut bars);
     bars.finish();
-    result.map_err(|error| processes::end(&cluster, error))
+    result.map_err(|error| processes::end(cluster, error))
 }
 
 /// The network to train and, for int8, the annotation under which it is: batch normalization is folded, or stays as it

@@ -136,6 +136,19 @@ impl Cluster {
         self.numbers(failed.into()).iter().position(|&failed| failed == 1)
     }
 
+    /// The result, if all processes have one; else the error of the first that has none, there, and `elsewhere` of its
+    /// rank in the others.
+    ///
+    /// # Errors
+    /// These.
+    pub fn together<T, E>(&self, result: Result<T, E>, elsewhere: impl FnOnce(usize) -> E) -> Result<T, E> {
+        match (self.first_failed(result.is_err()), result) {
+            (None, result) => result,
+            (Some(first), Err(error)) if first == self.rank() => Err(error),
+            (Some(rank), _) => Err(elsewhere(rank)),
+        }
+    }
+
     fn numbers(&self, number: u64) -> Vec<u64> {
         let Some(transport) = &self.transport else { return vec![number] };
         let mut all = vec![0; transport.size()];

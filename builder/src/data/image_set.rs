@@ -62,6 +62,7 @@ impl ImageSet {
         self.files.retain_with(|file| images.contains(&(kept + file)));
         self.kept.truncate(images.end.min(kept) * len);
         self.kept.drain(..images.start.min(kept) * len);
+        self.kept.shrink_to_fit();
         self.labels.truncate(images.end);
         self.labels.drain(..images.start);
         self

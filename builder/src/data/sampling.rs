@@ -1,6 +1,6 @@
 //! Which images an epoch shows.
 
-use super::augment::{Sample, order, stream};
+use super::augment::{Sample, order, shown, stream};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +28,6 @@ impl Sampling {
 }
 
 fn balanced(seed: u64, epoch: usize, labels: &[u16], repeats: usize) -> Vec<Sample> {
-    // As many as `order` shows, in its order.
-    let shown = order(seed, epoch, labels.len(), repeats).len();
     let mut classes: Vec<Vec<usize>> = Vec::new();
     for Sample { index, .. } in order(seed, epoch, labels.len(), 1) {
         let label = usize::from(labels[index]);
@@ -50,7 +48,7 @@ fn balanced(seed: u64, epoch: usize, labels: &[u16], repeats: usize) -> Vec<Samp
     let repeated = samples
         .into_iter()
         .flat_map(|(index, time)| (0..repeats).map(move |repeat| Sample { index, repeat: time * repeats + repeat }));
-    repeated.take(shown).collect()
+    repeated.take(shown(labels.len(), repeats)).collect()
 }
 
 #[cfg(test)]

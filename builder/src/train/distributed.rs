@@ -5,7 +5,7 @@ use super::{Config, TrainError};
 use crate::autograd::loss::BatchScore;
 use crate::cluster::Cluster;
 use crate::data::ImageSet;
-use crate::data::augment::{Sample, order};
+use crate::data::augment::{Sample, shown};
 use crate::metrics::{Confusion, Evaluation};
 use crate::tensor::Tensor;
 use skipstone_onnx::{Graph, ValueId};
@@ -15,11 +15,7 @@ use std::ops::Range;
 /// The result, if all processes have one; else the error of the first that has none, there, and
 /// [`TrainError::Elsewhere`] in the others.
 pub(super) fn together<T>(cluster: &Cluster, result: Result<T, TrainError>) -> Result<T, TrainError> {
-    match (cluster.first_failed(result.is_err()), result) {
-        (None, result) => result,
-        (Some(first), Err(error)) if first == cluster.rank() => Err(error),
-        (Some(rank), _) => Err(TrainError::Elsewhere { rank }),
-    }
+    cluster.together(result, |rank| TrainError::Elsewhere { rank })
 }
 
 /// Which images of a batch this process computes: the `rank`-th of `size` equal runs of them.
@@ -35,7 +31,7 @@ impl Place {
     /// Checks that batches of `config` out of `images` can be shared equally.
     pub(super) fn new(cluster: &Cluster, config: &Config, images: usize) -> Result<Self, TrainError> {
         // A set smaller than a batch is one.
-        let batch = config.batch.min(order(config.seed, 0, images, config.repeats).len());
+        let batch = config.batch.min(shown(images, config.repeats));
         let (rank, size) = (cluster.rank(), cluster.size());
         if !batch.is_multiple_of(size) {
             return Err(TrainError::Indivisible { batch, size });
@@ -103,9 +99,9 @@ pub(super) fn evaluation(cluster: &Cluster, own: Evaluation) -> Evaluation {
 }
 
 /// The answers to all test images.
-pub(super) fn confusion(cluster: &Cluster, own: &Confusion) -> Confusion {
+pub(super) fn confusion(cluster: &Cluster, own: Confusion) -> Confusion {
     if cluster.size() == 1 {
-        return own.clone();
+        return own;
     }
     let mut all = Confusion::new(own.classes());
     for label in 0..own.classes() {
@@ -127,14 +123,14 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Takes the mean over all processes of the gradients and, unless they are those of the whole batch already, of the
-    /// running statistics, which the graph then has.
+    /// Takes the mean over all processes of the gradients and of the running statistics that are not settled: the same
+    /// in all processes already. The graph then has these.
     pub(super) fn average<'t>(
         &mut self,
         cluster: &Cluster,
         graph: &mut Graph,
         gradient: impl Fn(ValueId) -> Option<&'t [f32]>,
-        sync_bn: bool,
+        is_settled: impl Fn(ValueId) -> bool,
     ) {
         self.values.clear();
         self.spans.clear();
@@ -144,7 +140,7 @@ impl Bucket {
             let start = self.values.len();
             match gradient(id) {
                 Some(gradient) => self.values.extend(gradient),
-                None if !parameter.trainable && !sync_bn => {
+                None if !parameter.trainable && !is_settled(id) => {
                     statistics.push((id, start));
                     self.values.extend(parameter.tensor.data());
                     continue;

@@ -3,7 +3,7 @@
 use super::Config;
 use super::distributed::Place;
 use crate::autograd::loss::targets;
-use crate::data::augment::{Mixed, Sample, order};
+use crate::data::augment::{Mixed, Sample, shown};
 use crate::data::{DataError, ImageSet, stream};
 use crate::tensor::Tensor;
 use rayon::ThreadPool;
@@ -23,8 +23,7 @@ pub(super) struct Batch {
 /// Batches per epoch: only whole batches are used, so in each epoch other images are left out; a data set smaller than
 /// a batch is one.
 pub(super) fn batches(images: usize, config: &Config) -> usize {
-    // As many with any sampling.
-    (order(config.seed, 0, images, config.repeats).len() / config.batch).max(1)
+    (shown(images, config.repeats) / config.batch).max(1)
 }
 
 /// All batches from `batch` of `epoch` on, of each what is needed at `place`, made by the threads of `decoders`. They

@@ -17,7 +17,11 @@ impl Accumulated {
         self.sums.resize_with(graph.values().len(), || None);
         self.batches += 1;
         for (id, ..) in graph.parameters() {
-            let Some(gradient) = tape.gradient(id) else { continue };
+            let Some(gradient) = tape.gradient(id) else {
+                // Frozen, perhaps only since the last step.
+                self.sums[id.index()] = None;
+                continue;
+            };
             match &mut self.sums[id.index()] {
                 Some(sum) => sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += gradient),
                 empty => *empty = Some(gradient.to_vec()),

@@ -113,16 +113,11 @@ fn prepare(job: &mut Job) -> Result<Prepared, TrainError> {
     job.graph.metadata.quantization = Quantization::default();
     job.graph.metadata.class_names = job.train.class_names.clone();
     let mut frozen = frozen::frozen(&job.graph, &job.config)?;
-    let stem = match job.config.whitening {
-        Some(how) => {
-            let stem = whitening::stem(&job.graph)?;
-            frozen.resize(job.graph.values().len(), false);
-            frozen[stem.weight.index()] = true;
-            whitening::whiten(&mut job.graph, stem, &job.train.spread(how.images)?, &normalization, how);
-            Some(stem)
-        }
-        None => None,
-    };
+    let stem = job.config.whitening.map(|_| whitening::stem(&job.graph)).transpose()?;
+    if let Some(stem) = stem {
+        frozen.resize(job.graph.values().len(), false);
+        frozen[stem.weight.index()] = true;
+    }
     Ok(Prepared { normalization, frozen, stem, place: Place::new(&job.cluster, &job.config, job.train.len())? })
 }
 
@@ -135,10 +130,18 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
     // The first process alone opens the directory and reads the state, so that all have the same.
     let opened = cluster.is_first().then(|| -> Result<(Vec<u8>, Lock), TrainError> {
         let (has_state, lock) = directory.open(&job.config, job.start.as_deref(), job.resume)?;
-        Ok((if has_state { files::read(&directory.last())? } else { Vec::new() }, lock))
+        let last = if has_state { files::read(&directory.last())? } else { Vec::new() };
+        if has_state && last.is_empty() {
+            return Err(TrainError::Damaged { path: directory.last(), reason: "it is empty".into() });
+        }
+        Ok((last, lock))
     });
     let (last, _lock) = together(&cluster, opened.transpose())?.unzip();
     let last = cluster.broadcast(last.unwrap_or_default());
+    if let (Some(stem), Some(how), true) = (stem, job.config.whitening, last.is_empty()) {
+        let images = together(&cluster, job.train.spread(how.images).map_err(TrainError::from))?;
+        whitening::whiten(&mut job.graph, stem, &images, &normalization, how.epsilon);
+    }
     let optimizer = optimizer::State::with_frozen(&job.graph, &job.config, &frozen);
     let average = Average::new(&job.graph, &job.config);
     let mut state = State { graph: job.graph, optimizer, average };
@@ -193,7 +196,7 @@ pub(super) fn run(mut job: Job, interval: Duration, progress: &mut dyn Progress)
             let feed = feed::feed(scope, &decoders, &train, &config, place, &normalization, [epoch, batch]);
             let by_views = |graph: &Graph, views| {
                 let (own, confusion) = metrics::judge(graph, fake.as_ref(), &test, &decoders, views)?;
-                Ok((distributed::evaluation(&cluster, own), distributed::confusion(&cluster, &confusion)))
+                Ok((distributed::evaluation(&cluster, own), distributed::confusion(&cluster, confusion)))
             };
             let judge: Judge<'_> = &|graph| by_views(graph, 1);
             run.epochs(&feed, judge)?;
@@ -263,7 +266,7 @@ impl Run<'_> {
                 // The feed ends after the last epoch's last batch.
                 let Ok(batch) = feed.recv() else { return Ok(()) };
                 self.step(batch?)?;
-                if self.is_stepped() && self.saved.elapsed() >= self.interval {
+                if self.cluster.is_first() && self.is_stepped() && self.saved.elapsed() >= self.interval {
                     self.save()?;
                 }
             }
@@ -312,7 +315,8 @@ impl Run<'_> {
         if self.cluster.size() == 1 {
             optimizer.step(graph, own, lr);
         } else {
-            self.bucket.average(&self.cluster, graph, own, self.config.sync_bn);
+            let is_settled = |id| self.config.sync_bn || self.tape.keeps_statistics(id);
+            self.bucket.average(&self.cluster, graph, own, is_settled);
             optimizer.step(graph, |id| self.bucket.gradient(id), lr);
         }
         self.accumulated.clear();

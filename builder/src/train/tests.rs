@@ -206,14 +206,29 @@ fn the_fast_recipe_resumes_and_its_stem_stays_as_the_images_made_it() {
     let mut whitened = job.graph.clone();
     let stem = whitening::stem(&whitened).unwrap();
     let how = job.config.whitening.unwrap();
-    let images = job.train.clone().into_dataset().unwrap();
-    whitening::whiten(&mut whitened, stem, &images, &spec().normalization(), how);
+    let images = job.train.spread(how.images).unwrap();
+    whitening::whiten(&mut whitened, stem, &images, &spec().normalization(), how.epsilon);
     let outcome = interrupt_job(fast_job, &[(0, 3), (1, 2)]);
     let named = |name: &str| outcome.best.parameters().find(|(_, other, _)| *other == name).unwrap().2.tensor.data();
     assert_eq!(named("stem.conv.weight"), whitened.parameter(stem.weight).unwrap().data());
     assert!(named("stem.conv.bias").iter().all(|&bias| bias != 0.0));
     assert!(named("stage1.block1.bn1.gamma").iter().all(|&gamma| gamma == 1.0));
     assert!(outcome.accuracy > 0.3 && outcome.views_accuracy.is_some(), "{}", outcome.accuracy);
+    // A bias that is frozen by now takes no step of what it was accumulated for.
+    let accumulating = |out: &Path, resume| {
+        let job = fast_job(out, resume);
+        Job { config: Config { batch: 25, accumulate: 2, ..job.config }, ..job }
+    };
+    interrupt_job(accumulating, &[(1, 4)]);
+}
+
+#[test]
+fn a_state_that_is_empty_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    train(job(folder.path(), false), &mut ()).unwrap();
+    std::fs::write(folder.path().join("last.safetensors"), []).unwrap();
+    let error = train(job(folder.path(), true), &mut ()).unwrap_err().to_string();
+    assert!(error.contains("last.safetensors") && error.contains("empty"), "{error}");
 }
 
 #[test]

@@ -59,15 +59,14 @@ pub(super) fn stem(graph: &Graph) -> Result<Stem, TrainError> {
 
 /// Sets the filters of `stem`: the first half are the strongest principal components of the patches of the images, each
 /// divided by the root of its variance; the second half are their negatives.
-pub(super) fn whiten(graph: &mut Graph, stem: Stem, set: &Dataset, normalization: &Normalization, how: Whitening) {
+pub(super) fn whiten(graph: &mut Graph, stem: Stem, images: &Dataset, normalization: &Normalization, epsilon: f64) {
     let &[filters, channels, height, width] = graph.value(stem.weight).dims.as_slice() else { return };
-    let images = set.spread(how.images);
-    let covariance = covariance(&images, normalization, [channels, height, width]);
+    let covariance = covariance(images, normalization, [channels, height, width]);
     let components = symmetric_eigen(covariance, channels * height * width);
     let strongest = components.iter().take(filters / 2);
     let scaled: Vec<f32> = strongest
         .flat_map(|(variance, vector)| {
-            let scale = 1.0 / (variance + how.epsilon).sqrt();
+            let scale = 1.0 / (variance + epsilon).sqrt();
             vector.iter().map(move |x| (x * scale) as f32)
         })
         .collect();
@@ -186,8 +185,7 @@ mod tests {
         let set = Dataset { labels: set.labels[..150].to_vec(), ..set };
         let mut graph = zoo::build("resnet-fast", &options).unwrap();
         let stem = stem(&graph).unwrap();
-        let how = Whitening { epsilon: 1e-9, ..Whitening::default() };
-        whiten(&mut graph, stem, &set, &normalization, how);
+        whiten(&mut graph, stem, &set, &normalization, 1e-9);
         let all: Vec<usize> = (0..set.len()).collect();
         let maps = graph.nodes()[0].output;
         autograd::observe(&graph, &set.batch(&all, &normalization), &mut |id, x| {

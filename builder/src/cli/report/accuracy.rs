@@ -3,6 +3,7 @@
 use super::judged::Answers;
 use super::shares::{percent, share};
 use super::{Findings, Test, pictures};
+use crate::metrics::Confused;
 use maud::{Markup, html};
 
 /// Classes up to which the confusion is drawn as a whole.
@@ -36,6 +37,7 @@ pub(super) fn section(findings: &Findings) -> Markup {
 /// Rows are labels, columns answers.
 fn confusion(name: &str, answers: &Answers, names: &[String]) -> Markup {
     let confusion = answers.confusion();
+    let images = confusion.by_class();
     html! {
         figure class="scroll" {
             table class="confusion" {
@@ -44,12 +46,13 @@ fn confusion(name: &str, answers: &Answers, names: &[String]) -> Markup {
                     @for name in names { th class="turned" { (name) } }
                 } }
                 tbody {
-                    @for (label, (row, name)) in confusion.iter().zip(names).enumerate() {
+                    @for (label, name) in names.iter().enumerate() {
                         tr {
                             th scope="row" { (name) }
-                            @for (answer, &count) in row.iter().enumerate() {
+                            @for answer in 0..names.len() {
+                                @let count = confusion.count(label, answer);
                                 td class=[(label == answer).then_some("right")]
-                                    style=(share(count as f64, 1.25 * row.iter().sum::<usize>() as f64)) {
+                                    style=(share(count as f64, 1.25 * images[label].0 as f64)) {
                                     @if count > 0 { (count) }
                                 }
                             }
@@ -63,18 +66,18 @@ fn confusion(name: &str, answers: &Answers, names: &[String]) -> Markup {
 }
 
 fn pairs(name: &str, answers: &Answers, names: &[String]) -> Markup {
-    let pairs = answers.confused();
-    let most = pairs.first().map_or(0, |&(.., count)| count) as f64;
+    let pairs = answers.confusion().confused();
+    let most = pairs.first().map_or(0, |pair| pair.images) as f64;
     html! {
         figure class="scroll" {
             table {
                 thead { tr { th { "is" } th class="left" { "taken for" } th { "images" } } }
                 tbody {
-                    @for &(label, answer, count) in pairs.iter().take(PAIRS) {
+                    @for &Confused { label, answer, images } in pairs.iter().take(PAIRS) {
                         tr {
                             td { (names[label]) }
                             td class="left" { (names[answer]) }
-                            td class="bar" style=(share(count as f64, most)) { (count) }
+                            td class="bar" style=(share(images as f64, most)) { (images) }
                         }
                     }
                 }
@@ -90,7 +93,7 @@ fn pairs(name: &str, answers: &Answers, names: &[String]) -> Markup {
 
 fn by_class(names: &[String], float: Option<&Answers>, int8: Option<&Answers>) -> Markup {
     let kinds = [("float", float), ("int8", int8)].into_iter();
-    let kinds: Vec<_> = kinds.filter_map(|(name, answers)| Some((name, answers?.by_class()))).collect();
+    let kinds: Vec<_> = kinds.filter_map(|(name, answers)| Some((name, answers?.confusion().by_class()))).collect();
     html! {
         figure class="scroll" {
             table {

@@ -6,7 +6,7 @@ use crate::cli::eval::evaluate_watched;
 use crate::cli::failure::Failure;
 use crate::cli::run::top;
 use crate::data::Dataset;
-use crate::metrics::Evaluation;
+use crate::metrics::{Confusion, Evaluation};
 
 /// The answer to an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,37 +41,12 @@ impl Answers {
         self.accuracy
     }
 
-    /// Images of each class, and of those the share that is answered with it; `None` of a class without images.
-    pub(super) fn by_class(&self) -> Vec<(usize, Option<f64>)> {
-        let confusion = self.confusion();
-        let class = |(class, row): (usize, &Vec<usize>)| {
-            let count: usize = row.iter().sum();
-            (count, (count > 0).then(|| row[class] as f64 / count as f64))
-        };
-        confusion.iter().enumerate().map(class).collect()
-    }
-
-    /// Number of images, `[label][answer]`.
-    pub(super) fn confusion(&self) -> Vec<Vec<usize>> {
-        let mut confusion = vec![vec![0; self.classes]; self.classes];
-        for (label, answer) in self.pairs() {
-            if let Some(cell) = confusion[label].get_mut(answer.class) {
-                *cell += 1;
-            }
-        }
+    /// How often images of each class are given each answer that is a class.
+    pub(super) fn confusion(&self) -> Confusion {
+        let mut confusion = Confusion::new(self.classes);
+        let answers = self.pairs().filter(|(_, answer)| answer.class < self.classes);
+        answers.for_each(|(label, answer)| confusion.add(label, answer.class));
         confusion
-    }
-
-    /// The pairs of label and another answer, with the number of images, the most frequent first.
-    pub(super) fn confused(&self) -> Vec<(usize, usize, usize)> {
-        let confusion = self.confusion();
-        let cells = confusion
-            .iter()
-            .enumerate()
-            .flat_map(|(label, row)| row.iter().enumerate().map(move |(answer, &count)| (label, answer, count)));
-        let mut pairs: Vec<_> = cells.filter(|&(label, answer, count)| label != answer && count > 0).collect();
-        pairs.sort_by_key(|&(.., count)| std::cmp::Reverse(count));
-        pairs
     }
 
     /// The images that are answered wrongly, the most confident answer first.
@@ -130,11 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn confusion_counts_by_label_and_answer_and_errors_come_by_confidence() {
+    fn errors_come_by_confidence() {
         let found = answers(&[(0, 0, 0.9), (0, 1, 0.6), (1, 1, 0.8), (1, 2, 0.9), (0, 1, 0.7)]);
-        assert_eq!(found.confusion(), [[1, 2, 0], [0, 1, 1], [0, 0, 0]]);
-        assert_eq!(found.by_class(), [(3, Some(1.0 / 3.0)), (2, Some(0.5)), (0, None)]);
-        assert_eq!(found.confused(), [(0, 1, 2), (1, 2, 1)]);
+        assert_eq!(found.confusion().by_class(), [(3, Some(1.0 / 3.0)), (2, Some(0.5)), (0, None)]);
         let errors: Vec<usize> = found.errors().into_iter().map(|(index, _)| index).collect();
         assert_eq!(errors, [3, 4, 1]);
         let other = answers(&[(0, 0, 0.9), (0, 0, 0.6), (1, 1, 0.8), (1, 1, 0.9), (0, 0, 0.7)]);

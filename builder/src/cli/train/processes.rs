@@ -14,11 +14,7 @@ pub(super) fn join() -> Result<Cluster, Failure> {
 
 /// What this process has prepared, if all could; else the first that could not says why.
 pub(super) fn together<T>(cluster: &Cluster, prepared: Result<T, Failure>) -> Result<T, Failure> {
-    match (cluster.first_failed(prepared.is_err()), prepared) {
-        (None, prepared) => prepared,
-        (Some(first), Err(failure)) if first == cluster.rank() => Err(of_process(cluster, failure)),
-        _ => Err(Failure::Elsewhere),
-    }
+    cluster.together(prepared, |_| Failure::Elsewhere).map_err(|failure| of_process(cluster, failure))
 }
 
 /// The failure of training. The process that speaks ends the others, which may wait for it.

@@ -16,7 +16,7 @@ pub use crop::{ResizedCrop, cutout, mirror, shift, shift_reflected};
 pub use mix::{Mixed, Mixing};
 pub use rand_augment::{Operation, RandAugment};
 pub(crate) use sampler::stream;
-pub use sampler::{Sample, order};
+pub use sampler::{Sample, order, shown};
 pub use views::{VIEWS, scores_of_views};
 
 use super::Dataset;

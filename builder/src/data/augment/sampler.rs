@@ -44,9 +44,13 @@ impl Sample {
 pub fn order(seed: u64, epoch: usize, count: usize, repeats: usize) -> Vec<Sample> {
     let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut stream(seed, epoch, 0));
-    let shown = if repeats > 1 && count >= REPEATED_ROUND { count - count % REPEATED_ROUND } else { count };
     let repeated = order.into_iter().flat_map(|index| (0..repeats.max(1)).map(move |repeat| Sample { index, repeat }));
-    repeated.take(shown).collect()
+    repeated.take(shown(count, repeats)).collect()
+}
+
+/// Number of samples that an epoch of `count` images shows.
+pub fn shown(count: usize, repeats: usize) -> usize {
+    if repeats > 1 && count >= REPEATED_ROUND { count - count % REPEATED_ROUND } else { count }
 }
 
 /// Random numbers that are a function of their arguments: stream 0 of an epoch orders its images, stream `i + 1`

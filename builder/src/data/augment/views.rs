@@ -8,26 +8,25 @@ use crate::tensor::Tensor;
 /// reflected at the border.
 pub const VIEWS: [usize; 3] = [1, 2, 6];
 
-/// Mean scores of the chosen images of `set` over so many of [`VIEWS`], by way of `scores_of`, which gives those of the
+/// Mean scores of the images of `set` over so many of [`VIEWS`], by way of `scores_of`, which gives those of the
 /// images of a set. An image counts for half of its views, both shifts for a quarter each.
 ///
 /// # Errors
 /// Those of `scores_of`.
 pub fn scores_of_views<E>(
     set: &Dataset,
-    indices: &[usize],
     views: usize,
     mut scores_of: impl FnMut(&Dataset, &[usize]) -> Result<Tensor, E>,
 ) -> Result<Tensor, E> {
+    let all: Vec<usize> = (0..set.len()).collect();
     if views <= 1 {
-        return scores_of(set, indices);
+        return scores_of(set, &all);
     }
     let places: &[(isize, f32)] = if views > 2 { &[(0, 0.5), (-1, 0.25), (1, 0.25)] } else { &[(0, 1.0)] };
-    let all: Vec<usize> = (0..indices.len()).collect();
     let mut mean: Option<Tensor> = None;
     for &(by, weight) in places {
         for mirrored in [false, true] {
-            let scores = scores_of(&seen(set, indices, by, mirrored), &all)?;
+            let scores = scores_of(&seen(set, by, mirrored), &all)?;
             let share = 0.5 * weight;
             let sum = mean.get_or_insert_with(|| Tensor::zeros(scores.dims()));
             sum.data_mut().iter_mut().zip(scores.data()).for_each(|(sum, score)| *sum += share * score);
@@ -36,10 +35,10 @@ pub fn scores_of_views<E>(
     Ok(mean.unwrap_or_else(|| unreachable!("there is a view")))
 }
 
-/// The chosen images, shifted down and right by as many pixels, and mirrored.
-fn seen(set: &Dataset, indices: &[usize], by: isize, mirrored: bool) -> Dataset {
+/// The images, shifted down and right by as many pixels, and mirrored.
+fn seen(set: &Dataset, by: isize, mirrored: bool) -> Dataset {
     let [channels, height, width] = set.dims;
-    let view = |&index: &usize| {
+    let view = |index: usize| {
         let image = Image { height, width, channels, pixels: set.image(index).to_vec() };
         let mut image = if by == 0 { image } else { shift_reflected(&image, by, by) };
         if mirrored {
@@ -49,8 +48,8 @@ fn seen(set: &Dataset, indices: &[usize], by: isize, mirrored: bool) -> Dataset 
     };
     Dataset {
         dims: set.dims,
-        pixels: indices.iter().flat_map(view).collect(),
-        labels: indices.iter().map(|&index| set.labels[index]).collect(),
+        pixels: (0..set.len()).flat_map(view).collect(),
+        labels: set.labels.clone(),
         class_names: set.class_names.clone(),
     }
 }
@@ -62,9 +61,8 @@ mod tests {
 
     /// The first pixel and the first row's last one are what stands for scores.
     fn corners(views: usize) -> Vec<f32> {
-        let pixels = vec![0; 9].into_iter().chain(10..19).collect();
-        let set = Dataset { dims: [1, 3, 3], pixels, labels: vec![0, 1], class_names: Vec::new() };
-        let Ok(scores) = scores_of_views::<Infallible>(&set, &[1], views, |set, indices| {
+        let set = Dataset { dims: [1, 3, 3], pixels: (10..19).collect(), labels: vec![1], class_names: Vec::new() };
+        let Ok(scores) = scores_of_views::<Infallible>(&set, views, |set, indices| {
             let image = set.image(indices[0]);
             Ok(Tensor::new([1, 2], vec![f32::from(image[0]), f32::from(image[2])]))
         });

@@ -25,10 +25,8 @@ pub(super) fn holds_images(folder: &Path) -> bool {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&extension.to_lowercase().as_str())
     };
-    let paths = visible(folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
-    paths
-        .into_iter()
-        .any(|path| if path.is_dir() && !path.is_symlink() { holds_images(&path) } else { is_image(&path) })
+    let mut paths = visible(folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
+    paths.any(|path| if path.is_dir() && !path.is_symlink() { holds_images(&path) } else { is_image(&path) })
 }
 
 /// Names of what a folder holds, sorted, without those that begin with a dot.

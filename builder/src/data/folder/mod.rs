@@ -24,7 +24,9 @@ pub(super) use files::Files;
 
 /// Bytes of pixels that are decoded at a time to see which files can be read.
 const CHECKED: usize = 16 << 20;
-/// The same, as files, at most.
+/// Bytes of an image's pixels, at most.
+const LARGEST: usize = 1 << 30;
+/// The same as [`CHECKED`], as files, at most.
 const CHECKED_FILES: usize = 1024;
 
 /// One split at `dims`. Every file is decoded once: one that cannot be read is left out and noted; `strict` refuses it,
@@ -46,9 +48,8 @@ pub(super) fn open(
     let room = (cache / len).min(files.len());
     let chunk = (CHECKED / len).clamp(1, CHECKED_FILES).min(files.len());
     let (mut kept, mut buffer) = (Vec::new(), Vec::new());
-    let fits = len <= CHECKED.max(cache)
-        && kept.try_reserve_exact(room * len).is_ok()
-        && buffer.try_reserve_exact(chunk * len).is_ok();
+    let fits =
+        len <= LARGEST && kept.try_reserve_exact(room * len).is_ok() && buffer.try_reserve_exact(chunk * len).is_ok();
     if !fits {
         return Err(DataError::TooLarge { path: folder.to_path_buf(), count: files.len(), dims });
     }
