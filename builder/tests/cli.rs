@@ -112,6 +112,8 @@ fn wrong_usage_is_exit_code_2() {
     fails(&["train", "--arch", "resnet9", "--data", "digits", "--out", onnx], 2, &["resnet9", "resnet8"]);
     fails(&["train", "--arch", "resnet8", "--data", "digitz", "--out", onnx], 2, &["digitz", "cifar10:DIR"]);
     fails(&["eval", onnx, "--data", "digits@dev"], 2, &["@test"]);
+    fails(&["eval", onnx, "--data", "digits", "--views", "3"], 2, &["1, 2 or 6"]);
+    fails(&["train", "--arch", "resnet8", "--data", "digits", "--cache", "x", "--out", onnx], 2, &["'x'", "512MiB"]);
     assert!(entries(folder.path()).is_empty());
 }
 

@@ -75,7 +75,7 @@ pub(super) struct Arguments {
     balanced: bool,
     /// Memory for decoded pixels of a `folder:DIR`, such as 512MiB; the images that have no room are decoded in every
     /// epoch. Changes no result.
-    #[arg(long, value_name = "SIZE", default_value_t = CACHE)]
+    #[arg(long, value_name = "SIZE", default_value_t = CACHE, value_parser = size)]
     cache: ByteSize,
     /// Resume the run in DIR; its settings need not be repeated.
     #[arg(long)]
@@ -119,6 +119,10 @@ struct Output {
     best_epoch: usize,
     classes: Vec<Class>,
     confused: Vec<Pair>,
+}
+
+fn size(text: &str) -> Result<ByteSize, &'static str> {
+    text.parse().map_err(|_| "not a size such as 512MiB or 4GiB")
 }
 
 /// What training needs, made from the arguments.
