@@ -2,7 +2,7 @@
 
 use skipstone::zoo::blocks::{Block, Net, Order, Shortcut, Style, conv3x3};
 use skipstone::zoo::resnext::{self, Cifar};
-use skipstone::zoo::{self, Options, ZooError, attention, densenet, preresnet, resnet};
+use skipstone::zoo::{self, Options, ZooError, attention, densenet, resnet};
 use skipstone_onnx::{Graph, GraphError, ValueId};
 use std::error::Error;
 
@@ -41,10 +41,6 @@ impl Network {
         }
     }
 }
-
-/// He 2016's bottlenecks at depth 20.
-pub(crate) const PRERESNET20: Network =
-    Network::Composed("preresnet20", Style::TORCH, |net, classes, options| preresnet::cifar(net, classes, 2, options));
 
 /// ResNet-20 with batch norm and ReLU before each convolution, nothing after the sum.
 pub(crate) const PREACT20: Network =

@@ -1,8 +1,7 @@
 //! The studies: what each asks, and its runs.
 
 use crate::networks::{
-    ATTENTION_MINI_DEEP, CARDINALITIES, DENSENET_BC22_K12, Network, PREACT20, PREACT56, PRERESNET20, RESNET8_A,
-    RESNET20_NARROW,
+    ATTENTION_MINI_DEEP, CARDINALITIES, DENSENET_BC22_K12, Network, PREACT20, PREACT56, RESNET8_A, RESNET20_NARROW,
 };
 use skipstone::autograd::loss::Loss;
 use skipstone::data::Augmentation;
@@ -63,7 +62,7 @@ pub(crate) fn studies() -> Vec<Study> {
             runs: vec![
                 Run::zoo("resnet20"),
                 Run::zoo("plain20"),
-                Run::composed(PRERESNET20),
+                Run::zoo("preresnet20"),
                 Run::zoo("resnext20-8x2d"),
                 Run::zoo("densenet-bc22-k8"),
                 mini,

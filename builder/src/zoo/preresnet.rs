@@ -25,6 +25,7 @@ const KERAS: Architecture = Architecture {
 };
 
 pub(super) const ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "preresnet20", compose: |net, classes, options| cifar(net, classes, 2, options), ..CIFAR },
     Architecture { name: "preresnet164", ..CIFAR },
     Architecture { name: "preresnet1001", compose: |net, classes, options| cifar(net, classes, 111, options), ..CIFAR },
     Architecture { name: "keras-resnet18", ..KERAS },
