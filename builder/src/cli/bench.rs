@@ -17,8 +17,7 @@ use std::time::Duration;
 /// How long the host is timed.
 const TIMING: Duration = Duration::from_secs(1);
 
-/// Measure one inference of a .stone file, layer by layer: the host is timed, other cores are emulated and their
-/// instructions counted.
+/// Measure one inference of a .stone file, layer by layer: time on the host, instruction counts on emulated cores.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone bench cifar.stone --on cortex-m4")]
 pub(super) struct Arguments {
@@ -29,7 +28,7 @@ pub(super) struct Arguments {
     /// cortex-a72, cortex-a76, or a board that QEMU has.
     #[arg(long, default_value = "host", value_name = "CORE|BOARD", value_parser = Place::named)]
     on: Place,
-    /// A plugin of QEMU that counts from mark to mark: exact per layer, with cycles if it estimates them; needed for
+    /// A QEMU plugin that counts from mark to mark: exact per layer, with cycles if it estimates them. Needed for
     /// aarch64.
     #[arg(long, value_name = "FILE.so")]
     plugin: Option<PathBuf>,

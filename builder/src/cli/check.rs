@@ -9,7 +9,7 @@ use super::targets::{self, misfit};
 use crate::target::{Board, Need};
 use std::path::{Path, PathBuf};
 
-/// Say whether a .stone file fits boards: their flash and RAM, and the kernels of their cores. Exit code 1 where it
+/// Check whether a .stone file fits boards: their flash, their RAM and the kernels of their cores. Exits with 1 if it
 /// does not fit one of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone check digits.stone --board microbit nrf52840-dk")]
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", num_args = 1.., required_unless_present = "all", conflicts_with = "all",
           value_parser = targets::board)]
     board: Vec<&'static Board>,
-    /// All boards that are known.
+    /// All known boards.
     #[arg(long)]
     all: bool,
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Show which tools are there, and what each missing one is for and how to get it.
+/// Show which tools are installed, and for each missing one what it is for and how to get it.
 ///
-/// Only what one means to do has to be there: training, export, quantization and reports need none of it.
+/// Each tool is needed only for what it is for: training, export, quantization and reports need none of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone doctor")]
 pub(super) struct Arguments {}

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// The data set; its test split, unless it names another.
     #[arg(long, value_name = "SPEC")]
     data: Spec,
-    /// Views of each image whose scores are averaged: 1; 2, with its mirror image; 6, both also shifted.
+    /// Views of each image whose scores are averaged: 1; 2, with its mirror image; or 6, both also shifted.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number_of_views)]
     views: usize,
     #[command(flatten)]

@@ -10,14 +10,14 @@ use skipstone_runtime::image;
 /// How an image becomes pixels, for files that do not say it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct Framing {
-    /// Order of the network's three channels, in which --mean and --std count them too [default: rgb].
+    /// Order of the network's three channels, and of --mean and --std [default: rgb].
     #[arg(long, value_name = "ORDER", value_enum)]
     channels: Option<Order>,
     /// What the network sees of an image: `crop`, the largest centred window of its input's shape, or `stretch`, all of
     /// it [default: crop].
     #[arg(long, value_enum, conflicts_with = "resize")]
     fit: Option<Shape>,
-    /// Scale the shorter side of an image to N pixels and cut out the centre: 256 for most networks of 224 pixels.
+    /// Scale the shorter side of an image to N pixels and crop the centre: 256 for most networks that take 224.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     resize: Option<u16>,
     /// How images are scaled [default: bicubic].

@@ -12,8 +12,8 @@ pub(super) const CACHE: ByteSize = ByteSize::gib(1);
 /// How strictly images are loaded.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct Images {
-    /// Fail on files of an image folder that cannot be read and on images smaller than the network's input, instead of
-    /// skipping the former and enlarging the latter.
+    /// Fail on unreadable files of an image folder and on images smaller than the network's input, instead of skipping
+    /// and enlarging them.
     #[arg(long)]
     strict: bool,
 }

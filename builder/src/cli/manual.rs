@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
 
-/// Print the completions of a shell.
+/// Print completions for a shell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone completions bash > /etc/bash_completion.d/skipstone")]
 pub(super) struct Completions {
@@ -16,7 +16,7 @@ pub(super) struct Completions {
     shell: Shell,
 }
 
-/// Write the manual's pages, one for each command.
+/// Write man pages, one for each command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone man /usr/local/share/man/man1")]
 pub(super) struct Man {

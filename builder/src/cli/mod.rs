@@ -52,8 +52,9 @@ use std::process::ExitCode;
 /// microcontrollers.
 #[derive(Debug, Parser)]
 #[command(name = "skipstone", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(max_term_width = 100)]
 struct Arguments {
-    /// Print one JSON object or array on standard output, and no text for people.
+    /// Print JSON on standard output instead of text.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -175,6 +176,18 @@ mod tests {
             let words = example.split(" > ").next().unwrap_or_default().split(' ');
             assert!(words.clone().nth(1) == Some(name), "{example}");
             Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+
+    #[test]
+    fn help_fits_a_terminal() {
+        let mut program = Arguments::command();
+        program.build();
+        for command in program.get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            for line in help.lines().take_while(|line| !line.starts_with("Example:")) {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
         }
     }
 }

@@ -107,13 +107,13 @@ pub(super) const LEAVE_OUT: &str = "leave out --raw, --mean and --std, --channel
 /// How pixels become the input of a network whose file does not say it.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Pixels {
-    /// The network takes pixels 0..255 as they are (for files that carry no normalization).
+    /// The network takes pixels 0..255 as they are (for files without normalization).
     #[arg(long, conflicts_with_all = ["mean", "std"])]
     raw: bool,
-    /// Mean of each channel, on pixels scaled to 0..1 (for files that carry no normalization).
+    /// Mean of each channel, of pixels scaled to 0..1 (for files without normalization).
     #[arg(long, value_name = "M,M,M", value_delimiter = ',', requires = "std", allow_hyphen_values = true)]
     mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel, on pixels scaled to 0..1.
+    /// Standard deviation of each channel, of pixels scaled to 0..1.
     #[arg(long, value_name = "S,S,S", value_delimiter = ',', requires = "mean", allow_hyphen_values = true)]
     std: Option<Vec<f32>>,
     #[command(flatten)]

@@ -7,7 +7,8 @@ use clap::ValueEnum;
 /// Options of commands that quantize.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Numbers {
-    /// How the ranges of activations are chosen [default: minmax; a network that was trained for int8 keeps its own].
+    /// How the ranges of the activations are chosen [default: minmax; a network that was trained for int8 keeps its
+    /// own].
     #[arg(long, value_enum)]
     method: Option<Method>,
     /// Percentage of the values that --method percentile keeps, at most 100 [default: 99.99].
@@ -20,8 +21,8 @@ pub(super) struct Numbers {
     /// Bias correction: subtract from each bias the mean error that rounding causes on the calibration images.
     #[arg(long)]
     bias_correction: bool,
-    /// Discard the scales and integers of a quantized file, and the scales that a network was trained for, and
-    /// calibrate anew. Implied by --method, --equalize and --bias-correction.
+    /// Discard the scales and integers of a quantized file, and the scales that a network was trained with, and
+    /// calibrate again. Implied by --method, --equalize and --bias-correction.
     #[arg(long)]
     recalibrate: bool,
 }
@@ -30,11 +31,11 @@ pub(super) struct Numbers {
 enum Method {
     /// From the smallest to the largest value seen.
     Minmax,
-    /// What holds most of the values: see --percentile.
+    /// The range that holds most of the values: see --percentile.
     Percentile,
-    /// With the least mean squared error.
+    /// The range with the least mean squared error.
     Mse,
-    /// With the least divergence between the distributions of float and int8 values.
+    /// The range with the least divergence between the distributions of float and int8 values.
     Entropy,
 }
 

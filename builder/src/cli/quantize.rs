@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     /// A run or an .onnx file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Images to calibrate on, of the train split unless it names another. The accuracies are those on its test split,
-    /// if its classes are the network's.
+    /// Images to calibrate on: the train split, unless it names another. Accuracies are measured on its test split, if
+    /// its classes are the network's.
     #[arg(long, value_name = "SPEC")]
     calib: Spec,
     /// Number of calibration images, spread over the split; their labels do not matter.
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     )]
     count: u32,
     /// Number of test images, spread over the split, on which the accuracies are measured; 0 measures none [default:
-    /// all, but of large networks no more than take about 2e12 multiply-accumulates, and at least 500].
+    /// all; for large networks as many as take about 2e12 multiply-accumulates, at least 500].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..))]
     eval_count: Option<u32>,
     /// The packed model to write.
@@ -58,23 +58,21 @@ pub(super) struct Arguments {
     /// Also write the quantized network as a QDQ file, which any ONNX engine runs.
     #[arg(long, value_name = "FILE.onnx")]
     qdq: Option<PathBuf>,
-    /// Also write the float network with what --equalize and --bias-correction changed, and its int8 scales: `verify`
-    /// and `quantize` find the same integers from it.
+    /// Also write the float network as --equalize and --bias-correction changed it, with its int8 scales: `verify` and
+    /// `quantize` get the same integers from it.
     #[arg(long, value_name = "FILE.onnx")]
     float: Option<PathBuf>,
     #[command(flatten)]
     numbers: Numbers,
     #[command(flatten)]
     target: Target,
-    /// What matters most: a small arena (steps of one row, weights of a byte), or how fast it runs (the kernels with
-    /// the fewest instructions, whatever flash and RAM they take), or the least flash (weights and kernels, and no
-    /// names of layers). Within the memories of --board, --flash and --ram this is what is taken if it fits, and
-    /// otherwise the fastest that fits [default: speed with one of these, otherwise ram].
+    /// What to optimize for: a small arena, speed, or little flash. With --board, --flash or --ram this choice is taken
+    /// if it fits, and otherwise the fastest that fits [default: speed with one of these, otherwise ram].
     #[arg(long, value_enum)]
     optimize: Option<Optimize>,
-    /// Test vectors in the packed model: calibration images, spread over them, with every layer's checksum and the
-    /// scores, by which `selftest` on the board proves that it computes what this computer does. Each takes the bytes
-    /// of an image, its scores, and 4 for each layer, of the flash.
+    /// Number of test vectors in the packed model: calibration images with the checksum of every layer and the scores.
+    /// With them `selftest` on the board proves that it computes what this computer does. Each takes flash: the bytes
+    /// of an image, its scores, and 4 bytes for each layer.
     #[arg(long, value_name = "N", default_value_t = 0)]
     test_vectors: u16,
     #[command(flatten)]

@@ -26,12 +26,12 @@ pub(super) struct Arguments {
     /// PNG or JPEG files; their centre is scaled to the size that the network takes.
     #[arg(value_name = "IMAGE", required_unless_present = "input", conflicts_with = "input")]
     images: Vec<PathBuf>,
-    /// A .npy file of float32 [N, C, H, W], or [N, H, W, C] where an .onnx file takes that, given to the network as it
-    /// is. Where an .onnx file takes integers: those, or float32 of what they stand for. A .stone file takes what the
-    /// .onnx file that it was made from takes.
+    /// A .npy file of float32 [N, C, H, W] that the network gets as it is; [N, H, W, C] if the .onnx file takes that.
+    /// For an .onnx file that takes integers: those, or float32 of what they stand for. A .stone file takes what its
+    /// .onnx file took.
     #[arg(long, value_name = "X.npy", requires = "output")]
     input: Option<PathBuf>,
-    /// Where to write the scores, float32 [N, classes], as the network's file gives them.
+    /// Where to write the scores, float32 [N, classes].
     #[arg(long, value_name = "Y.npy")]
     output: Option<PathBuf>,
     #[command(flatten)]

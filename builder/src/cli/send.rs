@@ -11,14 +11,14 @@ use serde::Serialize;
 use skipstone_serial::Want;
 use std::path::PathBuf;
 
-/// Classify PNG or JPEG files by the model on a board, over a serial line.
+/// Classify PNG or JPEG files with the model on a board, over a serial line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone send digits.stone photo.png --to serial:/dev/ttyACM0")]
 pub(super) struct Arguments {
     /// The .stone file that is on the board.
     #[arg(value_name = "MODEL.stone")]
     stone: PathBuf,
-    /// PNG or JPEG files, which are made the model's pixels here.
+    /// PNG or JPEG files, scaled here to the size that the model takes.
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<PathBuf>,
     /// The board: serial:PORT, serial:PORT@BAUD or tcp:HOST:PORT.

@@ -12,12 +12,12 @@ use std::path::Path;
 /// What a model is packed for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Target {
-    /// The core whose kernels the weights are laid out for [default: generic, which runs everywhere and is slow on
+    /// The core whose kernels the weights are laid out for [default: generic, which runs everywhere, but slowly on
     /// Cortex-M4 and larger microcontrollers].
     #[arg(long, value_enum)]
     target: Option<Choice>,
-    /// The board that the model is for: its core is the target, and the fastest kernels are chosen with which model and
-    /// program fit its flash and RAM.
+    /// The board that the model is for. Its core is the target, and the fastest kernels are chosen with which the model
+    /// and the program fit its flash and RAM.
     #[arg(long, value_name = "NAME", conflicts_with = "target", value_parser = board)]
     board: Option<&'static Board>,
     /// Flash for the model and the program around it [default: the board's, if there is one]. The fastest kernels are

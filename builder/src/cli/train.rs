@@ -27,7 +27,7 @@ use skipstone_onnx::{Graph, Preprocessing};
 use std::path::{Path, PathBuf};
 use summary::{Class, Classes, Pair};
 
-/// Train a network. The run's folder holds the best weights, and all that --resume needs after an interruption.
+/// Train a network. The run's folder holds the best weights and all that --resume needs after an interruption.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone train --arch resnet8 --data cifar10:DIR --out runs/cifar")]
 pub(super) struct Arguments {
@@ -63,19 +63,19 @@ pub(super) struct Arguments {
     /// Seed of weights, order and augmentation [default: 0].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// In what the products of wide convolutions are computed: float32, or bf16 where the processor has AVX-512 BF16
+    /// Precision of the products in wide convolutions: float32, or bf16 on processors with AVX-512 BF16
     /// [default: float32].
     #[arg(long, value_name = "NAME")]
     precision: Option<Precision>,
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Show as many images of each class in an epoch, for sets with many of some and few of others.
+    /// Show equally many images of each class in an epoch, for data sets with uneven classes.
     #[arg(long)]
     balanced: bool,
-    /// Memory for decoded pixels of a `folder:DIR`, such as 512MiB; the images that have no room are decoded in every
-    /// epoch. Changes no result.
-    #[arg(long, value_name = "SIZE", default_value_t = CACHE, value_parser = size)]
+    /// Memory for the decoded pixels of a `folder:DIR`, such as 512MiB. Images that do not fit are decoded again in
+    /// every epoch; the result is the same [default: 1GiB].
+    #[arg(long, value_name = "SIZE", default_value_t = CACHE, hide_default_value = true, value_parser = size)]
     cache: ByteSize,
     /// Resume the run in DIR; its settings need not be repeated.
     #[arg(long)]
@@ -96,7 +96,8 @@ pub(super) struct Arguments {
     /// Train for int8: under fake quantization, with scales from the training images, which `skipstone quantize` keeps.
     #[arg(long)]
     qat: bool,
-    /// With several processes (`mpirun -n N skipstone train ...`), take batch statistics over the images of all.
+    /// With several processes (`mpirun -n N skipstone train ...`), take batch statistics over the images of all of
+    /// them.
     #[arg(long)]
     sync_bn: bool,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Put a new model on a board, over a serial line: the board checks it before it uses it, and keeps the old one until then.
+/// Put a new model on a board over a serial line. The board keeps the old model until it has checked the new one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone update digits.stone --to serial:/dev/ttyACM0")]
 pub(super) struct Arguments {

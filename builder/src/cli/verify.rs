@@ -20,14 +20,14 @@ use std::path::{Path, PathBuf};
 /// Calibration images where no packed model is given.
 const CALIBRATION: usize = 1024;
 
-/// Compare our execution with tract: float scores, and int8 layer by layer on the same inputs and end to end.
+/// Compare with tract: float scores, and int8 layer by layer on the same inputs and end to end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone verify runs/cifar --stone cifar.stone --data cifar10:DIR --count 100")]
 pub(super) struct Arguments {
-    /// A run or an .onnx file; with --on also the .stone file itself.
+    /// A run or an .onnx file; with --on also a .stone file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The packed model that was made from it; without one, it is quantized here.
+    /// The packed model that was made from it. Without one, it is quantized here.
     #[arg(long, value_name = "FILE")]
     stone: Option<PathBuf>,
     /// The images to compare on; of the test split, unless it names another.

@@ -29,11 +29,11 @@ pub(super) struct OnBoard {
     /// or tcp:HOST:PORT. MODEL may be the .stone file itself.
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["per_node", "float_only", "skip_file"])]
     on: Option<Address>,
-    /// With --on: save the images and the scores, of the board and here, as .npy files in this folder; and what the
-    /// layers make, as far as it is fetched.
+    /// With --on: save the images and the scores of both sides as .npy files in this folder, and the layers' outputs as
+    /// far as they are fetched.
     #[arg(long, value_name = "DIR", requires = "on")]
     save: Option<PathBuf>,
-    /// With --on: fetch all that the layers make, not only of images whose checksums differ.
+    /// With --on: fetch the outputs of all layers, not only for images whose checksums differ.
     #[arg(long, requires = "on")]
     outputs: bool,
 }

@@ -6,8 +6,8 @@ use super::span::{scale_of, zero_point_of};
 /// Levels of an int8 number.
 const LEVELS: usize = 256;
 
-/// How the range of an activation is chosen: what lies outside is clipped, and the narrower the range, the finer the steps
-/// inside.
+/// How the range of an activation is chosen: what lies outside is clipped, and the narrower the range, the finer the
+/// steps inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Method {
     /// From the smallest to the largest value.
@@ -23,7 +23,7 @@ pub enum Method {
 /// How the numbers of a quantized network are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// How the ranges of activations are chosen.
+    /// How the ranges of the activations are chosen.
     pub method: Method,
     /// Whether weights are equalized across layers first ([`crate::passes::equalize`]).
     pub equalize: bool,
@@ -152,8 +152,8 @@ fn least_divergence(histogram: &Histogram, (lo, hi): (f32, f32)) -> (f32, f32) {
 }
 
 /// The divergence from the distribution `counts`, with what lies outside `first..last` counted for the outermost bins
-/// inside, of that which is left when the bins inside are merged into as many as there are levels: what a level holds is
-/// spread evenly over those of its bins that hold anything.
+/// inside, of that which is left when the bins inside are merged into as many as there are levels: what a level holds
+/// is spread evenly over those of its bins that hold anything.
 fn divergence(counts: &[f64], first: usize, last: usize) -> Option<f64> {
     let inside = &counts[first..last];
     let total: f64 = counts.iter().sum();

@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use uf2::Rom;
 
-/// Put a model on a board: build firmware around it, hand it to probe-rs or to the board's drive, and show the log.
-/// A board that QEMU has is emulated.
+/// Put a model on a board: build firmware around it, flash it with probe-rs or by the board's drive, and show the log.
+/// Boards that QEMU has are emulated.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone flash digits.stone --board nrf52840-dk")]
 pub(super) struct Arguments {
@@ -30,13 +30,13 @@ pub(super) struct Arguments {
     /// The board.
     #[arg(long, value_name = "NAME", value_parser = targets::board)]
     board: &'static Board,
-    /// Build, and say what would be done; touch no board.
+    /// Build and say what would be done, without touching a board.
     #[arg(long)]
     dry_run: bool,
     /// Replace only the model in the flash of a board that this command has flashed before.
     #[arg(long)]
     only_model: bool,
-    /// Use probe-rs also where QEMU has the board, or the board has a drive.
+    /// Use probe-rs even if QEMU has the board or the board has a drive.
     #[arg(long)]
     probe: bool,
 }

@@ -25,11 +25,11 @@ pub(super) struct Arguments {
     /// A run, an .onnx file or a .stone file.
     #[arg(value_name = "FILE")]
     model: PathBuf,
-    /// Of a .stone file: also draw the arena over time as a picture.
+    /// For a .stone file: also draw the arena over time.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Of a .stone file: show instead what speed costs, the choices of kernels that no other one betters in flash, RAM
-    /// and instructions. --svg draws these.
+    /// For a .stone file: show the trade-off instead, the choices of kernels that no other choice beats in flash, RAM
+    /// and instructions. --svg draws it.
     #[arg(long, conflicts_with = "calib")]
     tradeoff: bool,
     #[command(flatten)]

@@ -15,10 +15,10 @@ use std::path::Path;
 /// How to measure what int8 costs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Rank the layers of a float network by what int8 costs in each; needs --calib.
+    /// Rank the layers of a float network by what int8 costs in each. Needs --calib.
     #[arg(long, requires = "calib")]
     quantization: bool,
-    /// Images to calibrate on, of the train split unless it names another; what int8 costs is measured on its test
+    /// Images to calibrate on: the train split, unless it names another. The cost of int8 is measured on its test
     /// split.
     #[arg(long, value_name = "SPEC", requires = "quantization")]
     calib: Option<Spec>,

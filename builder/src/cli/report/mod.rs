@@ -39,8 +39,8 @@ use std::path::{Path, PathBuf};
 const RANKED: [usize; 2] = [32, 500];
 const RANKED_MACS: u64 = 500_000_000_000;
 
-/// Write one self-contained page about a run, an .onnx or a .stone file: curves, errors, what int8 costs, what it takes
-/// on a board.
+/// Write a self-contained HTML page about a run, an .onnx or a .stone file: training curves, errors, the cost of int8,
+/// and what it takes on a board.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  skipstone report runs/cifar -o report.html")]
 pub(super) struct Arguments {
@@ -50,8 +50,8 @@ pub(super) struct Arguments {
     /// The page to write.
     #[arg(short, long, value_name = "FILE.html")]
     output: PathBuf,
-    /// The data set to judge by, its test split unless it names another; a run knows its own. Without one the page has
-    /// no accuracies.
+    /// The data set to evaluate on: its test split, unless it names another. A run knows its own. Without one the page
+    /// has no accuracies.
     #[arg(long, value_name = "SPEC")]
     data: Option<Spec>,
     /// The packed model, of a run or an .onnx file [default: the network is quantized here, calibrated on the data
@@ -62,8 +62,8 @@ pub(super) struct Arguments {
     /// core that the .stone file is packed for].
     #[arg(long, value_name = "NAME", value_parser = targets::board)]
     board: Option<&'static Board>,
-    /// Number of test images, spread over the split [default: all, but of large networks no more than take about 2e12
-    /// multiply-accumulates, and at least 500].
+    /// Number of test images, spread over the split [default: all; for large networks as many as take about 2e12
+    /// multiply-accumulates, at least 500].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
     #[command(flatten)]
