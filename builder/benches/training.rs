@@ -7,6 +7,7 @@
 mod workload;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use skipstone::autograd::Precision;
 use std::time::Duration;
 use workload::Workload;
 
@@ -24,7 +25,7 @@ fn training(criterion: &mut Criterion) {
     let threads = rayon::ThreadPoolBuilder::new().build().expect("threads can be started");
     for arch in NETWORKS {
         group.bench_function(BenchmarkId::from_parameter(arch), |bencher| {
-            let mut workload = Workload::new(arch, BATCH).expect("the zoo has the network");
+            let mut workload = Workload::new(arch, BATCH, Precision::Float32).expect("the zoo has the network");
             bencher.iter(|| threads.install(|| workload.step()));
         });
     }

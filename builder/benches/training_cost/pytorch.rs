@@ -3,7 +3,7 @@
 use super::{Cli, Slice};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use skipstone_onnx::Graph;
+use skipstone_onnx::{Batch, Graph, export};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -42,20 +42,20 @@ struct Time {
 }
 
 impl PyTorch {
-    /// Starts Python and builds the network of the graph's name there.
+    /// Starts Python and builds the network of the graph there.
     pub(crate) fn start(python: &Path, cli: &Cli, graph: &Graph) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let file = tempfile::Builder::new().suffix(".onnx").tempfile()?;
+        std::fs::write(file.path(), export(graph, Batch::default()))?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pytorch.py");
-        let mut child = Command::new(python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {error}; --pytorch takes a Python with torch", python.display()))?;
+        let mut child =
+            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
+                format!("{}: {error}; --pytorch takes a Python with torch and onnx", python.display())
+            })?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("Python started without pipes".into());
         };
         let mut peer = Self { modes: Vec::new(), child, input: Some(input), output: BufReader::new(output) };
-        let setup: Setup = peer.ask(&format!("setup {} {} {}", graph.name, cli.batch, cli.threads))?;
+        let setup: Setup = peer.ask(&format!("setup\t{}\t{}\t{}", file.path().display(), cli.batch, cli.threads))?;
         if setup.parameters != graph.parameter_count() {
             let (theirs, ours) = (setup.parameters, graph.parameter_count());
             return Err(format!("{}: {theirs} parameters in PyTorch, {ours} in Skipstone", graph.name).into());
@@ -72,7 +72,7 @@ impl PyTorch {
 
     /// Times some steps.
     pub(crate) fn slice(&mut self, mode: &str, steps: u16) -> Result<Slice, Box<dyn Error + Send + Sync>> {
-        let Time { seconds, cpu_seconds } = self.ask(&format!("time {mode} {steps}"))?;
+        let Time { seconds, cpu_seconds } = self.ask(&format!("time\t{mode}\t{steps}"))?;
         Ok(Slice { seconds, cpu_seconds: Some(cpu_seconds) })
     }
 

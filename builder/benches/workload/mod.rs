@@ -1,7 +1,7 @@
 //! What the benches `training` and `training_cost` measure: steps of training on images that are in memory.
 
 use skipstone::autograd::loss::{Loss, targets};
-use skipstone::autograd::{Noise, Tape};
+use skipstone::autograd::{Noise, Precision, Tape};
 use skipstone::data::Spec;
 use skipstone::tensor::Tensor;
 use skipstone::train::{Config, OptimizerState};
@@ -28,7 +28,7 @@ pub(crate) struct Workload {
 
 impl Workload {
     /// With two steps done, which take the memory and do not count.
-    pub(crate) fn new(arch: &str, batch: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub(crate) fn new(arch: &str, batch: usize, precision: Precision) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let graph = match arch.strip_prefix("conv-") {
             Some(shape) => convolution(arch, shape)?,
             None => {
@@ -43,7 +43,7 @@ impl Workload {
         let labels: Vec<u16> = (0..batch).map(|i| (i % 10) as u16).collect();
         let spec: Spec = "digits".parse()?;
         let mut workload = Self {
-            tape: Tape::new(),
+            tape: Tape::new().with_precision(precision),
             steps: 0,
             nodes: vec![[Duration::ZERO; 2]; graph.nodes().len()],
             optimizing: Duration::ZERO,
