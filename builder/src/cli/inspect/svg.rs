@@ -13,6 +13,13 @@ const LEFT: f64 = 90.0;
 const TOP: f64 = 64.0;
 const RIGHT: f64 = 20.0;
 const BOTTOM: f64 = 48.0;
+/// Dark on light, or light on dark where the reader prefers that. Scoped, since the report has the picture inside.
+const STYLE: &str = "\
+.arena .paper{fill:#fff} .arena .ink{fill:#000} .arena .faint{fill:#555} .arena .mark{fill:#c00} \
+.arena .end{stroke:#000} .arena .peak{stroke:#c00} \
+@media (prefers-color-scheme:dark){\
+.arena .paper{fill:#1f1f22} .arena .ink{fill:#eee} .arena .faint{fill:#aaa} .arena .mark{fill:#f77} \
+.arena .end{stroke:#eee} .arena .peak{stroke:#f77}}";
 
 /// A picture that needs no other file: time from left to right, addresses from the bottom up, a box for each ring. What
 /// a box is shows where the pointer rests on it.
@@ -24,16 +31,17 @@ pub(in crate::cli) fn picture(model: &Model<'_>, timeline: &Timeline, title: &st
     let mut svg = String::new();
     let _ = write!(
         svg,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="{LEFT}" y="26" font-size="18">{}</text>
+        r##"<svg xmlns="http://www.w3.org/2000/svg" class="arena" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">
+<style>{STYLE}</style>
+<rect class="paper" width="100%" height="100%"/>
+<text class="ink" x="{LEFT}" y="26" font-size="18">{}</text>
 "##,
         escaped(title)
     );
     let peak = timeline.peak_region().map_or(String::new(), |region| name(model, region));
     let _ = writeln!(
         svg,
-        r##"<text x="{LEFT}" y="48" fill="#555">feature maps: {} bytes; most are alive at step {}: {} bytes, the largest {}</text>"##,
+        r##"<text class="faint" x="{LEFT}" y="48">feature maps: {} bytes; most are alive at step {}: {} bytes, the largest {}</text>"##,
         grouped(bytes as u64),
         timeline.peak_step,
         grouped(timeline.peak_bytes as u64),
@@ -63,7 +71,7 @@ pub(in crate::cli) fn picture(model: &Model<'_>, timeline: &Timeline, title: &st
         let offset = bytes * tick / 8;
         let _ = writeln!(
             svg,
-            r##"<text x="{}" y="{:.1}" text-anchor="end" fill="#555">{}</text>"##,
+            r##"<text class="faint" x="{}" y="{:.1}" text-anchor="end">{}</text>"##,
             LEFT - 8.0,
             y(offset) + 4.0,
             grouped(offset as u64)
@@ -74,15 +82,15 @@ pub(in crate::cli) fn picture(model: &Model<'_>, timeline: &Timeline, title: &st
         let x = x(end);
         let _ = writeln!(
             svg,
-            r##"<line x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}" stroke="#000" stroke-dasharray="4 3"/>"##
+            r##"<line class="end" x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}" stroke-dasharray="4 3"/>"##
         );
     }
     let x = x(timeline.peak_step);
     let _ = writeln!(
         svg,
-        r##"<line x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{}" stroke="#c00" stroke-width="1.5"/>
-<text x="{x:.1}" y="{}" fill="#c00" text-anchor="middle">peak</text>
-<text x="{LEFT}" y="{}" fill="#555">{steps} steps; dashed lines end segments</text>
+        r##"<line class="peak" x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{}" stroke-width="1.5"/>
+<text class="mark" x="{x:.1}" y="{}" text-anchor="middle">peak</text>
+<text class="faint" x="{LEFT}" y="{}">{steps} steps; dashed lines end segments</text>
 </svg>"##,
         bottom + 6.0,
         bottom + 20.0,

@@ -88,7 +88,7 @@ fn layers(device: &OnDevice) -> Markup {
                 table {
                     thead { tr {
                         th { "layer" } th class="left" { "operator" } th { "output" } th { "weights, bytes" }
-                        th { "multiply-accumulates" } th { "instructions" } th class="left" { "kernel" } th class="left" { "chosen for" }
+                        th title="multiply-accumulates" { "MAC" } th { "instructions" } th class="left" { "kernel" } th class="left" { "chosen for" }
                     } }
                     tbody { @for layer in layers {
                         tr {

@@ -55,9 +55,9 @@ fn subtitle(findings: &Findings) -> String {
     };
     match &findings.test {
         Some(test) if test.data.len() < test.of => {
-            format!("{network}; judged by {} of the {} images of {}", test.data.len(), test.of, test.spec)
+            format!("{network}; evaluated on {} of the {} images of {}", test.data.len(), test.of, test.spec)
         }
-        Some(test) => format!("{network}; judged by the {} images of {}", test.of, test.spec),
+        Some(test) => format!("{network}; evaluated on the {} images of {}", test.of, test.spec),
         None => network,
     }
 }
