@@ -2,6 +2,9 @@
 
 use crate::Core;
 
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+
 /// Memory in one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -9,6 +12,19 @@ pub struct Memory {
     pub origin: u32,
     /// Its bytes.
     pub bytes: u32,
+}
+
+/// RAM that a program has at least for its stack. The deepest of `firmware-examples` takes 2.3 KB.
+pub const STACK_BYTES: u32 = 4 * KIB;
+
+/// What a program for a real board takes more than one for an emulated board: the chip's HAL, all its interrupt
+/// vectors, the log's buffer, LED and serial port. Bytes, rounded up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Support {
+    /// Of flash.
+    pub flash: u32,
+    /// Of RAM, for variables.
+    pub ram: u32,
 }
 
 /// A board with a microcontroller.
@@ -26,6 +42,8 @@ pub struct Board {
     pub reset: Option<u32>,
     /// The largest RAM in one piece: the arena is one piece.
     pub ram: Memory,
+    /// What its HAL takes; nothing where the emulator's programs run on it.
+    pub support: Support,
     /// The core's clock: the highest of the chip, the emulator's where it emulates the board.
     pub clock_hz: u32,
     /// The machine of `qemu-system-arm` that emulates it.
@@ -34,15 +52,29 @@ pub struct Board {
     pub chip: Option<&'static str>,
 }
 
-const KIB: u32 = 1024;
-const MIB: u32 = 1024 * KIB;
+/// Of boards on which the emulator's programs run.
+const NONE: Support = Support { flash: 0, ram: 0 };
+// Of the boards of `firmware-examples/boards`; `cargo xtask test --only firmware` holds their programs to it. Other
+// chips have the figures of the nearest one: an STM32F4 stands for F1, L4 and RA4M1, an nRF52840 for the nRF52833.
+const RP2040: Support = Support { flash: 15 * KIB, ram: 3 * KIB / 2 };
+const RP2350: Support = Support { flash: 17 * KIB, ram: 3 * KIB / 2 };
+const NRF52: Support = Support { flash: 11 * KIB, ram: 3 * KIB / 2 };
+const STM32F4: Support = Support { flash: 17 * KIB, ram: 3 * KIB / 2 };
+const STM32H7: Support = Support { flash: 22 * KIB, ram: 3 * KIB / 2 };
+const STM32U5: Support = Support { flash: 21 * KIB, ram: 3 * KIB / 2 };
 
 const fn at(origin: u32, bytes: u32) -> Memory {
     Memory { origin, bytes }
 }
 
 /// A board that people have. Source: the makers' data sheets.
-const fn real([name, title, chip]: [&'static str; 3], core: Core, flash: Memory, ram: Memory, megahertz: u32) -> Board {
+const fn real(
+    [name, title, chip]: [&'static str; 3],
+    core: Core,
+    [flash, ram]: [Memory; 2],
+    support: Support,
+    megahertz: u32,
+) -> Board {
     Board {
         name,
         title,
@@ -50,6 +82,7 @@ const fn real([name, title, chip]: [&'static str; 3], core: Core, flash: Memory,
         flash,
         reset: None,
         ram,
+        support,
         clock_hz: megahertz * 1_000_000,
         machine: None,
         chip: Some(chip),
@@ -65,6 +98,7 @@ const fn emulated([name, title]: [&'static str; 2], core: Core, flash: Memory, r
         flash,
         reset: None,
         ram,
+        support: NONE,
         clock_hz: megahertz * 1_000_000,
         machine: Some(name),
         chip: None,
@@ -77,8 +111,8 @@ const BOARDS: [Board; 20] = [
         ..real(
             ["microbit", "BBC micro:bit v1 (nRF51822)", "nRF51822_xxAA"],
             Core::CortexM0,
-            at(0, 256 * KIB),
-            at(0x2000_0000, 16 * KIB),
+            [at(0, 256 * KIB), at(0x2000_0000, 16 * KIB)],
+            NONE,
             16,
         )
     },
@@ -86,43 +120,43 @@ const BOARDS: [Board; 20] = [
     real(
         ["pico", "Raspberry Pi Pico (RP2040)", "RP2040"],
         Core::CortexM0,
-        at(0x1000_0000, 2 * MIB),
-        at(0x2000_0000, 256 * KIB),
+        [at(0x1000_0000, 2 * MIB), at(0x2000_0000, 256 * KIB)],
+        RP2040,
         133,
     ),
     real(
         ["blue-pill", "Blue Pill (STM32F103C8)", "STM32F103C8"],
         Core::CortexM3,
-        at(0x0800_0000, 64 * KIB),
-        at(0x2000_0000, 20 * KIB),
+        [at(0x0800_0000, 64 * KIB), at(0x2000_0000, 20 * KIB)],
+        STM32F4,
         72,
     ),
     real(
         ["microbit-v2", "BBC micro:bit v2 (nRF52833)", "nRF52833_xxAA"],
         Core::CortexM4,
-        at(0, 512 * KIB),
-        at(0x2000_0000, 128 * KIB),
+        [at(0, 512 * KIB), at(0x2000_0000, 128 * KIB)],
+        NRF52,
         64,
     ),
     real(
         ["nrf52840-dk", "nRF52840 DK (nRF52840)", "nRF52840_xxAA"],
         Core::CortexM4,
-        at(0, MIB),
-        at(0x2000_0000, 256 * KIB),
+        [at(0, MIB), at(0x2000_0000, 256 * KIB)],
+        NRF52,
         64,
     ),
     real(
         ["arduino-nano-33-ble", "Arduino Nano 33 BLE (nRF52840)", "nRF52840_xxAA"],
         Core::CortexM4,
-        at(0, MIB),
-        at(0x2000_0000, 256 * KIB),
+        [at(0, MIB), at(0x2000_0000, 256 * KIB)],
+        NRF52,
         64,
     ),
     real(
         ["arduino-uno-r4", "Arduino Uno R4 (RA4M1)", "R7FA4M1AB"],
         Core::CortexM4,
-        at(0, 256 * KIB),
-        at(0x2000_0000, 32 * KIB),
+        [at(0, 256 * KIB), at(0x2000_0000, 32 * KIB)],
+        STM32F4,
         48,
     ),
     // 64 KiB of core-coupled RAM lie elsewhere.
@@ -131,61 +165,61 @@ const BOARDS: [Board; 20] = [
         ..real(
             ["netduinoplus2", "Netduino Plus 2 (STM32F405)", "STM32F405RGTx"],
             Core::CortexM4,
-            at(0x0800_0000, MIB),
-            at(0x2000_0000, 128 * KIB),
+            [at(0x0800_0000, MIB), at(0x2000_0000, 128 * KIB)],
+            NONE,
             168,
         )
     },
     real(
         ["stm32f407g-disc1", "STM32F4 Discovery (STM32F407)", "STM32F407VGTx"],
         Core::CortexM4,
-        at(0x0800_0000, MIB),
-        at(0x2000_0000, 128 * KIB),
+        [at(0x0800_0000, MIB), at(0x2000_0000, 128 * KIB)],
+        STM32F4,
         168,
     ),
     real(
         ["black-pill", "Black Pill (STM32F411)", "STM32F411CEUx"],
         Core::CortexM4,
-        at(0x0800_0000, 512 * KIB),
-        at(0x2000_0000, 128 * KIB),
+        [at(0x0800_0000, 512 * KIB), at(0x2000_0000, 128 * KIB)],
+        STM32F4,
         100,
     ),
     real(
         ["nucleo-f446re", "Nucleo-F446RE (STM32F446)", "STM32F446RETx"],
         Core::CortexM4,
-        at(0x0800_0000, 512 * KIB),
-        at(0x2000_0000, 128 * KIB),
+        [at(0x0800_0000, 512 * KIB), at(0x2000_0000, 128 * KIB)],
+        STM32F4,
         180,
     ),
     // Another 32 KiB lie elsewhere.
     real(
         ["nucleo-l476rg", "Nucleo-L476RG (STM32L476)", "STM32L476RGTx"],
         Core::CortexM4,
-        at(0x0800_0000, MIB),
-        at(0x2000_0000, 96 * KIB),
+        [at(0x0800_0000, MIB), at(0x2000_0000, 96 * KIB)],
+        STM32F4,
         80,
     ),
     // The RAM of the AXI bus.
     real(
         ["nucleo-h743zi", "Nucleo-H743ZI (STM32H743)", "STM32H743ZITx"],
         Core::CortexM7,
-        at(0x0800_0000, 2 * MIB),
-        at(0x2400_0000, 512 * KIB),
+        [at(0x0800_0000, 2 * MIB), at(0x2400_0000, 512 * KIB)],
+        STM32H7,
         480,
     ),
     real(
         ["pico2", "Raspberry Pi Pico 2 (RP2350)", "RP235x"],
         Core::CortexM33,
-        at(0x1000_0000, 4 * MIB),
-        at(0x2000_0000, 512 * KIB),
+        [at(0x1000_0000, 4 * MIB), at(0x2000_0000, 512 * KIB)],
+        RP2350,
         150,
     ),
     // SRAM 1 to 3, which follow each other.
     real(
         ["nucleo-u575zi-q", "Nucleo-U575ZI-Q (STM32U575)", "STM32U575ZITxQ"],
         Core::CortexM33,
-        at(0x0800_0000, 2 * MIB),
-        at(0x2000_0000, 768 * KIB),
+        [at(0x0800_0000, 2 * MIB), at(0x2000_0000, 768 * KIB)],
+        STM32U5,
         160,
     ),
     emulated(["mps2-an385", "MPS2 AN385"], Core::CortexM3, at(0, 4 * MIB), at(0x2000_0000, 4 * MIB), 25),
@@ -311,6 +345,7 @@ mod tests {
             assert_eq!(Board::named(board.name), Some(board));
             assert!(board.core.triple().is_some_and(|triple| triple.starts_with("thumb")), "{}", board.name);
             assert!(board.machine.is_some() || board.chip.is_some(), "{}", board.name);
+            assert_eq!(board.support == NONE, board.machine.is_some(), "{}", board.name);
             let end = |memory: Memory| memory.origin + memory.bytes;
             assert!(end(board.flash) <= board.ram.origin || end(board.ram) <= board.flash.origin, "{}", board.name);
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

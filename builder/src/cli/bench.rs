@@ -167,8 +167,9 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// The layers of a model with their costs, which may be missing.
 fn layers(model: &Model<'_>, costs: impl IntoIterator<Item = Cost>) -> Vec<Layer> {
-    let layers = model.nodes().iter().zip(costs).map(|(node, cost)| Layer {
-        name: model.string(node.name).into(),
+    let name = |index: usize, name: &str| if name.is_empty() { format!("node {index}") } else { name.to_owned() };
+    let layers = model.nodes().iter().zip(costs).enumerate().map(|(index, (node, cost))| Layer {
+        name: name(index, model.string(node.name)),
         op: describe(node),
         macs: macs(node, model.tensor(node.input.into()), model.tensor(node.output.into())),
         cost,

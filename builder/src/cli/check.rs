@@ -6,7 +6,7 @@ use super::inspect::boards::{OnBoard, on_board, table};
 use super::model::{self, Kind};
 use super::packed::Packed;
 use super::targets::{self, misfit};
-use crate::target::{Board, Need};
+use crate::target::{Board, Limits, Need};
 use std::path::{Path, PathBuf};
 
 /// Check whether a .stone file fits boards: their flash, their RAM and the kernels of their cores. Exits with 1 if it
@@ -36,7 +36,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     console.show(table(&judged))?;
     console.results(&judged)?;
 
-    let misfits = boards.iter().filter_map(|board| Some((board.name, misfit(&model, need, board)?)));
+    let misfits =
+        boards.iter().filter_map(|board| Some((board.name, misfit(&model, need, board.core, Limits::of(board))?)));
     match misfits.collect::<Vec<_>>().as_slice() {
         [] => Ok(()),
         [(name, reason)] => Err(Failure::at(&file, format!("does not fit {name}: {reason}"))),

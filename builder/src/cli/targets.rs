@@ -3,7 +3,7 @@
 use super::console::Console;
 use super::failure::Failure;
 use super::table::grouped;
-use crate::target::{Board, Core, Fit, Limits, Need, STACK_BYTES, Suit, packed_for, suit};
+use crate::target::{Board, Core, Fit, Limits, Need, Suit, packed_for, suit};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use skipstone_runtime::Model;
@@ -83,9 +83,9 @@ impl Target {
 
     /// The memories that model and program have to fit, if there are limits.
     pub(super) fn limits(&self) -> Option<Limits> {
-        let unlimited = Limits { flash: u64::MAX, ram: u64::MAX };
-        let Limits { flash, ram } = self.board.map_or(unlimited, Limits::of);
-        let limits = Limits { flash: self.flash.unwrap_or(flash), ram: self.ram.unwrap_or(ram) };
+        let unlimited = Limits::new(u64::MAX, u64::MAX);
+        let Limits { flash, ram, support } = self.board.map_or(unlimited, Limits::of);
+        let limits = Limits { flash: self.flash.unwrap_or(flash), ram: self.ram.unwrap_or(ram), support };
         (limits != unlimited).then_some(limits)
     }
 
@@ -100,16 +100,18 @@ impl Target {
 /// What a packed model takes of some memories, in a line.
 pub(super) fn taken(need: Need, limits: Limits) -> String {
     let of = |limit: u64| if limit == u64::MAX { String::new() } else { format!(" of {}", grouped(limit)) };
+    let hal = u64::from(limits.support.flash);
+    let hal_text = if hal == 0 { String::new() } else { format!(", the board's HAL about {}", grouped(hal)) };
     format!(
-        "flash {}{} bytes (model {}, program about {}), RAM {}{} (arena {}, stack and variables about {})",
-        grouped(need.flash_bytes()),
+        "flash {}{} bytes (model {}, program about {}{hal_text}), RAM {}{} (arena {}, stack and variables about {})",
+        grouped(need.flash_bytes() + hal),
         of(limits.flash),
         grouped(need.model_bytes),
         grouped(need.program_bytes),
-        grouped(need.arena_bytes + STACK_BYTES),
+        grouped(need.arena_bytes + limits.stack_and_variables()),
         of(limits.ram),
         grouped(need.arena_bytes),
-        grouped(STACK_BYTES)
+        grouped(limits.stack_and_variables())
     )
 }
 
@@ -128,19 +130,20 @@ fn unchosen(model: &Model<'_>) -> Option<String> {
     })
 }
 
-/// What `board` lacks, if it lacks anything.
-fn shortage(board: &Board, need: Need) -> Option<String> {
-    let Fit { flash_spare, ram_spare } = need.on(board);
+/// What of the memories is missing, if anything is.
+fn shortage(limits: Limits, need: Need) -> Option<String> {
+    let Fit { flash_spare, ram_spare } = need.left(limits);
+    let program = need.program_bytes + u64::from(limits.support.flash);
     let memories = [
-        ("flash", board.flash, flash_spare, need.model_bytes, need.program_bytes, "program"),
-        ("RAM", board.ram, ram_spare, need.arena_bytes, STACK_BYTES, "stack and variables"),
+        ("flash", limits.flash, flash_spare, need.model_bytes, program, "program"),
+        ("RAM", limits.ram, ram_spare, need.arena_bytes, limits.stack_and_variables(), "stack and variables"),
     ];
     let missing = memories.into_iter().filter(|&(_, _, spare, ..)| spare < 0);
     let missing = missing.map(|(name, memory, spare, own, other, what)| {
         format!(
             "{} bytes of {name} are missing (it has {}; the model takes {}, {what} about {})",
             grouped(spare.unsigned_abs()),
-            grouped(memory.bytes),
+            grouped(memory),
             grouped(own),
             grouped(other)
         )
@@ -149,11 +152,11 @@ fn shortage(board: &Board, need: Need) -> Option<String> {
     (!missing.is_empty()).then(|| missing.join("; "))
 }
 
-/// Why `model`, which takes `need`, does not run on `board`, in one line; `None` if it does.
-pub(super) fn misfit(model: &Model<'_>, need: Need, board: &Board) -> Option<String> {
-    match suit(model, board.core) {
-        Suit::Refused => Some(refusal(model, board.core)),
-        Suit::Runs { .. } => shortage(board, need),
+/// Why `model`, which takes `need`, does not run on `core` within `limits`, in one line; `None` if it does.
+pub(super) fn misfit(model: &Model<'_>, need: Need, core: Core, limits: Limits) -> Option<String> {
+    match suit(model, core) {
+        Suit::Refused => Some(refusal(model, core)),
+        Suit::Runs { .. } => shortage(limits, need),
     }
 }
 
@@ -194,6 +197,7 @@ pub(super) fn check_core(file: &Path, model: &Model<'_>, core: Core, console: &C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Support;
 
     #[test]
     fn names_of_cores_and_their_processors_are_understood() {
@@ -220,8 +224,9 @@ mod tests {
     #[test]
     fn what_a_board_lacks_is_told_in_numbers() {
         let board = Board::named("microbit").unwrap();
-        let shortage =
-            |model_bytes, arena_bytes| shortage(board, Need { model_bytes, arena_bytes, program_bytes: 48 * 1024 });
+        let shortage = |model_bytes, arena_bytes| {
+            shortage(Limits::of(board), Need { model_bytes, arena_bytes, program_bytes: 48 * 1024 })
+        };
         assert_eq!(shortage(100_000, 10_000), None);
         let expected =
             "2 bytes of RAM are missing (it has 16,384; the model takes 12,290, stack and variables about 4,096)";
@@ -241,15 +246,22 @@ mod tests {
         let board = Board::named("microbit");
         let limits = |board, flash, ram| Target { target: None, board, flash, ram }.limits();
         assert_eq!(limits(None, None, None), None);
-        assert_eq!(limits(board, None, None), Some(Limits { flash: 256 << 10, ram: 16 << 10 }));
-        assert_eq!(limits(board, Some(200_000), None), Some(Limits { flash: 200_000, ram: 16 << 10 }));
+        assert_eq!(limits(board, None, None), Some(Limits::new(256 << 10, 16 << 10)));
+        assert_eq!(limits(board, Some(200_000), None), Some(Limits::new(200_000, 16 << 10)));
         let limits = limits(None, None, Some(16_384)).unwrap();
-        assert_eq!(limits, Limits { flash: u64::MAX, ram: 16_384 });
+        assert_eq!(limits, Limits::new(u64::MAX, 16_384));
         let need = Need { model_bytes: 100_000, arena_bytes: 10_000, program_bytes: 49_152 };
         assert_eq!(
             taken(need, limits),
             "flash 149,152 bytes (model 100,000, program about 49,152), RAM 14,096 of 16,384 (arena 10,000, stack and \
              variables about 4,096)"
+        );
+        let pico = Board::named("pico").unwrap();
+        let taken = taken(need, Limits { support: Support { flash: 8_192, ram: 1_536 }, ..Limits::of(pico) });
+        assert_eq!(
+            taken,
+            "flash 157,344 of 2,097,152 bytes (model 100,000, program about 49,152, the board's HAL about 8,192), RAM \
+             15,632 of 262,144 (arena 10,000, stack and variables about 5,632)"
         );
     }
 }

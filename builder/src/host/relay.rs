@@ -27,7 +27,7 @@ pub(super) fn for_host(model: &Model<'_>) -> Option<AlignedBytes> {
         if node.op == OpCode::Conv as u8 {
             let shape = conv_shape(node, input, output);
             let readable = |spec: &spec::ConvSpec| core.reads(spec.layout.code);
-            let to = spec::fastest(&kernels, &shape, readable)?.layout;
+            let to = spec::fastest(&kernels, &shape, output.height.into(), readable)?.layout;
             let (from, to) = (layout::from_code(node.layout)?, layout::from_code(to.code)?);
             if from.layout != to.layout {
                 moved = true;

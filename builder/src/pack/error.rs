@@ -3,7 +3,6 @@
 use super::choice::Misfit;
 use crate::plan::PlanError;
 use crate::quant::QuantError;
-use crate::target::STACK_BYTES;
 use skipstone_runtime::format::LoadError;
 
 /// A network that does not fit the packed format. Nothing has been written.
@@ -56,14 +55,20 @@ fn missing(misfit: &Misfit, [layer, tensor]: &[String; 2]) -> String {
     if flash < 0 {
         missing.push(format!(
             "{} bytes of flash are missing (there are {}; the smallest model takes {}, its program about {})",
-            -flash, limits.flash, least_flash.model_bytes, least_flash.program_bytes
+            -flash,
+            limits.flash,
+            least_flash.model_bytes,
+            least_flash.program_bytes + u64::from(limits.support.flash)
         ));
     }
     if ram < 0 {
         missing.push(format!(
-            "{} bytes of RAM are missing (there are {}; the smallest arena takes {}, stack and variables about {STACK_BYTES}; \
+            "{} bytes of RAM are missing (there are {}; the smallest arena takes {}, stack and variables about {}; \
              its peak is in layer `{layer}`, where `{tensor}` takes the most)",
-            -ram, limits.ram, least_ram.arena_bytes
+            -ram,
+            limits.ram,
+            least_ram.arena_bytes,
+            limits.stack_and_variables()
         ));
     }
     if missing.is_empty() {

@@ -1,7 +1,7 @@
 //! Whether a packed model fits a board's memories.
 
-use super::Board;
 use super::suit::{of_format, packed_for};
+use super::{Board, Support};
 use skipstone_runtime::Model;
 use skipstone_runtime::format::records::{Node, OpCode};
 use skipstone_runtime::kernels::layout::RowElement;
@@ -16,8 +16,8 @@ const BARE_BYTES: u64 = 32 * 1024;
 const OPERATOR_BYTES: u64 = 1536;
 /// A second copy of the convolution's step, where padded rows are of two kinds.
 const STEP_BYTES: u64 = 8 * 1024;
-/// RAM beside the arena: stack and the program's own variables.
-pub const STACK_BYTES: u64 = 4 * 1024;
+/// RAM beside the arena: stack and the program's own variables, but for those of a board's HAL.
+pub const STACK_BYTES: u64 = skipstone_targets::STACK_BYTES as u64;
 
 /// What a packed model needs of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +46,39 @@ pub struct Limits {
     pub flash: u64,
     /// RAM for the arena, the stack and the program's variables.
     pub ram: u64,
+    /// What of both the board's HAL takes.
+    pub support: Support,
 }
 
 impl Limits {
-    /// The memories of a board.
+    /// Memories without a HAL.
+    pub fn new(flash: u64, ram: u64) -> Self {
+        Self { flash, ram, support: Support::default() }
+    }
+
+    /// The memories of a board, with its HAL.
     pub fn of(board: &Board) -> Self {
-        Self { flash: board.flash.bytes.into(), ram: board.ram.bytes.into() }
+        Self { flash: board.flash.bytes.into(), ram: board.ram.bytes.into(), support: board.support }
+    }
+
+    /// The memories of a board, of which the program uses the core alone.
+    pub fn of_core(board: &Board) -> Self {
+        Self { support: Support::default(), ..Self::of(board) }
     }
 
     /// What there is for the arena.
     pub fn arena(self) -> u64 {
-        self.ram.saturating_sub(STACK_BYTES)
+        self.ram.saturating_sub(self.stack_and_variables())
+    }
+
+    /// What there is for the model and a program without a HAL.
+    pub fn flash_without_support(self) -> u64 {
+        self.flash.saturating_sub(self.support.flash.into())
+    }
+
+    /// RAM beside the arena.
+    pub fn stack_and_variables(self) -> u64 {
+        STACK_BYTES + u64::from(self.support.ram)
     }
 }
 
@@ -129,12 +151,12 @@ impl Need {
         self.model_bytes + self.program_bytes
     }
 
-    /// What it leaves of some memories, with [`STACK_BYTES`].
+    /// What it leaves of some memories, with [`STACK_BYTES`] and the HAL.
     pub fn left(self, limits: Limits) -> Fit {
         let left = |bytes: u64, used: u64| i64::try_from(bytes).unwrap_or(i64::MAX) - used as i64;
         Fit {
-            flash_spare: left(limits.flash, self.flash_bytes()),
-            ram_spare: left(limits.ram, self.arena_bytes + STACK_BYTES),
+            flash_spare: left(limits.flash, self.flash_bytes() + u64::from(limits.support.flash)),
+            ram_spare: left(limits.ram, self.arena_bytes + limits.stack_and_variables()),
         }
     }
 
@@ -165,5 +187,23 @@ mod tests {
         let over = fit(208 * 1024 + 1, 12 * 1024 - 5);
         assert_eq!((over, over.fits()), (Fit { flash_spare: -1, ram_spare: 5 }, false));
         assert!(!fit(0, 12 * 1024 + 1).fits());
+    }
+
+    #[test]
+    fn a_boards_hal_takes_its_share() {
+        let board = Board::named("pico").unwrap();
+        let Support { flash, ram } = board.support;
+        assert!(flash > 0 && ram > 0);
+        let limits = Limits::of(board);
+        let need = Need {
+            model_bytes: limits.flash_without_support() - 48 * 1024,
+            arena_bytes: limits.arena(),
+            program_bytes: 48 * 1024,
+        };
+        assert_eq!(need.on(board), Fit { flash_spare: 0, ram_spare: 0 });
+        let without = Fit { flash_spare: flash.into(), ram_spare: ram.into() };
+        assert_eq!(need.left(Limits::of_core(board)), without);
+        let given = Limits { flash: 100_000, ..limits };
+        assert_eq!(need.left(given).flash_spare, 100_000 - i64::from(board.flash.bytes));
     }
 }

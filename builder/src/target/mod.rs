@@ -4,7 +4,7 @@ mod fit;
 mod suit;
 
 pub use fit::{Fit, Limits, Need, STACK_BYTES};
-pub use skipstone_targets::{AARCH64_ROOT, Board, Core, Memory};
+pub use skipstone_targets::{AARCH64_ROOT, Board, Core, Memory, Support};
 pub use suit::{Suit, packed_for, suit};
 
 pub(crate) use fit::Program;

@@ -52,8 +52,9 @@ pub fn suit(model: &Model<'_>, core: Core) -> Suit {
         let (input, output) = (model.tensor(node.input.into()), model.tensor(node.output.into()));
         let shape = conv_shape(node, input, output);
         let cost = |allowed: &dyn Fn(&ConvSpec) -> bool| {
-            let spec = fastest(kernels, &shape, allowed)?;
-            Some((spec.cost)(&shape) * u64::from(output.height))
+            let height = output.height.into();
+            let spec = fastest(kernels, &shape, height, allowed)?;
+            Some(spec.instructions(&shape, (spec.rows)(&shape), height))
         };
         let Some(with_its_weights) = cost(&|spec| spec.layout.code == node.layout) else { return Suit::Refused };
         own += with_its_weights;

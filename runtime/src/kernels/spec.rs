@@ -5,7 +5,8 @@
 
 use super::conv::{ConvShape, MAX_ROWS};
 use super::layout::{
-    CANONICAL, Layout, PAIRS, POLYPHASE, QUADS, TAPS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS, tiles_of_taps,
+    CANONICAL, Layout, PAIRS, POLYPHASE, QUADS, TAPS, VECTORS, WINOGRAD, WINOGRAD_4X4, WORDS, tile_of_taps,
+    tiles_of_taps,
 };
 use crate::format::records::Core;
 
@@ -23,8 +24,37 @@ pub struct ConvSpec {
     pub suits: fn(&ConvShape) -> bool,
     /// Bytes of its program text, about: what a program saves that does not link it.
     pub code_bytes: usize,
-    /// Estimated instructions of an output row, padding and requantization included.
+    /// Estimated instructions of an output row in steps of [`rows`](Self::rows), padding and requantization included;
+    /// without a transform of the weights, which [`instructions`](Self::instructions) counts.
     pub cost: fn(&ConvShape) -> u64,
+}
+
+/// Instructions in which weights of a pair of an input and an output channel are transformed, by kernels of stride 1
+/// and of stride 2.
+const TRANSFORM: [usize; 2] = [80, 40];
+
+impl ConvSpec {
+    /// Estimated instructions of `height` output rows in steps of `rows`.
+    pub fn instructions(&self, shape: &ConvShape, rows: usize, height: usize) -> u64 {
+        let (cost, most, rows) = ((self.cost)(shape), (self.rows)(shape), rows.max(1));
+        let point = ConvShape { kernel_h: 1, kernel_w: 1, stride_h: 1, stride_w: 1, ..*shape };
+        if (self.layout.suits)(&point) {
+            // The estimate counts the input rows that a step of most rows copies; shorter steps copy some of them again.
+            let row = self.layout.row_len(shape, 0) * self.layout.element.copy_cost();
+            let copied = |rows: usize| (row * shape.span(rows) / (10 * rows.max(1))) as u64;
+            return (cost + copied(rows)).saturating_sub(copied(most)) * height as u64;
+        }
+        // Weights that are transformed for a window make tiles: a part of one takes as long as the whole.
+        let taps = *self.layout == TAPS;
+        let tile = if taps { tile_of_taps(shape) } else { most };
+        let made = height / rows * rows.next_multiple_of(tile) + (height % rows).next_multiple_of(tile);
+        // In each step all of them, for each part of its columns.
+        let pairs = shape.channels_in * shape.channels_out;
+        let parts = shape.width.div_ceil((tiles_of_taps(shape) * tile).max(1));
+        let transform = parts * pairs * TRANSFORM[usize::from(shape.stride_h > 1)];
+        let transforms = if taps { height.div_ceil(rows) * transform } else { 0 };
+        cost * made as u64 + transforms as u64
+    }
 }
 
 /// Kernels of one kind of core, the most specific first. The last one runs every convolution.
@@ -273,7 +303,7 @@ winograd! {
 }
 
 macro_rules! taps {
-    ($($name:ident: $base:ident, $label:literal, $path:literal, $code_bytes:literal, $per_pair:literal;)*) => {$(
+    ($($name:ident: $base:ident, $label:literal, $path:literal, $code_bytes:literal;)*) => {$(
         #[doc = concat!("[`", stringify!($base), "`] of weights that it transforms in each step.")]
         pub static $name: ConvSpec = ConvSpec {
             name: concat!("conv_", $label),
@@ -282,24 +312,16 @@ macro_rules! taps {
             rows: |_| MAX_ROWS,
             suits: |shape| ($base.suits)(shape),
             code_bytes: $base.code_bytes + $code_bytes,
-            cost: |shape| ($base.cost)(shape) + transform_cost(shape, $per_pair),
+            cost: |shape| ($base.cost)(shape),
         };
     )*};
 }
 taps! {
-    CONV_4X4_WINOGRAD_TAPS: CONV_4X4_WINOGRAD, "4x4_winograd_smlad_taps", "TAPS", 1_300, 80;
-    CONV_2X2_POLYPHASE_TAPS: CONV_2X2_POLYPHASE, "2x2_polyphase_smlad_taps", "POLYPHASE_TAPS", 600, 40;
-    TAPS_16: WINOGRAD_4X4_16, "4x4_winograd_smlad_taps_16", "TAPS_16", 1_300, 80;
-    TAPS_32: WINOGRAD_4X4_32, "4x4_winograd_smlad_taps_32", "TAPS_32", 1_300, 80;
-    TAPS_64: WINOGRAD_4X4_64, "4x4_winograd_smlad_taps_64", "TAPS_64", 1_300, 80;
-}
-
-/// Of an output row, where all weights are transformed once for each part of a step, in so many instructions each pair
-/// of an input and an output channel.
-fn transform_cost(shape: &ConvShape, per_pair: usize) -> u64 {
-    let width = tiles_of_taps(shape) * if shape.stride_h == 1 { 4 } else { 2 };
-    let parts = shape.width.div_ceil(width.max(1));
-    (parts * shape.channels_in * shape.channels_out * per_pair / MAX_ROWS) as u64
+    CONV_4X4_WINOGRAD_TAPS: CONV_4X4_WINOGRAD, "4x4_winograd_smlad_taps", "TAPS", 1_300;
+    CONV_2X2_POLYPHASE_TAPS: CONV_2X2_POLYPHASE, "2x2_polyphase_smlad_taps", "POLYPHASE_TAPS", 600;
+    TAPS_16: WINOGRAD_4X4_16, "4x4_winograd_smlad_taps_16", "TAPS_16", 1_300;
+    TAPS_32: WINOGRAD_4X4_32, "4x4_winograd_smlad_taps_32", "TAPS_32", 1_300;
+    TAPS_64: WINOGRAD_4X4_64, "4x4_winograd_smlad_taps_64", "TAPS_64", 1_300;
 }
 
 /// By tiles of `height` rows: instructions of each sum, of the transform of an output channel's sums and of an input
@@ -460,13 +482,49 @@ fn cost(shape: &ConvShape, per_mac: usize, per_output: usize) -> u64 {
     shape.width as u64 * instructions as u64
 }
 
-/// The kernel of a core that runs a convolution in the fewest instructions, by its own estimate, of those that
+/// The kernel of a core that makes `height` output rows in the fewest instructions, by its own estimate, of those that
 /// `allowed` lets pass.
 pub fn fastest(
     kernels: &CoreKernels,
     shape: &ConvShape,
+    height: usize,
     allowed: impl Fn(&ConvSpec) -> bool,
 ) -> Option<&'static ConvSpec> {
     let suiting = kernels.iter().copied().filter(|spec| (spec.suits)(shape) && allowed(spec));
-    suiting.min_by_key(|spec| (spec.cost)(shape))
+    suiting.min_by_key(|spec| spec.instructions(shape, (spec.rows)(shape), height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_transformed_in_each_step_whatever_its_rows() {
+        let shape = |stride: usize| ConvShape {
+            kernel_h: 3,
+            kernel_w: 3,
+            stride_h: stride,
+            stride_w: stride,
+            channels_in: 32,
+            channels_out: 32,
+            groups: 1,
+            width: 8,
+        };
+        // One part of columns at this width.
+        for (spec, base, stride, tile) in
+            [(&TAPS_32, &WINOGRAD_4X4_32, 1, 4), (&CONV_2X2_POLYPHASE_TAPS, &CONV_2X2_POLYPHASE, 2, 2)]
+        {
+            let (shape, transform) = (shape(stride), (32 * 32 * TRANSFORM[stride - 1]) as u64);
+            let of_rows = |height: usize| spec.instructions(&shape, MAX_ROWS, height);
+            let row = (base.cost)(&shape);
+            for (height, steps) in [(2usize, 1), (4, 1), (8, 1), (12, 2), (16, 2), (17, 3)] {
+                let made = height.next_multiple_of(tile) as u64;
+                assert_eq!(of_rows(height), made * row + steps * transform, "{} of {height} rows", spec.name);
+            }
+            assert!(base.instructions(&shape, (base.rows)(&shape), 8) < of_rows(8));
+            // Wide maps transform for each part of the columns.
+            let wide = ConvShape { width: 64 * 8, ..shape };
+            assert!(spec.instructions(&wide, MAX_ROWS, 8) > 64 * 8 * row + 2 * transform);
+        }
+    }
 }

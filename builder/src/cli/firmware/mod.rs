@@ -12,7 +12,7 @@ use super::outputs;
 use super::packed::Packed;
 use super::targets::{board, misfit};
 use crate::files::{self, FileError};
-use crate::target::{Board, Need};
+use crate::target::{Board, Limits, Need};
 use clap::Subcommand;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
 pub(super) fn read_for(board: &'static Board, model: &Path) -> Result<Packed, Failure> {
     let file = check::locate(model)?;
     let packed = Packed::read(&file)?;
-    match misfit(&packed.model(), Need::of(&packed.model()), board) {
+    // The projects use the core alone.
+    match misfit(&packed.model(), Need::of(&packed.model()), board.core, Limits::of_core(board)) {
         Some(reason) => Err(Failure::at(&file, format!("does not fit {}: {reason}", board.name))),
         None => Ok(packed),
     }

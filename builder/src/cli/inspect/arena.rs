@@ -19,6 +19,7 @@ pub(in crate::cli) fn name(model: &Model<'_>, region: &Region) -> String {
     match (region.tensors.split_first(), region.node) {
         (Some((&first, rest)), _) => {
             let name = model.string(tensors[first].name);
+            let name = if name.is_empty() { format!("tensor {first}") } else { name.to_owned() };
             let rows = format!("{} of {} rows", tensors[first].ring_rows, tensors[first].height);
             match rest.len() {
                 0 => format!("{name}, {rows}"),
@@ -37,6 +38,7 @@ pub(in crate::cli) fn name(model: &Model<'_>, region: &Region) -> String {
 pub(in crate::cli) fn peak(model: &Model<'_>) -> String {
     let timeline = Timeline::new(model);
     let node = model.nodes().get(timeline.peak_node).map_or("", |node| model.string(node.name));
+    let node = if node.is_empty() { format!("node {}", timeline.peak_node) } else { node.to_owned() };
     let largest = timeline.peak_region();
     let (name, bytes) = largest.map_or((String::new(), 0), |region| (name(model, region), region.bytes));
     format!(

@@ -98,14 +98,14 @@ mod tests {
             let stone = quantize(&graph, &images, &Options { target, ..Options::default() }).unwrap().stone;
             let stone = AlignedBytes::copy(&stone);
             let boards = on_boards(&Model::from_bytes(stone.as_slice()).unwrap());
-            ["pico", "nucleo-f446re", "pico2", "blue-pill"].map(|name| {
+            ["pico", "nucleo-f446re", "pico2", "microbit"].map(|name| {
                 let on = boards.iter().find(|on| on.board == name).unwrap();
                 assert_eq!(on.fits, on.verdict.starts_with("yes"));
                 on.verdict.clone()
             })
         };
-        let [pico, nucleo, pico2, blue_pill] = verdicts(Core::Generic);
-        assert_eq!((pico.as_str(), blue_pill.as_str()), ("yes", "yes"));
+        let [pico, nucleo, pico2, microbit] = verdicts(Core::Generic);
+        assert_eq!((pico.as_str(), microbit.as_str()), ("yes", "yes"));
         for (verdict, core) in [(nucleo, "cortex-m4"), (pico2, "cortex-m33")] {
             let slower = verdict.strip_prefix("yes, about ").and_then(|rest| rest.split_once(" times slower "));
             assert_eq!(slower.map(|(_, than)| than), Some(format!("than packed for {core}").as_str()), "{verdict}");

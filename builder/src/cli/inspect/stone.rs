@@ -176,7 +176,7 @@ pub(super) fn inspect(file: &Path, picture: Option<&Path>, console: &Console) ->
     console.show("")?;
     console.show(boards::table(&report.boards))?;
     console.show(format!(
-        "counting {} KiB of flash for the program and {} KiB of RAM for stack and variables",
+        "counting {} KiB of flash for the program and {} KiB of RAM for stack and variables, and what a board's HAL takes",
         Need::of(&model).program_bytes.div_ceil(1024),
         STACK_BYTES / 1024
     ))?;

@@ -269,7 +269,7 @@ impl Problem {
     fn fastest_within(&self, limits: Limits, arenas: &mut Arenas) -> Result<Vec<Vec<usize>>, PlanError> {
         let ram = limits.arena();
         let fastest = |allowed: &[Vec<usize>]| {
-            let front = flash::front(self, allowed, limits.flash);
+            let front = flash::front(self, allowed, limits.flash_without_support());
             front.into_iter().next().map(|label| label.picks)
         };
         let Some(wanted) = fastest(&self.every()) else { return Ok(Vec::new()) };

@@ -51,10 +51,10 @@ proptest! {
             let (least, most) = (needs.iter().map(of).min().unwrap() - 16, needs.iter().map(of).max().unwrap());
             least + (most - least) * eighths / 8
         };
-        let limits = Limits {
-            flash: between(|need| need.flash_bytes(), flash),
-            ram: between(|need| need.arena_bytes, ram) + target::STACK_BYTES,
-        };
+        let limits = Limits::new(
+            between(|need| need.flash_bytes(), flash),
+            between(|need| need.arena_bytes, ram) + target::STACK_BYTES,
+        );
         let fits: Vec<bool> = needs.iter().map(|need| need.left(limits).fits()).collect();
         match pack_within(&qgraph, core, GOALS[asked], Some(limits)) {
             Ok(packed) => {
@@ -101,7 +101,7 @@ fn the_search_finds_the_fastest_of_all_choices() {
     let mut slower = 0;
     for flash in range(&|choice| choice.need.flash_bytes()) {
         for arena in range(&|choice| choice.need.arena_bytes) {
-            let limits = Limits { flash, ram: arena + target::STACK_BYTES };
+            let limits = Limits::new(flash, arena + target::STACK_BYTES);
             let fitting = all.iter().filter(|choice| choice.need.left(limits).fits());
             let fastest = fitting.map(|choice| choice.instructions).min();
             let found = problem.meet_within(Goal::Speed, limits).ok().map(|choice| choice.instructions);
@@ -146,7 +146,7 @@ fn weights_are_transformed_in_ram_where_flash_is_short() {
     let layouts = |choice: &Choice| problem.picked(&choice.picks).map(|way| way.kernel.layout.name).collect::<Vec<_>>();
     assert!(!layouts(&ram).contains(&"taps"), "{:?}", layouts(&ram));
     // Room for code, but not for the 36,864 bytes that the smallest other layout takes more.
-    let limits = Limits { flash: ram.need.flash_bytes() + 20_000, ram: 1 << 20 };
+    let limits = Limits::new(ram.need.flash_bytes() + 20_000, 1 << 20);
     let choice = problem.meet_within(Goal::Speed, limits).unwrap();
     assert_eq!(layouts(&choice)[1], "taps");
     assert!(choice.instructions < ram.instructions * 3 / 4, "{} {}", choice.instructions, ram.instructions);
@@ -203,10 +203,10 @@ fn a_packed_model_tells_its_kernels_and_what_better_ones_cost() {
                 // With that much more of both the better one fits.
                 let need = Need::of(&model);
                 let more = |bytes: u64, more: i64| bytes.saturating_add_signed(more);
-                let limits = Limits {
-                    flash: more(need.flash_bytes(), next.flash_bytes.max(0)),
-                    ram: more(need.arena_bytes, next.ram_bytes.max(0)) + target::STACK_BYTES,
-                };
+                let limits = Limits::new(
+                    more(need.flash_bytes(), next.flash_bytes.max(0)),
+                    more(need.arena_bytes, next.ram_bytes.max(0)) + target::STACK_BYTES,
+                );
                 let better = pack_within(&qgraph, target::Core::CortexM4, Goal::Speed, Some(limits)).unwrap();
                 assert!(better.instructions <= packed.instructions - next.instructions_saved, "{reason:?}");
             }

@@ -1,7 +1,6 @@
 //! The ways to run a convolution: kernels of a core, and the rows of their steps.
 
 use skipstone_runtime::format::records::{ALIGNMENT, Node, Tensor};
-use skipstone_runtime::kernels::conv::ConvShape;
 use skipstone_runtime::kernels::layout::TAPS;
 use skipstone_runtime::kernels::spec::{ConvSpec, CoreKernels};
 use skipstone_runtime::ops;
@@ -71,24 +70,10 @@ pub(super) fn of(node: &Node, tensors: &[Tensor], kernels: &CoreKernels) -> Vec<
                 let rows = rows as u8;
                 let mut way = Way { kernel, groups, rows, weights_bytes, scratch_bytes: 0, instructions: 0 };
                 way.scratch_bytes = ops::scratch_len(&way.applied(node), input, output);
-                way.instructions = instructions(kernel, &shape, rows.into(), output.height.into());
+                way.instructions = kernel.instructions(&shape, rows.into(), output.height.into());
                 ways.push(way);
             }
         }
     }
     ways
-}
-
-/// Estimated instructions of `height` output rows in steps of `rows`.
-fn instructions(kernel: &ConvSpec, shape: &ConvShape, rows: usize, height: usize) -> u64 {
-    let (cost, most) = ((kernel.cost)(shape), (kernel.rows)(shape));
-    let point = ConvShape { kernel_h: 1, kernel_w: 1, stride_h: 1, stride_w: 1, ..*shape };
-    if !(kernel.layout.suits)(&point) {
-        // Weights that are transformed for a window make tiles of so many rows: a step of fewer takes as long.
-        return cost * (height.div_ceil(rows) * most) as u64;
-    }
-    // The estimate counts the input rows that a step of most rows copies; shorter steps copy some of them again.
-    let row = kernel.layout.row_len(shape, 0) * kernel.layout.element.copy_cost();
-    let copied = |rows: usize| (row * shape.span(rows) / (10 * rows)) as u64;
-    (cost + copied(rows)).saturating_sub(copied(most)) * height as u64
 }

@@ -17,7 +17,7 @@ pub use canonical::{CANONICAL, CANONICAL_PACKING};
 pub use pairs::{PAIRS, PAIRS_PACKING};
 pub use polyphase::{POLYPHASE, POLYPHASE_PACKING, tiles_of_two};
 pub use quads::{QUADS, QUADS_PACKING};
-pub use taps::{TAPS, TAPS_PACKING, tiles_of_taps};
+pub use taps::{TAPS, TAPS_PACKING, tile_of_taps, tiles_of_taps};
 pub use vectors::{VECTORS, VECTORS_PACKING};
 pub use winograd::{WINOGRAD, WINOGRAD_PACKING, tiles};
 pub use winograd_4x4::{WINOGRAD_4X4, WINOGRAD_4X4_PACKING, tiles_4x4};

@@ -51,6 +51,11 @@ impl Tile {
     }
 }
 
+/// Rows and columns of an output tile.
+pub fn tile_of_taps(shape: &ConvShape) -> usize {
+    Tile::of(shape).size
+}
+
 /// Tiles side by side that kernels work on at a time, an even number.
 pub fn tiles_of_taps(shape: &ConvShape) -> usize {
     let Tile { products, size, .. } = Tile::of(shape);
