@@ -83,11 +83,15 @@ pub static CORTEX_M: &CoreKernels = &[
     &WINOGRAD_64,
     &CONV_2X4_WINOGRAD,
     &WORDS_3,
+    &WORDS_4,
+    &WORDS_8,
     &WORDS_16,
     &WORDS_32,
     &WORDS_64,
     &WORDS_128,
     &PAIRS_3,
+    &PAIRS_4,
+    &PAIRS_8,
     &PAIRS_16,
     &PAIRS_32,
     &PAIRS_64,
@@ -361,11 +365,15 @@ macro_rules! direct {
 }
 direct! {
     WORDS_3: WORDS, "words_", 3, 5, 2, 9, 3;
+    WORDS_4: WORDS, "words_", 4, 2, 2, 9, 1;
+    WORDS_8: WORDS, "words_", 8, 4, 2, 9, 1;
     WORDS_16: WORDS, "words_", 16, 8, 2, 9, 0;
     WORDS_32: WORDS, "words_", 32, 8, 2, 9, 0;
     WORDS_64: WORDS, "words_", 64, 8, 2, 9, 0;
     WORDS_128: WORDS, "words_", 128, 8, 2, 9, 0;
     PAIRS_3: PAIRS, "", 3, 6, 4, 10, 3;
+    PAIRS_4: PAIRS, "", 4, 2, 4, 10, 1;
+    PAIRS_8: PAIRS, "", 8, 4, 4, 10, 1;
     PAIRS_16: PAIRS, "", 16, 8, 4, 10, 0;
     PAIRS_32: PAIRS, "", 32, 8, 4, 10, 0;
     PAIRS_64: PAIRS, "", 64, 8, 4, 10, 0;

@@ -83,6 +83,8 @@ fn cases() -> impl Iterator<Item = Case> {
     // kernel_h, kernel_w, stride_w, channels_in, channels_out, groups
     const SHAPES: &[[usize; 6]] = &[
         [1, 1, 1, 4, 4, 1],
+        [1, 1, 1, 8, 6, 1],
+        [1, 1, 2, 4, 6, 1],
         [1, 1, 2, 16, 8, 1],
         [1, 1, 1, 64, 12, 1],
         [1, 1, 2, 64, 6, 1],

@@ -51,11 +51,15 @@ pub static BACKEND: Backend = Backend {
         WINOGRAD_64,
         WINOGRAD,
         WORDS_3,
+        WORDS_4,
+        WORDS_8,
         WORDS_16,
         WORDS_32,
         WORDS_64,
         WORDS_128,
         PAIRS_3,
+        PAIRS_4,
+        PAIRS_8,
         PAIRS_16,
         PAIRS_32,
         PAIRS_64,
@@ -118,11 +122,15 @@ macro_rules! direct {
 }
 direct! {
     WORDS_3: conv_words, 3, 5, 3;
+    WORDS_4: conv_words, 4, 2, 1;
+    WORDS_8: conv_words, 8, 4, 1;
     WORDS_16: conv_words, 16, 8, 0;
     WORDS_32: conv_words, 32, 8, 0;
     WORDS_64: conv_words, 64, 8, 0;
     WORDS_128: conv_words, 128, 8, 0;
     PAIRS_3: conv_pairs, 3, 6, 3;
+    PAIRS_4: conv_pairs, 4, 2, 1;
+    PAIRS_8: conv_pairs, 8, 4, 1;
     PAIRS_16: conv_pairs, 16, 8, 0;
     PAIRS_32: conv_pairs, 32, 8, 0;
     PAIRS_64: conv_pairs, 64, 8, 0;
