@@ -14,8 +14,10 @@ pub struct Memory {
     pub bytes: u32,
 }
 
-/// RAM that a program has at least for its stack. The deepest of `firmware-examples` takes 2.3 KB.
+/// RAM that is counted for a program's stack and its own variables.
 pub const STACK_BYTES: u32 = 4 * KIB;
+/// RAM of it that the stack has at least. The deepest one of `firmware-examples` takes 2.3 KB.
+pub const LEAST_STACK_BYTES: u32 = 3 * KIB;
 
 /// What a program for a real board takes more than one for an emulated board: the chip's HAL, all its interrupt
 /// vectors, the log's buffer, LED and serial port. Bytes, rounded up.

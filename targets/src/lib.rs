@@ -8,7 +8,7 @@
 mod board;
 mod core;
 
-pub use board::{Board, Memory, STACK_BYTES, Support};
+pub use board::{Board, LEAST_STACK_BYTES, Memory, STACK_BYTES, Support};
 /// The README's example is right.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

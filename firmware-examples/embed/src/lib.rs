@@ -5,7 +5,7 @@
 //! model that it can hold.
 
 use skipstone_runtime::{AlignedBytes, Model, codegen};
-use skipstone_targets::{Board, Memory, STACK_BYTES};
+use skipstone_targets::{Board, LEAST_STACK_BYTES, Memory};
 use std::path::{Path, PathBuf};
 
 /// The images of a program that was built with some, and of one that was not.
@@ -49,7 +49,7 @@ pub fn model() {
 }
 
 /// Writes the memory map of a real board, as the table has it, for the linker; without the first `reserved` bytes of the
-/// flash, and with `more` after it. A program that leaves less than [`STACK_BYTES`] to its stack does not link.
+/// flash, and with `more` after it. A program that leaves less than [`LEAST_STACK_BYTES`] to its stack does not link.
 pub fn memory(board: &str, reserved: u32, more: &str) {
     report(Board::named(board).ok_or_else(|| format!("no board {board} in the table")).and_then(|board| {
         let Memory { origin, bytes } = board.flash;
@@ -57,8 +57,9 @@ pub fn memory(board: &str, reserved: u32, more: &str) {
         let out = out_dir()?;
         println!("cargo::rustc-link-search={}", out.display());
         println!("cargo::rustc-link-arg-bins=-Tstack.x");
-        let reason = format!("{STACK_BYTES} bytes of RAM for the stack are missing: take a model with a smaller arena");
-        let room = format!("ASSERT(_stack_start - __sheap >= {STACK_BYTES}, \"{reason}\");\n");
+        let reason =
+            format!("{LEAST_STACK_BYTES} bytes of RAM for the stack are missing: take a model with a smaller arena");
+        let room = format!("ASSERT(_stack_start - __sheap >= {LEAST_STACK_BYTES}, \"{reason}\");\n");
         write(&out.join("stack.x"), room.as_bytes())?;
         write(&out.join("memory.x"), (Board { flash, ..*board }.memory_map() + more).as_bytes())
     }));

@@ -10,6 +10,7 @@ pub mod conv;
 #[cfg(skipstone_dsp)]
 pub mod cortex_m;
 pub mod elementwise;
+mod estimate;
 pub mod grouped;
 pub mod layout;
 pub mod load;

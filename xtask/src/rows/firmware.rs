@@ -6,7 +6,7 @@ use crate::shell::{Failure, Run, fail};
 use crate::tools;
 use object::read::elf::{ElfFile32, ProgramHeader};
 use object::{Endianness, elf};
-use skipstone_targets::{Board, Memory, STACK_BYTES};
+use skipstone_targets::{Board, LEAST_STACK_BYTES, Memory};
 use std::path::Path;
 
 const FIRMWARE: &str = "firmware-examples";
@@ -56,7 +56,7 @@ pub(super) fn real(context: &Context) -> Result<String, Failure> {
                 let path = firmware.join(format!("target/{target}/board/{name}-{program}"));
                 let (flash, ram) = sizes(&path, board.ram)?;
                 let image = if program == PROGRAMS[0] { IMAGE_BYTES } else { 0 };
-                within(&format!("{name}-{program}"), [flash, ram - image + u64::from(STACK_BYTES)], counted)?;
+                within(&format!("{name}-{program}"), [flash, ram - image + u64::from(LEAST_STACK_BYTES)], counted)?;
                 let code = flash.saturating_sub(model);
                 table += &format!("{name:15}  {program:8}  {code:11}  {flash:10}  {ram:9}\n");
             }
