@@ -1,7 +1,8 @@
-//! Images per second of float evaluation, beside tract's and ONNX Runtime's in one run.
+//! Images per second of float evaluation, beside tract's, ONNX Runtime's and OpenVINO's in one run.
 //!
 //! ```text
-//! cargo bench -p skipstone --bench float_speed -- --data cifar10:DIR --onnxruntime VENV/bin/python
+//! cargo bench -p skipstone --bench float_speed -- --data cifar10:DIR --onnxruntime VENV/bin/python \
+//!     --openvino VENV/bin/python
 //! ```
 //! Each engine classifies the same images, prepared beforehand, in its own order of axes. Slices alternate; a ratio is
 //! the median of those of neighbouring slices, so that what else the machine does meets all. Scores are compared first.
@@ -11,7 +12,7 @@ mod peers;
 mod timing;
 
 use clap::Parser;
-use peers::{Engine, OnnxRuntime, Slice, Tract};
+use peers::{Engine, InPython, Slice, Tract};
 use skipstone::data::{Spec, Split, load};
 use skipstone::session::Session;
 use skipstone::tensor::Tensor;
@@ -24,7 +25,7 @@ use std::time::Instant;
 use timing::median;
 
 #[derive(Parser)]
-#[command(about = "Images per second of float evaluation, beside tract and ONNX Runtime")]
+#[command(about = "Images per second of float evaluation, beside tract, ONNX Runtime and OpenVINO")]
 struct Cli {
     /// `cargo bench` passes it to every bench.
     #[arg(long, hide = true)]
@@ -50,6 +51,9 @@ struct Cli {
     /// A Python with onnxruntime: `python3 -m venv V && V/bin/pip install onnxruntime`, then V/bin/python
     #[arg(long, value_name = "PYTHON")]
     onnxruntime: Option<PathBuf>,
+    /// A Python with openvino, likewise
+    #[arg(long, value_name = "PYTHON")]
+    openvino: Option<PathBuf>,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -124,8 +128,12 @@ fn compare(cli: &Cli) -> Result<(), Failure> {
     let mut engines: Vec<Box<dyn Engine + '_>> =
         vec![Box::new(Ours { session: Session::new(&graph), images: &images })];
     engines.push(Box::new(Tract::new(&file, &images, cli.threads.into())?));
-    if let Some(python) = &cli.onnxruntime {
-        engines.push(Box::new(OnnxRuntime::start(python, &file, &images, cli.threads.into())?));
+    for (name, package, python) in
+        [("ONNX Runtime", "onnxruntime", &cli.onnxruntime), ("OpenVINO", "openvino", &cli.openvino)]
+    {
+        if let Some(python) = python {
+            engines.push(Box::new(InPython::start((name, package, python), &file, &images, cli.threads.into())?));
+        }
     }
     check_scores(&mut engines)?;
     let macs = graph.macs() as f64 / 1e6;

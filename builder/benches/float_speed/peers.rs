@@ -147,8 +147,9 @@ impl Engine for Tract<'_> {
     }
 }
 
-/// `benches/runtime.py` at work; it ends when this is dropped.
-pub(crate) struct OnnxRuntime {
+/// An engine in Python, by `benches/runtime.py`; it ends when this is dropped.
+pub(crate) struct InPython {
+    name: &'static str,
     version: String,
     child: Child,
     /// Closing it ends the process.
@@ -174,23 +175,33 @@ struct Scores {
     scores: Vec<f32>,
 }
 
-impl OnnxRuntime {
-    /// Starts Python and loads the model and the images there.
-    pub(crate) fn start(python: &Path, file: &[u8], images: &Images, threads: usize) -> Result<Self, Failure> {
+impl InPython {
+    /// Starts Python and loads the model and the images there. `package` is the engine's, and the option that names
+    /// Python.
+    pub(crate) fn start(
+        (name, package, python): (&'static str, &str, &Path),
+        file: &[u8],
+        images: &Images,
+        threads: usize,
+    ) -> Result<Self, Failure> {
         let files = tempfile::tempdir()?;
         let (model, pixels) = (files.path().join("model.onnx"), files.path().join("images"));
         std::fs::write(&model, file)?;
         std::fs::write(&pixels, channels_first(images).into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>())?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runtime.py");
-        let mut child =
-            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|error| {
-                format!("{}: {error}; --onnxruntime takes a Python with onnxruntime", python.display())
-            })?;
+        let mut command = Command::new(python);
+        let mut child = command
+            .arg(script)
+            .arg(package)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}; --{package} takes a Python with {package}", python.display()))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("Python started without pipes".into());
         };
-        let mut peer =
-            Self { version: String::new(), child, input: Some(input), output: BufReader::new(output), _files: files };
+        let (input, output) = (Some(input), BufReader::new(output));
+        let mut peer = Self { name, version: String::new(), child, input, output, _files: files };
         let &[_, height, width, channels] = images.dims() else { return Err("no images".into()) };
         let (model, pixels) = (model.display(), pixels.display());
         let setup: Setup = peer.ask(&format!("setup {model} {pixels} {channels} {height} {width} {threads}"))?;
@@ -212,9 +223,9 @@ impl OnnxRuntime {
     }
 }
 
-impl Engine for OnnxRuntime {
+impl Engine for InPython {
     fn name(&self) -> String {
-        format!("ONNX Runtime {}", self.version)
+        format!("{} {}", self.name, self.version)
     }
 
     fn scores(&mut self) -> Result<Vec<f32>, Failure> {
@@ -227,7 +238,7 @@ impl Engine for OnnxRuntime {
     }
 }
 
-impl Drop for OnnxRuntime {
+impl Drop for InPython {
     fn drop(&mut self) {
         self.input = None;
         // A process that is gone already needs no waiting for.

@@ -25,6 +25,7 @@ mod tape;
 
 pub use context::Noise;
 pub use fake::FakeQuantization;
+pub(crate) use ops::neighbours;
 pub(crate) use pool::Pool;
 pub use precision::Precision;
 pub use shard::Shard;

@@ -1,15 +1,17 @@
 //! The float kernels of training and of sessions: inner loops vectorized by crate pulp, for the widest vectors that the
 //! processor has.
 //!
-//! Convolution: `direct` and `winograd` (sessions), `correlate`, `grouped` and `winograd4` (training: forward and both
-//! gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to channels) and
-//! `images` (loops over a batch, and what is elementwise).
+//! Convolution: `direct`, `lanes` and `winograd` (sessions), `correlate`, `grouped` and `winograd4` (training: forward
+//! and both gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to
+//! channels), `images` (loops over a batch, and what is elementwise) and `logistic` (sigmoids of sessions).
 
 pub(crate) mod channels;
 pub(crate) mod correlate;
 pub(crate) mod direct;
 pub(crate) mod grouped;
 pub(crate) mod images;
+pub(crate) mod lanes;
+pub(crate) mod logistic;
 pub(crate) mod tiles;
 pub(crate) mod winograd;
 pub(crate) mod winograd4;

@@ -2,14 +2,15 @@
 
 use super::fuse::Fused;
 use super::layout::Map;
-use crate::kernels::direct::{Direct, Filter};
+use crate::kernels::direct::{Direct, Entry, Filter};
+use crate::kernels::lanes::Lanes;
 use crate::kernels::tiles::{Grid, Rows};
 use crate::kernels::winograd::{self, PaddedMap, Winograd};
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Graph, Node, Op, ValueId};
 
-/// Multiply-accumulates that are worth a thread of their own.
-const WORTH: usize = 1 << 18;
+/// Multiply-accumulates of vectors that are worth a thread of their own.
+const WORTH: usize = 1 << 13;
 
 /// A convolution, or a linear layer, which is one of a single pixel, prepared to run.
 pub(super) struct Convolution {
@@ -17,13 +18,16 @@ pub(super) struct Convolution {
     pub(super) pads: [usize; 4],
     conv: Conv,
     limits: [f32; 2],
-    /// Number of weights.
-    weights: usize,
+    /// Multiply-accumulates of vectors for each pixel of the result.
+    cost: usize,
     method: Method,
 }
 
 enum Method {
     Direct(Direct),
+    /// Of single pixels after a batch norm.
+    Entering(Entry, Direct),
+    Lanes(Lanes),
     Winograd(Winograd),
 }
 
@@ -36,8 +40,14 @@ impl Convolution {
             _ => Conv::square(1, 1, 0),
         };
         let filter = filter(graph, step, &conv);
-        let (weights, mut pads) = (filter.weights.len(), conv.pads);
-        let method = if winograd::suits(&conv, filter.channels, filter.bias.len()) {
+        let mut pads = conv.pads;
+        let width = graph.value(node.output).dims.last().copied().unwrap_or(1);
+        let method = if let Some((norm, limits)) = step.entry {
+            let (scale, shift) = batch_norm_affine(graph, norm);
+            Method::Entering(Entry::new(&scale, &shift, limits), Direct::new(&filter))
+        } else if let Some(lanes) = Lanes::new(&filter, width) {
+            Method::Lanes(lanes)
+        } else if winograd::suits(&conv, filter.channels, filter.bias.len()) {
             // It handles the borders of the map itself.
             pads = [0; 4];
             let (kernels, _) = filter.weights.as_chunks();
@@ -46,7 +56,12 @@ impl Convolution {
         } else {
             Method::Direct(Direct::new(&filter))
         };
-        Self { pads, limits: step.limits, weights, method, conv }
+        let cost = match &method {
+            Method::Direct(direct) | Method::Entering(_, direct) => direct.cost(),
+            Method::Lanes(lanes) => lanes.cost(),
+            Method::Winograd(winograd) => winograd.cost(),
+        };
+        Self { pads, limits: step.limits, cost, method, conv }
     }
 
     /// Computes one image, in at most `bands` parts side by side. `x`, `y` and the residual are maps in their buffers.
@@ -74,6 +89,13 @@ impl Convolution {
                 Method::Direct(direct) => {
                     direct.run((source, x.grid()), x.patches(self.conv.pads, self.conv.stride).below(first), rows);
                 }
+                Method::Entering(entry, direct) => {
+                    direct.run_after(entry, source, x.patches([0; 4], self.conv.stride).below(first), rows);
+                }
+                Method::Lanes(lanes) => {
+                    let patches = x.patches(self.conv.pads, self.conv.stride).below(first);
+                    lanes.run((source, x.grid()), patches, rows);
+                }
                 Method::Winograd(winograd) => {
                     let [top, left, ..] = self.conv.pads.map(|pad| -(pad as isize));
                     let origin = [first as isize + top, left];
@@ -82,13 +104,13 @@ impl Convolution {
                 }
             }
         };
-        let bands = bands.min(self.weights * y.height * y.width / WORTH).clamp(1, y.height);
+        let bands = bands.min(self.cost * y.height * y.width / WORTH).clamp(1, y.height);
         if bands == 1 {
             return work(0, body);
         }
         let unit = match self.method {
-            Method::Direct(_) => 1,
             Method::Winograd(_) => winograd::TILE,
+            _ => 1,
         };
         let rows = y.height.div_ceil(bands).next_multiple_of(unit);
         body.par_chunks_mut(rows * row).enumerate().for_each(|(band, out)| work(band * rows, out));

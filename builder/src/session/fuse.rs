@@ -1,5 +1,6 @@
 //! Which nodes are computed together: a convolution with the batch norm, the sum and the clamp after it; a batch norm
-//! or a sum with the clamp after it.
+//! or a sum with the clamp after it; both with the convolution of single pixels that reads them; a sigmoid with the
+//! product, and the sum, that it gates.
 
 use skipstone_onnx::{Graph, Node, NodeId, Op, ValueId};
 
@@ -12,10 +13,14 @@ pub(super) struct Fused<'g> {
     pub(super) node: &'g Node,
     /// Activations that the first node reads.
     pub(super) operands: Vec<ValueId>,
+    /// A batch norm before a convolution of single pixels, and what its result is clamped to.
+    pub(super) entry: Option<(&'g Node, [f32; 2])>,
     /// A batch norm after a convolution.
     pub(super) norm: Option<&'g Node>,
     /// What is added to the result.
     pub(super) residual: Option<ValueId>,
+    /// Whether what a sigmoid is multiplied with is added to the product.
+    pub(super) open: bool,
     /// What the result is clamped to.
     pub(super) limits: [f32; 2],
     /// The last node's result.
@@ -78,17 +83,74 @@ impl<'g> Fuser<'g> {
     fn step(&mut self, node: &'g Node) -> Fused<'g> {
         let activations = node.inputs.iter().filter(|&&id| self.graph.parameter(id).is_none());
         let operands = activations.map(|&id| self.resolve(id)).collect();
-        let mut step = Fused { node, operands, norm: None, residual: None, limits: UNLIMITED, output: node.output };
-        if matches!(node.op, Op::Conv(_)) {
-            self.take_norm(&mut step);
-        }
-        if matches!(node.op, Op::Conv(_) | Op::Gemm) {
-            self.take_sum(&mut step);
-        }
-        if matches!(node.op, Op::Conv(_) | Op::Gemm | Op::BatchNorm { .. } | Op::Add) {
+        let mut step = Fused {
+            node,
+            operands,
+            entry: None,
+            norm: None,
+            residual: None,
+            open: false,
+            limits: UNLIMITED,
+            output: node.output,
+        };
+        if matches!(node.op, Op::BatchNorm { .. }) {
             self.take_clamp(&mut step);
+            self.take_convolution(&mut step);
+        }
+        match step.node.op {
+            Op::Conv(_) => {
+                self.take_norm(&mut step);
+                self.take_sum(&mut step);
+                self.take_clamp(&mut step);
+            }
+            Op::Gemm => {
+                self.take_sum(&mut step);
+                self.take_clamp(&mut step);
+            }
+            Op::Add => self.take_clamp(&mut step),
+            Op::Sigmoid => self.take_gate(&mut step),
+            _ => {}
         }
         step
+    }
+
+    /// Takes a convolution of single pixels after a batch norm.
+    fn take_convolution(&mut self, step: &mut Fused<'g>) {
+        if let Some((id, node)) = self.reader(step.output)
+            && let Op::Conv(conv) = &node.op
+            && (conv.kernel, conv.pads, conv.groups) == ([1; 2], [0; 4], 1)
+            && node.inputs[0] == step.output
+        {
+            self.taken[id.index()] = true;
+            step.entry = Some((step.node, step.limits));
+            step.limits = UNLIMITED;
+            step.node = node;
+            step.output = node.output;
+        }
+    }
+
+    /// Takes the product of a sigmoid with a map that is there already, and the sum of both with this map.
+    fn take_gate(&mut self, step: &mut Fused<'g>) {
+        let Some((id, product)) = self.reader(step.output) else { return };
+        if product.op != Op::Mul {
+            return;
+        }
+        let Some(&other) = product.inputs.iter().find(|&&input| input != step.output) else { return };
+        let map = self.resolve(other);
+        if !self.made[map.index()] || self.graph.value(map).dims != self.graph.value(step.output).dims {
+            return;
+        }
+        self.taken[id.index()] = true;
+        step.residual = Some(map);
+        step.output = product.output;
+        if let Some((id, sum)) = self.reader(step.output)
+            && sum.op == Op::Add
+            && sum.inputs.iter().any(|&input| input != step.output && self.resolve(input) == map)
+        {
+            self.taken[id.index()] = true;
+            step.open = true;
+            step.output = sum.output;
+        }
     }
 
     fn take_norm(&mut self, step: &mut Fused<'g>) {

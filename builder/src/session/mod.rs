@@ -1,12 +1,14 @@
 //! Fast inference of float networks on the host.
 //!
 //! A [`Session`] prepares once what [`autograd::infer`](crate::autograd::infer()) computes for every batch: batch norms
-//! are folded into convolutions, sums and clamps are computed as a convolution writes its result, weights are packed or
-//! transformed for minimal filtering, activations share a few buffers and have frames of zeros for the convolutions'
-//! padding. Images run side by side on all cores; where there are fewer of them than cores, the rows of a convolution
-//! do. Results do not depend on the number of threads nor on the other images; they differ from autograd's by rounding.
+//! are folded into convolutions, or computed as a convolution of single pixels reads; sums and clamps are computed as a
+//! convolution writes. Weights are packed or transformed for minimal filtering. Activations share a few buffers and have
+//! frames of zeros for the convolutions' padding. Images run side by side on all cores; where there are fewer of them than cores, the rows
+//! of a convolution do. Results do not depend on the number of threads nor on the other images; they differ from
+//! autograd's by rounding.
 
 mod conv;
+mod elementwise;
 mod fuse;
 mod layout;
 mod step;
@@ -97,12 +99,9 @@ impl<'g> Session<'g> {
             self.run_image(&mut workspace, image, scores, bands);
             self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
         };
-        let mut all = || scores.data_mut().par_chunks_mut(classes).zip(images.data().par_chunks(image)).for_each(work);
-        if bands > 1 {
-            with_threads_awake(all)
-        } else {
-            all()
-        }
+        // Image by image: a thread that the system interrupts holds up no others.
+        let images = scores.data_mut().par_chunks_mut(classes).zip(images.data().par_chunks(image)).with_max_len(1);
+        with_threads_awake(|| images.for_each(work));
         scores
     }
 

@@ -1,12 +1,15 @@
 //! The steps of a session.
 
 use super::conv::{Convolution, batch_norm_affine};
+use super::elementwise::{interpolate, largest};
 use super::fuse::{Fused, limits};
 use super::layout::Map;
 use crate::autograd;
+use crate::autograd::neighbours;
+use crate::kernels::logistic::gate;
+use crate::kernels::{vectorize, with_scratch};
 use crate::tensor::Tensor;
-use pulp::Arch;
-use skipstone_onnx::{Graph, Node, Op, Unary};
+use skipstone_onnx::{Graph, Node, Op, Unary, ValueId, Window};
 
 /// What a step computes.
 pub(super) enum Work<'g> {
@@ -20,6 +23,15 @@ pub(super) enum Work<'g> {
     Clamp { limits: [f32; 2] },
     /// A function of each element.
     Unary(Unary),
+    /// A sigmoid, to which `added` is added; with `factors`, times a second map.
+    Gate { factors: bool, added: f32 },
+    /// The product of two maps.
+    Product,
+    /// The largest element of each window.
+    MaxPool(Window),
+    /// Bilinear interpolation, or the nearest pixel: for each row, and for each column, two of the operand and their
+    /// weights.
+    Resize { rows: Vec<Mix>, columns: Vec<Mix> },
     /// Maps side by side along their channels.
     Concat,
     /// The mean of each channel.
@@ -29,6 +41,9 @@ pub(super) enum Work<'g> {
     /// Any other operator, as autograd computes it.
     Other(&'g Node),
 }
+
+/// Two neighbours and their weights.
+pub(super) type Mix = [(usize, f32); 2];
 
 /// A map and the buffer that it lies in.
 pub(super) type Operand<'a> = (&'a Map, &'a [f32]);
@@ -48,6 +63,15 @@ impl<'g> Work<'g> {
             Op::Add => Self::Sum { limits },
             Op::Relu | Op::Clip { .. } => Self::Clamp { limits },
             Op::Unary(unary) => Self::Unary(*unary),
+            Op::Sigmoid => Self::Gate { factors: step.residual.is_some(), added: if step.open { 1.0 } else { 0.0 } },
+            Op::Mul if step.operands.len() == 2 && same_dims(graph, &step.operands) => Self::Product,
+            Op::MaxPool(window) => Self::MaxPool(window.clone()),
+            Op::Resize(resize) if resize.is_linear(size(graph, step.operands[0])) => {
+                let [height, width] = size(graph, step.operands[0]);
+                let [rows, columns] = [(height, resize.size[0]), (width, resize.size[1])]
+                    .map(|(size, out)| neighbours(size, out, resize.coordinates));
+                Self::Resize { rows, columns }
+            }
             Op::Concat => Self::Concat,
             Op::GlobalAveragePool => Self::Mean,
             Op::Flatten => Self::Flatten,
@@ -81,7 +105,27 @@ impl<'g> Work<'g> {
             return other(graph, pool, node, operands, y, out);
         }
         y.clear_frame(out);
-        Arch::new().dispatch(
+        match self {
+            Self::Gate { factors, added } => {
+                let mut factors = factors.then(|| operands[1].0.rows(operands[1].1));
+                for (x, y) in map.rows(x).zip(y.rows_mut(out)) {
+                    gate(y, x, factors.as_mut().and_then(Iterator::next), *added);
+                }
+            }
+            Self::MaxPool(window) => with_scratch(map.width * map.channels, |line| {
+                vectorize(|| largest((map, x), window, (y, out), line));
+            }),
+            Self::Resize { rows, columns } => with_scratch(map.width * map.channels, |line| {
+                vectorize(|| interpolate((map, x), [rows, columns], (y, out), line));
+            }),
+            _ => self.run_vectorized(operands, y, out),
+        }
+    }
+
+    /// Computes one image by loops that are compiled for the widest vectors.
+    fn run_vectorized(&self, operands: &[Operand], y: &Map, out: &mut [f32]) {
+        let (map, x) = operands[0];
+        vectorize(
             #[inline(always)]
             || match self {
                 Self::Affine { scale, shift, limits: [low, high] } => {
@@ -109,6 +153,14 @@ impl<'g> Work<'g> {
                 Self::Unary(unary) => {
                     for (x, y) in map.rows(x).zip(y.rows_mut(out)) {
                         y.iter_mut().zip(x).for_each(|(y, x)| *y = unary.value(*x));
+                    }
+                }
+                Self::Product => {
+                    let (other, b) = operands[1];
+                    for ((x, b), y) in map.rows(x).zip(other.rows(b)).zip(y.rows_mut(out)) {
+                        for ((y, x), b) in y.iter_mut().zip(x).zip(b) {
+                            *y = x * b;
+                        }
                     }
                 }
                 Self::Concat => {
@@ -139,10 +191,19 @@ impl<'g> Work<'g> {
                         }
                     }
                 }
-                Self::Convolution { .. } | Self::Other(_) => unreachable!("was dealt with"),
+                _ => unreachable!("was dealt with"),
             },
         );
     }
+}
+
+fn same_dims(graph: &Graph, values: &[ValueId]) -> bool {
+    values.iter().all(|&value| graph.value(value).dims == graph.value(values[0]).dims)
+}
+
+fn size(graph: &Graph, id: ValueId) -> [usize; 2] {
+    let map = Map::new(&graph.value(id).dims);
+    [map.height, map.width]
 }
 
 /// As `f32::clamp`, but for limits of any kind; what is no number stays so.

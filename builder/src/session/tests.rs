@@ -3,7 +3,7 @@ use crate::quant::fixtures::{Net, random_graph, random_images};
 use crate::zoo;
 use crate::zoo::blocks::MaskActivation;
 use proptest::prelude::*;
-use skipstone_onnx::{Conv, Op, Window};
+use skipstone_onnx::{Conv, Coordinates, Op, Resize, Window};
 
 fn noise(dims: [usize; 3], count: usize) -> Tensor {
     let [channels, height, width] = dims;
@@ -79,6 +79,100 @@ proptest! {
         }
         let graph = net.head(x, 3);
         agrees("conv", &graph, &noise([groups * inputs, size[0], size[1]], 2));
+    }
+
+    /// As many outputs as inputs, in groups of few channels: computed lane by lane.
+    #[test]
+    fn convolutions_of_few_channels_compute_what_autograd_does(
+        (of_group, groups) in prop_oneof![
+            Just((1, 16)), Just((1, 48)), Just((2, 8)), Just((4, 8)), Just((8, 2)), Just((2, 1)), Just((4, 1)),
+            Just((8, 1)), Just((2, 2)), Just((1, 8)), Just((4, 2)),
+        ],
+        kernel in [1..4usize, 1..6],
+        stride in [1..4usize, 1..4],
+        pads in [0..3usize, 0..3, 0..3, 0..3],
+        size in [6..12usize, 6..12],
+        (residual, relu) in any::<(bool, bool)>(),
+    ) {
+        let channels = of_group * groups;
+        let mut net = Net::new(4, [channels, size[0], size[1]]);
+        let conv = Conv { kernel, stride, pads, groups };
+        let other = net.conv(net.input(), channels, conv.clone(), true);
+        let mut x = net.conv(net.input(), channels, conv, true);
+        if residual {
+            x = net.push(Op::Add, &[other, x]);
+        }
+        if relu {
+            x = net.push(Op::Relu, &[x]);
+        }
+        let graph = net.head(x, 3);
+        agrees("lanes", &graph, &noise([channels, size[0], size[1]], 2));
+    }
+
+    /// A batch norm and a clamp before a convolution of single pixels: one step.
+    #[test]
+    fn entries_of_convolutions_compute_what_autograd_does(
+        (inputs, outputs) in (1..70usize, 1..70usize),
+        stride in [1..3usize, 1..3],
+        size in [1..20usize, 1..20],
+        (relu, residual, framed) in any::<(bool, bool, bool)>(),
+    ) {
+        let mut net = Net::new(6, [inputs, size[0], size[1]]);
+        let mut x = net.norm(net.input());
+        if relu {
+            x = net.push(Op::Relu, &[x]);
+        }
+        let conv = Conv { kernel: [1; 2], stride, pads: [0; 4], groups: 1 };
+        let other = net.conv(net.input(), outputs, conv.clone(), true);
+        x = net.conv(x, outputs, conv, false);
+        if residual {
+            x = net.push(Op::Add, &[other, x]);
+        }
+        if framed {
+            x = net.conv(x, 2, Conv::square(3, 2, 1), true);
+        }
+        let graph = net.head(x, 3);
+        agrees("entry", &graph, &noise([inputs, size[0], size[1]], 2));
+    }
+
+    #[test]
+    fn pools_and_interpolations_compute_what_autograd_does(
+        channels in 1..40usize,
+        size in [3..12usize, 3..12],
+        kernel in [1..4usize, 1..4],
+        stride in [1..4usize, 1..4],
+        ceil_mode: bool,
+        out in [1..14usize, 1..14],
+        aligned: bool,
+    ) {
+        let mut net = Net::new(7, [channels, size[0], size[1]]);
+        let pads = [kernel[0] / 2, kernel[1] / 2, kernel[0] / 2, kernel[1] / 2];
+        let pool = net.push(Op::MaxPool(Window { kernel, stride, pads, ceil_mode }), &[net.input()]);
+        let coordinates = if aligned { Coordinates::AlignCorners } else { Coordinates::HalfPixel };
+        let x = net.push(Op::Resize(Resize::new(out, coordinates)), &[pool]);
+        let graph = net.head(x, 3);
+        agrees("pool", &graph, &noise([channels, size[0], size[1]], 2));
+    }
+
+    /// A map times a sigmoid, and the map added.
+    #[test]
+    fn gates_compute_what_autograd_does(
+        channels in 1..40usize,
+        (product, sum, map_first) in any::<(bool, bool, bool)>(),
+        scale in 0.1f32..300.0,
+    ) {
+        let mut net = Net::new(8, [channels, 3, 5]);
+        let map = net.conv(net.input(), channels, Conv::square(1, 1, 0), true);
+        let x = net.push(Op::Clip { min: -scale, max: scale }, &[net.input()]);
+        let mut x = net.push(Op::Sigmoid, &[x]);
+        if product {
+            x = net.push(Op::Mul, &if map_first { [map, x] } else { [x, map] });
+        }
+        if product && sum {
+            x = net.push(Op::Add, &[x, map]);
+        }
+        let graph = net.head(x, 3);
+        agrees("gate", &graph, &noise([channels, 3, 5], 2));
     }
 
     /// Three by three, stride 1, one group: computed by minimal filtering.

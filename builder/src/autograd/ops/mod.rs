@@ -27,6 +27,8 @@ mod testing;
 mod unary;
 mod windows;
 
+pub(crate) use resize::neighbours;
+
 use super::Shared;
 use super::context::{Backward, Forward};
 use crate::tensor::Tensor;

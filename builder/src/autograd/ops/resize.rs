@@ -115,7 +115,7 @@ fn scatter(taps: &[Taps], len: usize, grad: &[f32], dx: &mut [f32]) {
 }
 
 /// For each of `out` positions on an axis the two of `size` around it, with their weights.
-fn neighbours(size: usize, out: usize, coordinates: Coordinates) -> Vec<[(usize, f32); 2]> {
+pub(crate) fn neighbours(size: usize, out: usize, coordinates: Coordinates) -> Vec<[(usize, f32); 2]> {
     let last = size - 1;
     (0..out)
         .map(|index| {

@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::tiles::{self, BLOCK, Block, Grid, Rows, Tiled};
+use super::tiles::{self, BLOCK, Block, Grid, Pixels, Rows, Tiled};
 use super::{BlockKernel, dispatch, with_scratch};
 use pulp::Simd;
 use rayon::prelude::*;
@@ -74,6 +74,11 @@ impl Winograd {
         Self { channels, outputs, weights, bias }
     }
 
+    /// Products of vectors for each pixel, and transforms, which take about half as long.
+    pub(crate) fn cost(&self) -> usize {
+        3 * self.weights.len() / (BLOCK * TILE * TILE * 2)
+    }
+
     /// Computes rows of the result, whose first patch begins at the operand's origin.
     pub(crate) fn run(&self, x: PaddedMap, rows: Rows) {
         self.run_on(x, rows, |kernel| dispatch(kernel));
@@ -120,7 +125,8 @@ struct Strip<'a, S: Simd, const V: usize> {
 
 impl<S: Simd, const V: usize> Tiled for Strip<'_, S, V> {
     #[inline(always)]
-    fn tile<const P: usize>(&mut self, tiles: [[usize; 2]; P]) {
+    fn tile<const P: usize>(&mut self, tiles: Pixels<P>) {
+        let tiles = tiles.coordinates();
         let simd = self.simd;
         let Filtering { weights: Winograd { channels, outputs, weights, bias }, .. } = self.of;
         let width = channels.next_multiple_of(BLOCK);
@@ -137,9 +143,9 @@ impl<S: Simd, const V: usize> Tiled for Strip<'_, S, V> {
             let transformed = self.of.transformed.chunks_exact(P * width);
             let products = self.of.products.chunks_exact_mut(P * BLOCK);
             for ((weights, transformed), products) in weights.chunks_exact(*channels).zip(transformed).zip(products) {
-                let mut sums = [[simd.splat_f32s(0.0); V]; P];
-                tiles::accumulate(simd, &mut sums, transformed, starts, weights);
-                for (products, sums) in products.chunks_exact_mut(BLOCK).zip(&sums) {
+                let mut sums = [[[simd.splat_f32s(0.0); V]; 1]; P];
+                tiles::accumulate(simd, &mut sums, transformed, starts, [weights]);
+                for (products, [sums]) in products.chunks_exact_mut(BLOCK).zip(&sums) {
                     S::as_mut_simd_f32s(products).0.copy_from_slice(sums);
                 }
             }
@@ -177,7 +183,8 @@ impl<S: Simd, const V: usize> Strip<'_, S, V> {
             for (column, result) in results.iter().enumerate() {
                 let pixel = [TILE * tile[0] + row, TILE * tile[1] + column];
                 if pixel[0] < self.of.rows.rows && pixel[1] < self.of.rows.columns {
-                    self.of.rows.write(simd, pixel, block, result);
+                    let place = self.of.rows.places(Pixels::<1>::single(pixel));
+                    self.of.rows.write(simd, &place, 0, block, result);
                 }
             }
         }
