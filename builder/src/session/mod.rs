@@ -1,11 +1,11 @@
 //! Fast inference of float networks on the host.
 //!
 //! A [`Session`] prepares once what [`autograd::infer`](crate::autograd::infer()) computes for every batch: batch norms
-//! are folded into convolutions, or computed as a convolution of single pixels reads; sums and clamps are computed as a
-//! convolution writes. Weights are packed or transformed for minimal filtering. Activations share a few buffers and have
-//! frames of zeros for the convolutions' padding. Images run side by side on all cores; where there are fewer of them than cores, the rows
-//! of a convolution do. Results do not depend on the number of threads nor on the other images; they differ from
-//! autograd's by rounding.
+//! are folded into convolutions, or computed as a convolution of single pixels reads; sums and clamps are computed as
+//! a convolution writes. Weights are packed or transformed for minimal filtering. Activations share a few buffers and
+//! have frames of zeros for the convolutions' padding. Images run side by side on all cores; where there are fewer of
+//! them than cores, the rows of a convolution do. Results do not depend on the number of threads nor on the other
+//! images; they differ from autograd's by rounding.
 
 mod conv;
 mod elementwise;
