@@ -262,6 +262,11 @@ pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
 
 /// A row of pixels, converted channel by channel: the constants of one stay in registers.
 pub fn quantize(pixels: &[u8], requant: &[Requant], out: &mut [i8]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    let (pixels, out) = {
+        let made = Wide::find().map_or(0, |wide| wide.quantize(pixels, requant, out));
+        (pixels.get(made..).unwrap_or(&[]), out.get_mut(made..).unwrap_or_default())
+    };
     let channels = requant.len().max(1);
     for (channel, requant) in requant.iter().enumerate() {
         let requant = *requant;

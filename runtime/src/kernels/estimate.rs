@@ -16,7 +16,8 @@ impl ConvSpec {
         if (self.layout.suits)(&point) {
             // The estimate counts the input rows that a step of most rows copies; shorter steps copy some of them again.
             let row = self.layout.row_len(shape, 0) * self.layout.element.copy_cost();
-            let copied = |rows: usize| (row * shape.span(rows) / (10 * rows.max(1))) as u64;
+            let read = |rows: usize| (0..shape.span(rows)).filter(|&row| shape.reads_row(row)).count();
+            let copied = |rows: usize| (row * read(rows) / (10 * rows.max(1))) as u64;
             return (cost + copied(rows)).saturating_sub(copied(most)) * height as u64;
         }
         // Weights that are transformed for a window make tiles: a part of one takes as long as the whole.

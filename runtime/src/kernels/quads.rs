@@ -10,9 +10,30 @@ use crate::arith::Requant;
 /// Most pixels of a tile's row.
 pub(super) const PIXELS: usize = 8;
 
-/// Two times so many sums of 16 channels: of two rows, or of two blocks of channels.
+/// Sums of a block of 16 channels, of the pixels of a tile.
 #[repr(C, align(64))]
-pub(super) struct Sums(pub(super) [[[i32; BLOCK]; PIXELS]; 2]);
+pub(super) struct Sums(pub(super) [[i32; BLOCK]; PIXELS]);
+
+/// Where the outputs of a tile lie, and how they are made of its sums.
+pub(super) struct Outputs<'a, C> {
+    /// The conversions of the first block of channels and of the second.
+    pub(super) conversions: &'a [C; 2],
+    /// The row of outputs from the first pixel's first channel of the first block on, and the next row of a tile of two.
+    pub(super) rows: [&'a mut [i8]; 2],
+    /// Elements from a pixel's outputs to the next one's.
+    pub(super) stride: usize,
+    /// Room for sums.
+    pub(super) sums: &'a mut Sums,
+}
+
+impl<C> Outputs<'_, C> {
+    /// Makes the outputs of one row and one block out of the sums of so many pixels.
+    #[inline]
+    pub(super) fn finish<I: Isa<Conversions = C>>(self, isa: I, pixels: usize) {
+        let ([conversions, _], [row, _]) = (self.conversions, self.rows);
+        isa.finish(conversions, self.sums.0.get(..pixels).unwrap_or(&[]), row, self.stride);
+    }
+}
 
 /// What a tile of outputs is made of. Only [`convolve`] makes one, of proved rows: the elements and weights that its numbers lead
 /// to exist. These are whole runs, filled up to 4 elements without groups, and 16 elements from any block's first of any pixel; of
@@ -74,8 +95,8 @@ pub(super) trait Isa: Copy {
     /// Makes `conversions` those of 16 channels or fewer, with the multiplier of the residual operand.
     fn set(self, conversions: &mut Self::Conversions, requants: &[Requant], residual: Option<i32>, clamp: [i8; 2]);
 
-    /// Computes a tile's sums: by a walk, of one or two rows or blocks, of channels in small groups or not, of so many pixels.
-    fn tile(self, kind: (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums);
+    /// Makes a tile's outputs: by a walk, of one or two rows or blocks, of channels in small groups or not, of so many pixels.
+    fn tile(self, kind: (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Self::Conversions>);
 
     /// Makes the outputs of neighbouring pixels out of their sums: the slice begins with the first pixel's and goes on every
     /// `stride` elements.
@@ -147,9 +168,15 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
     let width = out.first().map_or(0, |row| row.len() / channels_out.max(1));
     let tiles = width.div_ceil(I::TILE).max(1);
     let (narrow, wider) = (width / tiles, width % tiles);
-    let mut sums = Sums([[[0; BLOCK]; PIXELS]; 2]);
     let mut conversions = [isa.conversions(), isa.conversions()];
-    let controls = if cut.group > 0 { controls(cut.group) } else { [[0; 4 * BLOCK]; 4] };
+    let mut sums = Sums([[0; BLOCK]; PIXELS]);
+    let small;
+    let controls = if cut.group > 0 {
+        small = controls(cut.group);
+        &small
+    } else {
+        &[[0; 4 * BLOCK]; 4]
+    };
     for (index, starts) in starts.chunks(cut.blocks_of_tile).enumerate() {
         let block = index * cut.blocks_of_tile;
         let requants = requant.get(block * BLOCK..).unwrap_or(&[]).chunks(BLOCK);
@@ -171,7 +198,7 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
             column_step: channels_in,
             quads: cut.quads,
             pixel_step: if cut.walk == Walk::Columns { pixel } else { channels_in },
-            controls: &controls,
+            controls,
             _proved: Proved,
         };
         for y in (0..*count).step_by(cut.rows_of_tile) {
@@ -182,12 +209,10 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
             for t in 0..tiles {
                 let pixels = narrow + usize::from(t < wider);
                 tile.rows = line;
-                isa.tile((cut.walk, two, cut.group > 0, pixels), &tile, &mut sums);
-                for (i, sums) in sums.0.iter().enumerate().take(if two { 2 } else { 1 }) {
-                    let (row, next) = if rows_here == 2 { (y + i, 0) } else { (y, i) };
-                    let out = out.get_mut(row).and_then(|row| row.get_mut(at + next * BLOCK..)).unwrap_or_default();
-                    isa.finish(&conversions[next], sums.get(..pixels).unwrap_or(&[]), out, channels_out);
-                }
+                let mut of_tile = out.iter_mut().skip(y).take(rows_here).map(|row| row.get_mut(at..).unwrap_or_default());
+                let rows = [of_tile.next(), of_tile.next()].map(Option::unwrap_or_default);
+                let outputs = Outputs { conversions: &conversions, rows, stride: channels_out, sums: &mut sums };
+                isa.tile((cut.walk, two, cut.group > 0, pixels), &tile, outputs);
                 line = line.get(pixels * pixel..).unwrap_or(&[]);
                 at += pixels * channels_out;
             }

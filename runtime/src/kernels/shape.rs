@@ -43,6 +43,12 @@ impl ConvShape {
         rows.saturating_sub(1) * self.stride_h + self.kernel_h
     }
 
+    /// Whether the convolution reads padded input row `row`: rows between kernels that lie apart are not.
+    #[inline(always)]
+    pub fn reads_row(&self, row: usize) -> bool {
+        self.stride_h <= self.kernel_h || row % self.stride_h < self.kernel_h
+    }
+
     /// Multiply-accumulates of an output pixel.
     pub fn macs(&self) -> usize {
         self.kernel_h * self.kernel_w * self.group_in() * self.channels_out

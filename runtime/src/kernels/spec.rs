@@ -398,7 +398,7 @@ pub static CONV_16X16_VNNI: ConvSpec = ConvSpec {
     name: "conv_16x16_vnni",
     path: "kernels::x86::CONV_VNNI",
     layout: &QUADS,
-    rows: |_| 4,
+    rows: |_| 8,
     suits: QUADS.suits,
     code_bytes: 40_000,
     cost: |shape| cost(shape, 0, 1),

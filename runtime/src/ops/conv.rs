@@ -272,20 +272,21 @@ fn load_rows<T: Element>(
     let pixels = usize::from(input.width) * shape.channels_in;
     let prologue = step.model.prologue(node);
     let zero = T::from(if node.prologue == 0 { input.zero_point } else { node.prologue_zero });
-    for (y, padded) in padded.chunks_mut(row_len.max(1)).take(shape.span(made.len())).enumerate() {
+    // What follows a row's pixels and what precedes the next one's are filled together.
+    let Some((head, rest)) = padded.split_at_mut_checked(left) else { return };
+    head.fill(zero);
+    for (y, padded) in rest.chunks_mut(row_len.max(1)).take(shape.span(made.len())).enumerate() {
+        let is_read = shape.reads_row(y);
         let y = (made.start * shape.stride_h + y).checked_sub(node.pad_top.into());
-        let Some(y) = y.filter(|&y| y < input.height.into()) else {
+        let Some(y) = y.filter(|&y| y < input.height.into() && is_read) else {
             padded.fill(zero);
             continue;
         };
-        if let Some((head, rest)) = padded.split_at_mut_checked(left) {
-            head.fill(zero);
-            rest.get_mut(pixels..).unwrap_or_default().fill(zero);
-        }
+        padded.get_mut(pixels..).unwrap_or_default().fill(zero);
         for member in members(step.model, node.input) {
             let row = maps.row(member.tensor, y);
             let before = usize::from(member.before);
-            let part = load::Part { left: left + before, pixel_stride: shape.channels_in };
+            let part = load::Part { left: before, pixel_stride: shape.channels_in };
             if node.prologue == 0 {
                 load::load(row, part, padded, convert);
             } else {

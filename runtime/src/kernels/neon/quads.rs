@@ -4,7 +4,7 @@
 use super::requant::Requant4;
 use crate::arith::Requant;
 use crate::kernels::conv::{ConvRows, Uint8};
-use crate::kernels::quads::{self, BLOCK, Isa, Sums, Tile, Walk, each_pixel};
+use crate::kernels::quads::{self, BLOCK, Isa, Outputs, Sums, Tile, Walk, each_pixel};
 use crate::kernels::reference;
 use core::arch::aarch64::{
     int8x16_t, int32x4_t, vcombine_s8, vcombine_s16, vdupq_n_s8, vdupq_n_s32, veorq_s8, vget_low_s8, vget_low_s16,
@@ -66,7 +66,7 @@ impl Isa for Neon {
         *conversions = Conversions::of(requants, residual, clamp);
     }
 
-    fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
+    fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Conversions>) {
         let run = match (groups, pixels) {
             (false, 1) => pairs::<1, false>,
             (false, _) => pairs::<2, false>,
@@ -74,7 +74,8 @@ impl Isa for Neon {
             (true, _) => pairs::<2, true>,
         };
         // SAFETY: NEON is there.
-        unsafe { run(tile, sums) }
+        unsafe { run(tile, outputs.sums) }
+        outputs.finish(self, pixels);
     }
 
     fn finish(self, conversions: &Conversions, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
@@ -96,7 +97,7 @@ impl Isa for Dotprod {
         *conversions = Conversions::of(requants, residual, clamp);
     }
 
-    fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
+    fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Conversions>) {
         let run = match (groups, pixels) {
             (false, 1) => dots::<1, false>,
             (false, 2) => dots::<2, false>,
@@ -108,7 +109,8 @@ impl Isa for Dotprod {
             (true, _) => dots::<4, true>,
         };
         // SAFETY: `find` has found dot products.
-        unsafe { run(tile, sums) }
+        unsafe { run(tile, outputs.sums) }
+        outputs.finish(self, pixels);
     }
 
     fn finish(self, conversions: &Conversions, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
@@ -166,7 +168,7 @@ fn dots<const N: usize, const GROUPS: bool>(tile: &Tile<'_>, sums: &mut Sums) {
         }
         line = line.wrapping_add(tile.row_len);
     }
-    for (acc, to) in acc.iter().zip(&mut sums.0[0]) {
+    for (acc, to) in acc.iter().zip(&mut sums.0) {
         store(*acc, to);
     }
 }
@@ -202,7 +204,7 @@ fn pairs<const N: usize, const GROUPS: bool>(tile: &Tile<'_>, sums: &mut Sums) {
         }
         line = line.wrapping_add(tile.row_len);
     }
-    for (acc, to) in acc.iter().zip(&mut sums.0[0]) {
+    for (acc, to) in acc.iter().zip(&mut sums.0) {
         store([0, 1, 2, 3].map(|four: usize| vpaddq_s32(acc[four][0], acc[four][1])), to);
     }
 }

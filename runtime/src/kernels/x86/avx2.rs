@@ -2,7 +2,7 @@
 
 use super::constants::Constants;
 use crate::arith::{OPERAND_SHIFT, Requant};
-use crate::kernels::quads::{BLOCK, Isa, Sums, Tile, Walk, each_pixel};
+use crate::kernels::quads::{BLOCK, Isa, Outputs, Sums, Tile, Walk, each_pixel};
 use core::arch::x86_64::{
     __m128i, __m256i, _mm_loadu_si128, _mm_max_epi8, _mm_min_epi8, _mm_packs_epi16, _mm_set1_epi8, _mm_set1_epi32,
     _mm_shuffle_epi8, _mm_srli_si128, _mm256_add_epi32, _mm256_add_epi64, _mm256_blend_epi32, _mm256_castsi256_si128,
@@ -35,10 +35,11 @@ impl Isa for Avx2 {
         constants.set(requants, residual, clamp);
     }
 
-    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
+    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Constants>) {
         let run = tile_of(walk, two, groups, pixels);
         // SAFETY: `find` has found the instruction set.
-        unsafe { run(tile, sums) }
+        unsafe { run(tile, outputs.sums) }
+        outputs.finish(self, pixels);
     }
 
     fn finish(self, constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
@@ -84,7 +85,7 @@ unsafe fn tile<const N: usize, const GROUPS: bool>(tile: &Tile<'_>, sums: &mut S
     for (half, start) in starts.into_iter().enumerate() {
         // SAFETY: the caller says so.
         let made: [[__m256i; 2]; N] = unsafe { eight_channels::<N, GROUPS>(tile, half) };
-        for ([a, b], to) in made.into_iter().zip(&mut sums.0[0]) {
+        for ([a, b], to) in made.into_iter().zip(&mut sums.0) {
             let made: [i32; 8] = bytemuck::cast(_mm256_add_epi32(totals(a, b), start));
             to[8 * half..8 * half + 8].copy_from_slice(&made);
         }

@@ -69,6 +69,14 @@ impl Wide {
         }
     }
 
+    /// Converts the first ones of interleaved pixels, each channel by its own conversion; how many elements these are.
+    pub(in crate::kernels) fn quantize(self, pixels: &[u8], requants: &[Requant], out: &mut [i8]) -> usize {
+        match self.0 {
+            Found::Vnni(isa) => isa.quantize(pixels, requants, out),
+            Found::Avx2(_) => 0,
+        }
+    }
+
     /// One conversion for all channels.
     pub(in crate::kernels) fn conversion(self, requant: &Requant, residual: Option<i32>, lo: i8, hi: i8) -> Conversion {
         Conversion { wide: self, constants: Constants::new(&[*requant; BLOCK], residual, [lo, hi]) }

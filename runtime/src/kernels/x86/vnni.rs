@@ -3,12 +3,16 @@
 
 use super::constants::Constants;
 use crate::arith::{OPERAND_SHIFT, Requant};
-use crate::kernels::quads::{BLOCK, Isa, PIXELS, Sums, Tile, Walk, each_pixel};
+use crate::kernels::conv::Uint8;
+use crate::kernels::quads::{BLOCK, Isa, Outputs, PIXELS, Sums, Tile, Walk};
 use core::arch::x86_64::{
-    __m128i, __m512i, _mm_loadu_si128, _mm_max_epi8, _mm_min_epi8, _mm_set1_epi8, _mm512_add_epi64,
-    _mm512_broadcast_i32x4, _mm512_cvtepi8_epi32, _mm512_cvtsepi32_epi8, _mm512_dpbusd_epi32, _mm512_loadu_si512,
-    _mm512_mask_shuffle_epi32, _mm512_mul_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8,
-    _mm512_slli_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_storeu_si512,
+    _mm512_add_epi32, _mm512_cvtepu8_epi32, _mm512_cvtsepi32_epi8, _mm512_permutexvar_epi64, _mm512_slli_epi64, _mm512_sub_epi32,
+    __m128i, __m512i, _mm_loadu_si128, _mm_mask_storeu_epi8, _mm_maskz_loadu_epi8, _mm_storeu_si128, _mm512_add_epi64,
+    _mm512_broadcast_i32x4, _mm512_castsi512_si128, _mm512_cvtepi8_epi32, _mm512_dpbusd_epi32,
+    _mm512_extracti32x4_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32, _mm512_max_epi8, _mm512_min_epi8,
+    _mm512_mul_epi32, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi32,
+    _mm512_srav_epi32, _mm512_srli_epi64, _mm512_storeu_si512,
 };
 
 /// The body for each of the numbers: sums stay in registers only where their indices are constants.
@@ -27,6 +31,29 @@ impl Vnni {
     pub(super) fn find() -> Option<Self> {
         super::has_vnni().then_some(Self(()))
     }
+
+    /// Brings the elements of the first slice to the second, which is as long, as unsigned bytes.
+    pub(super) fn unsigned(self, from: &[i8], to: &mut [Uint8]) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+        fn convert(from: &[i8], to: &mut [Uint8]) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = Uint8::from(*from));
+        }
+        // SAFETY: `find` has found the instruction set.
+        unsafe { convert(from, to) }
+    }
+
+    /// Converts interleaved pixels of up to four channels as far as 16 of them lie side by side; how many elements these are.
+    pub(super) fn quantize(self, pixels: &[u8], requants: &[Requant], out: &mut [i8]) -> usize {
+        let run = match requants.len() {
+            1 => quantize::<1>,
+            2 => quantize::<2>,
+            3 => quantize::<3>,
+            4 => quantize::<4>,
+            _ => return 0,
+        };
+        // SAFETY: `find` has found the instruction set.
+        unsafe { run(pixels, requants, out) }
+    }
 }
 
 impl Isa for Vnni {
@@ -42,10 +69,10 @@ impl Isa for Vnni {
         constants.set(requants, residual, clamp);
     }
 
-    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, sums: &mut Sums) {
+    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Constants>) {
         let run = tile_of(walk, two, groups, pixels);
         // SAFETY: `find` has found the instruction set.
-        unsafe { run(tile, sums) }
+        unsafe { run(tile, outputs) }
     }
 
     fn finish(self, constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
@@ -54,11 +81,11 @@ impl Isa for Vnni {
     }
 }
 
-/// Computes a tile's sums.
+/// Makes a tile's outputs.
 ///
 /// # Safety
 /// The processor has the instruction set.
-type TileFn = unsafe fn(&Tile<'_>, &mut Sums);
+type TileFn = unsafe fn(&Tile<'_>, Outputs<'_, Constants>);
 
 /// Bytes of a vector of weights.
 const VECTOR: usize = 4 * BLOCK;
@@ -107,7 +134,7 @@ unsafe fn tile<
     const GROUPS: bool,
 >(
     tile: &Tile<'_>,
-    sums: &mut Sums,
+    outputs: Outputs<'_, Constants>,
 ) {
     let [first, second] = tile.starts.map(bytemuck::cast::<[i32; BLOCK], __m512i>);
     let mut a = [first; N];
@@ -170,12 +197,25 @@ unsafe fn tile<
         }
         line = line.wrapping_add(tile.row_len);
     }
-    for (from, to) in [a, b].iter().zip(&mut sums.0).take(ROWS * BLOCKS) {
-        for (from, to) in from.iter().zip(to) {
-            // SAFETY: there are 16 sums.
-            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *from) };
-        }
+    let Outputs { conversions: [first, second], rows: [row, next], stride, sums } = outputs;
+    convert(first, keep(&a, sums), row, stride);
+    if ROWS == 2 {
+        convert(first, keep(&b, sums), next, stride);
     }
+    if BLOCKS == 2 {
+        convert(second, keep(&b, sums), row.get_mut(BLOCK..).unwrap_or_default(), stride);
+    }
+}
+
+/// Sums in memory: a function that is given them elsewhere would have them there during the loop as well.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn keep<'s, const N: usize>(sums: &[__m512i; N], room: &'s mut Sums) -> &'s [[i32; BLOCK]; N] {
+    for (from, to) in sums.iter().zip(&mut room.0) {
+        // SAFETY: there are 16 sums.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *from) };
+    }
+    room.0.first_chunk().unwrap_or(&[[0; BLOCK]; N])
 }
 
 /// The same number, of which the compiler knows nothing, so that it adds up addresses where they are needed: kept from turn to
@@ -204,18 +244,126 @@ unsafe fn pixel<const GROUPS: bool>(at: *const i8, control: __m512i) -> __m512i 
     }
 }
 
+/// [`Vnni::quantize`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn quantize<const CHANNELS: usize>(pixels: &[u8], requants: &[Requant], out: &mut [i8]) -> usize {
+    let mut all = [Requant { c: 0, m: 0, s: 32 }; 4];
+    all.iter_mut().zip(requants).for_each(|(to, from)| *to = *from);
+    let all: __m512i = bytemuck::cast(all);
+    // 16 pixels are `CHANNELS` vectors, of which each begins with another channel.
+    let mut vectors = [const { [0; BLOCK] }; CHANNELS];
+    for (v, channels) in vectors.iter_mut().enumerate() {
+        for (lane, channel) in channels.iter_mut().enumerate() {
+            *channel = ((v * BLOCK + lane) % CHANNELS) as i32;
+        }
+    }
+    let mut made = 0;
+    let [low, high] = [_mm512_set1_epi8(i8::MIN), _mm512_set1_epi8(i8::MAX)];
+    for (v, channels) in vectors.iter().enumerate() {
+        let channels: __m512i = bytemuck::cast(*channels);
+        let words = _mm512_slli_epi32::<2>(channels);
+        let s = _mm512_permutexvar_epi32(_mm512_add_epi32(words, _mm512_set1_epi32(3)), all);
+        let even = _mm512_srli_epi64::<31>(_mm512_slli_epi64::<32>(channels));
+        let odd = _mm512_slli_epi64::<1>(_mm512_srli_epi64::<32>(channels));
+        let m = _mm512_permutexvar_epi32(_mm512_add_epi32(words, _mm512_set1_epi32(2)), all);
+        let vectors = Vectors {
+            m,
+            m_odd: _mm512_srli_epi64::<32>(m),
+            even: _mm512_permutexvar_epi64(even, all),
+            odd: _mm512_permutexvar_epi64(odd, all),
+            s: _mm512_sub_epi32(s, _mm512_set1_epi32(32)),
+            lo: low,
+            hi: high,
+            order: low,
+        };
+        let step = BLOCK * CHANNELS;
+        for (pixels, out) in pixels.chunks_exact(step).zip(out.chunks_exact_mut(step)) {
+            let (from, to) = (&pixels[v * BLOCK..][..BLOCK], &mut out[v * BLOCK..][..BLOCK]);
+            // SAFETY: there are 16 elements.
+            let values: __m128i = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
+            let values = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepu8_epi32(values));
+            let bytes = _mm512_cvtsepi32_epi8(vectors.words(values));
+            // SAFETY: there are 16 elements.
+            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
+            made += BLOCK;
+        }
+    }
+    made
+}
+
 /// [`Isa::finish`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
-    let vectors = Vectors::new(constants);
-    match constants.residual {
-        None => each_pixel(constants.channels, sums, out, stride, |sums, _| vectors.convert(sums, None)),
-        Some(multiplier) => {
-            let multiplier = _mm512_set1_epi32(multiplier);
-            let convert = |sums: &_, operand| vectors.convert(sums, Some((operand, multiplier)));
-            each_pixel(constants.channels, sums, out, stride, convert);
-        }
+    let (whole, rest) = sums.as_chunks::<TOGETHER>();
+    for (index, sums) in whole.iter().enumerate() {
+        let out = out.get_mut(TOGETHER * index * stride..).unwrap_or_default();
+        convert(constants, sums, out, stride);
     }
+    for (index, sums) in rest.iter().enumerate() {
+        let out = out.get_mut((TOGETHER * whole.len() + index) * stride..).unwrap_or_default();
+        convert(constants, core::array::from_ref(sums), out, stride);
+    }
+}
+
+/// Pixels whose outputs fill a vector.
+const TOGETHER: usize = 4;
+
+/// Makes the outputs of `N` pixels out of their sums, the first one's at the start of the slice.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn convert<const N: usize>(constants: &Constants, sums: &[[i32; BLOCK]; N], out: &mut [i8], stride: usize) {
+    let channels = constants.channels.min(BLOCK);
+    if out.len() < (N - 1) * stride + channels {
+        return;
+    }
+    let vectors = Vectors::new(constants);
+    let mask = (1u32 << channels).wrapping_sub(1) as u16;
+    let out = out.as_mut_ptr();
+    let place = |pixel: usize| out.wrapping_add(pixel.wrapping_mul(stride));
+    let mut words = [_mm512_setzero_si512(); N];
+    if let Some(multiplier) = constants.residual {
+        let multiplier = _mm512_set1_epi32(multiplier);
+        turns!(x in 0 1 2 3 4 5 6 7 {
+            if x < N {
+                // SAFETY: the pixel's channels are there.
+                let operand = unsafe { _mm_maskz_loadu_epi8(mask, place(x)) };
+                words[x] = vectors.words_residual(bytemuck::cast(sums[x]), operand, multiplier);
+            }
+        });
+    } else {
+        turns!(x in 0 1 2 3 4 5 6 7 {
+            if x < N {
+                words[x] = vectors.words(bytemuck::cast(sums[x]));
+            }
+        });
+    }
+    let is_dense = channels == BLOCK && stride == BLOCK;
+    turns!(first in 0 4 {
+        if first < N {
+            let word = |x: usize| words[if first + x < N { first + x } else { N - 1 }];
+            let bytes = vectors.bytes([word(0), word(1), word(2), word(3)]);
+            if is_dense && first + TOGETHER <= N {
+                // SAFETY: the outputs of four pixels lie side by side.
+                unsafe { _mm512_storeu_si512(place(first).cast(), bytes) };
+            } else {
+                let pixels = [
+                    _mm512_castsi512_si128(bytes),
+                    _mm512_extracti32x4_epi32::<1>(bytes),
+                    _mm512_extracti32x4_epi32::<2>(bytes),
+                    _mm512_extracti32x4_epi32::<3>(bytes),
+                ];
+                turns!(x in 0 1 2 3 {
+                    if first + x < N && channels == BLOCK {
+                        // SAFETY: the pixel's 16 channels are there.
+                        unsafe { _mm_storeu_si128(place(first + x).cast(), pixels[x]) };
+                    } else if first + x < N {
+                        // SAFETY: the pixel's channels are there.
+                        unsafe { _mm_mask_storeu_epi8(place(first + x), mask, pixels[x]) };
+                    }
+                });
+            }
+        }
+    });
 }
 
 /// [`Constants`] in registers.
@@ -225,8 +373,10 @@ struct Vectors {
     even: __m512i,
     odd: __m512i,
     s: __m512i,
-    lo: __m128i,
-    hi: __m128i,
+    lo: __m512i,
+    hi: __m512i,
+    /// Brings the four channels of four pixels that lie side by side after packing to their pixels.
+    order: __m512i,
 }
 
 impl Vectors {
@@ -240,27 +390,46 @@ impl Vectors {
             even: bytemuck::cast(constants.even),
             odd: bytemuck::cast(constants.odd),
             s: bytemuck::cast(constants.s),
-            lo: _mm_set1_epi8(constants.lo),
-            hi: _mm_set1_epi8(constants.hi),
+            lo: _mm512_set1_epi8(constants.lo),
+            hi: _mm512_set1_epi8(constants.hi),
+            order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
         }
     }
 
+    /// The outputs of a pixel as 32-bit numbers, before they are clamped.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn convert(&self, sums: &[i32; BLOCK], residual: Option<([i8; BLOCK], __m512i)>) -> [i8; BLOCK] {
-        let sums: __m512i = bytemuck::cast(*sums);
-        let mut low = _mm512_add_epi64(_mm512_mul_epi32(sums, self.m), self.even);
-        let mut high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.m_odd), self.odd);
-        if let Some((operand, multiplier)) = residual {
-            let operand = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepi8_epi32(bytemuck::cast(operand)));
-            low = _mm512_add_epi64(low, _mm512_mul_epi32(operand, multiplier));
-            high = _mm512_add_epi64(high, _mm512_mul_epi32(_mm512_srli_epi64::<32>(operand), multiplier));
-        }
-        // The high words: of the even channels moved down beside those of the odd ones.
-        let words = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(high, 0x5555, low);
-        let shifted = _mm512_srav_epi32(words, self.s);
-        // The narrowing saturates: what is left of a clamp can be done in 8 bits.
-        let bytes = _mm512_cvtsepi32_epi8(shifted);
-        bytemuck::cast(_mm_min_epi8(_mm_max_epi8(bytes, self.lo), self.hi))
+    fn words(&self, sums: __m512i) -> __m512i {
+        let low = _mm512_add_epi64(_mm512_mul_epi32(sums, self.m), self.even);
+        let high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.m_odd), self.odd);
+        self.shifted(low, high)
+    }
+
+    /// [`words`](Self::words) with a residual operand.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn words_residual(&self, sums: __m512i, operand: __m128i, multiplier: __m512i) -> __m512i {
+        let operand = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepi8_epi32(operand));
+        let low = _mm512_add_epi64(_mm512_mul_epi32(sums, self.m), self.even);
+        let low = _mm512_add_epi64(low, _mm512_mul_epi32(operand, multiplier));
+        let high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.m_odd), self.odd);
+        let high = _mm512_add_epi64(high, _mm512_mul_epi32(_mm512_srli_epi64::<32>(operand), multiplier));
+        self.shifted(low, high)
+    }
+
+    /// The high words, shifted: of the even channels moved down beside those of the odd ones.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn shifted(&self, low: __m512i, high: __m512i) -> __m512i {
+        _mm512_srav_epi32(_mm512_mask_shuffle_epi32::<0b11_11_01_01>(high, 0x5555, low), self.s)
+    }
+
+    /// The outputs of four pixels, one after another. Packing saturates: what is left of a clamp can be done in 8 bits.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn bytes(&self, [a, b, c, d]: [__m512i; TOGETHER]) -> __m512i {
+        let bytes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        let bytes = _mm512_permutexvar_epi32(self.order, bytes);
+        _mm512_min_epi8(_mm512_max_epi8(bytes, self.lo), self.hi)
     }
 }
