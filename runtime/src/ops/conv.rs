@@ -275,23 +275,26 @@ fn load_rows<T: Element>(
     // What follows a row's pixels and what precedes the next one's are filled together.
     let Some((head, rest)) = padded.split_at_mut_checked(left) else { return };
     head.fill(zero);
-    for (y, padded) in rest.chunks_mut(row_len.max(1)).take(shape.span(made.len())).enumerate() {
-        let is_read = shape.reads_row(y);
-        let y = (made.start * shape.stride_h + y).checked_sub(node.pad_top.into());
-        let Some(y) = y.filter(|&y| y < input.height.into() && is_read) else {
-            padded.fill(zero);
-            continue;
-        };
-        padded.get_mut(pixels..).unwrap_or_default().fill(zero);
-        for member in members(step.model, node.input) {
+    let row_of = |y: usize| {
+        let row = (made.start * shape.stride_h + y).checked_sub(node.pad_top.into());
+        row.filter(|&row| row < input.height.into() && shape.reads_row(y))
+    };
+    let count = shape.span(made.len());
+    for (y, padded) in rest.chunks_mut(row_len.max(1)).take(count).enumerate() {
+        let first = if row_of(y).is_some() { pixels } else { 0 };
+        padded.get_mut(first..).unwrap_or_default().fill(zero);
+    }
+    for member in members(step.model, node.input) {
+        let before = usize::from(member.before);
+        let part = load::Part { left: before, pixel_stride: shape.channels_in };
+        let channels = prologue.get(before..).and_then(|rest| rest.get(..member.tensor.channels.into()));
+        let channels = channels.unwrap_or(&[]);
+        for (y, padded) in rest.chunks_mut(row_len.max(1)).take(count).enumerate() {
+            let Some(y) = row_of(y) else { continue };
             let row = maps.row(member.tensor, y);
-            let before = usize::from(member.before);
-            let part = load::Part { left: before, pixel_stride: shape.channels_in };
             if node.prologue == 0 {
                 load::load(row, part, padded, convert);
             } else {
-                let channels = prologue.get(before..).and_then(|rest| rest.get(..member.tensor.channels.into()));
-                let channels = channels.unwrap_or(&[]);
                 elementwise::affine_row(row, channels, node.prologue_lo, node.prologue_hi, part, padded);
             }
         }

@@ -4,22 +4,50 @@
 use super::constants::Constants;
 use crate::arith::{OPERAND_SHIFT, Requant};
 use crate::kernels::conv::Uint8;
-use crate::kernels::quads::{BLOCK, Isa, Outputs, PIXELS, Sums, Tile, Walk};
-use core::arch::x86_64::{
-    _mm512_add_epi32, _mm512_cvtepu8_epi32, _mm512_cvtsepi32_epi8, _mm512_permutexvar_epi64, _mm512_slli_epi64, _mm512_sub_epi32,
-    __m128i, __m512i, _mm_loadu_si128, _mm_mask_storeu_epi8, _mm_maskz_loadu_epi8, _mm_storeu_si128, _mm512_add_epi64,
-    _mm512_broadcast_i32x4, _mm512_castsi512_si128, _mm512_cvtepi8_epi32, _mm512_dpbusd_epi32,
-    _mm512_extracti32x4_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32, _mm512_max_epi8, _mm512_min_epi8,
-    _mm512_mul_epi32, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi8,
-    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi32,
-    _mm512_srav_epi32, _mm512_srli_epi64, _mm512_storeu_si512,
-};
+use crate::kernels::quads::{BLOCK, Isa, Outputs, PIXELS, Tile, Walk};
+use core::arch::asm;
+use core::arch::x86_64::*;
 
 /// The body for each of the numbers: sums stay in registers only where their indices are constants.
 macro_rules! turns {
     ($x:ident in $($number:literal)* $body:block) => {
         $({ let $x: usize = $number; $body })*
     };
+}
+
+/// Makes the outputs of pixels out of their sums, the first one's at the start of the slice, each by 16 channels or fewer. No
+/// function: sums that are handed to one would lie in memory.
+macro_rules! convert {
+    ($count:expr, $constants:expr, $sums:ident, $out:expr, $stride:ident) => {{
+        let (constants, out): (&Constants, &mut [i8]) = ($constants, $out);
+        let channels = constants.channels.min(BLOCK);
+        if out.len() >= ($count - 1) * $stride + channels {
+            let vectors = Vectors::new(constants);
+            let mask = (1u32 << channels).wrapping_sub(1) as u16;
+            let out = out.as_mut_ptr();
+            if let Some(multiplier) = constants.residual {
+                let multiplier = _mm512_set1_epi32(multiplier);
+                turns!(x in 0 1 2 3 4 5 6 7 {
+                    if x < $count {
+                        let place = out.wrapping_add($stride.wrapping_mul(x));
+                        // SAFETY: the pixel's channels are there.
+                        let operand = unsafe { _mm_maskz_loadu_epi8(mask, place) };
+                        let made = vectors.bytes(vectors.words_residual($sums[x], operand, multiplier));
+                        // SAFETY: the pixel's channels are there.
+                        unsafe { put(place, mask, made) };
+                    }
+                });
+            } else {
+                turns!(x in 0 1 2 3 4 5 6 7 {
+                    if x < $count {
+                        let made = vectors.bytes(vectors.words($sums[x]));
+                        // SAFETY: the pixel's channels are there.
+                        unsafe { put(out.wrapping_add($stride.wrapping_mul(x)), mask, made) };
+                    }
+                });
+            }
+        }
+    }};
 }
 
 /// The instruction set, found on this processor.
@@ -197,25 +225,14 @@ unsafe fn tile<
         }
         line = line.wrapping_add(tile.row_len);
     }
-    let Outputs { conversions: [first, second], rows: [row, next], stride, sums } = outputs;
-    convert(first, keep(&a, sums), row, stride);
+    let Outputs { conversions: [first, second], rows: [row, next], stride, .. } = outputs;
+    convert!(N, first, a, row, stride);
     if ROWS == 2 {
-        convert(first, keep(&b, sums), next, stride);
+        convert!(N, first, b, next, stride);
     }
     if BLOCKS == 2 {
-        convert(second, keep(&b, sums), row.get_mut(BLOCK..).unwrap_or_default(), stride);
+        convert!(N, second, b, row.get_mut(BLOCK..).unwrap_or_default(), stride);
     }
-}
-
-/// Sums in memory: a function that is given them elsewhere would have them there during the loop as well.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn keep<'s, const N: usize>(sums: &[__m512i; N], room: &'s mut Sums) -> &'s [[i32; BLOCK]; N] {
-    for (from, to) in sums.iter().zip(&mut room.0) {
-        // SAFETY: there are 16 sums.
-        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), *from) };
-    }
-    room.0.first_chunk().unwrap_or(&[[0; BLOCK]; N])
 }
 
 /// The same number, of which the compiler knows nothing, so that it adds up addresses where they are needed: kept from turn to
@@ -223,7 +240,7 @@ fn keep<'s, const N: usize>(sums: &[__m512i; N], room: &'s mut Sums) -> &'s [[i3
 #[inline(always)]
 fn unknown(mut number: usize) -> usize {
     // SAFETY: there are no instructions.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) number, options(nomem, nostack, preserves_flags)) };
+    unsafe { asm!("/* {0} */", inout(reg) number, options(nomem, nostack, preserves_flags)) };
     number
 }
 
@@ -258,7 +275,7 @@ fn quantize<const CHANNELS: usize>(pixels: &[u8], requants: &[Requant], out: &mu
         }
     }
     let mut made = 0;
-    let [low, high] = [_mm512_set1_epi8(i8::MIN), _mm512_set1_epi8(i8::MAX)];
+    let [low, high] = [_mm_set1_epi8(i8::MIN), _mm_set1_epi8(i8::MAX)];
     for (v, channels) in vectors.iter().enumerate() {
         let channels: __m512i = bytemuck::cast(*channels);
         let words = _mm512_slli_epi32::<2>(channels);
@@ -274,7 +291,6 @@ fn quantize<const CHANNELS: usize>(pixels: &[u8], requants: &[Requant], out: &mu
             s: _mm512_sub_epi32(s, _mm512_set1_epi32(32)),
             lo: low,
             hi: high,
-            order: low,
         };
         let step = BLOCK * CHANNELS;
         for (pixels, out) in pixels.chunks_exact(step).zip(out.chunks_exact_mut(step)) {
@@ -282,7 +298,7 @@ fn quantize<const CHANNELS: usize>(pixels: &[u8], requants: &[Requant], out: &mu
             // SAFETY: there are 16 elements.
             let values: __m128i = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
             let values = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepu8_epi32(values));
-            let bytes = _mm512_cvtsepi32_epi8(vectors.words(values));
+            let bytes = vectors.bytes(vectors.words(values));
             // SAFETY: there are 16 elements.
             unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
             made += BLOCK;
@@ -294,76 +310,10 @@ fn quantize<const CHANNELS: usize>(pixels: &[u8], requants: &[Requant], out: &mu
 /// [`Isa::finish`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
-    let (whole, rest) = sums.as_chunks::<TOGETHER>();
-    for (index, sums) in whole.iter().enumerate() {
-        let out = out.get_mut(TOGETHER * index * stride..).unwrap_or_default();
-        convert(constants, sums, out, stride);
+    for (index, sums) in sums.iter().enumerate() {
+        let sums: [__m512i; 1] = [bytemuck::cast(*sums)];
+        convert!(1, constants, sums, out.get_mut(index * stride..).unwrap_or_default(), stride);
     }
-    for (index, sums) in rest.iter().enumerate() {
-        let out = out.get_mut((TOGETHER * whole.len() + index) * stride..).unwrap_or_default();
-        convert(constants, core::array::from_ref(sums), out, stride);
-    }
-}
-
-/// Pixels whose outputs fill a vector.
-const TOGETHER: usize = 4;
-
-/// Makes the outputs of `N` pixels out of their sums, the first one's at the start of the slice.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn convert<const N: usize>(constants: &Constants, sums: &[[i32; BLOCK]; N], out: &mut [i8], stride: usize) {
-    let channels = constants.channels.min(BLOCK);
-    if out.len() < (N - 1) * stride + channels {
-        return;
-    }
-    let vectors = Vectors::new(constants);
-    let mask = (1u32 << channels).wrapping_sub(1) as u16;
-    let out = out.as_mut_ptr();
-    let place = |pixel: usize| out.wrapping_add(pixel.wrapping_mul(stride));
-    let mut words = [_mm512_setzero_si512(); N];
-    if let Some(multiplier) = constants.residual {
-        let multiplier = _mm512_set1_epi32(multiplier);
-        turns!(x in 0 1 2 3 4 5 6 7 {
-            if x < N {
-                // SAFETY: the pixel's channels are there.
-                let operand = unsafe { _mm_maskz_loadu_epi8(mask, place(x)) };
-                words[x] = vectors.words_residual(bytemuck::cast(sums[x]), operand, multiplier);
-            }
-        });
-    } else {
-        turns!(x in 0 1 2 3 4 5 6 7 {
-            if x < N {
-                words[x] = vectors.words(bytemuck::cast(sums[x]));
-            }
-        });
-    }
-    let is_dense = channels == BLOCK && stride == BLOCK;
-    turns!(first in 0 4 {
-        if first < N {
-            let word = |x: usize| words[if first + x < N { first + x } else { N - 1 }];
-            let bytes = vectors.bytes([word(0), word(1), word(2), word(3)]);
-            if is_dense && first + TOGETHER <= N {
-                // SAFETY: the outputs of four pixels lie side by side.
-                unsafe { _mm512_storeu_si512(place(first).cast(), bytes) };
-            } else {
-                let pixels = [
-                    _mm512_castsi512_si128(bytes),
-                    _mm512_extracti32x4_epi32::<1>(bytes),
-                    _mm512_extracti32x4_epi32::<2>(bytes),
-                    _mm512_extracti32x4_epi32::<3>(bytes),
-                ];
-                turns!(x in 0 1 2 3 {
-                    if first + x < N && channels == BLOCK {
-                        // SAFETY: the pixel's 16 channels are there.
-                        unsafe { _mm_storeu_si128(place(first + x).cast(), pixels[x]) };
-                    } else if first + x < N {
-                        // SAFETY: the pixel's channels are there.
-                        unsafe { _mm_mask_storeu_epi8(place(first + x), mask, pixels[x]) };
-                    }
-                });
-            }
-        }
-    });
 }
 
 /// [`Constants`] in registers.
@@ -373,10 +323,8 @@ struct Vectors {
     even: __m512i,
     odd: __m512i,
     s: __m512i,
-    lo: __m512i,
-    hi: __m512i,
-    /// Brings the four channels of four pixels that lie side by side after packing to their pixels.
-    order: __m512i,
+    lo: __m128i,
+    hi: __m128i,
 }
 
 impl Vectors {
@@ -390,9 +338,8 @@ impl Vectors {
             even: bytemuck::cast(constants.even),
             odd: bytemuck::cast(constants.odd),
             s: bytemuck::cast(constants.s),
-            lo: _mm512_set1_epi8(constants.lo),
-            hi: _mm512_set1_epi8(constants.hi),
-            order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+            lo: _mm_set1_epi8(constants.lo),
+            hi: _mm_set1_epi8(constants.hi),
         }
     }
 
@@ -421,15 +368,36 @@ impl Vectors {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     fn shifted(&self, low: __m512i, high: __m512i) -> __m512i {
-        _mm512_srav_epi32(_mm512_mask_shuffle_epi32::<0b11_11_01_01>(high, 0x5555, low), self.s)
+        let mut words = high;
+        let even = 0x5555u16;
+        // SAFETY: the instruction set has it. The compiler makes a slower shuffle of two vectors of its own intrinsic.
+        unsafe {
+            asm!("vmovshdup {words}{{{even}}}, {low}", words = inout(zmm_reg) words, even = in(kreg) even, low = in(zmm_reg) low,
+                options(pure, nomem, nostack, preserves_flags));
+        }
+        _mm512_srav_epi32(words, self.s)
     }
 
-    /// The outputs of four pixels, one after another. Packing saturates: what is left of a clamp can be done in 8 bits.
+    /// The outputs of a pixel. Narrowing saturates: what is left of a clamp can be done in 8 bits.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn bytes(&self, [a, b, c, d]: [__m512i; TOGETHER]) -> __m512i {
-        let bytes = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-        let bytes = _mm512_permutexvar_epi32(self.order, bytes);
-        _mm512_min_epi8(_mm512_max_epi8(bytes, self.lo), self.hi)
+    fn bytes(&self, words: __m512i) -> __m128i {
+        _mm_min_epi8(_mm_max_epi8(_mm512_cvtsepi32_epi8(words), self.lo), self.hi)
+    }
+}
+
+/// Writes the channels of a pixel that `mask` has.
+///
+/// # Safety
+/// The processor has the instruction set, and there are so many elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn put(to: *mut i8, mask: u16, made: __m128i) {
+    if mask == u16::MAX {
+        // SAFETY: the caller says so.
+        unsafe { _mm_storeu_si128(to.cast(), made) }
+    } else {
+        // SAFETY: the caller says so.
+        unsafe { _mm_mask_storeu_epi8(to, mask, made) }
     }
 }
