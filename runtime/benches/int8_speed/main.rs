@@ -11,7 +11,6 @@
 use clap::Parser;
 use skipstone_runtime::kernels::{BACKENDS, reference};
 use skipstone_runtime::{Engine, Model};
-use std::cell::RefCell;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -73,10 +72,6 @@ fn compare(cli: &Cli, stone: &Path) -> Result<(), Failure> {
     let runs = |name: &str| name != reference::BACKEND.name && name != "portable";
     let backends = BACKENDS.iter().filter(|backend| (backend.available)() && runs(backend.name));
     let mut arenas: Vec<_> = backends.map(|backend| (*backend, arena.clone())).collect();
-    let peers = match &cli.python {
-        Some(python) => Some(RefCell::new(Peers::start(python, &cli.others)?)),
-        None => None,
-    };
     let mut engines: Vec<Timed<'_>> = Vec::new();
     let mut scores: Vec<Vec<i8>> = Vec::new();
     for (backend, arena) in &mut arenas {
@@ -89,9 +84,16 @@ fn compare(cli: &Cli, stone: &Path) -> Result<(), Failure> {
     if scores.iter().any(|other| *other != scores[0]) {
         return Err("backends compute different scores".into());
     }
-    if let Some(peers) = &peers {
-        for (index, name) in peers.borrow().names.clone().into_iter().enumerate() {
-            engines.push((name, Box::new(move |turn| peers.borrow_mut().turn(index, turn))));
+    if let Some(python) = &cli.python {
+        for file in &cli.others {
+            let is_tflite = file.extension().is_some_and(|extension| extension == "tflite");
+            for engine in [if is_tflite { "litert" } else { "onnxruntime" }, "openvino"] {
+                // Some engines crash on some files: a process each.
+                match Peer::start(python, engine, file) {
+                    Ok((name, mut peer)) => engines.push((name, Box::new(move |turn| peer.turn(turn)))),
+                    Err(error) => eprintln!("{engine} does not run {}: {error}", file.display()),
+                }
+            }
         }
     }
     let mut times: Vec<Vec<u64>> = vec![Vec::new(); engines.len()];
@@ -138,20 +140,20 @@ fn timed(turn: Duration, mut run: impl FnMut() -> Result<(), Failure>) -> Result
 }
 
 /// `peer.py` at work; it ends when this is dropped.
-struct Peers {
-    names: Vec<String>,
+struct Peer {
     child: Child,
     /// Closing it ends the process.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-impl Peers {
-    fn start(python: &Path, files: &[PathBuf]) -> Result<Self, Failure> {
+impl Peer {
+    /// Starts an engine, and says its name.
+    fn start(python: &Path, engine: &str, file: &Path) -> Result<(String, Self), Failure> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/int8_speed/peer.py");
         let mut child = Command::new(python)
             .arg(script)
-            .args(files)
+            .args([Path::new(engine), file])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -159,27 +161,28 @@ impl Peers {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("Python started without pipes".into());
         };
-        let mut peers = Self { names: Vec::new(), child, input: Some(input), output: BufReader::new(output) };
-        peers.names = peers.line()?.split('\t').filter(|name| !name.is_empty()).map(String::from).collect();
-        Ok(peers)
+        let mut peer = Self { child, input: Some(input), output: BufReader::new(output) };
+        let name = peer.line()?;
+        Ok((format!("{name}, {}", file.file_name().unwrap_or_default().display()), peer))
     }
 
     fn line(&mut self) -> Result<String, Failure> {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {
-            return Err("Python ended; its own message stands above".into());
+            self.input = None;
+            return Err(format!("Python ended with {}", self.child.wait()?).into());
         }
         Ok(line.trim_end().into())
     }
 
-    fn turn(&mut self, index: usize, turn: Duration) -> Result<Vec<u64>, Failure> {
+    fn turn(&mut self, turn: Duration) -> Result<Vec<u64>, Failure> {
         let input = self.input.as_mut().ok_or("Python has ended")?;
-        writeln!(input, "{index} {}", turn.as_secs_f64())?;
+        writeln!(input, "{}", turn.as_secs_f64())?;
         Ok(self.line()?.split(' ').map(str::parse).collect::<Result<_, _>>()?)
     }
 }
 
-impl Drop for Peers {
+impl Drop for Peer {
     fn drop(&mut self) {
         self.input = None;
         // It has nothing left to do.

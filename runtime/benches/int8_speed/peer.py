@@ -1,7 +1,6 @@
-"""Engines of others at work, one image, one thread: peer.py FILE...
+"""An engine of others at work, one image, one thread: peer.py litert|openvino|onnxruntime FILE
 
-Prints a name for each engine, tab-separated. Then reads lines `INDEX SECONDS`, runs that engine for so long and prints the
-nanoseconds of each run, space-separated. Ends with its input.
+Prints its name. Then reads lines of seconds, runs for so long and prints the nanoseconds of each run. Ends with its input.
 """
 
 import sys
@@ -64,18 +63,13 @@ def onnxruntime(path):
     return f"ONNX Runtime {onnxruntime.__version__}", lambda: session.run_with_iobinding(binding)
 
 
-engines = []
-for path in sys.argv[1:]:
-    makers = [litert, openvino] if path.endswith(".tflite") else [onnxruntime, openvino]
-    for make in makers:
-        name, run = make(path)
-        engines.append((f"{name}, {path.split('/')[-1]}", run))
-print("\t".join(name for name, _ in engines), flush=True)
+engine, path = sys.argv[1:]
+name, run = {"litert": litert, "openvino": openvino, "onnxruntime": onnxruntime}[engine](path)
+run()
+print(name, flush=True)
 for line in sys.stdin:
-    index, seconds = line.split()
-    run = engines[int(index)][1]
     took = []
-    end = time.perf_counter_ns() + int(float(seconds) * 1e9)
+    end = time.perf_counter_ns() + int(float(line) * 1e9)
     while not took or time.perf_counter_ns() < end:
         start = time.perf_counter_ns()
         run()

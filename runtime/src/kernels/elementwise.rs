@@ -105,6 +105,10 @@ pub fn gate(mask: MapRow<'_>, offset: i32, zero_point: i8, requant: &Requant, lo
 pub fn largest(values: &[i8], best: &mut [i8]) {
     #[cfg(skipstone_mve)]
     return mve::largest(values, best);
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if Wide::find().is_some_and(|wide| wide.largest(values, best)) {
+        return;
+    }
     #[cfg(not(skipstone_mve))]
     for (value, best) in values.iter().zip(best) {
         *best = (*best).max(*value);
@@ -113,6 +117,10 @@ pub fn largest(values: &[i8], best: &mut [i8]) {
 
 /// Adds each channel to its sum, `weight` times.
 pub fn weigh(values: &[i8], weight: i32, sums: &mut [i32]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if Wide::find().is_some_and(|wide| wide.weigh(values, weight, sums)) {
+        return;
+    }
     for (value, sum) in values.iter().zip(sums) {
         *sum = arith::weigh(*sum, weight, *value);
     }
@@ -143,6 +151,10 @@ pub fn accumulate(input: MapRow<'_>, sums: &mut [i32]) {
 
 /// The averages of a pool or the values of a resize, out of the sums of each channel.
 pub fn average(sums: &[i32], requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    if Wide::find().is_some_and(|wide| wide.average(sums, requant, lo, hi, out)) {
+        return;
+    }
     for (sum, out) in sums.iter().zip(out) {
         *out = requant.apply(raise(*sum), lo, hi);
     }

@@ -209,7 +209,8 @@ pub(super) fn convolve<I: Isa>(isa: I, rows: &mut ConvRows<'_, Uint8>) {
             for t in 0..tiles {
                 let pixels = narrow + usize::from(t < wider);
                 tile.rows = line;
-                let mut of_tile = out.iter_mut().skip(y).take(rows_here).map(|row| row.get_mut(at..).unwrap_or_default());
+                let mut of_tile =
+                    out.iter_mut().skip(y).take(rows_here).map(|row| row.get_mut(at..).unwrap_or_default());
                 let rows = [of_tile.next(), of_tile.next()].map(Option::unwrap_or_default);
                 let outputs = Outputs { conversions: &conversions, rows, stride: channels_out, sums: &mut sums };
                 isa.tile((cut.walk, two, cut.group > 0, pixels), &tile, outputs);

@@ -66,7 +66,12 @@ impl Isa for Neon {
         *conversions = Conversions::of(requants, residual, clamp);
     }
 
-    fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Conversions>) {
+    fn tile(
+        self,
+        (_, _, groups, pixels): (Walk, bool, bool, usize),
+        tile: &Tile<'_>,
+        outputs: Outputs<'_, Conversions>,
+    ) {
         let run = match (groups, pixels) {
             (false, 1) => pairs::<1, false>,
             (false, _) => pairs::<2, false>,
@@ -97,7 +102,12 @@ impl Isa for Dotprod {
         *conversions = Conversions::of(requants, residual, clamp);
     }
 
-    fn tile(self, (_, _, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Conversions>) {
+    fn tile(
+        self,
+        (_, _, groups, pixels): (Walk, bool, bool, usize),
+        tile: &Tile<'_>,
+        outputs: Outputs<'_, Conversions>,
+    ) {
         let run = match (groups, pixels) {
             (false, 1) => dots::<1, false>,
             (false, 2) => dots::<2, false>,

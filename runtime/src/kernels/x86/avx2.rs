@@ -35,7 +35,12 @@ impl Isa for Avx2 {
         constants.set(requants, residual, clamp);
     }
 
-    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Constants>) {
+    fn tile(
+        self,
+        (walk, two, groups, pixels): (Walk, bool, bool, usize),
+        tile: &Tile<'_>,
+        outputs: Outputs<'_, Constants>,
+    ) {
         let run = tile_of(walk, two, groups, pixels);
         // SAFETY: `find` has found the instruction set.
         unsafe { run(tile, outputs.sums) }

@@ -50,23 +50,30 @@ impl Wide {
             let constants = Constants::new(requant, None, [lo, hi]);
             let (mut from, mut to) = (row.bytes.get(block * BLOCK..), out.get_mut(block * BLOCK..));
             while let (Some(values), Some(places)) = (from, to) {
-                let mut sums = [[0; BLOCK]; PIXELS];
-                let pixels = sums.iter_mut().zip(values.chunks(row.pixel_stride));
-                let count = pixels
-                    .map(|(sums, pixel)| {
-                        let channels = pixel.iter().take(requant.len());
-                        sums.iter_mut().zip(channels).for_each(|(sum, value)| *sum = raise((*value).into()));
-                    })
-                    .count();
+                let count = values.len().div_ceil(row.pixel_stride.max(1)).min(PIXELS);
                 let mut made = [[0; BLOCK]; PIXELS];
-                self.finish(&constants, &sums, made.as_flattened_mut(), BLOCK);
+                self.affine_pixels(&constants, values, row.pixel_stride, made.get_mut(..count).unwrap_or_default());
                 for (made, place) in made.iter().take(count).zip(places.chunks_mut(stride)) {
-                    place.iter_mut().zip(made).take(requant.len()).for_each(|(to, made)| *to = (*made).into());
+                    put(made, requant.len(), place);
                 }
                 from = values.get(PIXELS * row.pixel_stride..).filter(|values| !values.is_empty());
                 to = places.get_mut(PIXELS * stride..);
             }
         }
+    }
+
+    /// Converts pixels of a block of channels, every `stride` values.
+    #[inline]
+    fn affine_pixels(self, constants: &Constants, values: &[i8], stride: usize, made: &mut [[i8; BLOCK]]) {
+        if let Found::Vnni(isa) = self.0 {
+            return isa.affine(constants, values, stride, made);
+        }
+        let mut sums = [[0; BLOCK]; PIXELS];
+        for (sums, pixel) in sums.iter_mut().zip(values.chunks(stride)) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum = raise((*value).into()));
+        }
+        let sums = sums.get(..made.len()).unwrap_or(&[]);
+        self.finish(&Constants { channels: BLOCK, ..*constants }, sums, made.as_flattened_mut(), BLOCK);
     }
 
     /// Converts the first ones of interleaved pixels, each channel by its own conversion; how many elements these are.
@@ -77,9 +84,52 @@ impl Wide {
         }
     }
 
+    /// The averages of a block of channels out of their sums, with AVX-512.
+    #[inline]
+    pub(in crate::kernels) fn average(self, sums: &[i32], requant: &Requant, lo: i8, hi: i8, out: &mut [i8]) -> bool {
+        let (Found::Vnni(isa), Ok(sums), Ok(out)) = (self.0, sums.try_into(), <&mut [i8; BLOCK]>::try_from(out)) else {
+            return false;
+        };
+        *out = isa.average(sums, requant, lo, hi);
+        true
+    }
+
+    /// Adds each channel of a block to its sum, `weight` times, with AVX-512.
+    #[inline]
+    pub(in crate::kernels) fn weigh(self, values: &[i8], weight: i32, sums: &mut [i32]) -> bool {
+        let (Found::Vnni(isa), Ok(values), Ok(sums)) = (self.0, values.try_into(), sums.try_into()) else {
+            return false;
+        };
+        isa.weigh(values, weight, sums);
+        true
+    }
+
+    /// The larger of each channel of a block and what is there, with AVX-512.
+    #[inline]
+    pub(in crate::kernels) fn largest(self, values: &[i8], best: &mut [i8]) -> bool {
+        let (Found::Vnni(isa), Ok(values), Ok(best)) = (self.0, values.try_into(), best.try_into()) else {
+            return false;
+        };
+        isa.largest(values, best);
+        true
+    }
+
     /// One conversion for all channels.
     pub(in crate::kernels) fn conversion(self, requant: &Requant, residual: Option<i32>, lo: i8, hi: i8) -> Conversion {
         Conversion { wide: self, constants: Constants::new(&[*requant; BLOCK], residual, [lo, hi]) }
+    }
+}
+
+/// Writes the first `channels` of a block's values.
+#[inline]
+fn put<T: From<i8>>(made: &[i8; BLOCK], channels: usize, place: &mut [T]) {
+    const HALF: usize = BLOCK / 2;
+    if let (Some(place), BLOCK) = (place.first_chunk_mut::<BLOCK>(), channels) {
+        *place = made.map(T::from);
+    } else if let (Some(place), Some(made), HALF) = (place.first_chunk_mut(), made.first_chunk::<HALF>(), channels) {
+        *place = made.map(T::from);
+    } else {
+        place.iter_mut().zip(made).take(channels).for_each(|(to, made)| *to = (*made).into());
     }
 }
 

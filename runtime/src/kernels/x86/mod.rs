@@ -6,12 +6,14 @@ mod constants;
 mod conv;
 pub(super) mod elementwise;
 mod pairs;
+mod values;
 mod vnni;
 
 use super::conv::{ConvRows, Uint8};
 use super::spec::{CONV_2X4_AVX2_PAIRS, CONV_4X2_AVX2, CONV_8X6_AVX2, CONV_16X16_VNNI};
 use super::{Backend, ConvCode, ConvKernel, grouped, load, portable, quads, reference};
 use std::arch::is_x86_feature_detected;
+use std::sync::LazyLock;
 
 /// AVX-512 with VNNI, found at start-up.
 pub static VNNI: Backend = Backend {
@@ -41,11 +43,14 @@ pub const CONV_PAIRS: ConvKernel =
     ConvKernel { spec: &CONV_2X4_AVX2_PAIRS, code: ConvCode::Int16 { run: conv_2x4_avx2_pairs, widen: load::widen } };
 
 fn has_vnni() -> bool {
-    has_avx2()
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512vnni")
+    static HAS: LazyLock<bool> = LazyLock::new(|| {
+        has_avx2()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni")
+    });
+    *HAS
 }
 
 fn has_avx2() -> bool {

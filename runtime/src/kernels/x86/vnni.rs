@@ -69,19 +69,6 @@ impl Vnni {
         // SAFETY: `find` has found the instruction set.
         unsafe { convert(from, to) }
     }
-
-    /// Converts interleaved pixels of up to four channels as far as 16 of them lie side by side; how many elements these are.
-    pub(super) fn quantize(self, pixels: &[u8], requants: &[Requant], out: &mut [i8]) -> usize {
-        let run = match requants.len() {
-            1 => quantize::<1>,
-            2 => quantize::<2>,
-            3 => quantize::<3>,
-            4 => quantize::<4>,
-            _ => return 0,
-        };
-        // SAFETY: `find` has found the instruction set.
-        unsafe { run(pixels, requants, out) }
-    }
 }
 
 impl Isa for Vnni {
@@ -97,7 +84,12 @@ impl Isa for Vnni {
         constants.set(requants, residual, clamp);
     }
 
-    fn tile(self, (walk, two, groups, pixels): (Walk, bool, bool, usize), tile: &Tile<'_>, outputs: Outputs<'_, Constants>) {
+    fn tile(
+        self,
+        (walk, two, groups, pixels): (Walk, bool, bool, usize),
+        tile: &Tile<'_>,
+        outputs: Outputs<'_, Constants>,
+    ) {
         let run = tile_of(walk, two, groups, pixels);
         // SAFETY: `find` has found the instruction set.
         unsafe { run(tile, outputs) }
@@ -261,52 +253,6 @@ unsafe fn pixel<const GROUPS: bool>(at: *const i8, control: __m512i) -> __m512i 
     }
 }
 
-/// [`Vnni::quantize`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn quantize<const CHANNELS: usize>(pixels: &[u8], requants: &[Requant], out: &mut [i8]) -> usize {
-    let mut all = [Requant { c: 0, m: 0, s: 32 }; 4];
-    all.iter_mut().zip(requants).for_each(|(to, from)| *to = *from);
-    let all: __m512i = bytemuck::cast(all);
-    // 16 pixels are `CHANNELS` vectors, of which each begins with another channel.
-    let mut vectors = [const { [0; BLOCK] }; CHANNELS];
-    for (v, channels) in vectors.iter_mut().enumerate() {
-        for (lane, channel) in channels.iter_mut().enumerate() {
-            *channel = ((v * BLOCK + lane) % CHANNELS) as i32;
-        }
-    }
-    let mut made = 0;
-    let [low, high] = [_mm_set1_epi8(i8::MIN), _mm_set1_epi8(i8::MAX)];
-    for (v, channels) in vectors.iter().enumerate() {
-        let channels: __m512i = bytemuck::cast(*channels);
-        let words = _mm512_slli_epi32::<2>(channels);
-        let s = _mm512_permutexvar_epi32(_mm512_add_epi32(words, _mm512_set1_epi32(3)), all);
-        let even = _mm512_srli_epi64::<31>(_mm512_slli_epi64::<32>(channels));
-        let odd = _mm512_slli_epi64::<1>(_mm512_srli_epi64::<32>(channels));
-        let m = _mm512_permutexvar_epi32(_mm512_add_epi32(words, _mm512_set1_epi32(2)), all);
-        let vectors = Vectors {
-            m,
-            m_odd: _mm512_srli_epi64::<32>(m),
-            even: _mm512_permutexvar_epi64(even, all),
-            odd: _mm512_permutexvar_epi64(odd, all),
-            s: _mm512_sub_epi32(s, _mm512_set1_epi32(32)),
-            lo: low,
-            hi: high,
-        };
-        let step = BLOCK * CHANNELS;
-        for (pixels, out) in pixels.chunks_exact(step).zip(out.chunks_exact_mut(step)) {
-            let (from, to) = (&pixels[v * BLOCK..][..BLOCK], &mut out[v * BLOCK..][..BLOCK]);
-            // SAFETY: there are 16 elements.
-            let values: __m128i = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
-            let values = _mm512_slli_epi32::<OPERAND_SHIFT>(_mm512_cvtepu8_epi32(values));
-            let bytes = vectors.bytes(vectors.words(values));
-            // SAFETY: there are 16 elements.
-            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), bytes) };
-            made += BLOCK;
-        }
-    }
-    made
-}
-
 /// [`Isa::finish`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: usize) {
@@ -317,20 +263,20 @@ fn finish(constants: &Constants, sums: &[[i32; BLOCK]], out: &mut [i8], stride: 
 }
 
 /// [`Constants`] in registers.
-struct Vectors {
-    m: __m512i,
-    m_odd: __m512i,
-    even: __m512i,
-    odd: __m512i,
-    s: __m512i,
-    lo: __m128i,
-    hi: __m128i,
+pub(super) struct Vectors {
+    pub(super) m: __m512i,
+    pub(super) m_odd: __m512i,
+    pub(super) even: __m512i,
+    pub(super) odd: __m512i,
+    pub(super) s: __m512i,
+    pub(super) lo: __m128i,
+    pub(super) hi: __m128i,
 }
 
 impl Vectors {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn new(constants: &Constants) -> Self {
+    pub(super) fn new(constants: &Constants) -> Self {
         let m = bytemuck::cast(constants.m);
         Self {
             m,
@@ -346,7 +292,7 @@ impl Vectors {
     /// The outputs of a pixel as 32-bit numbers, before they are clamped.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn words(&self, sums: __m512i) -> __m512i {
+    pub(super) fn words(&self, sums: __m512i) -> __m512i {
         let low = _mm512_add_epi64(_mm512_mul_epi32(sums, self.m), self.even);
         let high = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), self.m_odd), self.odd);
         self.shifted(low, high)
@@ -381,7 +327,7 @@ impl Vectors {
     /// The outputs of a pixel. Narrowing saturates: what is left of a clamp can be done in 8 bits.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    fn bytes(&self, words: __m512i) -> __m128i {
+    pub(super) fn bytes(&self, words: __m512i) -> __m128i {
         _mm_min_epi8(_mm_max_epi8(_mm512_cvtsepi32_epi8(words), self.lo), self.hi)
     }
 }
