@@ -4,7 +4,12 @@ use super::constants::Constants;
 use super::vnni::{Vectors, Vnni};
 use crate::arith::{OPERAND_SHIFT, Requant};
 use crate::kernels::quads::BLOCK;
-use core::arch::x86_64::*;
+use core::arch::x86_64::{
+    __m128i, __m512i, _mm_loadu_si128, _mm_maskz_loadu_epi8, _mm_max_epi8, _mm_set1_epi8, _mm_storeu_si128,
+    _mm512_add_epi32, _mm512_cvtepi8_epi32, _mm512_cvtepu8_epi32, _mm512_mullo_epi32, _mm512_permutexvar_epi32,
+    _mm512_permutexvar_epi64, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_slli_epi32, _mm512_slli_epi64,
+    _mm512_srli_epi64, _mm512_sub_epi32,
+};
 
 impl Vnni {
     /// Converts interleaved pixels of up to four channels as far as 16 of them lie side by side; how many elements these are.

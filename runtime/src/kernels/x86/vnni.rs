@@ -6,7 +6,12 @@ use crate::arith::{OPERAND_SHIFT, Requant};
 use crate::kernels::conv::Uint8;
 use crate::kernels::quads::{BLOCK, Isa, Outputs, PIXELS, Tile, Walk};
 use core::arch::asm;
-use core::arch::x86_64::*;
+use core::arch::x86_64::{
+    __m128i, __m512i, _mm_loadu_si128, _mm_mask_storeu_epi8, _mm_maskz_loadu_epi8, _mm_max_epi8, _mm_min_epi8,
+    _mm_set1_epi8, _mm_storeu_si128, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_cvtepi8_epi32,
+    _mm512_cvtsepi32_epi8, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_mul_epi32, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi32, _mm512_srav_epi32, _mm512_srli_epi64,
+};
 
 /// The body for each of the numbers: sums stay in registers only where their indices are constants.
 macro_rules! turns {
