@@ -47,7 +47,8 @@ impl Wide {
         stride: usize,
     ) {
         for (block, requant) in requant.chunks(BLOCK).enumerate() {
-            let constants = Constants::new(requant, None, [lo, hi]);
+            // All 16 are made, whatever they are, and those that exist are kept.
+            let constants = Constants { channels: BLOCK, ..Constants::new(requant, None, [lo, hi]) };
             let (mut from, mut to) = (row.bytes.get(block * BLOCK..), out.get_mut(block * BLOCK..));
             while let (Some(values), Some(places)) = (from, to) {
                 let count = values.len().div_ceil(row.pixel_stride.max(1)).min(PIXELS);
@@ -73,7 +74,7 @@ impl Wide {
             sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum = raise((*value).into()));
         }
         let sums = sums.get(..made.len()).unwrap_or(&[]);
-        self.finish(&Constants { channels: BLOCK, ..*constants }, sums, made.as_flattened_mut(), BLOCK);
+        self.finish(constants, sums, made.as_flattened_mut(), BLOCK);
     }
 
     /// Converts the first ones of interleaved pixels, each channel by its own conversion; how many elements these are.
@@ -158,6 +159,92 @@ impl Conversion {
                 self.wide.finish(&self.constants, sums, &mut made, BLOCK);
                 last.iter_mut().zip(made).for_each(|(to, from)| *to = from);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Numbers that look random, the same each time.
+    fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+        let mut state = seed;
+        core::iter::repeat_with(move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 20
+        })
+    }
+
+    fn requants(count: usize) -> Vec<Requant> {
+        let of = |n: u64| Requant { c: (n as i64 % 200 - 100) << 37, m: (1 << 29) + n as i32 % (1 << 28), s: 37 };
+        numbers(3).map(of).take(count).collect()
+    }
+
+    fn both() -> Vec<Wide> {
+        let found = [Vnni::find().map(Found::Vnni), Avx2::find().map(Found::Avx2)];
+        found.into_iter().flatten().map(Wide).collect()
+    }
+
+    #[test]
+    fn affines_of_any_channels_are_those_of_scalars() {
+        let values: Vec<i8> = numbers(1).map(|n| n as i8).take(19 * 41).collect();
+        for wide in both() {
+            for (channels, pixel_stride, stride) in [(1, 1, 1), (8, 8, 24), (16, 16, 16), (23, 41, 23), (40, 41, 40)] {
+                let requants = requants(channels);
+                let bytes = &values[..18 * pixel_stride + channels];
+                let mut made = std::vec![77i8; 19 * stride];
+                let row = MapRow { bytes, channels, pixel_stride };
+                wide.affine(row, &requants, (-90, 100), &mut made, stride);
+                for (pixel, made) in bytes.chunks(pixel_stride).zip(made.chunks(stride)) {
+                    for ((value, requant), made) in pixel.iter().zip(&requants).zip(made) {
+                        assert_eq!(*made, requant.apply(raise((*value).into()), -90, 100), "{channels} channels");
+                    }
+                    assert!(made[channels..].iter().all(|&made| made == 77), "{channels} channels");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_of_any_channels_are_those_of_scalars() {
+        let pixels: Vec<u8> = numbers(2).map(|n| n as u8).take(4 * 53).collect();
+        for wide in both() {
+            for channels in 1..=5 {
+                let requants = requants(channels);
+                let pixels = &pixels[..pixels.len() / channels * channels];
+                let mut out = std::vec![0; pixels.len()];
+                let made = wide.quantize(pixels, &requants, &mut out);
+                assert!(made.is_multiple_of(channels) && made <= pixels.len());
+                for (at, (pixel, out)) in pixels.iter().zip(out).enumerate().take(made) {
+                    let expected = requants[at % channels].apply(raise((*pixel).into()), i8::MIN, i8::MAX);
+                    assert_eq!(out, expected, "{channels} channels, element {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_those_of_scalars() {
+        let values: Vec<i8> = numbers(4).map(|n| n as i8).take(BLOCK).collect();
+        for wide in both() {
+            let mut sums: Vec<i32> = numbers(5).map(|n| n as i32 % 40_000).take(BLOCK).collect();
+            let mut best: Vec<i8> = numbers(6).map(|n| n as i8).take(BLOCK).collect();
+            let (first, there) = (sums.clone(), best.clone());
+            if wide.weigh(&values, -77, &mut sums) {
+                assert!(sums.iter().zip(&first).zip(&values).all(|((a, b), v)| *a == b - 77 * i32::from(*v)));
+            }
+            if wide.largest(&values, &mut best) {
+                assert!(best.iter().zip(&there).zip(&values).all(|((a, b), v)| a == b.max(v)));
+            }
+            let requant = Requant { c: 5 << 44, m: 1_400_000_000, s: 48 };
+            let mut out = [0; BLOCK];
+            if wide.average(&sums, &requant, -100, 90, &mut out) {
+                let expected = sums.iter().map(|sum| requant.apply(raise(*sum), -100, 90));
+                assert!(out.into_iter().eq(expected));
+            }
+            assert!(!wide.weigh(&values[1..], 1, &mut sums[1..]), "a part of a block is not made");
         }
     }
 }
