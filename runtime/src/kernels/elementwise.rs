@@ -1,7 +1,7 @@
 //! Operators without weights, on dense output rows or on some channels of a pixel. They are a small part of a network's
 //! work, so that one portable version serves most processors; x86 converts 16 values at a time.
 
-use super::conv::Element;
+use super::conv::{Element, Uint8};
 use super::load::{self, MapRow};
 #[cfg(skipstone_mve)]
 use super::mve::elementwise as mve;
@@ -270,6 +270,14 @@ pub fn copy_runs(input: &[i8], before: usize, runs: &[Run], out: &mut [i8]) {
         let out = out.get_mut(usize::from(run.to) + skipped..).unwrap_or(&mut []);
         load::copy(values.get(..len).unwrap_or(values), out);
     }
+}
+
+/// Brings the elements of the first slice to the second, which is as long, as unsigned bytes.
+pub fn unsigned(from: &[i8], to: &mut [Uint8]) {
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
+    return super::x86::unsigned(from, to);
+    #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
+    load::unsigned(from, to);
 }
 
 /// A row of pixels, converted channel by channel: the constants of one stay in registers.

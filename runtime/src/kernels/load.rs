@@ -12,9 +12,6 @@ pub fn widen(from: &[i8], to: &mut [i16]) {
 
 /// Brings the elements of the first slice to the second, which is as long, as unsigned bytes.
 pub fn unsigned(from: &[i8], to: &mut [Uint8]) {
-    #[cfg(all(target_arch = "x86_64", feature = "std"))]
-    return super::x86::unsigned(from, to);
-    #[cfg(not(all(target_arch = "x86_64", feature = "std")))]
     for (to, from) in to.iter_mut().zip(from) {
         *to = Uint8::from(*from);
     }

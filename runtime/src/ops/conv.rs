@@ -172,7 +172,7 @@ fn step(step: &Step<'_, '_>, maps: &mut Maps<'_>, scratch: &mut [i8]) {
     let Some(kernel) = kernel(step.backend, step.node, step.input, step.output) else { return };
     match kernel.code {
         ConvCode::Int8(run) => convolve(step, kernel, run, load::copy, maps, scratch),
-        ConvCode::Uint8(run) => convolve(step, kernel, run, load::unsigned, maps, scratch),
+        ConvCode::Uint8(run) => convolve(step, kernel, run, elementwise::unsigned, maps, scratch),
         ConvCode::Int16 { run, widen } => convolve(step, kernel, run, widen, maps, scratch),
     }
 }

@@ -101,6 +101,6 @@ pub fn conv_2x4_avx2_pairs(rows: &mut ConvRows<'_, i16>) {
 pub(super) fn unsigned(from: &[i8], to: &mut [Uint8]) {
     match vnni::Vnni::find() {
         Some(isa) => isa.unsigned(from, to),
-        None => to.iter_mut().zip(from).for_each(|(to, from)| *to = Uint8::from(*from)),
+        None => load::unsigned(from, to),
     }
 }
