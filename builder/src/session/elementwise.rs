@@ -1,8 +1,10 @@
 //! What is computed without weights.
 
-use super::layout::Map;
-use super::step::{Mix, Operand};
+use super::layout::{Map, Operand};
 use skipstone_onnx::Window;
+
+/// Two neighbours and their weights.
+pub(super) type Mix = [(usize, f32); 2];
 
 /// Elements that a compiled loop takes at once.
 const PART: usize = 16;

@@ -13,6 +13,9 @@ pub(super) struct Map {
     pub(super) frame: [usize; 4],
 }
 
+/// A map and the buffer that it lies in.
+pub(super) type Operand<'a> = (&'a Map, &'a [f32]);
+
 impl Map {
     /// A map without a frame; `dims` are those of one image, `[C, H, W]` or `[features]`.
     pub(super) fn new(dims: &[usize]) -> Self {

@@ -19,13 +19,13 @@ pub(crate) use conv::batch_norm_affine;
 
 use crate::autograd::{self, Pool};
 use crate::tensor::Tensor;
-use layout::Map;
+use layout::{Map, Operand};
 use rayon::Yield;
 use rayon::prelude::*;
 use skipstone_onnx::{Graph, ValueId};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use step::{Operand, Work};
+use step::Work;
 
 /// Spins before an idle worker yields its core.
 const PATIENCE: u32 = 1000;

@@ -1,9 +1,9 @@
 //! The steps of a session.
 
 use super::conv::{Convolution, batch_norm_affine};
-use super::elementwise::{interpolate, largest};
+use super::elementwise::{Mix, interpolate, largest};
 use super::fuse::{Fused, limits};
-use super::layout::Map;
+use super::layout::{Map, Operand};
 use crate::autograd;
 use crate::autograd::neighbours;
 use crate::kernels::logistic::gate;
@@ -41,12 +41,6 @@ pub(super) enum Work<'g> {
     /// Any other operator, as autograd computes it.
     Other(&'g Node),
 }
-
-/// Two neighbours and their weights.
-pub(super) type Mix = [(usize, f32); 2];
-
-/// A map and the buffer that it lies in.
-pub(super) type Operand<'a> = (&'a Map, &'a [f32]);
 
 impl<'g> Work<'g> {
     pub(super) fn new(graph: &Graph, step: &Fused<'g>) -> Self {
