@@ -71,7 +71,7 @@ fn several_processes_without_mpi_are_refused_by_the_first() {
 #[test]
 fn zoo_lists_exact_counts() {
     let list = json(&["zoo"]);
-    assert_eq!(list.as_array().unwrap().len(), 55);
+    assert_eq!(list.as_array().unwrap().len(), 56);
     let count = |name: &str| {
         let entry = list.as_array().unwrap().iter().find(|entry| entry["name"] == name).expect(name);
         (entry["params"].as_u64().unwrap(), entry["macs"].as_u64().unwrap())
