@@ -86,7 +86,7 @@ impl Direct {
     /// As [`Direct::run`] of a convolution of single pixels, of the operand after `entry`.
     pub(crate) fn run_after(&self, entry: &Entry, source: &[f32], patches: Grid, rows: Rows) {
         let mut rows = rows.joined(&patches);
-        let room = (STRIP / self.width).next_multiple_of(12).min(rows.columns);
+        let room = (STRIP / self.width).max(1).next_multiple_of(12).min(rows.columns);
         with_scratch(room * self.width, |strip| {
             for row in 0..rows.rows {
                 for column in (0..rows.columns).step_by(room) {
