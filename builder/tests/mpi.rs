@@ -74,13 +74,12 @@ fn processes_end_with_the_bytes_of_one() {
     assert!(apart != one && apart.0.len() == one.0.len());
 }
 
-/// The process with this rank of those that train in `out`.
-fn process(out: &Path, rank: u8) -> Option<u32> {
-    let variable = format!("OMPI_COMM_WORLD_RANK={rank}");
+/// The process with rank 1 of those that train in `out`.
+fn second_process(out: &Path) -> Option<u32> {
     std::fs::read_dir("/proc").expect("/proc").flatten().find_map(|entry| {
         let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
         let holds = |bytes: Vec<u8>, part: &str| bytes.split(|&b| b == 0).any(|word| word == part.as_bytes());
-        let is_it = holds(read("cmdline"), text(out)) && holds(read("environ"), &variable);
+        let is_it = holds(read("cmdline"), text(out)) && holds(read("environ"), "OMPI_COMM_WORLD_RANK=1");
         is_it.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
     })
 }
@@ -98,21 +97,26 @@ fn a_killed_process_ends_the_run_and_it_resumes() {
         assert!(since.elapsed() < Duration::from_secs(120), "no epoch was finished");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let second = process(&killed, 1).expect("two processes").to_string();
+    let second = second_process(&killed).expect("two processes").to_string();
     assert!(Command::new("kill").args(["-KILL", &second]).status().expect("kill starts").success());
     let output = child.wait_with_output().expect("mpirun ends");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && epochs() < 9, "{errors}");
     let lines = lines_with(&errors, "rank 1");
     assert!(lines.len() == 1 && lines[0].contains("exited on signal 9"), "{errors}");
-    // mpirun may be gone a moment before the process that it stopped, which holds the folder until then.
+    // mpirun may be gone a moment before the process that it stopped, which holds the folder until its end.
     let since = Instant::now();
-    while (0..2).any(|rank| process(&killed, rank).is_some()) {
-        assert!(since.elapsed() < Duration::from_secs(20), "a process goes on without the other");
-        std::thread::sleep(Duration::from_millis(10));
+    loop {
+        let output = run(2, &["--resume", "--out", text(&killed)]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            break;
+        }
+        assert!(
+            errors.contains("is in use by another process") && since.elapsed() < Duration::from_secs(20),
+            "{errors}"
+        );
     }
-
-    trains(2, &["--resume", "--out", text(&killed)]);
     trains(2, &start(&straight));
     assert!(results(&killed) == results(&straight));
 }
