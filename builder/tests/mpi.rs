@@ -97,26 +97,16 @@ fn a_killed_process_ends_the_run_and_it_resumes() {
         assert!(since.elapsed() < Duration::from_secs(120), "no epoch was finished");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let second = second_process(&killed).expect("two processes").to_string();
-    assert!(Command::new("kill").args(["-KILL", &second]).status().expect("kill starts").success());
+    let process = second_process(&killed).expect("two processes").to_string();
+    assert!(Command::new("kill").args(["-KILL", &process]).status().expect("kill starts").success());
     let output = child.wait_with_output().expect("mpirun ends");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && epochs() < 9, "{errors}");
     let lines = lines_with(&errors, "rank 1");
     assert!(lines.len() == 1 && lines[0].contains("exited on signal 9"), "{errors}");
-    // mpirun may be gone a moment before the process that it stopped, which holds the folder until its end.
-    let since = Instant::now();
-    loop {
-        let output = run(2, &["--resume", "--out", text(&killed)]);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() {
-            break;
-        }
-        assert!(
-            errors.contains("is in use by another process") && since.elapsed() < Duration::from_secs(20),
-            "{errors}"
-        );
-    }
+    assert_eq!(second_process(&killed), None);
+
+    trains(2, &["--resume", "--out", text(&killed)]);
     trains(2, &start(&straight));
     assert!(results(&killed) == results(&straight));
 }

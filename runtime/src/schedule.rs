@@ -204,15 +204,11 @@ fn missing(
     let node = network.node(at);
     let (input, output) = (network.tensor(node.input.into()), network.tensor(node.output.into()));
     for is_operand in [operand_first, !operand_first] {
-        let index = if is_operand { node.operand } else { node.input };
-        if index == NONE {
-            continue;
-        }
-        let needed = match is_operand {
-            true => rows::output_rows(node, output, step).end,
-            false => network.operators().input_rows(node, input, output, step).end,
+        let (tensor, needed) = match is_operand {
+            true if node.operand == NONE => continue,
+            true => (network.tensor(node.operand.into()), rows::output_rows(node, output, step).end),
+            false => (input, network.operators().input_rows(node, input, output, step).end),
         };
-        let tensor = network.tensor(index.into());
         if counters.rows_made(network, fed, tensor) < needed {
             return match tensor.producer {
                 NONE => Missing::ImageRow,

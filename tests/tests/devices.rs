@@ -216,7 +216,7 @@ fn waves(dims: [usize; 3], count: usize) -> Dataset {
 /// Networks of the zoo that fit a microcontroller, as published, by programs that check their models.
 #[test]
 #[ignore = "needs QEMU and a compiler for the device: cargo xtask test"]
-fn loading_takes_at_most_an_eighth_of_an_inference() {
+fn loading_takes_at_most_a_tenth_of_an_inference() {
     let mut over = Vec::new();
     for arch in ["resnet8", "resnet20", "densenet-bc22-k8", "attention-mini"] {
         let mut graph = zoo::with_nontrivial_statistics(zoo::build(arch, &zoo::Options::default()).unwrap(), 7);
@@ -232,7 +232,7 @@ fn loading_takes_at_most_an_eighth_of_an_inference() {
         let run = device::run_program(on(Core::CortexM4), checking, &path, &image).unwrap();
         let (loading, inference) = (run.instructions_to_load.unwrap(), run.instructions_per_inference.unwrap());
         println!("{arch}: {loading} instructions to load {} bytes, {inference} per image", stone.len());
-        if 8 * loading > inference {
+        if 10 * loading > inference {
             over.push(arch);
         }
     }

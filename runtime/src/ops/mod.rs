@@ -346,10 +346,11 @@ fn alike(a: &Tensor, b: &Tensor) -> bool {
 /// Whether `requant` keeps to 64 bits for all accumulators of magnitude `acc` and all operands.
 pub(crate) fn is_safe(requant: &Requant, acc: u64, operand: Option<i32>) -> bool {
     use crate::arith::OPERAND_SHIFT;
-    let product = u128::from(acc) * u128::from(requant.m.unsigned_abs());
-    let operand = u128::from(VALUE << OPERAND_SHIFT) * u128::from(operand.unwrap_or(0).unsigned_abs());
-    let sum = product + operand + u128::from(requant.c.unsigned_abs());
-    (SHIFT_MIN..=SHIFT_MAX).contains(&requant.s) && requant.m != i32::MIN && sum < 1 << 63
+    // The second product has 8 + OPERAND_SHIFT + 32 bits at most. What does not fit 64 bits does not fit 63.
+    let operand = (VALUE << OPERAND_SHIFT) * u64::from(operand.unwrap_or(0).unsigned_abs());
+    let product = acc.checked_mul(requant.m.unsigned_abs().into());
+    let sum = product.and_then(|sum| sum.checked_add(operand)?.checked_add(requant.c.unsigned_abs()));
+    (SHIFT_MIN..=SHIFT_MAX).contains(&requant.s) && requant.m != i32::MIN && sum.is_some_and(|sum| sum < 1 << 63)
 }
 
 #[cfg(test)]

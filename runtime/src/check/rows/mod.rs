@@ -178,42 +178,26 @@ fn rows_read(model: &Judged<'_>, node: &Node, step: usize) -> [Range<usize>; 2] 
     [model.table.operators.input_rows(node, input, output, step), rows::output_rows(node, output, step)]
 }
 
-/// Whether a node makes one row of all that it reads.
-fn reduces(model: &Judged<'_>, node: &Node) -> bool {
-    model.table.operators.get(node.op).is_some_and(|operator| operator.reduces)
-}
-
 /// What a step writes of each of its rows.
 struct Part<'m> {
-    tensor: Tensor,
+    tensor: &'m Tensor,
     /// An operand of a concatenation. Where it lies there already, nothing is written.
     copy_of: Option<&'m Tensor>,
 }
 
 impl Part<'_> {
     fn is_written(&self, row: usize) -> bool {
-        self.copy_of.is_none_or(|from| !rows::same_row(from, &self.tensor, row))
+        self.copy_of.is_none_or(|from| !rows::same_row(from, self.tensor, row))
     }
 }
 
-/// What a step of a node that is no view writes.
-fn parts<'m>(model: &'m Judged<'_>, node: &Node) -> heapless::Vec<Part<'m>, 2> {
-    let output = model.tensor(node.output.into());
-    let mut parts = heapless::Vec::new();
-    // There is room for both operands of a concatenation.
-    if node.op != OpCode::Concat as u8 {
-        let _ = parts.push(Part { tensor: *output, copy_of: None });
-        return parts;
-    }
-    let mut before = 0;
-    for from in [node.input, node.operand] {
-        let from = model.tensor(from.into());
-        // A view's row is copied member by member.
-        let copy_of = (!is_view(model, from)).then_some(from);
-        let _ = parts.push(Part { tensor: rows::member(output, before, from.channels), copy_of });
-        before = from.channels;
-    }
-    parts
+/// The slices of a concatenation's output that it writes, for each operand.
+fn slices(model: &Judged<'_>, node: &Node) -> [Tensor; 2] {
+    let (output, mut before) = (model.tensor(node.output.into()), 0);
+    [node.input, node.operand].map(|from| {
+        let channels = model.tensor(from.into()).channels;
+        rows::member(output, core::mem::replace(&mut before, channels), channels)
+    })
 }
 
 /// A moment of the execution.
@@ -279,7 +263,7 @@ impl Execution<'_> {
             self.begin(slot(NONE));
         }
         if self.notes.get(slot(NONE)).next_meeting != ABSENT {
-            let part = Part { tensor: *image, copy_of: None };
+            let part = Part { tensor: image, copy_of: None };
             let spares = self.spares_others(&Written {
                 slot: slot(NONE),
                 parts: &[part],
@@ -314,8 +298,8 @@ impl Execution<'_> {
             return Ok(());
         }
         // A pool has read its last row before it writes its only one.
-        let written =
-            if reduces(self.model, node) { 0..usize::from(self.is_complete(output)) } else { operand.clone() };
+        let reduces = model.table.operators.get(node.op).is_some_and(|operator| operator.reduces);
+        let written = if reduces { 0..usize::from(self.is_complete(output)) } else { operand.clone() };
         ensure!(written.len() <= output.ring_rows.into(), "a step makes more rows than its output keeps")?;
         let slot = slot(index as u16);
         if step == 0 {
@@ -325,10 +309,23 @@ impl Execution<'_> {
             self.end_reads(node);
         }
         if self.notes.get(slot).next_meeting != ABSENT {
-            let parts = parts(model, node);
-            ensure!(self.spares_own_rows(node, &rows, &parts, &written), "it overwrites a row that it reads")?;
+            let (slices, whole, both);
+            let parts: &[Part<'_>] = if node.op == OpCode::Concat as u8 {
+                slices = self::slices(model, node);
+                // A view's row is copied member by member.
+                let copied = |from: u16| Some(model.tensor(from.into())).filter(|from| !is_view(model, from));
+                let [first, second] = &slices;
+                both = [(first, node.input), (second, node.operand)]
+                    .map(|(tensor, from)| Part { tensor, copy_of: copied(from) });
+                &both
+            } else {
+                whole = [Part { tensor: output, copy_of: None }];
+                &whole
+            };
+            let spares = reduces || self.spares_own_rows(node, &rows, parts, &written);
+            ensure!(spares, "it overwrites a row that it reads")?;
             let state = (node.state_len > 0).then_some(node);
-            let spares = self.spares_others(&Written { slot, parts: &parts, rows: written, state });
+            let spares = self.spares_others(&Written { slot, parts, rows: written, state });
             ensure!(spares, OVERWRITES)?;
         }
         Ok(())
@@ -346,7 +343,7 @@ impl Execution<'_> {
         let mut other = self.present;
         while other < ABSENT {
             self.look(1);
-            if own.meets(&Holder::new(self.model, other)) {
+            if own.meets(self.model, other) {
                 self.join(slot, other);
             }
             other = self.notes.get(other).next;

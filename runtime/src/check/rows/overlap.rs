@@ -1,7 +1,7 @@
 //! Tensors and states that share bytes while both hold something.
 
 use super::super::Judged;
-use super::{ABSENT, Execution, Part, Read, reduces, slot};
+use super::{ABSENT, Execution, Part, Read, slot};
 use crate::bounds;
 use crate::format::records::{Node, Tensor};
 use crate::rows;
@@ -44,16 +44,19 @@ impl<'m> Holder<'m> {
         Self { tensor, start, end: start + rows::ring_bytes(tensor), node }
     }
 
-    /// Whether two can share a byte.
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        let rings = self.start < other.end && other.start < self.end && !are_slices_apart(self.tensor, other.tensor);
-        if self.node.state_len == 0 && other.node.state_len == 0 {
+    /// Whether it can share a byte with what the place `other` in the notes stands for.
+    pub(super) fn meets(&self, model: &Judged<'_>, other: u16) -> bool {
+        let (tensor, node) = (tensor_of(model, other), node_of(model, other));
+        let start = tensor.offset as usize;
+        let rings =
+            start < self.end && self.start < start + rows::ring_bytes(tensor) && !are_slices_apart(self.tensor, tensor);
+        if self.node.state_len == 0 && node.state_len == 0 {
             return rings;
         }
         rings
-            || ring_meets_state(self.tensor, other.node)
-            || ring_meets_state(other.tensor, self.node)
-            || states_meet(self.node, other.node)
+            || ring_meets_state(self.tensor, node)
+            || ring_meets_state(tensor, self.node)
+            || states_meet(self.node, node)
     }
 }
 
@@ -147,9 +150,6 @@ impl Execution<'_> {
         parts: &[Part<'_>],
         written: &Range<usize>,
     ) -> bool {
-        if reduces(self.model, node) {
-            return true;
-        }
         let (model, [input, operand]) = (self.model, rows);
         let output = model.tensor(node.output.into());
         let mut reads = self.reads(node);
@@ -160,11 +160,13 @@ impl Execution<'_> {
             }
             let rows = if is_operand { operand } else { input };
             self.look(rows.len() * written.len());
-            for (row, target) in rows.clone().flat_map(|row| written.clone().map(move |target| (row, target))) {
-                let in_place = is_operand && row == target && rows::same_row(tensor, output, row);
-                let mut parts = parts.iter().filter(|part| part.is_written(target));
-                if !in_place && !parts.all(|part| is_apart(tensor, row, &part.tensor, target)) {
-                    return false;
+            for row in rows.clone() {
+                for target in written.clone() {
+                    let in_place = is_operand && row == target && rows::same_row(tensor, output, row);
+                    let mut parts = parts.iter().filter(|part| part.is_written(target));
+                    if !in_place && !parts.all(|part| is_apart(tensor, row, part.tensor, target)) {
+                        return false;
+                    }
                 }
             }
         }
@@ -186,21 +188,24 @@ impl Execution<'_> {
     }
 
     fn spares(&mut self, written: &Written<'_>, other: u16) -> bool {
+        if self.is_over(other) {
+            return true;
+        }
         let (tensor, node) = (tensor_of(self.model, other), node_of(self.model, other));
         let is_kept = self.keeps_state(node, other, tensor);
         for part in written.parts {
-            let places = places(&part.tensor, tensor);
+            let places = places(part.tensor, tensor);
             if places == Places::Apart && !is_kept {
                 continue;
             }
             for row in written.rows.clone().filter(|&row| part.is_written(row)) {
-                if is_kept && !is_off_state(&part.tensor, row, node) {
+                if is_kept && !is_off_state(part.tensor, row, node) {
                     return false;
                 }
                 let clear = |live: Range<usize>, looked: &mut u32| match places {
                     Places::Apart => true,
-                    Places::SameSlots => slot_is_clear(tensor, &live, &part.tensor, row),
-                    Places::Across => are_clear(tensor, live, &part.tensor, row, looked),
+                    Places::SameSlots => slot_is_clear(tensor, &live, part.tensor, row),
+                    Places::Across => are_clear(tensor, live, part.tensor, row, looked),
                 };
                 if !self.live_rows_are(other, tensor, &clear) {
                     return false;
@@ -252,10 +257,13 @@ impl Execution<'_> {
             if !self.has_views && node.input != index && node.operand != index {
                 continue;
             }
+            let output = model.tensor(node.output.into());
+            if self.is_complete(output) {
+                continue;
+            }
             let mut reads = self.reads(node);
             while let Some(read) = reads.next(model) {
-                let output = model.tensor(node.output.into());
-                if read.index == index && !self.is_complete(output) {
+                if read.index == index {
                     let step = self.notes.done(reader);
                     let start = match read.is_operand {
                         true => rows::output_rows(node, output, step).start,
