@@ -4,6 +4,8 @@ use super::TrainError;
 use crate::files::FileError;
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The file whose lock says that a process trains in its folder. The system's lock counts, not the file: it is gone
 /// with the process, however that ends.
@@ -15,13 +17,23 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// How long a process that was stopped may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Lock {
-    /// Locks `folder`, which exists.
+    /// Locks `folder`, which exists; another process that holds it has a second to end.
     pub(super) fn take(folder: &Path) -> Result<Self, TrainError> {
         let path = folder.join(FILE);
         let open = File::options().create(true).truncate(false).write(true).open(&path);
         let file = open.map_err(|error| FileError::new("write", &path, error))?;
-        match file.try_lock() {
+        let since = Instant::now();
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => sleep(Duration::from_millis(10)),
+                locked => break locked,
+            }
+        };
+        match locked {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: folder.to_path_buf() }),
             // File systems without locks take runs as well.
