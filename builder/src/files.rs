@@ -24,7 +24,11 @@ impl FileError {
 
 /// An error of tempfile's without the name of its file, which helps nobody.
 pub(crate) fn unnamed(error: std::io::Error) -> std::io::Error {
-    error.kind().into()
+    let text = error.to_string();
+    match text.rsplit_once(" at path ") {
+        Some((reason, _)) => std::io::Error::new(error.kind(), reason),
+        None => error,
+    }
 }
 
 /// What Git keeps in place of a large file that was not fetched.
@@ -75,6 +79,16 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_missing_is_named_with_the_systems_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none").join("model.stone");
+        let error = write(&path, b"new").unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::NotFound);
+        let system = std::fs::read(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot write {}: {system}", path.display()));
+    }
 
     #[test]
     fn write_replaces_and_leaves_nothing_beside() {
