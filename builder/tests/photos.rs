@@ -202,7 +202,9 @@ fn a_run_that_began_with_a_network_is_one_process_and_resumes_by_itself() {
         assert!(Instant::now() < deadline, "no epoch ended within two minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
-    if child.try_wait().unwrap().is_none() {
+    // Stopped, not ended: it holds its folder for as long as the others try.
+    let stopped = Command::new("kill").args(["-STOP", &child.id().to_string()]).status().expect("kill starts");
+    if stopped.success() && child.try_wait().unwrap().is_none() {
         fails(&["train", "--resume", "--out", &killed], 1, &["killed", "another process"]);
         fails(&[&options[..], &["--out", &killed]].concat(), 1, &["another process"]);
     }

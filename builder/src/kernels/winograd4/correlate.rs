@@ -28,26 +28,32 @@ pub(crate) fn correlate(weights: &Weights, bias: &[f32], x: Maps, pads: [usize; 
         let total = x.elements.len() / x.image() * tiling.count;
         let room = room.min(total.next_multiple_of(4));
         let len = POSITIONS * position_step(room) * BLOCK;
-        let words = if let Elements::Pairs(..) = weights.elements { rounded::words(room) } else { 0 };
-        with_scratch((blocks[0] + blocks[1]) * len + blocks[0] * words, |scratch| {
-            let (pixels, scratch) = scratch.split_at_mut(blocks[0] * len);
+        // Pixels that are rounded are transformed a block at a time.
+        let (transformed, words) = match weights.elements {
+            Elements::Single(_) => (blocks[0] * len, 0),
+            Elements::Pairs(..) => (len, rounded::words(room)),
+        };
+        with_scratch(transformed + blocks[1] * len + blocks[0] * words, |scratch| {
+            let (pixels, scratch) = scratch.split_at_mut(transformed);
             let (products, pairs) = scratch.split_at_mut(blocks[1] * len);
             let pairs = bytemuck::cast_slice_mut::<f32, u32>(pairs);
             for first in (0..total).step_by(room) {
                 let tiles = &tiling.list(first, room.min(total - first))[..];
-                for (block, out) in pixels.chunks_exact_mut(len).enumerate() {
+                let transform = |(block, out): (usize, &mut [f32])| {
                     dispatch(TransformTiles { pads: Some(pads), maps: x, block, tiles, room, out });
-                }
+                };
                 match &weights.elements {
                     Elements::Single(elements) => {
+                        pixels.chunks_exact_mut(len).enumerate().for_each(transform);
                         let weights = elements.as_slice();
                         let [channels, outputs] = [x.channels, outputs];
                         dispatch(Multiply { weights, channels, outputs, pixels, products, room, count: tiles.len() });
                     }
                     Elements::Pairs(bf16, weights) => {
                         let (bf16, channels, blocks) = (*bf16, x.channels, blocks[1]);
-                        for (from, to) in pixels.chunks_exact(len).zip(pairs.chunks_exact_mut(words)) {
-                            bf16.round(from, to);
+                        for (block, pairs) in pairs.chunks_exact_mut(words).enumerate() {
+                            transform((block, pixels));
+                            bf16.round(pixels, pairs);
                         }
                         let pixels = &*pairs;
                         let count = tiles.len();

@@ -193,22 +193,37 @@ impl Maps<'_> {
         let image = &self.elements[image * self.image()..][..self.image()];
         // What is negative is larger than any size.
         let [top, left] = at.map(|first| first as usize);
-        let inside = |first: isize, size| first >= 0 && first as usize + N <= size;
-        if inside(at[0], self.size[0]) && inside(at[1], self.size[1]) && count == S::F32_LANES {
+        let [height, width] = self.size;
+        if count < S::F32_LANES {
             for (row, patch) in patch.iter_mut().enumerate() {
-                let row = &image[((top + row) * self.size[1] + left) * self.channels + first..];
                 for (column, pixel) in patch.iter_mut().enumerate() {
-                    *pixel = tiles::load(simd, &row[column * self.channels..][..S::F32_LANES]);
+                    let [row, column] = [top.wrapping_add(row), left.wrapping_add(column)];
+                    if row < height && column < width {
+                        let at = (row * width + column) * self.channels + first;
+                        *pixel = tiles::load(simd, &image[at..][..count]);
+                    }
                 }
             }
             return patch;
         }
+        let is_inside = at[1] >= 0 && left + N <= width;
         for (row, patch) in patch.iter_mut().enumerate() {
+            let row = top.wrapping_add(row);
+            if row >= height {
+                continue;
+            }
+            let row = &image[row * width * self.channels..][..width * self.channels];
+            if is_inside {
+                let row = &row[left * self.channels + first..];
+                for (column, pixel) in patch.iter_mut().enumerate() {
+                    *pixel = tiles::load(simd, &row[column * self.channels..][..S::F32_LANES]);
+                }
+                continue;
+            }
             for (column, pixel) in patch.iter_mut().enumerate() {
-                let [row, column] = [top.wrapping_add(row), left.wrapping_add(column)];
-                if row < self.size[0] && column < self.size[1] {
-                    let at = (row * self.size[1] + column) * self.channels + first;
-                    *pixel = tiles::load(simd, &image[at..][..count]);
+                let column = left.wrapping_add(column);
+                if column < width {
+                    *pixel = tiles::load(simd, &row[column * self.channels + first..][..S::F32_LANES]);
                 }
             }
         }
