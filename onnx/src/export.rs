@@ -88,6 +88,17 @@ impl FromStr for Opset {
     }
 }
 
+/// How the weights of convolutions and linear layers are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// As they are.
+    #[default]
+    Float32,
+    /// Rounded to float16, half as large; a `Cast` widens them. A tensor with an element beyond float16's range, 65,504,
+    /// stays as it is.
+    Float16,
+}
+
 /// How a file is written; a [`Batch`] stands for the options that have it and are otherwise the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -95,6 +106,8 @@ pub struct Options {
     pub opset: Opset,
     /// The batch dimension.
     pub batch: Batch,
+    /// How weights are stored.
+    pub weights: Weights,
 }
 
 impl From<Batch> for Options {
@@ -110,15 +123,24 @@ pub fn export(graph: &Graph, options: impl Into<Options>) -> Vec<u8> {
 
 /// The message that [`export`] writes.
 pub fn to_model(graph: &Graph, options: impl Into<Options>) -> ModelProto {
-    let Options { opset, batch } = options.into();
+    let Options { opset, batch, weights } = options.into();
     let mut writer =
         Writer { graph, names: graph.values().iter().map(|value| value.name.clone()).collect(), constants: Vec::new() };
-    let node = graph.nodes().iter().flat_map(|node| writer.nodes(node)).collect();
-    let initializer = graph
-        .parameters()
-        .map(|(_, name, parameter)| TensorProto::f32(name, parameter.tensor.dims(), parameter.tensor.data()))
-        .chain(writer.constants)
-        .collect();
+    let mut node = Vec::new();
+    let mut initializer = Vec::new();
+    for (_, name, parameter) in graph.parameters() {
+        let (dims, data) = (parameter.tensor.dims(), parameter.tensor.data());
+        let narrow = (weights == Weights::Float16 && dims.len() > 1).then(|| writer.narrow(name, dims, data)).flatten();
+        match narrow {
+            Some((tensor, cast)) => {
+                initializer.push(tensor);
+                node.push(cast);
+            }
+            None => initializer.push(TensorProto::f32(name, dims, data)),
+        }
+    }
+    node.extend(graph.nodes().iter().flat_map(|node| writer.nodes(node)));
+    initializer.append(&mut writer.constants);
     let mut model = ModelProto::new(
         GraphProto {
             node,
@@ -236,6 +258,15 @@ impl Writer<'_> {
             proto.doc_string = STOCHASTIC_DEPTH.into();
         }
         proto
+    }
+
+    /// A tensor rounded to float16, and the node that widens it to what it was called.
+    fn narrow(&mut self, name: &str, dims: &[usize], data: &[f32]) -> Option<(TensorProto, NodeProto)> {
+        let tensor = TensorProto::f16("", dims, data)?;
+        let narrow = self.name(name, "float16");
+        let to = AttributeProto::int("to", DataType::Float as i64);
+        let cast = NodeProto::new("Cast", &format!("{narrow}.cast"), &[&narrow], &[name], vec![to]);
+        Some((TensorProto { name: narrow, ..tensor }, cast))
     }
 
     /// Adds an int64 initializer for an operand that the graph holds as an attribute, and gives its name.
@@ -356,7 +387,7 @@ mod tests {
     #[test]
     fn versions_of_the_operator_set_differ_in_their_number_alone() {
         let graph = fixtures::branches();
-        let write = |opset: &str| to_model(&graph, Options { opset: opset.parse().unwrap(), batch: Batch::Any });
+        let write = |opset: &str| to_model(&graph, Options { opset: opset.parse().unwrap(), ..Batch::Any.into() });
         let default = to_model(&graph, Batch::Any);
         assert_eq!(write("17"), default);
         for (opset, ir_version) in [("13", 7), ("14", 7), ("15", 8), ("18", 8), ("19", 9), ("20", 9), ("21", 10)] {
@@ -382,10 +413,33 @@ mod tests {
         let flat = builder.push("flat", Op::Flatten, &[least]).unwrap();
         let graph = builder.finish(flat).unwrap();
         for (opset, written) in [("13", 18), ("18", 18), ("21", 21)] {
-            let model = to_model(&graph, Options { opset: opset.parse().unwrap(), batch: Batch::One });
+            let model = to_model(&graph, Options { opset: opset.parse().unwrap(), ..Batch::One.into() });
             assert_eq!(model.opset_import[0].version, written);
             assert_eq!(crate::import::from_model(&model).unwrap(), graph);
         }
+    }
+
+    #[test]
+    fn weights_in_float16_are_read_as_what_they_were_rounded_to() {
+        let mut graph = fixtures::residual();
+        let far = graph.parameters().find(|(_, name, _)| *name == "conv1.weight").unwrap().0;
+        let float16 = |graph: &Graph| export(graph, Options { weights: Weights::Float16, ..Batch::Any.into() });
+        let (wide, narrow) = (export(&graph, Batch::Any), float16(&graph));
+        let weights = |graph: &Graph| graph.parameters().filter(|(.., p)| p.tensor.dims().len() > 1).count();
+        assert!(narrow.len() < wide.len(), "{} {}", narrow.len(), wide.len());
+        let read = crate::import(&narrow).unwrap();
+        assert_eq!(weights(&read), weights(&graph));
+        for ((_, name, found), (_, expected_name, expected)) in read.parameters().zip(graph.parameters()) {
+            assert_eq!(name, expected_name);
+            let is_narrow = expected.tensor.dims().len() > 1;
+            let round = |&x: &f32| if is_narrow { half::f16::from_f32(x).to_f32() } else { x };
+            assert!(found.tensor.data().iter().copied().eq(expected.tensor.data().iter().map(round)), "{name}");
+        }
+        // Rounding once is enough, and what does not fit stays.
+        assert_eq!(float16(&read), narrow);
+        graph.parameter_mut(far).unwrap().data_mut()[0] = 1e5;
+        let proto = crate::proto::ModelProto::from_bytes(&float16(&graph)).unwrap();
+        assert!(proto.graph.unwrap().initializer.iter().any(|tensor| tensor.name == "conv1.weight"));
     }
 
     #[test]

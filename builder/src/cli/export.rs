@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::table::grouped;
 use super::{model, outputs};
 use crate::{files, passes, zoo};
-use skipstone_onnx::export::{Batch, Opset, Options};
+use skipstone_onnx::export::{Batch, Opset, Options, Weights};
 use skipstone_onnx::{Graph, Normalization};
 use std::path::PathBuf;
 
@@ -38,6 +38,9 @@ pub(super) struct Arguments {
     /// that the file can be trained further.
     #[arg(long)]
     fold_batch_norm: bool,
+    /// Store the weights of convolutions and linear layers rounded to float16: half the size, the same speed.
+    #[arg(long)]
+    float16: bool,
     /// The file to write.
     #[arg(short, long, value_name = "FILE.onnx")]
     output: PathBuf,
@@ -56,7 +59,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> Result<(), Failur
     if arguments.fold_batch_norm {
         graph = passes::fold_batch_norm(&graph).map_err(|error| Failure::at(&origin, error))?;
     }
-    let options = Options { opset: arguments.opset, batch: arguments.batch };
+    let weights = if arguments.float16 { Weights::Float16 } else { Weights::Float32 };
+    let options = Options { opset: arguments.opset, batch: arguments.batch, weights };
     let bytes = skipstone_onnx::export(&graph, options);
     files::write(&arguments.output, &bytes)?;
     let (params, macs) = (grouped(graph.parameter_count() as u64), grouped(graph.macs()));

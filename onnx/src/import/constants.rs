@@ -250,18 +250,11 @@ fn raw_elements<const N: usize, T>(raw: &[u8], read: impl Fn([u8; N]) -> T) -> R
 
 /// An IEEE half-precision number.
 fn half(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    }
+    half::f16::from_bits(bits).to_f32()
 }
 
 fn bfloat(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
+    half::bf16::from_bits(bits).to_f32()
 }
 
 #[cfg(test)]

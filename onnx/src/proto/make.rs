@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ImportError;
+use half::f16;
 
 /// The program's name in the files that it writes.
 pub const PRODUCER: &str = "skipstone";
@@ -70,6 +71,14 @@ impl TensorProto {
     /// float32 elements.
     pub fn f32(name: impl Into<String>, dims: &[usize], data: &[f32]) -> Self {
         Self::raw(name, dims, DataType::Float, data.iter().flat_map(|x| x.to_le_bytes()).collect(), data.len())
+    }
+
+    /// Elements rounded to float16, to nearest, ties to even; `None` where one is beyond its range.
+    pub fn f16(name: impl Into<String>, dims: &[usize], data: &[f32]) -> Option<Self> {
+        let rounded: Vec<f16> = data.iter().map(|&x| f16::from_f32(x)).collect();
+        let fits = rounded.iter().all(|x| x.is_finite());
+        let bytes = || rounded.iter().flat_map(|x| x.to_le_bytes()).collect();
+        fits.then(|| Self::raw(name, dims, DataType::Float16, bytes(), data.len()))
     }
 
     /// One float32 element without dimensions.
