@@ -46,12 +46,22 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// The first line of a compiler's output that tells an error.
+/// The first error that a compiler or Cargo tells, with the last of its causes, and what to do where a download failed.
 pub(super) fn first_error(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let is_error = |line: &&str| line.starts_with("error");
     let line = text.lines().find(is_error).or_else(|| text.lines().last()).unwrap_or("no message");
-    line.to_owned()
+    let mut reason = line.trim_start_matches("error: ").to_owned();
+    if let Some((_, cause)) = text.rsplit_once("Caused by:") {
+        let cause = cause.trim_start().lines().next().unwrap_or_default();
+        reason = format!("{reason}: {cause}");
+    }
+    if text.contains("failed to download") {
+        reason.push_str(
+            "; the first build downloads crates, so connect this computer once: later builds need no network",
+        );
+    }
+    reason
 }
 
 #[cfg(all(test, unix))]
@@ -74,6 +84,27 @@ mod tests {
         let error = output(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, DeviceError::Timeout { .. }), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_error_has_its_last_cause() {
+        let reason = |stderr: &str| {
+            let script = format!("printf '%s' '{stderr}' >&2; exit 101");
+            first_error(&output(Command::new("sh").args(["-c", &script]), Duration::from_secs(20)).unwrap())
+        };
+        assert_eq!(
+            reason("warning: unused\nerror[E0308]: mismatched types\nerror: aborting"),
+            "error[E0308]: mismatched types"
+        );
+        let offline = reason(
+            "error: failed to get `half`\n\nCaused by:\n  failed to download from `https://x`\n\nCaused by:\n  \
+             [6] Could not resolve hostname\n",
+        );
+        assert!(
+            offline.starts_with("failed to get `half`: [6] Could not resolve hostname; the first build"),
+            "{offline}"
+        );
+        assert_eq!(reason("killed"), "killed");
     }
 
     #[test]
