@@ -142,7 +142,9 @@ pub fn open(
 pub fn read_image(path: &Path, dims: [usize; 3], preprocessing: &Preprocessing) -> Result<Vec<u8>, DataError> {
     let preprocessing = folder::check_input(path, dims, preprocessing)?;
     let mut pixels = vec![0; dims.iter().product()];
-    folder::decode(path, dims, preprocessing, &mut pixels)
+    let bytes = crate::files::read(path).map_err(|error| error.source.to_string());
+    bytes
+        .and_then(|bytes| picture::prepare(&picture::decode(&bytes)?, dims, preprocessing, &mut pixels))
         .map_err(|reason| DataError::Malformed { path: path.to_path_buf(), reason })?;
     Ok(pixels)
 }

@@ -22,7 +22,7 @@ pub enum Source {
     /// The folder with Fashion-MNIST's idx files, 70,000 garments of 28x28 pixels in ten classes; without one, where
     /// Debian's package `dataset-fashion-mnist` puts them.
     FashionMnist(Option<PathBuf>),
-    /// A folder that holds a folder of PNG or JPEG files per class.
+    /// A folder that holds a folder of PNG or JPEG files per class, or a tar archive or a folder of tar archives that do.
     Folder(PathBuf),
 }
 

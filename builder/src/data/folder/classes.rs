@@ -1,5 +1,6 @@
 //! Which classes a folder has and which files belong to a split, before any of them is opened.
 
+use super::archive;
 use super::contents::{malformed, subfolders, visible};
 use super::files::Files;
 use super::layout::{HOLDS, Layout};
@@ -11,6 +12,10 @@ const TEST_EVERY: u64 = 5;
 
 /// Names of the class folders, in the order of the classes.
 pub(in crate::data) fn class_names(folder: &Path) -> Result<Vec<String>, DataError> {
+    let archives = archive::find(folder)?;
+    if !archives.is_empty() {
+        return archive::class_names(folder, &archives);
+    }
     let layout = Layout::find(folder)?;
     let classes = subfolders(layout.names())?;
     if classes.len() < 2 || classes.len() > usize::from(u16::MAX) {
@@ -32,6 +37,10 @@ pub(super) struct Listing {
 
 /// The classes and the files of one split.
 pub(super) fn list(folder: &Path, split: Split) -> Result<Listing, DataError> {
+    let archives = archive::find(folder)?;
+    if !archives.is_empty() {
+        return archive::list(folder, &archives, split);
+    }
     let class_names = class_names(folder)?;
     let layout = Layout::find(folder)?;
     let root = layout.root(folder, split)?;
@@ -73,7 +82,7 @@ fn collect(
         } else {
             count += 1;
             if is_wanted(&key) {
-                files.push(number, name, label);
+                files.push(number, name, label, None);
             }
         }
     }

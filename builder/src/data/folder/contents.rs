@@ -21,12 +21,14 @@ pub(super) fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
 
 /// Whether a file in a folder or below it is called as images are.
 pub(super) fn holds_images(folder: &Path) -> bool {
-    let is_image = |path: &Path| {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&extension.to_lowercase().as_str())
-    };
     let mut paths = visible(folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
     paths.any(|path| if path.is_dir() && !path.is_symlink() { holds_images(&path) } else { is_image(&path) })
+}
+
+/// Whether a file is called as images are.
+pub(super) fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["png", "jpg", "jpeg", "jpe", "jfif"].contains(&extension.to_lowercase().as_str())
 }
 
 /// Names of what a folder holds, sorted, without those that begin with a dot.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What a folder of images should hold.
 pub(super) const HOLDS: &str =
-    "a folder of PNG or JPEG files per class, or train/ and test/ (or val/) with such folders";
+    "a folder of PNG or JPEG files per class, train/ and test/ (or val/) with such folders, or .tar archives of them";
 
 /// Words that people add to the name of a split.
 const FILLERS: [&str; 11] =
@@ -23,8 +23,8 @@ pub(super) enum Layout {
 }
 
 /// The part of a data set that a folder's name says it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
     Train,
     Test,
     Validation,
@@ -99,7 +99,7 @@ impl Layout {
 }
 
 /// The split that a folder is called after: `Training`, `val`, `test_set`, `Train Images`, `seg_train`.
-fn part(name: &str) -> Option<Part> {
+pub(super) fn part(name: &str) -> Option<Part> {
     let lower = name.to_lowercase();
     let mut words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let mut found = None;

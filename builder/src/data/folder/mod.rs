@@ -3,11 +3,11 @@
 //! Either `DIR` holds the class folders, and a file's name decides for ever whether it is among the fifth of the images
 //! to test with, or `DIR/train` and `DIR/test` (or `DIR/val`), or folders with names like these, hold them. The classes
 //! are the folders in the order of their names; files may lie in folders inside a class folder. Names that begin with a
-//! dot are passed over.
+//! dot are passed over. Tar archives may stand for the folder.
 
+mod archive;
 mod classes;
 mod contents;
-mod decode;
 mod files;
 mod layout;
 
@@ -19,7 +19,6 @@ use skipstone_runtime::image;
 use std::path::Path;
 
 pub(super) use classes::class_names;
-pub(super) use decode::decode;
 pub(super) use files::Files;
 
 /// Bytes of pixels that are decoded at a time to see which files can be read.
