@@ -1,12 +1,15 @@
 //! What operators see of a pass: the forward pass's settings and records, the backward pass's gradients.
 
 use super::fake::FakeQuantization;
+use super::ops::batch_norm::{Norm, moments};
 use super::pool::Pool;
 use super::saved::{Recipe, Recomputed, Saved};
 use super::shard::Shard;
 use super::{Shared, activation_dims};
 use crate::cluster::Cluster;
+use crate::kernels::channels::Affine;
 use crate::kernels::images::{chunk_images, zip_images};
+use crate::kernels::pointwise;
 use crate::kernels::x86::bf16::Bf16;
 use crate::tensor::Tensor;
 use rand::SeedableRng;
@@ -74,8 +77,14 @@ pub(crate) struct Forward<'g, 'a> {
     pub(crate) statistics: Vec<(ValueId, Vec<f32>)>,
     /// Activations that the backward pass recomputes, so that they are not kept.
     recipes: HashMap<ValueId, Rc<Recomputed>>,
-    /// Results of batch norms that include the ReLU after them.
+    /// Results of batch norms and additions that include the ReLU after them.
     rectified: HashSet<ValueId>,
+    /// Sums of activations and of their squares.
+    moments: HashMap<ValueId, Vec<[f64; 2]>>,
+    /// What additions must do to their operands.
+    lent: HashMap<ValueId, Arc<Affine>>,
+    /// Batch norms that the reader of a value must compute.
+    entries: HashMap<ValueId, Norm<'g>>,
     /// Keep every activation, to compare with recomputation.
     #[cfg(test)]
     pub(crate) keep: bool,
@@ -102,6 +111,9 @@ impl<'g, 'a> Forward<'g, 'a> {
             statistics: Vec::new(),
             recipes: HashMap::new(),
             rectified: HashSet::new(),
+            moments: HashMap::new(),
+            lent: HashMap::new(),
+            entries: HashMap::new(),
             #[cfg(test)]
             keep: false,
             noise,
@@ -129,6 +141,30 @@ impl<'g, 'a> Forward<'g, 'a> {
     /// The processes whose images batch statistics are taken over.
     pub(crate) fn statistics_over(&self) -> Cluster {
         if self.shard.sync_bn { self.shard.cluster.clone() } else { Cluster::default() }
+    }
+
+    /// Whether batch statistics are taken of a result, perhaps beside others.
+    pub(crate) fn takes_moments(&self, node: &Node) -> bool {
+        let reads = |other: &Node| {
+            other.inputs.contains(&node.output)
+                && match other.op {
+                    Op::BatchNorm { .. } => !self.is_frozen(other.inputs[3]),
+                    Op::Concat => true,
+                    _ => false,
+                }
+        };
+        self.training && self.fake.is_none() && self.graph.nodes()[self.node..].iter().any(reads)
+    }
+
+    /// Sums of an activation and of its square over the images of this process, channel by channel.
+    pub(crate) fn moments(&mut self, id: ValueId, x: &Tensor) -> Vec<[f64; 2]> {
+        let chunk = self.chunk_images(x.batch());
+        self.moments.entry(id).or_insert_with(|| moments(x, chunk)).clone()
+    }
+
+    /// Records the sums of a result as [`Forward::moments`] gives them.
+    pub(crate) fn publish_moments(&mut self, node: &Node, moments: Vec<[f64; 2]>) {
+        self.moments.insert(node.output, moments);
     }
 
     /// A claim to an activation for the backward pass, which ends the caller's hold on `tensor`.
@@ -164,6 +200,48 @@ impl<'g, 'a> Forward<'g, 'a> {
             self.rectified.insert(node.output);
         }
         follows
+    }
+
+    /// The result of the ReLU after the current node, if only a convolution of single pixels reads it, which can
+    /// compute both as it reads.
+    pub(crate) fn enters(&self, node: &Node) -> Option<ValueId> {
+        let relu = self.only_reader(node.output).filter(|relu| relu.op == Op::Relu && self.fake.is_none())?;
+        let Op::Conv(conv) = &self.only_reader(relu.output)?.op else { return None };
+        let suits = pointwise::suits(conv) && conv.stride == [1, 1];
+        suits.then_some(relu.output)
+    }
+
+    /// The node after the current one that reads a value, once, if nothing else does.
+    fn only_reader(&self, id: ValueId) -> Option<&'g Node> {
+        let graph = self.graph;
+        let mut readers = graph.nodes()[self.node..].iter().filter(|other| other.inputs.contains(&id));
+        let reader = readers.next().filter(|_| readers.next().is_none() && graph.output() != id)?;
+        (reader.inputs.iter().filter(|&&input| input == id).count() == 1).then_some(reader)
+    }
+
+    /// Whether the current node's result is added to another and read by nothing else.
+    pub(crate) fn addition_follows(&self, node: &Node) -> bool {
+        self.fake.is_none() && self.only_reader(node.output).is_some_and(|reader| reader.op == Op::Add)
+    }
+
+    /// Records what the addition that follows must do to the result of `node`, which is its operand as it is.
+    pub(crate) fn lend(&mut self, node: &Node, affine: Arc<Affine>) {
+        self.lent.insert(node.output, affine);
+    }
+
+    /// What is to be done to an operand of an addition.
+    pub(crate) fn lent(&mut self, id: ValueId) -> Option<Arc<Affine>> {
+        self.lent.remove(&id)
+    }
+
+    /// Leaves a batch norm and its ReLU to the reader of its result.
+    pub(crate) fn hand_over(&mut self, result: ValueId, norm: Norm<'g>) {
+        self.entries.insert(result, norm);
+    }
+
+    /// The batch norm with ReLU that the reader of a value must compute.
+    pub(crate) fn entry(&mut self, id: ValueId) -> Option<Norm<'g>> {
+        self.entries.remove(&id)
     }
 
     /// Whether the node that gave this result did the work of the ReLU after it.
@@ -269,6 +347,12 @@ impl Gradients<'_> {
                 Arc::new(sum)
             }
         });
+    }
+
+    /// What there is of the gradient of an activation, free to be added to; afterwards there is none.
+    pub(crate) fn take(&mut self, id: ValueId) -> Option<Tensor> {
+        let sum = self.activations[id.index()].take()?;
+        Some(self.pool.own(sum))
     }
 
     /// Adds to the gradient of a parameter.

@@ -6,6 +6,10 @@
 //! shards of processes are whole branches of it, on theirs. They may differ in the last bits between processors whose
 //! vectors have different widths.
 //!
+//! Most time outside convolutions goes into reading and writing maps, so an operator may leave its work to the only
+//! reader of its result, through the context: batch norms do the work of the ReLU after them, 1x1 convolutions that of
+//! both before them, additions that of batch norms before and the ReLU after them.
+//!
 //! Everything runs in the current rayon pool.
 //!
 //! To add an operator: its variant in [`skipstone_onnx::Op`], a file under `ops/` with `forward`, which records the

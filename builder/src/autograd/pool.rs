@@ -26,8 +26,16 @@ struct State {
 impl State {
     /// The smallest free buffer for `len` elements that is not too large for them.
     fn pop(&mut self, len: usize) -> Option<Vec<f32>> {
-        let (&class, buffers) = self.free.range_mut(class(len)..=2 * class(len)).next()?;
-        let buffer = buffers.pop()?;
+        let classes = || class(len)..=2 * class(len);
+        // A buffer that held as much before needs no zeros after it; the last one may still be in the cache.
+        let alike = |buffers: &Vec<Vec<f32>>| buffers.iter().rposition(|buffer| buffer.len() == len);
+        let alike = self.free.range(classes()).find_map(|(&class, buffers)| Some((class, alike(buffers)?)));
+        let (&class, buffers) = match alike {
+            Some((class, _)) => self.free.range_mut(class..=class).next()?,
+            None => self.free.range_mut(classes()).next()?,
+        };
+        let index = alike.map_or(buffers.len().checked_sub(1)?, |(_, index)| index);
+        let buffer = buffers.remove(index);
         if buffers.is_empty() {
             self.free.remove(&class);
         }
@@ -151,6 +159,16 @@ mod tests {
         let state = pool.lock();
         assert!(state.spare <= state.limit() && state.peak <= 49_000 * 9 / 8, "{} {}", state.spare, state.peak);
         assert_eq!(state.live, 0);
+    }
+
+    #[test]
+    fn a_buffer_of_the_same_length_comes_first() {
+        let pool = Pool::default();
+        let [short, middle, long] = [1900, 1905, 1910].map(|len| pool.tensor([len]));
+        let place = short.data().as_ptr();
+        [short, middle, long].into_iter().for_each(|tensor| pool.give(tensor));
+        let again = pool.take(1900);
+        assert_eq!(again.as_ptr(), place);
     }
 
     #[test]

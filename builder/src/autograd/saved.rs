@@ -7,7 +7,7 @@
 use super::Shared;
 use super::pool::Pool;
 use crate::kernels::channels::Affine;
-use crate::kernels::images::{place_channels, rectify};
+use crate::kernels::images::{join_channels, rectify};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -93,12 +93,9 @@ impl Recipe {
         match self {
             Recipe::Concat { parts, dims } => {
                 let mut y = pool.tensor(dims);
-                let mut first = 0;
-                for part in parts {
-                    let part = part.get(pool);
-                    first = place_channels(&mut y, &part, first);
-                    pool.release(part);
-                }
+                let parts: Vec<Shared> = parts.into_iter().map(|part| part.get(pool)).collect();
+                join_channels(&mut y, &parts.iter().map(|part| &**part).collect::<Vec<_>>());
+                parts.into_iter().for_each(|part| pool.release(part));
                 y
             }
             Recipe::Affine { x, affine } => {

@@ -44,6 +44,16 @@ impl Affine {
         images::zip_images(y, x, |y, x| affine(y, x, &self.scale, &self.shift, self.relu));
     }
 
+    /// As [`Affine::apply`], for pixels that follow each other.
+    pub(crate) fn apply_to(&self, y: &mut [f32], x: &[f32]) {
+        affine(y, x, &self.scale, &self.shift, self.relu);
+    }
+
+    /// Adds what [`Affine::apply_to`] gives without the ReLU.
+    pub(crate) fn add_to(&self, y: &mut [f32], x: &[f32]) {
+        add_affine(y, x, &self.scale, &self.shift);
+    }
+
     /// As [`Affine::apply`] without the ReLU, in place.
     pub(crate) fn apply_in_place(&self, y: &mut Tensor) {
         images::each_image(y, |y| affine_in_place(y, &self.scale, &self.shift));
@@ -68,6 +78,15 @@ vectorized! {
             } else {
                 operands.for_each(|(((y, x), scale), shift)| *y = x * scale + shift);
             }
+        }
+    }
+}
+
+vectorized! {
+    /// `y = y + (x * scale + shift)`.
+    fn add_affine(y: &'a mut [f32], x: &'a [f32], scale: &'a [f32], shift: &'a [f32]) {
+        for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
+            y.iter_mut().zip(x).zip(scale.iter().zip(shift)).for_each(|((y, x), (scale, shift))| *y += x * scale + shift);
         }
     }
 }
@@ -107,40 +126,122 @@ vectorized! {
     }
 }
 
+vectorized! {
+    /// As [`norm_gradient`], into another map: overwrites `dx` or, where it `is_sum`, adds to it.
+    pub(crate) fn norm_gradient_into(
+        dx: &'a mut [f32],
+        is_sum: bool,
+        grad: &'a [f32],
+        x: &'a [f32],
+        [factor, slope, offset]: [&'a [f32]; 3],
+        rectified: Option<[&'a [f32]; 2]>
+    ) {
+        let run = factor.len();
+        for ((dx, grad), x) in dx.chunks_mut(run).zip(grad.chunks(run)).zip(x.chunks(run)) {
+            if !is_sum {
+                dx.fill(0.0);
+            }
+            let operands = dx.iter_mut().zip(grad.iter().zip(x)).zip(factor.iter().zip(slope).zip(offset));
+            match rectified {
+                Some([scale, shift]) => {
+                    let operands = operands.zip(scale.iter().zip(shift));
+                    for (((dx, (grad, x)), ((factor, slope), offset)), (scale, shift)) in operands {
+                        let open = if x * scale + shift > 0.0 { *grad } else { 0.0 };
+                        *dx += open * factor + (x * slope + offset);
+                    }
+                }
+                None => operands.for_each(|((dx, (grad, x)), ((factor, slope), offset))| {
+                    *dx += grad * factor + (x * slope + offset);
+                }),
+            }
+        }
+    }
+}
+
 /// Sums over the pixels of a map of `channels`, channel by channel, of `x` and of its square.
 pub(crate) fn moments(x: &[f32], channels: usize) -> Vec<[f64; 2]> {
-    sum_runs(channels, x, x, |sums, x, _| add_moments(sums, x))
+    let mut sums = ChannelSums::new(channels);
+    sums.add_moments(x);
+    sums.total()
 }
 
 /// Sums over the pixels of a map of `channels`, channel by channel, of `grad` and of `grad * x`; `rectified` as for
 /// [`norm_gradient`].
 pub(crate) fn products(grad: &[f32], x: &[f32], channels: usize, rectified: Option<[&[f32]; 2]>) -> Vec<[f64; 2]> {
-    sum_runs(channels, grad, x, |sums, grad, x| add_products(sums, grad, x, rectified))
+    let mut sums = ChannelSums::new(channels);
+    sums.add_products(grad, x, rectified);
+    sums.total()
 }
 
-/// Calls `add` with a few runs at a time and folds the sums that it makes for each element of a run.
-fn sum_runs(channels: usize, a: &[f32], b: &[f32], add: impl Fn([&mut [f32]; 2], &[f32], &[f32])) -> Vec<[f64; 2]> {
-    let run = run_len(channels);
-    let mut single = vec![0.0f32; 2 * run];
-    let mut sums = vec![[0.0f64; 2]; run];
-    for (a, b) in a.chunks(SINGLE * run).zip(b.chunks(SINGLE * run)) {
-        single.fill(0.0);
-        let (first, second) = single.split_at_mut(run);
-        add([&mut *first, &mut *second], a, b);
-        for ((sums, &first), &second) in sums.iter_mut().zip(&*first).zip(&*second) {
+/// Adds sums of channels to others.
+pub(crate) fn add_sums(total: &mut [[f64; 2]], sums: &[[f64; 2]]) {
+    total.as_flattened_mut().iter_mut().zip(sums.as_flattened()).for_each(|(total, sum)| *total += sum);
+}
+
+/// Two sums for each channel, over pixels that come bit by bit.
+pub(crate) struct ChannelSums {
+    channels: usize,
+    /// Of the last runs, for each element of a run: the first sums, then the second ones.
+    single: Vec<f32>,
+    /// Runs that `single` has.
+    runs: usize,
+    /// Of all runs before these.
+    double: Vec<[f64; 2]>,
+}
+
+impl ChannelSums {
+    pub(crate) fn new(channels: usize) -> Self {
+        let run = run_len(channels);
+        Self { channels, single: vec![0.0; 2 * run], runs: 0, double: vec![[0.0; 2]; run] }
+    }
+
+    /// Adds `x` and its square, of whole pixels.
+    pub(crate) fn add_moments(&mut self, x: &[f32]) {
+        let run = self.double.len();
+        x.chunks(SINGLE * run).for_each(|x| add_moments(self.room(x.len().div_ceil(run)), x));
+    }
+
+    /// Adds `grad` and `grad * x`, of whole pixels; `rectified` as for [`norm_gradient`].
+    pub(crate) fn add_products(&mut self, grad: &[f32], x: &[f32], rectified: Option<[&[f32]; 2]>) {
+        let run = self.double.len();
+        for (grad, x) in grad.chunks(SINGLE * run).zip(x.chunks(SINGLE * run)) {
+            add_products(self.room(x.len().div_ceil(run)), grad, x, rectified);
+        }
+    }
+
+    /// The sums in single precision, to which `runs` more are added.
+    fn room(&mut self, runs: usize) -> [&mut [f32]; 2] {
+        if self.runs + runs > SINGLE {
+            self.fold();
+        }
+        self.runs += runs;
+        let (first, second) = self.single.split_at_mut(self.double.len());
+        [first, second]
+    }
+
+    fn fold(&mut self) {
+        let (first, second) = self.single.split_at(self.double.len());
+        for ((sums, &first), &second) in self.double.iter_mut().zip(first).zip(second) {
             sums[0] += f64::from(first);
             sums[1] += f64::from(second);
         }
+        self.single.fill(0.0);
+        self.runs = 0;
     }
-    let (pixel, more) = sums.split_at_mut(channels);
-    for other in more.chunks_exact(channels) {
-        for (sum, other) in pixel.iter_mut().zip(other) {
-            sum[0] += other[0];
-            sum[1] += other[1];
+
+    pub(crate) fn total(mut self) -> Vec<[f64; 2]> {
+        self.fold();
+        let mut sums = self.double;
+        let (pixel, more) = sums.split_at_mut(self.channels);
+        for other in more.chunks_exact(self.channels) {
+            for (sum, other) in pixel.iter_mut().zip(other) {
+                sum[0] += other[0];
+                sum[1] += other[1];
+            }
         }
+        sums.truncate(self.channels);
+        sums
     }
-    sums.truncate(channels);
-    sums
 }
 
 vectorized! {
@@ -190,6 +291,20 @@ mod tests {
             let run = run_len(channels);
             assert!(run.is_multiple_of(channels) && run.is_multiple_of(STRIDE) && run >= LEAST, "{channels}: {run}");
             assert!(run < STRIDE * channels + LEAST, "{channels}: {run}");
+        }
+    }
+
+    #[test]
+    fn sums_of_parts_are_those_of_the_whole() {
+        for channels in [3, 12, 16, 84] {
+            let [a, b] = [1, 2].map(|seed| -> Vec<f32> {
+                (0..channels * 64 * 20).map(|i| ((i * 31 + seed) % 17) as f32 - 8.0).collect()
+            });
+            let mut sums = ChannelSums::new(channels);
+            let part = 64 * channels;
+            a.chunks(part).zip(b.chunks(part)).for_each(|(a, b)| sums.add_products(a, b, None));
+            // Whole numbers, so that the order of additions makes no difference.
+            assert_eq!(sums.total(), products(&a, &b, channels, None));
         }
     }
 

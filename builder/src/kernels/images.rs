@@ -60,24 +60,74 @@ pub(crate) fn each_chunk(x: &mut Tensor, work: impl Fn(&mut [f32]) + Sync) {
 
 /// `max(y, 0)` in place. NaN stays NaN, so that training that went wrong is seen to.
 pub(crate) fn rectify(y: &mut Tensor) {
-    each_chunk(y, |y| y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y }));
+    each_chunk(y, rectify_all);
 }
 
-/// Writes `x` into the channels of `y` from `first` on and gives the first one after them.
-pub(crate) fn place_channels(y: &mut Tensor, x: &Tensor, first: usize) -> usize {
-    let (count, channels) = (channels(x), channels(y));
-    zip_images(y, x, |y, x| {
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(count)) {
-            copy(&mut y[first..first + count], x);
-        }
-    });
-    first + count
+/// As [`rectify`].
+#[inline(always)]
+pub(crate) fn rectify_all(y: &mut [f32]) {
+    y.iter_mut().for_each(|y| *y = if *y <= 0.0 { 0.0 } else { *y });
 }
+
+/// Writes `parts` side by side into the channels of `y`.
+pub(crate) fn join_channels(y: &mut Tensor, parts: &[&Tensor]) {
+    let (channels, image) = (channels(y), y.data().len() / y.batch());
+    y.data_mut().par_chunks_mut(image).enumerate().for_each(|(index, y)| {
+        vectorize(|| {
+            for (strip, y) in y.chunks_mut(STRIP * channels).enumerate() {
+                let pixels = y.len() / channels;
+                let mut first = 0;
+                for part in parts {
+                    let count = self::channels(part);
+                    let part = &part.data()[index * (image / channels) * count..][strip * STRIP * count..];
+                    for (y, x) in y.chunks_exact_mut(channels).zip(part[..pixels * count].chunks_exact(count)) {
+                        copy(&mut y[first..first + count], x);
+                    }
+                    first += count;
+                }
+            }
+        });
+    });
+}
+
+/// The inverse of [`join_channels`].
+pub(crate) fn split_channels(parts: &mut [Tensor], y: &Tensor) {
+    let (channels, batch) = (channels(y), y.batch());
+    let image = y.data().len() / batch;
+    let mut images: Vec<Vec<(usize, &mut [f32])>> = (0..batch).map(|_| Vec::with_capacity(parts.len())).collect();
+    for part in parts {
+        let count = self::channels(part);
+        let of_image = image / channels * count;
+        for (images, part) in images.iter_mut().zip(part.data_mut().chunks_mut(of_image)) {
+            images.push((count, part));
+        }
+    }
+    images.into_par_iter().zip(y.data().par_chunks(image)).for_each(|(mut parts, y)| {
+        vectorize(|| {
+            for (strip, y) in y.chunks(STRIP * channels).enumerate() {
+                let mut first = 0;
+                for (count, part) in &mut parts {
+                    let count = *count;
+                    let part = &mut part[strip * STRIP * count..];
+                    for (x, y) in part.chunks_exact_mut(count).zip(y.chunks_exact(channels)) {
+                        copy(x, &y[first..first + count]);
+                    }
+                    first += count;
+                }
+            }
+        });
+    });
+}
+
+/// Pixels that are joined or split together, so that they stay in the cache.
+const STRIP: usize = 32;
 
 /// Copies slices of one length. They are so short that a call of `memcpy` takes longer than the copy.
 #[inline(always)]
 pub(crate) fn copy(to: &mut [f32], from: &[f32]) {
-    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<4>(), from.as_chunks::<4>());
+    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<16>(), from.as_chunks::<16>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    let ((to, to_rest), (from, from_rest)) = (to_rest.as_chunks_mut::<4>(), from_rest.as_chunks::<4>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     to_rest.iter_mut().zip(from_rest).for_each(|(to, from)| *to = *from);
 }

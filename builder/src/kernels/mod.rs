@@ -1,8 +1,8 @@
 //! The float kernels of training and of sessions: inner loops vectorized by crate pulp, for the widest vectors that the
 //! processor has.
 //!
-//! Convolution: `direct`, `lanes` and `winograd` (sessions), `correlate`, `grouped` and `winograd4` (training: forward
-//! and both gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to
+//! Convolution: `direct`, `lanes` and `winograd` (sessions), `correlate`, `pointwise`, `grouped` and `winograd4`
+//! (training: forward and both gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to
 //! channels), `images` (loops over a batch, and what is elementwise) and `logistic` (sigmoids of sessions).
 
 pub(crate) mod channels;
@@ -12,6 +12,7 @@ pub(crate) mod grouped;
 pub(crate) mod images;
 pub(crate) mod lanes;
 pub(crate) mod logistic;
+pub(crate) mod pointwise;
 pub(crate) mod tiles;
 pub(crate) mod winograd;
 pub(crate) mod winograd4;

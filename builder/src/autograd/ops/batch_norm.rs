@@ -2,21 +2,24 @@
 
 use super::shared;
 use crate::autograd::Shared;
-use crate::autograd::context::{Backward, Forward};
+use crate::autograd::context::{Backward, Forward, Gradients};
 use crate::autograd::saved::Recipe;
 use crate::cluster::Cluster;
 use crate::kernels::channels::{self, Affine, repeat};
-use crate::kernels::images::{sum_pairs, zip_images};
+use crate::kernels::images::{channels as channels_of, sum_pairs, zip_images, zip3_images};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
-use skipstone_onnx::Node;
+use skipstone_onnx::{Node, ValueId};
 use std::sync::Arc;
 
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
 /// under fake quantization, and where they are frozen: the running statistics, as they are.
 ///
 /// Where only a ReLU reads the result ([`Forward::relu_follows`]), the result is rectified here, and its gradient is
-/// that of the rectified result: the ReLU passes both on unchanged.
+/// that of the rectified result: the ReLU passes both on unchanged. Where only a convolution reads that
+/// ([`Forward::enters`]), it takes the whole work over, with a [`Norm`], and both pass the operand on.
+///
+/// Where only an addition reads the result ([`Forward::addition_follows`]), it computes it from the operand.
 pub(super) fn forward<'g>(
     cx: &mut Forward<'g, '_>,
     node: &'g Node,
@@ -39,7 +42,9 @@ pub(super) fn forward<'g>(
     let (mean, variance): (Vec<f32>, Vec<f64>) = if is_frozen {
         (running_mean.to_vec(), running_variance.iter().map(|&v| v.into()).collect())
     } else {
-        batch_moments(&x, channels, count, &over)
+        let mut moments = cx.moments(node.inputs[0], &x);
+        over.cluster.sum(moments.as_flattened_mut());
+        mean_and_variance(&moments, count)
     };
     if !is_frozen {
         let unbiased = count / (count - 1.0).max(1.0);
@@ -55,58 +60,136 @@ pub(super) fn forward<'g>(
 
     let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + f64::from(epsilon)).sqrt()) as f32).collect();
     let affine = Arc::new(Affine::new(gamma, beta, &mean, &inverse, cx.relu_follows()));
-    let mut y = cx.output(node, x.batch());
-    affine.apply(&mut y, &x);
-    if let Some(x) = cx.recomputed(node.inputs[0]) {
-        cx.publish(node, Recipe::Affine { x, affine: Arc::clone(&affine) });
+    let norm = Norm { operands: &node.inputs, gamma, mean, inverse, affine, is_frozen, count, over };
+    if let Some(entered) = cx.enters(node) {
+        cx.hand_over(entered, norm);
+        return (x, None);
     }
+    let y = if cx.addition_follows(node) {
+        cx.lend(node, Arc::clone(&norm.affine));
+        Arc::clone(&x)
+    } else {
+        let mut y = cx.output(node, x.batch());
+        norm.affine.apply(&mut y, &x);
+        if let Some(x) = cx.recomputed(node.inputs[0]) {
+            cx.publish(node, Recipe::Affine { x, affine: Arc::clone(&norm.affine) });
+        }
+        Arc::new(y)
+    };
 
     let x = cx.save(node.inputs[0], x);
     let backward = cx.record(move |gradients, grad| {
+        let x = x.get(gradients.pool);
+        let rectified = norm.affine.rectified();
+        let totals =
+            sum_chunks([&grad, &x], norm.over.images, |grad, x| channels::products(grad, x, channels, rectified));
+        norm.backward(gradients, grad, x, totals);
+    });
+    (y, backward)
+}
+
+/// A batch norm with known statistics, and perhaps a ReLU.
+pub(crate) struct Norm<'g> {
+    operands: &'g [ValueId],
+    gamma: &'g [f32],
+    mean: Vec<f32>,
+    /// Of the standard deviation.
+    inverse: Vec<f32>,
+    affine: Arc<Affine>,
+    /// Whether the statistics do not depend on the operand.
+    is_frozen: bool,
+    /// Elements of a channel that the statistics are taken over.
+    count: f64,
+    over: Over,
+}
+
+impl Norm<'_> {
+    pub(super) fn operand(&self) -> ValueId {
+        self.operands[0]
+    }
+
+    pub(super) fn affine(&self) -> &Affine {
+        &self.affine
+    }
+
+    /// Adds the gradients of the operands. `grad` is that of the result; `totals` are the sums of
+    /// [`channels::products`] over the images of this process.
+    pub(super) fn backward(&self, gradients: &mut Gradients, grad: Shared, x: Shared, mut totals: Vec<[f64; 2]>) {
         // With n = (x - mean) * inverse: d beta = sum(grad), d gamma = sum(grad * n), and
         // d x = gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
-        let x = x.get(gradients.pool);
+        self.over.cluster.sum(totals.as_flattened_mut());
+        let channels = totals.len();
         let (mut d_gamma, mut d_beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
         let mut coefficients = Vec::with_capacity(channels);
-        let rectified = affine.rectified();
-        let totals = over.sums(&grad, &x, |grad, x| channels::products(grad, x, channels, rectified));
         for (c, [sum, products]) in totals.into_iter().enumerate() {
-            let products = products - sum * f64::from(mean[c]);
-            let inverse64 = f64::from(inverse[c]);
+            let mean = f64::from(self.mean[c]);
+            let products = products - sum * mean;
+            let inverse = f64::from(self.inverse[c]);
             d_beta.push(sum as f32);
-            d_gamma.push((products * inverse64) as f32);
-            let factor = f64::from(gamma[c]) * inverse64;
+            d_gamma.push((products * inverse) as f32);
+            let factor = f64::from(self.gamma[c]) * inverse;
             // Statistics that do not depend on x leave the first term alone.
-            let [sum, products] = if is_frozen { [0.0; 2] } else { [sum, products] };
-            let slope = -factor * inverse64 * inverse64 * products / count;
-            let offset = -factor * sum / count - slope * f64::from(mean[c]);
+            let [sum, products] = if self.is_frozen { [0.0; 2] } else { [sum, products] };
+            let slope = -factor * inverse * inverse * products / self.count;
+            let offset = -factor * sum / self.count - slope * mean;
             coefficients.push([factor as f32, slope as f32, offset as f32]);
         }
-        if !over.cluster.is_first() {
+        if !self.over.cluster.is_first() {
             // The sums are those of all processes; their gradients will be added.
             [&mut d_gamma, &mut d_beta].into_iter().for_each(|sums| sums.fill(0.0));
         }
-        gradients.add_parameter(node.inputs[1], d_gamma);
-        gradients.add_parameter(node.inputs[2], d_beta);
+        gradients.add_parameter(self.operands[1], d_gamma);
+        gradients.add_parameter(self.operands[2], d_beta);
         let coefficients = [0, 1, 2].map(|i| repeat(coefficients.iter().map(|c| c[i])));
-        let mut dx = gradients.pool.own(grad);
-        zip_images(&mut dx, &x, |dx, x| {
-            channels::norm_gradient(dx, x, coefficients.each_ref().map(Vec::as_slice), rectified);
-        });
+        let coefficients = coefficients.each_ref().map(Vec::as_slice);
+        let rectified = self.affine.rectified();
+        let dx = match (gradients.take(self.operand()), Arc::try_unwrap(grad)) {
+            (None, Ok(mut dx)) => {
+                zip_images(&mut dx, &x, |dx, x| channels::norm_gradient(dx, x, coefficients, rectified));
+                dx
+            }
+            (sum, grad) => {
+                let grad = grad.map_or_else(|shared| shared, Arc::new);
+                let is_sum = sum.is_some();
+                let mut dx = sum.unwrap_or_else(|| gradients.pool.tensor(grad.dims()));
+                zip3_images(&mut dx, &grad, &x, |dx, grad, x| {
+                    channels::norm_gradient_into(dx, is_sum, grad, x, coefficients, rectified);
+                });
+                gradients.pool.release(grad);
+                dx
+            }
+        };
         gradients.pool.release(x);
-        gradients.add(node.inputs[0], Arc::new(dx));
-    });
-    shared(y, backward)
+        gradients.add(self.operand(), Arc::new(dx));
+    }
 }
 
 /// Mean and biased variance of each channel.
-fn batch_moments(x: &Tensor, channels: usize, count: f64, over: &Over) -> (Vec<f32>, Vec<f64>) {
-    let moments = over.sums(x, x, |x, _| channels::moments(x, channels)).into_iter();
-    let moments = moments.map(|[sum, squares]| {
+fn mean_and_variance(moments: &[[f64; 2]], count: f64) -> (Vec<f32>, Vec<f64>) {
+    let moments = moments.iter().map(|[sum, squares]| {
         let mean = sum / count;
         (mean as f32, (squares / count - mean * mean).max(0.0))
     });
     moments.unzip()
+}
+
+/// Sums over images, taken in chunks of `images`, of `x` and of its square, channel by channel.
+pub(crate) fn moments(x: &Tensor, images: usize) -> Vec<[f64; 2]> {
+    let channels = channels_of(x);
+    sum_chunks([x, x], images, |x, _| channels::moments(x, channels))
+}
+
+/// Sums over images of what `sum` gives for the elements of chunks of `images` of `a` and `b`.
+fn sum_chunks(
+    [a, b]: [&Tensor; 2],
+    images: usize,
+    sum: impl Fn(&[f32], &[f32]) -> Vec<[f64; 2]> + Sync,
+) -> Vec<[f64; 2]> {
+    let chunk = images * (a.data().len() / a.batch());
+    let mut chunks = Vec::new();
+    let pairs = a.data().par_chunks(chunk).zip(b.data().par_chunks(chunk));
+    pairs.map(|(a, b)| sum(a, b)).collect_into_vec(&mut chunks);
+    sum_pairs(chunks, |total: &mut Vec<[f64; 2]>, chunk| channels::add_sums(total, &chunk)).unwrap_or_default()
 }
 
 /// What sums are taken over.
@@ -114,25 +197,6 @@ struct Over {
     /// Images in a chunk.
     images: usize,
     cluster: Cluster,
-}
-
-impl Over {
-    /// Sums over the images of all processes of what `sum` gives for the elements of a chunk of `a` and `b`.
-    fn sums(&self, a: &Tensor, b: &Tensor, sum: impl Fn(&[f32], &[f32]) -> Vec<[f64; 2]> + Sync) -> Vec<[f64; 2]> {
-        let chunk = self.images * (a.data().len() / a.batch());
-        let mut chunks = Vec::new();
-        let pairs = a.data().par_chunks(chunk).zip(b.data().par_chunks(chunk));
-        pairs.map(|(a, b)| sum(a, b)).collect_into_vec(&mut chunks);
-        let total = sum_pairs(chunks, |total: &mut Vec<[f64; 2]>, chunk| {
-            total.iter_mut().zip(chunk).for_each(|(total, [x, y])| {
-                total[0] += x;
-                total[1] += y;
-            });
-        });
-        let mut total = total.unwrap_or_default();
-        self.cluster.sum(total.as_flattened_mut());
-        total
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use super::shared;
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward};
 use crate::autograd::saved::Recipe;
-use crate::kernels::images;
-use crate::kernels::images::zip_images;
+use crate::kernels::images::{join_channels, split_channels};
+use crate::tensor::Tensor;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ pub(super) fn forward<'g>(
 ) -> (Shared, Option<Backward<'g>>) {
     let mut y = cx.output(node, operands[0].batch());
     let dims: Vec<Vec<usize>> = operands.iter().map(|x| x.dims().to_vec()).collect();
-    let channels = images::channels(&y);
-    let mut first = 0;
-    for x in &operands {
-        first = images::place_channels(&mut y, x, first);
-    }
+    join_channels(&mut y, &operands.iter().map(|x| &**x).collect::<Vec<_>>());
     if !cx.training {
         operands.into_iter().for_each(|x| cx.pool.release(x));
         return shared(y, None);
+    }
+    if cx.takes_moments(node) {
+        let moments = operands.iter().zip(&node.inputs).flat_map(|(x, &input)| cx.moments(input, x)).collect();
+        cx.publish_moments(node, moments);
     }
     let mut parts = Vec::with_capacity(operands.len());
     for (x, &input) in operands.into_iter().zip(&node.inputs) {
@@ -37,19 +37,10 @@ pub(super) fn forward<'g>(
     }
     cx.publish(node, Recipe::Concat { parts, dims: y.dims().to_vec() });
     let backward = cx.record(move |gradients, grad| {
-        let mut first = 0;
-        for (dims, &input) in dims.iter().zip(&node.inputs) {
-            let count = dims[dims.len() - 1];
-            if gradients.wants(input) {
-                let mut dx = gradients.pool.tensor(dims.as_slice());
-                zip_images(&mut dx, &grad, |dx, grad| {
-                    for (dx, grad) in dx.chunks_exact_mut(count).zip(grad.chunks_exact(channels)) {
-                        images::copy(dx, &grad[first..first + count]);
-                    }
-                });
-                gradients.add(input, Arc::new(dx));
-            }
-            first += count;
+        let mut parts: Vec<Tensor> = dims.iter().map(|dims| gradients.pool.tensor(dims.as_slice())).collect();
+        split_channels(&mut parts, &grad);
+        for (part, &input) in parts.into_iter().zip(&node.inputs) {
+            gradients.add(input, Arc::new(part));
         }
         gradients.pool.release(grad);
     });

@@ -1,9 +1,11 @@
-//! `max(x, 0)`; after a batch norm that does it itself, nothing.
+//! `max(x, 0)`; after a batch norm or an addition that does it itself, nothing.
 
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward};
+use crate::autograd::pool::Pool;
 use crate::autograd::saved::Recipe;
 use crate::kernels::images::{rectify, zip_images};
+use crate::tensor::Tensor;
 use skipstone_onnx::Node;
 use std::sync::Arc;
 
@@ -23,14 +25,20 @@ pub(super) fn forward<'g>(cx: &mut Forward<'g, '_>, node: &'g Node, x: Shared) -
     let input = node.inputs[0];
     let backward = cx.record(move |gradients, grad| {
         let kept = kept.get(gradients.pool);
-        let mut grad = gradients.pool.own(grad);
-        zip_images(&mut grad, &kept, |grad, y| {
-            grad.iter_mut().zip(y).for_each(|(grad, &y)| *grad = if y > 0.0 { *grad } else { 0.0 });
-        });
+        let grad = pass(gradients.pool, grad, &kept);
         gradients.pool.release(kept);
-        gradients.add(input, Arc::new(grad));
+        gradients.add(input, grad);
     });
     (y, backward)
+}
+
+/// The gradient of what was rectified to `y`.
+pub(super) fn pass(pool: &Pool, grad: Shared, y: &Tensor) -> Shared {
+    let mut grad = pool.own(grad);
+    zip_images(&mut grad, y, |grad, y| {
+        grad.iter_mut().zip(y).for_each(|(grad, &y)| *grad = if y > 0.0 { *grad } else { 0.0 });
+    });
+    Arc::new(grad)
 }
 
 #[cfg(test)]

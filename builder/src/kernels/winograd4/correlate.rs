@@ -1,6 +1,6 @@
 //! Forward pass, and gradient of the data: transformed pixels times transformed kernels.
 
-use super::transform::{self, TransformTiles, both};
+use super::transform::{self, Transform, TransformTiles, columns};
 use super::weights::Elements;
 use super::{Maps, PATCH, POSITIONS, TILE, Tile, Tiling, Weights, position_step, rounded};
 use crate::kernels::tiles::{self, BLOCK, tile_size};
@@ -200,11 +200,15 @@ impl BlockKernel for Results<'_> {
             let count = S::F32_LANES.min(self.outputs - first);
             let bias = tiles::load(simd, if self.bias.is_empty() { &[] } else { &self.bias[first..][..count] });
             for (index, tile) in self.tiles.iter().enumerate() {
-                let mut positions = [[simd.splat_f32s(0.0); PATCH]; PATCH];
-                for (position, to) in positions.as_flattened_mut().iter_mut().enumerate() {
-                    *to = products[position * step + index][v];
+                let mut rows = [[simd.splat_f32s(0.0); TILE]; PATCH];
+                for (row, done) in rows.iter_mut().enumerate() {
+                    let mut positions = [simd.splat_f32s(0.0); PATCH];
+                    for (column, to) in positions.iter_mut().enumerate() {
+                        *to = products[(row * PATCH + column) * step + index][v];
+                    }
+                    *done = transform::Results::apply(simd, positions);
                 }
-                let done = both::<transform::Results, S, PATCH, TILE>(simd, &positions);
+                let done = columns::<transform::Results, S, PATCH, TILE>(simd, &rows);
                 let image = tile.image * self.size[0];
                 for (row, done) in done.iter().enumerate().take(self.size[0] - tile.at[0]) {
                     let row = (image + tile.at[0] + row) * self.size[1] + tile.at[1];

@@ -123,15 +123,34 @@ pub(super) fn both<T: Transform<N, M>, S: Simd, const N: usize, const M: usize>(
     for i in 0..N {
         rows[i] = T::apply(simd, matrix[i]);
     }
-    let mut done = [[zero; M]; M];
-    for j in 0..M {
-        let mut column = [zero; N];
-        for i in 0..N {
-            column[i] = rows[i][j];
-        }
-        done[j] = T::apply(simd, column);
+    columns::<T, S, N, M>(simd, &rows)
+}
+
+/// The second half of [`both`]: the columns of rows that are transformed.
+#[inline(always)]
+pub(super) fn columns<T: Transform<N, M>, S: Simd, const N: usize, const M: usize>(
+    simd: S,
+    rows: &[[S::f32s; M]; N],
+) -> [[S::f32s; M]; M] {
+    let mut done = [[simd.splat_f32s(0.0); M]; M];
+    for (j, done) in done.iter_mut().enumerate() {
+        *done = column::<T, S, N, M>(simd, rows, j);
     }
     done
+}
+
+/// One column of rows that are transformed.
+#[inline(always)]
+pub(super) fn column<T: Transform<N, M>, S: Simd, const N: usize, const M: usize>(
+    simd: S,
+    rows: &[[S::f32s; M]; N],
+    index: usize,
+) -> [S::f32s; M] {
+    let mut column = [simd.splat_f32s(0.0); N];
+    for i in 0..N {
+        column[i] = rows[i][index];
+    }
+    T::apply(simd, column)
 }
 
 /// Transforms a block of channels of tiles.
@@ -148,85 +167,86 @@ pub(super) struct TransformTiles<'a> {
 }
 
 impl BlockKernel for TransformTiles<'_> {
-    #[expect(clippy::needless_range_loop, reason = "the index is that of an inner dimension")]
     #[inline(always)]
-    fn run<S: Simd, const V: usize>(self, simd: S) {
-        let step = position_step(self.room);
-        let out = &mut tiles::blocks_mut::<S, V>(self.out)[..POSITIONS * step];
+    fn run<S: Simd, const V: usize>(mut self, simd: S) {
         for (index, tile) in self.tiles.iter().enumerate() {
             for v in 0..V {
-                let first = (self.block * BLOCK + v * S::F32_LANES).min(self.maps.channels);
-                let lanes = [first, S::F32_LANES.min(self.maps.channels - first)];
-                let done = match self.pads {
+                match self.pads {
                     Some(pads) => {
-                        let [row, column] = from_fn(|axis| tile.at[axis] as isize - pads[axis] as isize);
-                        let patch = self.maps.patch::<S, PATCH>(simd, tile.image, [row, column], lanes);
-                        both::<Pixels, S, PATCH, PATCH>(simd, &patch)
+                        let at = from_fn(|axis| tile.at[axis] as isize - pads[axis] as isize);
+                        self.tile::<Pixels, S, V, PATCH>(simd, index, at, v);
                     }
-                    None => {
-                        let at = tile.at.map(|first| first as isize);
-                        both::<Gradients, S, TILE, PATCH>(
-                            simd,
-                            &self.maps.patch::<S, TILE>(simd, tile.image, at, lanes),
-                        )
-                    }
-                };
-                for (position, value) in done.as_flattened().iter().enumerate() {
-                    out[position * step + index][v] = *value;
+                    None => self.tile::<Gradients, S, V, TILE>(simd, index, tile.at.map(|first| first as isize), v),
                 }
             }
         }
     }
 }
 
-impl Maps<'_> {
-    /// Some channels, `[first, count]`, of the pixels from `at` on, zeros where they are outside the map.
+impl TransformTiles<'_> {
+    /// Transforms vector `v` of the pixels from `at` on, zeros where they are outside the map.
     #[inline(always)]
-    fn patch<S: Simd, const N: usize>(
+    fn tile<T: Transform<N, PATCH>, S: Simd, const V: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        index: usize,
+        at: [isize; 2],
+        v: usize,
+    ) {
+        let first = (self.block * BLOCK + v * S::F32_LANES).min(self.maps.channels);
+        let lanes = [first, S::F32_LANES.min(self.maps.channels - first)];
+        let zero = simd.splat_f32s(0.0);
+        let mut rows = [[zero; PATCH]; N];
+        for (row, done) in rows.iter_mut().enumerate() {
+            // What is negative is larger than any size.
+            let row = (at[0] + row as isize) as usize;
+            if row < self.maps.size[0] {
+                *done = T::apply(
+                    simd,
+                    self.maps.pixels::<S, N>(simd, self.tiles[index].image, [row, at[1] as usize], lanes),
+                );
+            }
+        }
+        let step = position_step(self.room);
+        let out = &mut tiles::blocks_mut::<S, V>(self.out)[index..][..(POSITIONS - 1) * step + 1];
+        for column in 0..PATCH {
+            let done = self::column::<T, S, N, PATCH>(simd, &rows, column);
+            for (row, value) in done.iter().enumerate() {
+                out[(column * PATCH + row) * step][v] = *value;
+            }
+        }
+    }
+}
+
+impl Maps<'_> {
+    /// Some channels, `[first, count]`, of the pixels of a row from `column` on, zeros where they are outside the map.
+    #[inline(always)]
+    fn pixels<S: Simd, const N: usize>(
         &self,
         simd: S,
         image: usize,
-        at: [isize; 2],
+        [row, left]: [usize; 2],
         [first, count]: [usize; 2],
-    ) -> [[S::f32s; N]; N] {
-        let mut patch = [[simd.splat_f32s(0.0); N]; N];
-        let image = &self.elements[image * self.image()..][..self.image()];
-        // What is negative is larger than any size.
-        let [top, left] = at.map(|first| first as usize);
-        let [height, width] = self.size;
-        if count < S::F32_LANES {
-            for (row, patch) in patch.iter_mut().enumerate() {
-                for (column, pixel) in patch.iter_mut().enumerate() {
-                    let [row, column] = [top.wrapping_add(row), left.wrapping_add(column)];
-                    if row < height && column < width {
-                        let at = (row * width + column) * self.channels + first;
-                        *pixel = tiles::load(simd, &image[at..][..count]);
-                    }
-                }
+    ) -> [S::f32s; N] {
+        let (width, channels) = (self.size[1], self.channels);
+        let row = &self.elements[image * self.image() + row * width * channels..][..width * channels];
+        let mut pixels = [simd.splat_f32s(0.0); N];
+        let is_whole = count == S::F32_LANES;
+        if is_whole && left < width && left + N <= width {
+            let row = &row[left * channels + first..];
+            for (column, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = tiles::load(simd, &row[column * channels..][..S::F32_LANES]);
             }
-            return patch;
+            return pixels;
         }
-        let is_inside = at[1] >= 0 && left + N <= width;
-        for (row, patch) in patch.iter_mut().enumerate() {
-            let row = top.wrapping_add(row);
-            if row >= height {
-                continue;
-            }
-            let row = &image[row * width * self.channels..][..width * self.channels];
-            if is_inside {
-                let row = &row[left * self.channels + first..];
-                for (column, pixel) in patch.iter_mut().enumerate() {
-                    *pixel = tiles::load(simd, &row[column * self.channels..][..S::F32_LANES]);
-                }
-                continue;
-            }
-            for (column, pixel) in patch.iter_mut().enumerate() {
-                let column = left.wrapping_add(column);
-                if column < width {
-                    *pixel = tiles::load(simd, &row[column * self.channels + first..][..S::F32_LANES]);
-                }
+        for (column, pixel) in pixels.iter_mut().enumerate() {
+            let column = left.wrapping_add(column);
+            if column < width {
+                let pixels = &row[column * channels + first..];
+                let count = if is_whole { S::F32_LANES } else { count };
+                *pixel = tiles::load(simd, &pixels[..count]);
             }
         }
-        patch
+        pixels
     }
 }

@@ -1,6 +1,7 @@
 //! Convolution: forward and backward around the kernels.
 
 mod filtered;
+mod pointwise;
 mod shape;
 
 use super::{map_dims, shared};
@@ -9,6 +10,7 @@ use crate::autograd::context::{Backward, Forward};
 use crate::autograd::pool::Pool;
 use crate::kernels::correlate::{Patches, Target};
 use crate::kernels::images::sum_pairs;
+use crate::kernels::pointwise::suits;
 use crate::tensor::Tensor;
 use filtered::Filtered;
 use rayon::prelude::*;
@@ -22,6 +24,9 @@ pub(super) fn forward<'g>(
     conv: &'g Conv,
     x: Shared,
 ) -> (Shared, Option<Backward<'g>>) {
+    if suits(conv) {
+        return pointwise::forward(cx, node, conv, x);
+    }
     let weight = cx.parameter(node.inputs[1]);
     let bias = node.inputs.get(2).map(|&id| cx.parameter(id));
     let mut y = cx.output(node, x.batch());

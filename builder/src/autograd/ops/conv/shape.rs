@@ -96,12 +96,18 @@ impl Frame {
             return work(image);
         }
         with_scratch(self.height * self.width * self.count, |copy| {
-            copy.fill(0.0);
             let rows = map.height.min(self.height - self.top);
             let columns = map.width.min(self.width - self.left);
-            for row in 0..rows {
-                let from = &image[row * map.width * map.channels..][..columns * map.channels];
-                let to = &mut copy[((self.top + row) * self.width + self.left) * self.count..][..columns * self.count];
+            let (left, right) = (self.left * self.count, (self.left + columns) * self.count);
+            let (above, copy_rows) = copy.split_at_mut(self.top * self.width * self.count);
+            let (copy_rows, below) = copy_rows.split_at_mut(rows * self.width * self.count);
+            above.fill(0.0);
+            below.fill(0.0);
+            let from = image.chunks_exact(map.width * map.channels);
+            for (to, from) in copy_rows.chunks_exact_mut((self.width * self.count).max(1)).zip(from) {
+                to[..left].fill(0.0);
+                to[right..].fill(0.0);
+                let (to, from) = (&mut to[left..right], &from[..columns * map.channels]);
                 if self.count == map.channels {
                     to.copy_from_slice(from);
                 } else {
