@@ -44,6 +44,11 @@ impl Check {
         self.builder.parameter(name, Parameter::filled([len], 0.0), true).unwrap()
     }
 
+    /// A vector of ones.
+    pub(super) fn ones(&mut self, name: &str, len: usize) -> ValueId {
+        self.builder.parameter(name, Parameter::filled([len], 1.0), true).unwrap()
+    }
+
     /// As [`Check::parameter`], but one that takes no part in training.
     pub(super) fn statistic(&mut self, name: &str, dims: &[usize]) -> ValueId {
         let data = random(&mut self.rng, dims.iter().product());
