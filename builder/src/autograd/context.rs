@@ -1,7 +1,7 @@
 //! What operators see of a pass: the forward pass's settings and records, the backward pass's gradients.
 
 use super::fake::FakeQuantization;
-use super::ops::batch_norm::{Norm, moments};
+use super::norm::{Norm, moments};
 use super::pool::Pool;
 use super::saved::{Recipe, Recomputed, Saved};
 use super::shard::Shard;

@@ -22,6 +22,7 @@ pub mod loss;
 mod saved;
 
 mod context;
+mod norm;
 mod ops;
 mod precision;
 mod shard;

@@ -3,13 +3,11 @@
 use super::shared;
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward, Gradients};
+use crate::autograd::norm::{Norm, Over, mean_and_variance, sum_chunks};
 use crate::autograd::saved::Recipe;
-use crate::cluster::Cluster;
 use crate::kernels::channels::{self, Affine, repeat};
-use crate::kernels::images::{channels as channels_of, sum_pairs, zip_images, zip3_images};
-use crate::tensor::Tensor;
-use rayon::prelude::*;
-use skipstone_onnx::{Node, ValueId};
+use crate::kernels::images::{zip_images, zip3_images};
+use skipstone_onnx::Node;
 use std::sync::Arc;
 
 /// In training: statistics of the batch, and running statistics as in PyTorch (the variance unbiased). In evaluation,
@@ -78,125 +76,65 @@ pub(super) fn forward<'g>(
     };
 
     let x = cx.save(node.inputs[0], x);
-    let backward = cx.record(move |gradients, grad| {
+    let closure = cx.record(move |gradients, grad| {
         let x = x.get(gradients.pool);
         let rectified = norm.affine.rectified();
         let totals =
             sum_chunks([&grad, &x], norm.over.images, |grad, x| channels::products(grad, x, channels, rectified));
-        norm.backward(gradients, grad, x, totals);
+        backward(&norm, gradients, grad, x, totals);
     });
-    (y, backward)
+    (y, closure)
 }
 
-/// A batch norm with known statistics, and perhaps a ReLU.
-pub(crate) struct Norm<'g> {
-    operands: &'g [ValueId],
-    gamma: &'g [f32],
-    mean: Vec<f32>,
-    /// Of the standard deviation.
-    inverse: Vec<f32>,
-    affine: Arc<Affine>,
-    /// Whether the statistics do not depend on the operand.
-    is_frozen: bool,
-    /// Elements of a channel that the statistics are taken over.
-    count: f64,
-    over: Over,
-}
-
-impl Norm<'_> {
-    pub(super) fn operand(&self) -> ValueId {
-        self.operands[0]
+/// Adds the gradients of a batch norm's operands. `grad` is that of the result; `totals` are the sums of
+/// [`channels::products`] over the images of this process.
+pub(super) fn backward(norm: &Norm, gradients: &mut Gradients, grad: Shared, x: Shared, mut totals: Vec<[f64; 2]>) {
+    // With n = (x - mean) * inverse: d beta = sum(grad), d gamma = sum(grad * n), and
+    // d x = gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
+    norm.over.cluster.sum(totals.as_flattened_mut());
+    let channels = totals.len();
+    let (mut d_gamma, mut d_beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+    let mut coefficients = Vec::with_capacity(channels);
+    for (c, [sum, products]) in totals.into_iter().enumerate() {
+        let mean = f64::from(norm.mean[c]);
+        let products = products - sum * mean;
+        let inverse = f64::from(norm.inverse[c]);
+        d_beta.push(sum as f32);
+        d_gamma.push((products * inverse) as f32);
+        let factor = f64::from(norm.gamma[c]) * inverse;
+        // Statistics that do not depend on x leave the first term alone.
+        let [sum, products] = if norm.is_frozen { [0.0; 2] } else { [sum, products] };
+        let slope = -factor * inverse * inverse * products / norm.count;
+        let offset = -factor * sum / norm.count - slope * mean;
+        coefficients.push([factor as f32, slope as f32, offset as f32]);
     }
-
-    pub(super) fn affine(&self) -> &Affine {
-        &self.affine
+    if !norm.over.cluster.is_first() {
+        // The sums are those of all processes; their gradients will be added.
+        [&mut d_gamma, &mut d_beta].into_iter().for_each(|sums| sums.fill(0.0));
     }
-
-    /// Adds the gradients of the operands. `grad` is that of the result; `totals` are the sums of
-    /// [`channels::products`] over the images of this process.
-    pub(super) fn backward(&self, gradients: &mut Gradients, grad: Shared, x: Shared, mut totals: Vec<[f64; 2]>) {
-        // With n = (x - mean) * inverse: d beta = sum(grad), d gamma = sum(grad * n), and
-        // d x = gamma * inverse * (grad - mean(grad) - n * mean(grad * n)).
-        self.over.cluster.sum(totals.as_flattened_mut());
-        let channels = totals.len();
-        let (mut d_gamma, mut d_beta) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-        let mut coefficients = Vec::with_capacity(channels);
-        for (c, [sum, products]) in totals.into_iter().enumerate() {
-            let mean = f64::from(self.mean[c]);
-            let products = products - sum * mean;
-            let inverse = f64::from(self.inverse[c]);
-            d_beta.push(sum as f32);
-            d_gamma.push((products * inverse) as f32);
-            let factor = f64::from(self.gamma[c]) * inverse;
-            // Statistics that do not depend on x leave the first term alone.
-            let [sum, products] = if self.is_frozen { [0.0; 2] } else { [sum, products] };
-            let slope = -factor * inverse * inverse * products / self.count;
-            let offset = -factor * sum / self.count - slope * mean;
-            coefficients.push([factor as f32, slope as f32, offset as f32]);
+    gradients.add_parameter(norm.operands[1], d_gamma);
+    gradients.add_parameter(norm.operands[2], d_beta);
+    let coefficients = [0, 1, 2].map(|i| repeat(coefficients.iter().map(|c| c[i])));
+    let coefficients = coefficients.each_ref().map(Vec::as_slice);
+    let rectified = norm.affine.rectified();
+    let dx = match (gradients.take(norm.operand()), Arc::try_unwrap(grad)) {
+        (None, Ok(mut dx)) => {
+            zip_images(&mut dx, &x, |dx, x| channels::norm_gradient(dx, x, coefficients, rectified));
+            dx
         }
-        if !self.over.cluster.is_first() {
-            // The sums are those of all processes; their gradients will be added.
-            [&mut d_gamma, &mut d_beta].into_iter().for_each(|sums| sums.fill(0.0));
+        (sum, grad) => {
+            let grad = grad.map_or_else(|shared| shared, Arc::new);
+            let is_sum = sum.is_some();
+            let mut dx = sum.unwrap_or_else(|| gradients.pool.tensor(grad.dims()));
+            zip3_images(&mut dx, &grad, &x, |dx, grad, x| {
+                channels::norm_gradient_into(dx, is_sum, grad, x, coefficients, rectified);
+            });
+            gradients.pool.release(grad);
+            dx
         }
-        gradients.add_parameter(self.operands[1], d_gamma);
-        gradients.add_parameter(self.operands[2], d_beta);
-        let coefficients = [0, 1, 2].map(|i| repeat(coefficients.iter().map(|c| c[i])));
-        let coefficients = coefficients.each_ref().map(Vec::as_slice);
-        let rectified = self.affine.rectified();
-        let dx = match (gradients.take(self.operand()), Arc::try_unwrap(grad)) {
-            (None, Ok(mut dx)) => {
-                zip_images(&mut dx, &x, |dx, x| channels::norm_gradient(dx, x, coefficients, rectified));
-                dx
-            }
-            (sum, grad) => {
-                let grad = grad.map_or_else(|shared| shared, Arc::new);
-                let is_sum = sum.is_some();
-                let mut dx = sum.unwrap_or_else(|| gradients.pool.tensor(grad.dims()));
-                zip3_images(&mut dx, &grad, &x, |dx, grad, x| {
-                    channels::norm_gradient_into(dx, is_sum, grad, x, coefficients, rectified);
-                });
-                gradients.pool.release(grad);
-                dx
-            }
-        };
-        gradients.pool.release(x);
-        gradients.add(self.operand(), Arc::new(dx));
-    }
-}
-
-/// Mean and biased variance of each channel.
-fn mean_and_variance(moments: &[[f64; 2]], count: f64) -> (Vec<f32>, Vec<f64>) {
-    let moments = moments.iter().map(|[sum, squares]| {
-        let mean = sum / count;
-        (mean as f32, (squares / count - mean * mean).max(0.0))
-    });
-    moments.unzip()
-}
-
-/// Sums over images, taken in chunks of `images`, of `x` and of its square, channel by channel.
-pub(crate) fn moments(x: &Tensor, images: usize) -> Vec<[f64; 2]> {
-    let channels = channels_of(x);
-    sum_chunks([x, x], images, |x, _| channels::moments(x, channels))
-}
-
-/// Sums over images of what `sum` gives for the elements of chunks of `images` of `a` and `b`.
-fn sum_chunks(
-    [a, b]: [&Tensor; 2],
-    images: usize,
-    sum: impl Fn(&[f32], &[f32]) -> Vec<[f64; 2]> + Sync,
-) -> Vec<[f64; 2]> {
-    let chunk = images * (a.data().len() / a.batch());
-    let mut chunks = Vec::new();
-    let pairs = a.data().par_chunks(chunk).zip(b.data().par_chunks(chunk));
-    pairs.map(|(a, b)| sum(a, b)).collect_into_vec(&mut chunks);
-    sum_pairs(chunks, |total: &mut Vec<[f64; 2]>, chunk| channels::add_sums(total, &chunk)).unwrap_or_default()
-}
-
-/// What sums are taken over.
-struct Over {
-    /// Images in a chunk.
-    images: usize,
-    cluster: Cluster,
+    };
+    gradients.pool.release(x);
+    gradients.add(norm.operand(), Arc::new(dx));
 }
 
 #[cfg(test)]

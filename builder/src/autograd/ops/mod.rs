@@ -2,7 +2,7 @@
 
 mod add;
 mod average_pool;
-pub(crate) mod batch_norm;
+mod batch_norm;
 mod blocks;
 mod border_pad;
 mod clip;

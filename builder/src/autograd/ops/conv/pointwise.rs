@@ -3,8 +3,8 @@
 use super::bias_gradient;
 use crate::autograd::Shared;
 use crate::autograd::context::{Backward, Forward};
-use crate::autograd::ops::batch_norm::Norm;
-use crate::autograd::ops::{map_dims, shared};
+use crate::autograd::norm::Norm;
+use crate::autograd::ops::{batch_norm, map_dims, shared};
 use crate::autograd::pool::Pool;
 use crate::kernels::channels::{Affine, ChannelSums, add_sums};
 use crate::kernels::images::sum_pairs;
@@ -64,7 +64,7 @@ pub(super) fn forward<'g>(
         gradients.add_parameter(node.inputs[1], unpack(&sums, maps.input[2], maps.output[2]));
         gradients.pool.release(grad);
         match (dx, norm) {
-            (Some(dx), Some(norm)) => norm.backward(gradients, Arc::new(dx), x, totals),
+            (Some(dx), Some(norm)) => batch_norm::backward(&norm, gradients, Arc::new(dx), x, totals),
             (Some(dx), None) => {
                 gradients.pool.release(x);
                 gradients.add(node.inputs[0], Arc::new(dx));
