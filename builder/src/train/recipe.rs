@@ -175,7 +175,7 @@ fn fast(arch: &str, data: &Spec) -> Config {
     };
     let usual = data.augmentation();
     Config {
-        epochs: 8,
+        epochs: 12,
         batch,
         lr: 0.24,
         warmup: 0.0,
