@@ -46,19 +46,18 @@ pub(super) fn list(folder: &Path, archives: &[PathBuf], split: Split) -> Result<
     let class_names = images.class_names(folder)?;
     let (mut files, mut counts) = (Files::default(), vec![0; class_names.len()]);
     archives.iter().for_each(|path| _ = files.folder(path));
-    let mut all: Vec<(usize, Image)> = Vec::new();
-    for image in images.images {
-        if image.part != part {
-            continue;
-        }
-        let Some(label) = class_names.iter().position(|name| *name == image.class) else {
-            let reason = format!("{} is of class `{}`, which the training images do not have", image.path, image.class);
+    let Images { classes, mut images } = images;
+    let labels: Vec<Option<usize>> =
+        classes.names.iter().map(|class| class_names.iter().position(|name| name == class)).collect();
+    images.retain(|image| image.part == part);
+    images.sort_by(|a, b| (labels[a.class as usize], &a.path).cmp(&(labels[b.class as usize], &b.path)));
+    for image in images {
+        let class = image.class as usize;
+        let Some(label) = labels[class] else {
+            let class = &classes.names[class];
+            let reason = format!("{} is of class `{class}`, which the training images do not have", image.path);
             return Err(malformed(&archives[image.archive as usize], reason));
         };
-        all.push((label, image));
-    }
-    all.sort_by(|(a, left), (b, right)| (a, &left.path).cmp(&(b, &right.path)));
-    for (label, image) in all {
         counts[label] += 1;
         if part.is_some() || is_test(&image.path) == (split == Split::Test) {
             files.push(image.archive, OsString::from(image.path), label as u16, Some(image.member));
@@ -74,13 +73,34 @@ pub(super) fn class_names(folder: &Path, archives: &[PathBuf]) -> Result<Vec<Str
 
 /// What archives hold.
 struct Images {
+    classes: Classes,
     images: Vec<Image>,
+}
+
+/// Names of classes, each once, in the order in which they were found.
+#[derive(Default)]
+struct Classes {
+    names: Vec<String>,
+    numbers: BTreeMap<String, u32>,
+}
+
+impl Classes {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.into());
+        self.numbers.insert(name.into(), number);
+        number
+    }
 }
 
 struct Image {
     /// Inside the archive, without folders that hold everything.
     path: String,
-    class: String,
+    /// Its number among [`Classes`].
+    class: u32,
     part: Option<Part>,
     archive: u32,
     member: Member,
@@ -88,7 +108,8 @@ struct Image {
 
 /// A file of an archive.
 struct Found {
-    path: Vec<String>,
+    /// Names of folders and of the file, with `/` between them.
+    path: String,
     archive: u32,
     member: Member,
 }
@@ -104,12 +125,13 @@ impl Images {
             let other = parts.iter().position(Option::is_none).map_or(folder, |at| &archives[at]);
             return Err(malformed(other, "is called after no split, as other archives beside it are".into()));
         }
+        let mut classes = Classes::default();
         let images = if labels.is_empty() {
-            by_folder(folder, found, &parts)?
+            by_folder(folder, found, &parts, &mut classes)?
         } else {
-            by_key(archives, found, &parts, &labels)?
+            by_key(archives, found, &parts, &labels, &mut classes)?
         };
-        Ok(Self { images })
+        Ok(Self { classes, images })
     }
 
     /// The part of the archives that is a split; `None` where names divide the images.
@@ -132,8 +154,10 @@ impl Images {
     fn class_names(&self, folder: &Path) -> Result<Vec<String>, DataError> {
         let has_train = self.images.iter().any(|image| image.part == Some(Part::Train));
         let counted = self.images.iter().filter(|image| !has_train || image.part == Some(Part::Train));
+        let found: BTreeSet<u32> = counted.map(|image| image.class).collect();
         let mut names: Vec<String> =
-            counted.map(|image| image.class.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+            found.into_iter().map(|class| self.classes.names[class as usize].clone()).collect();
+        names.sort();
         let numbers: Option<Vec<u32>> = names.iter().map(|name| name.parse().ok()).collect();
         if numbers.is_some() {
             names.sort_by_key(|name| name.parse::<u32>().unwrap_or_default());
@@ -167,23 +191,23 @@ fn scan(
         }
         let name = String::from_utf8(entry.path_bytes().into_owned())
             .map_err(|_| malformed(path, "holds a file whose name is not UTF-8: pack it again".into()))?;
-        let parts: Vec<String> =
-            name.split('/').filter(|part| !part.is_empty() && *part != ".").map(String::from).collect();
+        let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let member = Member { offset: entry.raw_file_position(), len: entry.size() };
         if member.offset.checked_add(member.len).is_none_or(|end| end > size) {
             return Err(malformed(path, format!("is cut short: {name} would end after the file's end")));
         }
-        if parts.iter().any(|part| part.starts_with('.') || part == "__MACOSX") {
+        if parts.iter().any(|part| part.starts_with('.') || *part == "__MACOSX") {
             continue;
         }
-        if let Some(key) = parts.join("/").strip_suffix(".cls") {
+        let file = parts.join("/");
+        if let Some(key) = file.strip_suffix(".cls") {
             let mut class = String::new();
             let read = (&mut entry).take(CLASS_BYTES).read_to_string(&mut class);
             read.map_err(|error| malformed(path, format!("{name} names no class: {error}")))?;
             labels.insert((archive, key.to_owned()), class.trim().to_owned());
             continue;
         }
-        found.push(Found { path: parts, archive, member });
+        found.push(Found { path: file, archive, member });
     }
     Ok(())
 }
@@ -197,48 +221,65 @@ fn shard_part(path: &Path) -> Option<Part> {
 }
 
 /// The images of archives that hold class folders, or folders of splits.
-fn by_folder(folder: &Path, mut found: Vec<Found>, shards: &[Option<Part>]) -> Result<Vec<Image>, DataError> {
-    let mut depth = 0;
-    // Folders that hold every image.
-    let images: Vec<&[String]> = found.iter().map(|file| &file.path[..]).filter(|path| has_image_name(path)).collect();
-    while let [first, ..] = images[..]
-        && let Some(name) = first.get(depth)
-        && part(name).is_none()
-        && images.iter().all(|path| path.len() > depth + 2 && path[depth] == *name)
-    {
-        depth += 1;
-    }
-    let around: Vec<String> = images.first().map_or(Vec::new(), |path| path[..depth].to_vec());
-    found.retain(|file| file.path.starts_with(&around));
-    let in_splits = found.iter().any(|file| file.path.len() > depth + 2 && part(&file.path[depth]).is_some());
+fn by_folder(
+    folder: &Path,
+    mut found: Vec<Found>,
+    shards: &[Option<Part>],
+    classes: &mut Classes,
+) -> Result<Vec<Image>, DataError> {
+    let outer = outer_folder(&found);
+    found.retain(|file| file.path.starts_with(&outer));
+    let around = outer.len();
+    let inner = |path: &str| path[around..].matches('/').count();
+    let first = |path: &str| path[around..].split('/').next().and_then(part);
+    let in_splits = found.iter().any(|file| inner(&file.path) > 1 && first(&file.path).is_some());
     // A file that lies beside the class folders is none of theirs.
-    found.retain(|file| file.path.len() > depth + 1 + usize::from(in_splits));
+    found.retain(|file| inner(&file.path) > usize::from(in_splits));
     found
         .into_iter()
-        .map(|Found { path, archive, member }| {
-            let path = &path[depth..];
-            let (part, class) = match (in_splits, shards[archive as usize]) {
-                (true, None) => {
-                    let Some(part) = part(&path[0]) else {
-                        let reason =
-                            format!("holds folders of splits, and beside them `{}`, which names none", path[0]);
-                        return Err(malformed(folder, reason));
-                    };
-                    (Some(part), &path[1])
-                }
-                (true, Some(_)) => {
+        .map(|Found { mut path, archive, member }| {
+            path.drain(..around);
+            let mut names = path.split('/');
+            let mut name = names.next().unwrap_or_default();
+            let mut part = shards[archive as usize];
+            if in_splits {
+                if part.is_some() {
                     let reason = "holds folders of splits, and is called after a split itself: rename it";
                     return Err(malformed(folder, reason.into()));
                 }
-                (false, part) => (part, &path[0]),
-            };
-            Ok(Image { path: path.join("/"), class: class.clone(), part, archive, member })
+                part = self::part(name);
+                if part.is_none() {
+                    let reason = format!("holds folders of splits, and beside them `{name}`, which names none");
+                    return Err(malformed(folder, reason));
+                }
+                name = names.next().unwrap_or_default();
+            }
+            let class = classes.number(name);
+            Ok(Image { path, class, part, archive, member })
         })
         .collect()
 }
 
-fn has_image_name(path: &[String]) -> bool {
-    path.last().is_some_and(|name| is_image(Path::new(name)))
+/// The path, with `/` at its end, of the folder that holds all images in class folders or splits; empty if there is none.
+fn outer_folder(found: &[Found]) -> String {
+    let mut images = found.iter().map(|file| &file.path[..]).filter(|path| has_image_name(path));
+    let Some(first) = images.next() else { return String::new() };
+    let mut outer = "";
+    while let Some((name, rest)) = first[outer.len()..].split_once('/')
+        && rest.contains('/')
+        && part(name).is_none()
+    {
+        let longer = &first[..outer.len() + name.len() + 1];
+        if images.clone().any(|path| !path.starts_with(longer) || !path[longer.len()..].contains('/')) {
+            break;
+        }
+        outer = longer;
+    }
+    outer.to_owned()
+}
+
+fn has_image_name(path: &str) -> bool {
+    is_image(Path::new(path))
 }
 
 /// The images of WebDataset's archives.
@@ -247,17 +288,17 @@ fn by_key(
     found: Vec<Found>,
     shards: &[Option<Part>],
     labels: &BTreeMap<(u32, String), String>,
+    classes: &mut Classes,
 ) -> Result<Vec<Image>, DataError> {
     found
         .into_iter()
         .filter(|file| has_image_name(&file.path))
         .map(|Found { path, archive, member }| {
-            let path = path.join("/");
             let key = path.rsplit_once('.').map_or(&path[..], |(key, _)| key);
             let class = labels.get(&(archive, key.to_owned())).filter(|class| !class.is_empty()).ok_or_else(|| {
                 malformed(&archives[archive as usize], format!("{path} has no class: {key}.cls is missing or empty"))
             })?;
-            Ok(Image { class: class.clone(), part: shards[archive as usize], archive, member, path })
+            Ok(Image { class: classes.number(class), part: shards[archive as usize], archive, member, path })
         })
         .collect()
 }

@@ -494,3 +494,27 @@ fn archives_that_cannot_be_read_say_why() {
     fs::write(&packed, b"\x1f\x8b").unwrap();
     assert!(error(&packed, Split::Train, false).contains("is compressed"));
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn damaged_archives_are_lists_or_errors(
+        changes in proptest::collection::vec((0usize..1 << 14, proptest::prelude::any::<u8>()), 0..24),
+        len in 0usize..1 << 14,
+    ) {
+        let packed = tempfile::tempdir().unwrap();
+        let (path, red) = (packed.path().join("photos.tar"), png([200, 0, 0]));
+        archive(&path, &[("cat/1.png", &red), ("dog/1.png", &red), ("dog/1.cls", b"dog"), ("dog/2.png", &red)]);
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, value) in changes {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        bytes.truncate(len.max(512));
+        fs::write(&path, &bytes).unwrap();
+        // What can be listed can be loaded, or is refused in one line.
+        if let Err(error) = load_at(&path, Split::Train, [3, 4, 4], false) {
+            proptest::prop_assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+}
