@@ -512,9 +512,9 @@ proptest::proptest! {
         }
         bytes.truncate(len.max(512));
         fs::write(&path, &bytes).unwrap();
-        // What can be listed can be loaded, or is refused in one line.
-        if let Err(error) = load_at(&path, Split::Train, [3, 4, 4], false) {
-            proptest::prop_assert!(!error.to_string().contains('\n'), "{error}");
+        // A panic would fail; what is listed are images that were packed.
+        if let Ok((set, _)) = load_at(&path, Split::Train, [3, 4, 4], false) {
+            proptest::prop_assert!(set.len() <= 3 && set.pixels.len() == 48 * set.len());
         }
     }
 }
