@@ -265,7 +265,7 @@ impl Writer<'_> {
         let tensor = TensorProto::f16("", dims, data)?;
         let narrow = self.name(name, "float16");
         let to = AttributeProto::int("to", DataType::Float as i64);
-        let cast = NodeProto::new("Cast", &format!("{narrow}.cast"), &[&narrow], &[name], vec![to]);
+        let cast = NodeProto::new("Cast", format!("{narrow}.cast"), &[&narrow], &[name], vec![to]);
         Some((TensorProto { name: narrow, ..tensor }, cast))
     }
 

@@ -15,7 +15,7 @@ struct Allowed {
 
 /// The arrows of `docs/architecture.md`.
 const ARROWS: [Allowed; 7] = [
-    Allowed { package: "skipstone-onnx", ours: &[], others: Some(&["libm", "prost", "thiserror"]) },
+    Allowed { package: "skipstone-onnx", ours: &[], others: Some(&["half", "libm", "prost", "thiserror"]) },
     Allowed {
         package: "skipstone-runtime",
         ours: &[],

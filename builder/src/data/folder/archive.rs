@@ -4,10 +4,10 @@
 //! Shards may be called after their split (`train-0007.tar`). Archives of WebDataset have a file `KEY.cls` with the
 //! class of each image `KEY.jpg`.
 
-use super::classes::{Listing, is_test};
 use super::contents::{is_image, malformed, subfolders, visible};
 use super::files::{Files, Member};
 use super::layout::{Part, part};
+use super::listing::{Listing, is_test};
 use crate::data::{DataError, Split};
 use crate::files::FileError;
 use std::collections::{BTreeMap, BTreeSet};

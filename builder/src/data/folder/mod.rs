@@ -10,9 +10,10 @@ mod classes;
 mod contents;
 mod files;
 mod layout;
+mod listing;
 
 use super::{DataError, Dataset, Notes, Options, Split};
-use classes::Listing;
+use listing::Listing;
 use rayon::prelude::*;
 use skipstone_onnx::Preprocessing;
 use skipstone_runtime::image;
@@ -158,5 +159,7 @@ fn check(set: &Dataset, split: Split, folder: &Path, files: &Counts, notes: &mut
     })
 }
 
+#[cfg(test)]
+mod archive_tests;
 #[cfg(test)]
 mod tests;
