@@ -190,12 +190,9 @@ impl<'g, 'a> Forward<'g, 'a> {
 
     /// Whether the current node's result goes into a ReLU and nowhere else; then the node must do the ReLU's work.
     pub(crate) fn relu_follows(&mut self) -> bool {
-        let [node, rest @ ..] = &self.graph.nodes()[self.node..] else { return false };
-        if self.is_rounded(node.output) {
-            return false;
-        }
-        let mut readers = rest.iter().filter(|other| other.inputs.contains(&node.output));
-        let follows = matches!((readers.next(), readers.next()), (Some(Node { op: Op::Relu, .. }), None));
+        let Some(node) = self.graph.nodes().get(self.node) else { return false };
+        let follows =
+            !self.is_rounded(node.output) && self.only_reader(node.output).is_some_and(|reader| reader.op == Op::Relu);
         if follows {
             self.rectified.insert(node.output);
         }

@@ -2,8 +2,9 @@
 //! processor has.
 //!
 //! Convolution: `direct`, `lanes` and `winograd` (sessions), `correlate`, `pointwise`, `grouped` and `winograd4`
-//! (training: forward and both gradients), the last one also with the products of `x86`. The rest: `channels` (values that belong to
-//! channels), `images` (loops over a batch, and what is elementwise) and `logistic` (sigmoids of sessions).
+//! (training: forward and both gradients), the last one also with the products of `x86`. The rest: `channels` (values
+//! that belong to channels), `images` (loops over a batch, and what is elementwise) and `logistic` (sigmoids of
+//! sessions).
 
 pub(crate) mod channels;
 pub(crate) mod correlate;

@@ -32,30 +32,31 @@ pub(crate) struct Operand<'a> {
 
 /// Weights `[output][input]` as `[block of outputs][input][BLOCK]`.
 pub(crate) fn pack(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; outputs.next_multiple_of(BLOCK) * inputs];
-    for (o, of_output) in weights.chunks_exact(inputs).enumerate() {
-        for (i, &weight) in of_output.iter().enumerate() {
-            packed[(o / BLOCK * inputs + i) * BLOCK + o % BLOCK] = weight;
-        }
-    }
-    packed
+    arranged(weights, inputs, outputs.next_multiple_of(BLOCK) * inputs, |output, input| place(output, input, inputs))
 }
 
 /// The inverse of [`pack`].
 pub(crate) fn unpack(packed: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    let at = |o: usize, i: usize| packed[(o / BLOCK * inputs + i) * BLOCK + o % BLOCK];
-    (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))).map(|(o, i)| at(o, i)).collect()
+    (0..outputs * inputs).map(|at| packed[place(at / inputs, at % inputs, inputs)]).collect()
 }
 
 /// Weights `[output][input]` as `[block of inputs][output][BLOCK]`.
 pub(crate) fn pack_turned(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; inputs.next_multiple_of(BLOCK) * outputs];
-    for (o, of_output) in weights.chunks_exact(inputs).enumerate() {
-        for (i, &weight) in of_output.iter().enumerate() {
-            packed[(i / BLOCK * outputs + o) * BLOCK + i % BLOCK] = weight;
-        }
+    arranged(weights, inputs, inputs.next_multiple_of(BLOCK) * outputs, |output, input| place(input, output, outputs))
+}
+
+/// Weights `[output][input]`, each where `place` says, among `len` elements.
+fn arranged(weights: &[f32], inputs: usize, len: usize, place: impl Fn(usize, usize) -> usize) -> Vec<f32> {
+    let mut packed = vec![0.0; len];
+    for (at, &weight) in weights.iter().enumerate() {
+        packed[place(at / inputs, at % inputs)] = weight;
     }
     packed
+}
+
+/// The place of an element of a lane in `[block of lanes][elements][BLOCK]`.
+fn place(lane: usize, element: usize, elements: usize) -> usize {
+    (lane / BLOCK * elements + element) * BLOCK + lane % BLOCK
 }
 
 /// Whether a convolution is of single pixels.

@@ -158,14 +158,13 @@ impl Images {
         let mut names: Vec<String> =
             found.into_iter().map(|class| self.classes.names[class as usize].clone()).collect();
         names.sort();
-        let numbers: Option<Vec<u32>> = names.iter().map(|name| name.parse().ok()).collect();
-        if numbers.is_some() {
+        if names.iter().all(|name| name.parse::<u32>().is_ok()) {
             names.sort_by_key(|name| name.parse::<u32>().unwrap_or_default());
         }
         if names.len() < 2 || names.len() > usize::from(u16::MAX) {
             let reason = format!(
-                "holds images of {} classes: give archives with a folder of PNG or JPEG files per class, or \
-                                  with a file KEY.cls for each image",
+                "holds images of {} classes: give archives with a folder of PNG or JPEG files per class, or with a file \
+                 KEY.cls for each image",
                 names.len()
             );
             return Err(malformed(folder, reason));
@@ -202,7 +201,10 @@ fn scan(
         let file = parts.join("/");
         if let Some(key) = file.strip_suffix(".cls") {
             let mut class = String::new();
-            let read = (&mut entry).take(CLASS_BYTES).read_to_string(&mut class);
+            if entry.size() > CLASS_BYTES {
+                return Err(malformed(path, format!("{name} has {} bytes, too many for a class's name", entry.size())));
+            }
+            let read = entry.read_to_string(&mut class);
             read.map_err(|error| malformed(path, format!("{name} names no class: {error}")))?;
             labels.insert((archive, key.to_owned()), class.trim().to_owned());
             continue;
