@@ -56,12 +56,15 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
 }
 
 /// Writes a file so that a reader sees the old contents or the new ones, never a part: a killed process or a full disk
-/// leaves the old file.
+/// leaves the old file. A device, a pipe or a socket is written to, not replaced.
 ///
 /// # Errors
 /// [`FileError`] naming the path.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let fail = |e| FileError::new("write", path, e);
+    if is_special(path) {
+        return std::fs::write(path, bytes).map_err(fail);
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".skipstone-");
@@ -76,9 +79,25 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Whether a path is there and neither a file nor a folder.
+pub(crate) fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        // A socket cannot be opened as a file.
+        assert!(write(&path, b"new").is_err());
+        assert!(is_special(&path));
+    }
 
     #[test]
     fn a_folder_that_is_missing_is_named_with_the_systems_reason() {

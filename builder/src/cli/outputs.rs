@@ -8,6 +8,9 @@ pub(super) fn check_file(file: &Path) -> Result<(), FileError> {
     if file.is_dir() {
         return Err(FileError::new("write", file, std::io::ErrorKind::IsADirectory.into()));
     }
+    if files::is_special(file) {
+        return Ok(());
+    }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     try_folder(folder).map_err(|error| FileError::new("write", file, error))
 }
