@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod disk;
 mod generate;
 mod passed;
 mod release;
@@ -97,6 +98,7 @@ fn test(args: TestArgs, root: &Path) -> ExitCode {
     let named = |row: &Row| args.only.iter().any(|name| name == row.name);
     let chosen = ROWS.iter().filter(|row| if args.only.is_empty() { args.full || !row.full } else { named(row) });
     let before = passed::tested(root);
+    println!("{}", disk::summary(root));
     let entries: Vec<Entry> = chosen.map(|row| run(row, &context)).collect();
     print!("\n{}", table::render(&entries));
     let names = entries.iter().filter(|entry| entry.outcome.is_ok()).map(|entry| entry.name);
@@ -113,7 +115,7 @@ fn test(args: TestArgs, root: &Path) -> ExitCode {
 fn run(row: &'static Row, context: &Context) -> Entry {
     println!("\n== {}: {}", row.name, row.about);
     let start = Instant::now();
-    let outcome = (row.check)(context);
+    let outcome = (row.check)(context).map_err(|failure| disk::explained(failure, &context.root));
     if let Err(failure) = &outcome {
         println!("-- {}: FAILED: {failure}", row.name);
     }

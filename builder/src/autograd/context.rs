@@ -68,7 +68,7 @@ pub(crate) struct Forward<'g, 'a> {
     pub(super) shard: Shard,
     /// Weight of a batch in the running statistics of batch normalization.
     pub(super) batch_norm_momentum: f32,
-    /// For products of wide convolutions in bfloat16.
+    /// For products of convolutions in bfloat16.
     pub(super) bf16: Option<Bf16>,
     pub(crate) pool: &'a Pool,
     /// Batch statistics are used and a [`Backward`] is wanted.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// In what the products of wide convolutions are computed in training; all sums, and everything else, are in float32.
+/// In what the products of convolutions are computed in training, as far as kernels have them; all sums, and
+/// everything else, are in float32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -63,7 +63,7 @@ pub(super) struct Arguments {
     /// Seed of weights, order and augmentation [default: 0].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     seed: Option<u64>,
-    /// Precision of the products in wide convolutions: float32, or bf16 on processors with AVX-512 BF16
+    /// Precision of the products of convolutions: float32, or bf16 on processors with AVX-512 BF16
     /// [default: float32].
     #[arg(long, value_name = "NAME")]
     precision: Option<Precision>,

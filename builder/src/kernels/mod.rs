@@ -2,7 +2,7 @@
 //! processor has.
 //!
 //! Convolution: `direct`, `lanes` and `winograd` (sessions), `correlate`, `pointwise`, `grouped` and `winograd4`
-//! (training: forward and both gradients), the last one also with the products of `x86`. The rest: `channels` (values
+//! (training: forward and both gradients), all but `grouped` also in bfloat16, by `rounded` and `x86`. The rest: `channels` (values
 //! that belong to channels), `images` (loops over a batch, and what is elementwise) and `logistic` (sigmoids of
 //! sessions).
 
@@ -14,6 +14,7 @@ pub(crate) mod images;
 pub(crate) mod lanes;
 pub(crate) mod logistic;
 pub(crate) mod pointwise;
+pub(crate) mod rounded;
 pub(crate) mod tiles;
 pub(crate) mod winograd;
 pub(crate) mod winograd4;

@@ -2,9 +2,11 @@
 //! pixels before and after it finds them in the cache.
 
 use super::channels::{Affine, ChannelSums};
-use super::correlate::{Correlate, Patches, Target, WeightGradient};
+use super::correlate::{Patches, Target, WeightGradient};
+use super::rounded::Weights;
 use super::tiles::BLOCK;
-use super::{dispatch, images, vectorize, with_scratch};
+use super::x86::bf16::Bf16;
+use super::{dispatch, images, rounded, vectorize, with_scratch};
 use skipstone_onnx::Conv;
 
 /// Elements of the wider side of a strip, where more than [`STRIP`] pixels fit: few enough for the first cache.
@@ -19,12 +21,14 @@ pub(crate) struct Pointwise {
     pub(crate) input: [usize; 3],
     pub(crate) output: [usize; 3],
     pub(crate) stride: [usize; 2],
+    /// For products in bfloat16, where they [suit](rounded::suits) the channels of both.
+    pub(crate) bf16: Option<Bf16>,
 }
 
 /// The gradient of the operand of some images.
 pub(crate) struct Operand<'a> {
     /// As [`pack_turned`] gives them.
-    pub(crate) weights: &'a [f32],
+    pub(crate) weights: &'a Weights,
     pub(crate) dx: &'a mut [f32],
     /// Whether `dx` is a sum to be added to; else it is overwritten.
     pub(crate) is_sum: bool,
@@ -35,14 +39,14 @@ pub(crate) fn pack(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
     arranged(weights, inputs, outputs.next_multiple_of(BLOCK) * inputs, |output, input| place(output, input, inputs))
 }
 
-/// The inverse of [`pack`].
-pub(crate) fn unpack(packed: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    (0..outputs * inputs).map(|at| packed[place(at / inputs, at % inputs, inputs)]).collect()
-}
-
 /// Weights `[output][input]` as `[block of inputs][output][BLOCK]`.
 pub(crate) fn pack_turned(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
     arranged(weights, inputs, inputs.next_multiple_of(BLOCK) * outputs, |output, input| place(input, output, outputs))
+}
+
+/// The inverse of [`pack`].
+pub(crate) fn unpack(packed: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+    (0..outputs * inputs).map(|at| packed[place(at / inputs, at % inputs, inputs)]).collect()
 }
 
 /// Weights `[output][input]`, each where `place` says, among `len` elements.
@@ -65,7 +69,7 @@ pub(crate) fn suits(conv: &Conv) -> bool {
 }
 
 impl Pointwise {
-    /// Elements of the weights as [`pack`] gives them.
+    /// Elements of the weights' gradient, packed.
     pub(crate) fn packed_len(&self) -> usize {
         self.output[2].next_multiple_of(BLOCK) * self.input[2]
     }
@@ -112,13 +116,13 @@ impl Pointwise {
         })
     }
 
-    /// Writes the results of some images, whose operand passes `entry` first; `weights` as [`pack`] gives them, `bias`
-    /// empty or a value for each output. Adds results and their squares to `moments`.
+    /// Writes the results of some images, whose operand passes `entry` first; `bias` is empty or a value for each
+    /// output. Adds results and their squares to `moments`.
     pub(crate) fn correlate(
         &self,
         entry: Option<&Affine>,
         x: &[f32],
-        (weights, bias): (&[f32], &[f32]),
+        (weights, bias): (&Weights, &[f32]),
         y: &mut [f32],
         mut moments: Option<&mut ChannelSums>,
     ) {
@@ -176,7 +180,7 @@ impl Pointwise {
     }
 
     /// Adds to the operand's gradient what comes from results `first..first + count`.
-    fn add_products(&self, grad: &[f32], [first, count]: [usize; 2], weights: &[f32], dx: &mut [f32]) {
+    fn add_products(&self, grad: &[f32], [first, count]: [usize; 2], weights: &Weights, dx: &mut [f32]) {
         let (channels, outputs) = (self.input[2], self.output[2]);
         with_scratch(count * channels, |more| {
             products(grad, [outputs, channels], count, weights, more);
@@ -192,8 +196,11 @@ impl Pointwise {
     }
 
     fn add_weights(&self, strip: &[f32], grad: &[f32], count: usize, sums: &mut [f32]) {
-        let [_, _, outputs] = self.output;
-        let patches = row(count, self.input[2]);
+        let ([_, _, channels], [_, _, outputs]) = (self.input, self.output);
+        if let Some(bf16) = self.bf16 {
+            return rounded::weight_gradient(bf16, strip, row(count, channels), (grad, outputs), sums);
+        }
+        let patches = row(count, channels);
         if outputs.is_multiple_of(BLOCK) {
             return dispatch(WeightGradient { source: strip, patches, grad, out: sums });
         }
@@ -225,7 +232,7 @@ fn row(count: usize, channels: usize) -> Patches {
 }
 
 /// Writes the products of `count` pixels of `from` channels with weights, pixels of `to` channels.
-fn products(source: &[f32], [from, to]: [usize; 2], count: usize, weights: &[f32], out: &mut [f32]) {
+fn products(source: &[f32], [from, to]: [usize; 2], count: usize, weights: &Weights, out: &mut [f32]) {
     let target = Target { start: 0, row_step: 0, column_step: to, channels: to };
-    dispatch(Correlate { source, patches: row(count, from), weights, out, target });
+    weights.with_source(source, |source| weights.correlate([0, 1], source, row(count, from), out, target));
 }

@@ -11,6 +11,7 @@ use crate::autograd::pool::Pool;
 use crate::kernels::correlate::{Patches, Target};
 use crate::kernels::images::sum_pairs;
 use crate::kernels::pointwise::suits;
+use crate::kernels::rounded::{Source, Weights};
 use crate::tensor::Tensor;
 use filtered::Filtered;
 use rayon::prelude::*;
@@ -30,7 +31,7 @@ pub(super) fn forward<'g>(
     let weight = cx.parameter(node.inputs[1]);
     let bias = node.inputs.get(2).map(|&id| cx.parameter(id));
     let mut y = cx.output(node, x.batch());
-    let shape = Shape::new(conv, &x, &y);
+    let shape = Shape::new(conv, &x, &y, cx.bf16);
     let filtered = Filtered::new(conv, &x, &y, cx.bf16);
     match filtered {
         Some(filtered) => filtered.forward(weight, bias, &x, &mut y),
@@ -64,17 +65,15 @@ pub(super) fn forward<'g>(
 }
 
 fn correlate(shape: &Shape, weight: &[f32], bias: Option<&[f32]>, x: &Tensor, y: &mut Tensor) {
-    let packed = shape.pack(weight);
+    let weights = Weights::new(shape.pack(weight), shape.bf16);
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     y.data_mut().par_chunks_mut(y_len).zip(x.data().par_chunks(x_len)).for_each(|(y, x)| {
         for group in 0..shape.groups {
             let patches = shape.patches();
-            shape.with_padded(x, group, |source| {
-                let weights = &packed[group * shape.packed_len()..][..shape.packed_len()];
-                let channels = shape.outputs_per_group();
-                let target = shape.output.target(group * channels, channels);
-                shape.correlate(source, patches, weights, y, target);
-            });
+            let channels = shape.outputs_per_group();
+            let target = shape.output.target(group * channels, channels);
+            let correlate = |source: Source| shape.correlate(group, source, patches, &weights, y, target);
+            shape.with_padded(x, group, |pixels| weights.with_source(pixels, correlate));
         }
         if let Some(bias) = bias {
             for pixel in y.chunks_exact_mut(bias.len()) {
@@ -155,18 +154,19 @@ fn input_gradient(shape: &Shape, weight: &[f32], grad: &Tensor, mut dx: Tensor) 
     let columns = Axis::all(shape.input.width, kernel_w, stride_w, shape.conv.pads[1]);
     let (top, height) = Axis::extent(&rows, shape.output.height);
     let (left, width) = Axis::extent(&columns, shape.output.width);
-    let packed: Vec<Vec<f32>> =
-        rows.iter().flat_map(|row| columns.iter().map(|column| shape.pack_turned(weight, row, column))).collect();
+    let pack = |row, column| Weights::new(shape.pack_turned(weight, row, column), shape.bf16);
+    let packed: Vec<Weights> =
+        rows.iter().flat_map(|row| columns.iter().map(move |column| pack(row, column))).collect();
+    let Some(first) = packed.first() else { return dx };
     let (inputs, outputs) = (shape.inputs_per_group(), shape.outputs_per_group());
     let pixel = shape.output_elements();
     let (x_len, y_len) = (shape.input.elements(), shape.output.elements());
     dx.data_mut().par_chunks_mut(x_len).zip(grad.data().par_chunks(y_len)).for_each(|(dx, grad)| {
         for group in 0..shape.groups {
             let frame = Frame { top, left, height, width, first: group * outputs, count: outputs };
-            frame.with_copy(grad, shape.output, shape.expansion, |source| {
-                for (index, packed) in packed.iter().enumerate() {
+            let phases = |source: Source| {
+                for (index, weights) in packed.iter().enumerate() {
                     let (row, column) = (&rows[index / columns.len()], &columns[index % columns.len()]);
-                    let len = packed.len() / shape.groups;
                     let empty = row.taps == 0 || column.taps == 0;
                     let start = if empty {
                         0
@@ -189,10 +189,10 @@ fn input_gradient(shape: &Shape, weight: &[f32], grad: &Tensor, mut dx: Tensor) 
                         column_step: stride_w * shape.input.channels,
                         channels: inputs,
                     };
-                    let weights = &packed[group * len..][..len];
-                    shape.correlate(source, patches, weights, dx, target);
+                    shape.correlate(group, source, patches, weights, dx, target);
                 }
-            });
+            };
+            frame.with_copy(grad, shape.output, shape.expansion, |pixels| first.with_source(pixels, phases));
         }
     });
     dx

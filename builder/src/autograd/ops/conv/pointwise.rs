@@ -9,6 +9,7 @@ use crate::autograd::pool::Pool;
 use crate::kernels::channels::{Affine, ChannelSums, add_sums};
 use crate::kernels::images::sum_pairs;
 use crate::kernels::pointwise::{Operand, Pointwise, pack, pack_turned, unpack};
+use crate::kernels::rounded::{Weights, suits};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Node};
@@ -23,10 +24,12 @@ pub(super) fn forward<'g>(
     let weight = cx.parameter(node.inputs[1]);
     let bias = node.inputs.get(2).map(|&id| cx.parameter(id));
     let mut y = cx.output(node, x.batch());
-    let maps = Pointwise { input: map_dims(&x), output: map_dims(&y), stride: conv.stride };
+    let (input, output) = (map_dims(&x), map_dims(&y));
+    let bf16 = cx.bf16.filter(|_| suits(input[2]) && suits(output[2]));
+    let maps = Pointwise { input, output, stride: conv.stride, bf16 };
     let norm = cx.entry(node.inputs[0]);
     let images = cx.chunk_images(x.batch());
-    let packed = pack(weight, maps.input[2], maps.output[2]);
+    let packed = Weights::new(pack(weight, maps.input[2], maps.output[2]), maps.bf16);
     let entry = norm.as_ref().map(Norm::affine);
     let gathers = cx.takes_moments(node);
     let mut moments = Vec::new();
@@ -55,7 +58,7 @@ pub(super) fn forward<'g>(
         let is_sum = sum.is_some();
         let mut dx = wanted.then(|| sum.unwrap_or_else(|| gradients.pool.tensor(x.dims())));
         let entry = norm.as_ref().map(Norm::affine);
-        let turned = pack_turned(weight, maps.input[2], maps.output[2]);
+        let turned = Weights::new(pack_turned(weight, maps.input[2], maps.output[2]), maps.bf16);
         let operands = dx.as_mut().map(|dx| {
             let operand = |dx| Operand { weights: &turned, dx, is_sum };
             chunks_mut(dx, images).map(operand)

@@ -1,9 +1,11 @@
 //! Layouts around the kernels: padded maps, packed weights.
 
 use super::map_dims;
-use crate::kernels::correlate::{Correlate, Patches, Target, WeightGradient};
-use crate::kernels::grouped::{Expansion, GroupedCorrelate, GroupedWeightGradient};
+use crate::kernels::correlate::{Patches, Target, WeightGradient};
+use crate::kernels::grouped::{Expansion, GroupedWeightGradient};
+use crate::kernels::rounded::{self, Source, Weights};
 use crate::kernels::tiles::BLOCK;
+use crate::kernels::x86::bf16::Bf16;
 use crate::kernels::{dispatch, with_scratch};
 use crate::tensor::Tensor;
 use skipstone_onnx::Conv;
@@ -152,6 +154,8 @@ pub(super) struct Shape<'g> {
     pub(super) groups: usize,
     /// How pixels are expanded, if they are: then a pixel has elements of [`BLOCK`] lanes.
     pub(super) expansion: Option<Expansion>,
+    /// For products in bfloat16.
+    pub(super) bf16: Option<Bf16>,
 }
 
 /// Where a weight belongs.
@@ -167,16 +171,18 @@ struct Weight {
 }
 
 impl<'g> Shape<'g> {
-    pub(super) fn new(conv: &'g Conv, x: &Tensor, y: &Tensor) -> Self {
+    pub(super) fn new(conv: &'g Conv, x: &Tensor, y: &Tensor, bf16: Option<Bf16>) -> Self {
         let (input, output) = (Map::of(x), Map::of(y));
         let widest = input.channels.max(output.channels);
         let joins = |&groups: &usize| conv.groups.is_multiple_of(groups) && widest / groups <= BLOCK;
         let groups = (1..=conv.groups).find(joins).unwrap_or(conv.groups);
         let same = input.channels == output.channels && input.channels.is_multiple_of(BLOCK);
-        match Expansion::new(input.channels / conv.groups).filter(|_| same) {
-            Some(expansion) => Self { conv, input, output, groups: input.channels / BLOCK, expansion: Some(expansion) },
-            None => Self { conv, input, output, groups, expansion: None },
+        if let Some(expansion) = Expansion::new(input.channels / conv.groups).filter(|_| same) {
+            let groups = input.channels / BLOCK;
+            return Self { conv, input, output, groups, expansion: Some(expansion), bf16: None };
         }
+        let bf16 = bf16.filter(|_| [input, output].iter().all(|map| rounded::suits(map.channels / groups)));
+        Self { conv, input, output, groups, expansion: None, bf16 }
     }
 
     pub(super) fn inputs_per_group(&self) -> usize {
@@ -202,20 +208,32 @@ impl<'g> Shape<'g> {
         self.conv.kernel[0] * self.conv.kernel[1] * self.input_elements()
     }
 
-    /// Runs [`Correlate`] or its form for groups.
-    pub(super) fn correlate(&self, source: &[f32], patches: Patches, weights: &[f32], out: &mut [f32], target: Target) {
+    /// Runs [`Correlate`](crate::kernels::correlate::Correlate), or its form for groups of few channels, with the
+    /// weights of one group.
+    pub(super) fn correlate(
+        &self,
+        group: usize,
+        source: Source,
+        patches: Patches,
+        weights: &Weights,
+        out: &mut [f32],
+        target: Target,
+    ) {
+        let group = [group, self.groups];
         match self.expansion {
-            None => dispatch(Correlate { source, patches, weights, out, target }),
-            Some(_) => dispatch(GroupedCorrelate { source, patches, weights, out, target }),
+            None => weights.correlate(group, source, patches, out, target),
+            Some(_) => weights.correlate_grouped(group, source, patches, out, target),
         }
     }
 
-    /// Runs [`WeightGradient`] or its form for groups.
+    /// Runs [`WeightGradient`], in either precision, or its form for groups.
     pub(super) fn weight_gradient(&self, source: &[f32], grad: &[f32], out: &mut [f32]) {
         let patches = self.patches();
-        match self.expansion {
-            None => dispatch(WeightGradient { source, patches, grad, out }),
-            Some(_) => dispatch(GroupedWeightGradient { source, patches, grad, out }),
+        let channels = self.outputs_per_group().next_multiple_of(BLOCK);
+        match (self.expansion, self.bf16) {
+            (Some(_), _) => dispatch(GroupedWeightGradient { source, patches, grad, out }),
+            (None, None) => dispatch(WeightGradient { source, patches, grad, out }),
+            (None, Some(bf16)) => rounded::weight_gradient(bf16, source, patches, (grad, channels), out),
         }
     }
 

@@ -4,6 +4,11 @@
 //! even; what is subnormal counts as zero.
 
 #[cfg(target_arch = "x86_64")]
+mod patches;
+
+#[cfg(not(target_arch = "x86_64"))]
+use crate::kernels::correlate::{Patches, Target};
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 /// Lanes of a vector.
@@ -30,7 +35,7 @@ impl Bf16 {
         has.then_some(Self(()))
     }
 
-    /// Rounds numbers; neighbours become pairs.
+    /// Rounds numbers; neighbours become pairs. Whole vectors of `to` are written: zeros after the last number.
     pub(crate) fn round(self, from: &[f32], to: &mut [u32]) {
         // SAFETY: a `Bf16` exists only where `detect` has found the features.
         unsafe { round(from, to) }
@@ -96,34 +101,73 @@ impl Bf16 {
     ) {
         unreachable!("there are none of these here")
     }
+
+    pub(crate) fn correlate(self, _: &[u32], _: Patches, _: &[u32], _: &mut [f32], _: Target) {
+        unreachable!("there are none of these here")
+    }
+
+    pub(crate) fn pair_patches(self, _: &[f32], _: Patches, _: &mut [u32]) {
+        unreachable!("there are none of these here")
+    }
+
+    pub(crate) fn add_products(self, _: [&[u32]; 2], _: usize, _: usize, _: &mut [f32], _: [usize; 2]) {
+        unreachable!("there are none of these here")
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn round(from: &[f32], to: &mut [u32]) {
-    for (from, to) in from.as_chunks::<LANES>().0.iter().zip(to.as_chunks_mut::<{ LANES / 2 }>().0) {
-        let rounded = _mm512_cvtneps_pbh(load(from));
-        // SAFETY: both types are 32 bytes in which every bit pattern is valid.
-        *to = unsafe { std::mem::transmute::<__m256bh, [u32; LANES / 2]>(rounded) };
+    let (whole, rest) = from.as_chunks::<LANES>();
+    let (to, _) = to.as_chunks_mut::<PAIRS>();
+    for (from, to) in whole.iter().zip(to.iter_mut()) {
+        *to = rounded(load(from));
     }
+    if let Some(to) = to.get_mut(whole.len()) {
+        *to = rounded(load_part(rest));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn rounded(numbers: __m512) -> [u32; PAIRS] {
+    let rounded = _mm512_cvtneps_pbh(numbers);
+    // SAFETY: both types are 32 bytes in which every bit pattern is valid.
+    unsafe { std::mem::transmute::<__m256bh, [u32; PAIRS]>(rounded) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 fn pair_rows(from: &[f32], to: &mut [u32]) {
-    // Halves of words: the numbers of the first row in even places, those of the second in odd ones.
-    let order: [u16; 2 * LANES] = std::array::from_fn(|i| (i / 2 + i % 2 * LANES) as u16);
-    // SAFETY: both types are 64 bytes in which every bit pattern is valid.
-    let order = unsafe { std::mem::transmute::<[u16; 2 * LANES], __m512i>(order) };
+    let order = order();
     for (rows, to) in from.as_chunks::<LANES>().0.chunks(2).zip(to.as_chunks_mut::<LANES>().0) {
         let second = load(rows.get(1).unwrap_or(&[0.0; LANES]));
-        let rounded = _mm512_cvtne2ps_pbh(second, load(&rows[0]));
-        // SAFETY: both types are 64 bytes in which every bit pattern is valid.
-        let rounded = unsafe { std::mem::transmute::<__m512bh, __m512i>(rounded) };
-        let paired = _mm512_permutexvar_epi16(order, rounded);
-        // SAFETY: both types are 64 bytes in which every bit pattern is valid.
-        *to = unsafe { std::mem::transmute::<__m512i, [u32; LANES]>(paired) };
+        *to = pair(order, load(&rows[0]), second);
     }
+}
+
+/// Halves of words: those of a first vector in even places, those of a second one in odd places.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn order() -> __m512i {
+    let order: [u16; 2 * LANES] = std::array::from_fn(|i| (i / 2 + i % 2 * LANES) as u16);
+    // SAFETY: both types are 64 bytes in which every bit pattern is valid.
+    unsafe { std::mem::transmute::<[u16; 2 * LANES], __m512i>(order) }
+}
+
+/// Rounds two vectors and pairs them lane by lane.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn pair(order: __m512i, first: __m512, second: __m512) -> [u32; LANES] {
+    let rounded = _mm512_cvtne2ps_pbh(second, first);
+    // SAFETY: both types are 64 bytes in which every bit pattern is valid.
+    let rounded = unsafe { std::mem::transmute::<__m512bh, __m512i>(rounded) };
+    let paired = _mm512_permutexvar_epi16(order, rounded);
+    // SAFETY: both types are 64 bytes in which every bit pattern is valid.
+    unsafe { std::mem::transmute::<__m512i, [u32; LANES]>(paired) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -230,6 +274,30 @@ fn repeat(pair: u32) -> __m512bh {
 fn load(from: &[f32; LANES]) -> __m512 {
     // SAFETY: the pointer is to as many bytes as are read, and need not be aligned.
     unsafe { _mm512_loadu_ps(from.as_ptr()) }
+}
+
+/// The lanes of at most 16 numbers.
+#[cfg(target_arch = "x86_64")]
+fn mask(len: usize) -> __mmask16 {
+    (u32::from(u16::MAX) >> (LANES - len)) as u16
+}
+
+/// At most 16 numbers, then zeros.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_part(from: &[f32]) -> __m512 {
+    // SAFETY: lanes that the mask leaves out are not read, and it has as many as the slice has elements.
+    unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
+}
+
+/// Writes the first lanes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store_part(sums: __m512, to: &mut [f32]) {
+    // SAFETY: lanes that the mask leaves out are not written, and it has as many as the slice has elements.
+    unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), sums) }
 }
 
 #[cfg(target_arch = "x86_64")]
