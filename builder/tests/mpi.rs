@@ -1,5 +1,6 @@
 //! Training by several processes, as a user starts it: `mpirun -n N skipstone train ...`.
 
+use rustix::process::{Pid, Signal, kill_process};
 use safetensors::SafeTensors;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -75,12 +76,12 @@ fn processes_end_with_the_bytes_of_one() {
 }
 
 /// The process with rank 1 of those that train in `out`.
-fn second_process(out: &Path) -> Option<u32> {
+fn second_process(out: &Path) -> Option<Pid> {
     std::fs::read_dir("/proc").expect("/proc").flatten().find_map(|entry| {
         let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
         let holds = |bytes: Vec<u8>, part: &str| bytes.split(|&b| b == 0).any(|word| word == part.as_bytes());
         let is_it = holds(read("cmdline"), text(out)) && holds(read("environ"), "OMPI_COMM_WORLD_RANK=1");
-        is_it.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+        is_it.then(|| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).flatten()
     })
 }
 
@@ -97,8 +98,7 @@ fn a_killed_process_ends_the_run_and_it_resumes() {
         assert!(since.elapsed() < Duration::from_secs(120), "no epoch was finished");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let process = second_process(&killed).expect("two processes").to_string();
-    assert!(Command::new("kill").args(["-KILL", &process]).status().expect("kill starts").success());
+    kill_process(second_process(&killed).expect("two processes"), Signal::KILL).expect("the process is there");
     let output = child.wait_with_output().expect("mpirun ends");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && epochs() < 9, "{errors}");

@@ -1,5 +1,6 @@
 //! Somebody's network and somebody else's photos.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -203,8 +204,8 @@ fn a_run_that_began_with_a_network_is_one_process_and_resumes_by_itself() {
         std::thread::sleep(Duration::from_millis(5));
     }
     // Stopped, not ended: it holds its folder for as long as the others try.
-    let stopped = Command::new("kill").args(["-STOP", &child.id().to_string()]).status().expect("kill starts");
-    if stopped.success() && child.try_wait().unwrap().is_none() {
+    let stopped = kill_process(Pid::from_child(&child), Signal::STOP);
+    if stopped.is_ok() && child.try_wait().unwrap().is_none() {
         fails(&["train", "--resume", "--out", &killed], 1, &["killed", "another process"]);
         fails(&[&options[..], &["--out", &killed]].concat(), 1, &["another process"]);
     }

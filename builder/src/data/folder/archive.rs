@@ -173,7 +173,8 @@ impl Images {
     }
 }
 
-/// Lists the files of an archive, and reads the classes of WebDataset's keys.
+/// Lists the files of an archive, and reads the classes of WebDataset's keys. Of files with the same path the last one
+/// counts, as when the archive is unpacked.
 fn scan(
     path: &Path,
     archive: u32,
@@ -183,6 +184,7 @@ fn scan(
     let fail = |error: std::io::Error| malformed(path, format!("cannot be read as a tar archive: {error}"));
     let file = File::open(path).map_err(|error| FileError::new("read", path, error))?;
     let size = file.metadata().map_err(fail)?.len();
+    let mut files = BTreeMap::new();
     for entry in Archive::new(BufReader::new(file)).entries_with_seek().map_err(fail)? {
         let mut entry = entry.map_err(fail)?;
         if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
@@ -209,8 +211,9 @@ fn scan(
             labels.insert((archive, key.to_owned()), class.trim().to_owned());
             continue;
         }
-        found.push(Found { path: file, archive, member });
+        files.insert(file, member);
     }
+    found.extend(files.into_iter().map(|(path, member)| Found { path, archive, member }));
     Ok(())
 }
 

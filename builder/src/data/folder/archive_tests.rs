@@ -85,6 +85,17 @@ fn archives_name_their_splits() {
 }
 
 #[test]
+fn of_files_with_the_same_path_the_last_one_counts() {
+    let packed = tempfile::tempdir().unwrap();
+    let path = packed.path().join("train.tar");
+    let (red, blue) = (png([200, 0, 0]), png([0, 0, 200]));
+    archive(&path, &[("cat/1.png", &blue), ("dog/1.png", &blue), ("cat/1.png", &red)]);
+    let (set, _) = load_at(&path, Split::Train, [3, 4, 4], true).unwrap();
+    assert_eq!(set.labels, [0, 1]);
+    assert!(set.pixels[..48].chunks(3).all(|pixel| pixel == [200, 0, 0]), "{:?}", &set.pixels[..48]);
+}
+
+#[test]
 fn archives_of_webdataset_have_a_class_for_each_key() {
     let packed = tempfile::tempdir().unwrap();
     let (red, blue) = (png([200, 0, 0]), png([0, 0, 200]));
