@@ -12,6 +12,7 @@ pub(super) fn forms() -> Vec<Form> {
         blocks_of_pixels(),
         wrapped_borders(),
         normalized_channels(),
+        normalized_channels_of_keras(),
         cubic_and_antialiased(),
         global_context(),
         image_without_batch(),
@@ -269,6 +270,52 @@ fn normalized_channels() -> Form {
             "Pow",
             "Conv",
             "Mul",
+            "GlobalAveragePool",
+            "Flatten",
+            "Gemm",
+        ],
+    )
+}
+
+/// Factors and summands of channels that meet a map of one channel.
+fn normalized_channels_of_keras() -> Form {
+    let mut f = File::new(17, [3, 6, 6]);
+    let x = f.conv("image", "conv", [4, 3], 1);
+    let mean = f.node("ReduceMean", &[&x], "mean", vec![ints("axes", &[1])]);
+    let centred = f.node("Sub", &[&x, &mean], "centred", vec![]);
+    let square = f.node("Mul", &[&centred, &centred], "square", vec![]);
+    let variance = f.node("ReduceMean", &[&square], "variance", vec![ints("axes", &[1])]);
+    let epsilon = f.number("epsilon", 0.01);
+    let sum = f.node("Add", &[&variance, &epsilon], "sum", vec![]);
+    let root = f.node("Sqrt", &[&sum], "root", vec![]);
+    let inverse = f.node("Reciprocal", &[&root], "inverse", vec![]);
+    let (scale, bias) = (f.weight("scale", &[1, 4, 1, 1]), f.weight("bias", &[4, 1, 1]));
+    let factor = f.node("Mul", &[&inverse, &scale], "factor", vec![]);
+    let scaled = f.node("Mul", &[&x, &factor], "scaled", vec![]);
+    let negative = f.node("Neg", &[&mean], "negative", vec![]);
+    let shift = f.node("Mul", &[&negative, &factor], "shift", vec![]);
+    let mask = f.node("Add", &[&mean, &bias], "mask", vec![]);
+    let x = f.node("Sum", &[&scaled, &shift, &mask], "normalized", vec![]);
+    f.head(&x, 4);
+    f.finish(
+        "factors of channels for a map of one channel",
+        &[
+            "Conv",
+            "Conv",
+            "Conv",
+            "Conv",
+            "Add",
+            "Mul",
+            "Conv",
+            "Pow",
+            "Conv",
+            "Mul",
+            "Conv",
+            "Conv",
+            "Mul",
+            "Conv",
+            "Add",
+            "Add",
             "GlobalAveragePool",
             "Flatten",
             "Gemm",

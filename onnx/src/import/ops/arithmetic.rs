@@ -246,6 +246,12 @@ fn by_constant(
     let layout = if array.dims.len() > shown.len() { x.layout.with_rank(array.dims.len()) } else { x.layout.clone() };
     let mut x = Feature { layout, ..x };
     let mut numbers = per_channel(&array, &x, node.dims(x.value));
+    if numbers.is_none()
+        && let Some(wide) = broadcast::widened_for(node, &x, &array.dims)?
+    {
+        x = wide;
+        numbers = per_channel(&array, &x, node.dims(x.value));
+    }
     if numbers.is_none() {
         // Of channels that the graph has as pixels, or in another order.
         let name = node.name.clone();

@@ -44,6 +44,29 @@ pub(super) fn widened(
     Ok(Some((values, layout)))
 }
 
+/// A map of one channel as one of as many as a constant of `dims` has numbers, where it has one for each channel of the
+/// file's tensor.
+pub(super) fn widened_for(
+    node: &mut NodeReader<'_, '_>,
+    x: &Feature,
+    dims: &[usize],
+) -> Result<Option<Feature>, Failure> {
+    let &[1, height, width] = node.dims(x.value) else { return Ok(None) };
+    let batch = node.importer.batch;
+    let fits = |order: &&[usize; 4]| {
+        let wide = order.iter().position(|&axis| axis == 1).and_then(|axis| (axis + dims.len()).checked_sub(4));
+        let is_wide = |axis: usize| dims.get(axis).is_some_and(|&dim| dim > 1 && dims.iter().product::<usize>() == dim);
+        x.layout == Layout::ordered(batch, &[1, height, width], *order) && wide.is_some_and(is_wide)
+    };
+    let Some(order) = ORDERS.iter().find(fits).filter(|_| height * width > 1) else { return Ok(None) };
+    let channels = dims.iter().product();
+    let name = node.name.clone();
+    let x = node.importer.settle(x.clone(), &name)?;
+    let value = repeated(node, x.value, channels)?;
+    let plain = node.importer.plain(value);
+    Ok(Some(Feature { layout: Layout::ordered(batch, &[channels, height, width], order), ..plain }))
+}
+
 /// A map of one channel as one of `channels` equal ones.
 pub(super) fn repeated(node: &mut NodeReader<'_, '_>, map: Id, channels: usize) -> Result<Id, Failure> {
     node.importer.claim_weights(channels)?;
