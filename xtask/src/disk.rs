@@ -4,7 +4,7 @@ use crate::shell::{Failure, Run};
 use std::path::Path;
 
 /// GiB that a whole test of an empty clone writes.
-const WHOLE: f64 = 25.0;
+const WHOLE: f64 = 10.0;
 /// GiB below which a failure may be for want of space.
 const LITTLE: f64 = 0.5;
 
