@@ -8,7 +8,7 @@ use crate::import::node::NodeReader;
 use crate::{Conv, Coordinates, Op, Resize, Tensor};
 
 /// The orders in which a file may show maps.
-const ORDERS: [[usize; 4]; 2] = [[0, 1, 2, 3], [0, 2, 3, 1]];
+static ORDERS: [[usize; 4]; 2] = [[0, 1, 2, 3], [0, 2, 3, 1]];
 
 /// Two maps of the same dimensions, and their layout; with `gates` one may stay one pixel for the other's channels.
 /// `None` where an axis has different sizes, of which none is 1.
@@ -53,13 +53,15 @@ pub(super) fn widened_for(
 ) -> Result<Option<Feature>, Failure> {
     let &[1, height, width] = node.dims(x.value) else { return Ok(None) };
     let batch = node.importer.batch;
-    let fits = |order: &&[usize; 4]| {
-        let wide = order.iter().position(|&axis| axis == 1).and_then(|axis| (axis + dims.len()).checked_sub(4));
-        let is_wide = |axis: usize| dims.get(axis).is_some_and(|&dim| dim > 1 && dims.iter().product::<usize>() == dim);
-        x.layout == Layout::ordered(batch, &[1, height, width], *order) && wide.is_some_and(is_wide)
+    let meets = |order: &'static [usize; 4]| {
+        let axis = (order.iter().position(|&axis| axis == 1)? + dims.len()).checked_sub(4)?;
+        let alone = dims.iter().enumerate().all(|(at, &dim)| if at == axis { dim > 1 } else { dim == 1 });
+        let same = x.layout == Layout::ordered(batch, &[1, height, width], order);
+        (alone && same).then(|| (order, dims[axis]))
     };
-    let Some(order) = ORDERS.iter().find(fits).filter(|_| height * width > 1) else { return Ok(None) };
-    let channels = dims.iter().product();
+    let Some((order, channels)) = ORDERS.iter().find_map(meets).filter(|_| height * width > 1) else {
+        return Ok(None);
+    };
     let name = node.name.clone();
     let x = node.importer.settle(x.clone(), &name)?;
     let value = repeated(node, x.value, channels)?;
