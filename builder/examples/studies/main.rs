@@ -4,8 +4,8 @@
 //! ```text
 //! cargo run --release -p skipstone --example studies -- STUDY... --data cifar10:DIR --out DIR
 //! ```
-//! Each run has a folder of its own below DIR. A run that is there is not repeated, and one that was interrupted goes
-//! on where it was; runs that two studies have in common are trained once.
+//! Each run has a folder of its own below DIR, with one for each seed in it. A run that is there is not repeated, and
+//! one that was interrupted goes on where it was; runs that two studies have in common are trained once.
 
 mod networks;
 mod plans;
@@ -49,9 +49,9 @@ struct Arguments {
     /// Only these runs of the studies.
     #[arg(long, value_name = "RUN", value_delimiter = ',')]
     runs: Vec<String>,
-    /// Seed of weights, order and augmentation.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
+    /// Seeds of weights, order and augmentation; each run is trained with each of them.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    seeds: Vec<u64>,
     /// Number of threads [default: all cores].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -115,8 +115,8 @@ fn spread(set: Dataset, count: Option<u32>, option: &str, split: &str) -> Result
     Ok(set.spread(count))
 }
 
-/// The settings of a run. Part of a data set is named as such, so that a run does not go on with another part.
-fn config(run: &Run, arguments: &Arguments) -> Config {
+/// The settings of a run with a seed. Part of a data set is named as such, so that a run does not go on with another part.
+fn config(run: &Run, seed: u64, arguments: &Arguments) -> Config {
     let common = Config::new(run.network.name(), &arguments.data).with_epochs(arguments.epochs);
     let mut data = common.data.clone();
     if let Some(count) = arguments.train_images {
@@ -126,54 +126,61 @@ fn config(run: &Run, arguments: &Arguments) -> Config {
         data += &format!(", tested on {count}");
     }
     let batch = arguments.batch.map_or(common.batch, |batch| batch as usize);
-    (run.change)(Config { data, batch, seed: arguments.seed, ..common })
+    (run.change)(Config { data, batch, seed, ..common })
 }
 
-/// Trains a run, or what is missing of it.
+/// Trains a run with each seed, or what is missing of it.
 fn row(run: &Run, arguments: &Arguments, train: &Dataset, test: &Dataset) -> Result<Row, Box<dyn Error>> {
-    let config = config(run, arguments);
-    let classes = train.class_names.len();
-    let mut graph = run.network.build(classes, train.dims, &config.options(classes, train.dims))?;
-    graph.metadata.command = Some(format!(
-        "studies --runs {} --data {} --epochs {} --seed {}",
-        run.name, config.data, config.epochs, config.seed
-    ));
-    let mut row = Row::new(run.name, &graph);
-    let batch = config.batch.min(train.len());
-    let images = train.len() / batch * batch;
-    graph.metadata.normalization = Some(arguments.data.normalization_for(train.dims[0]));
-    let sets = [train.clone(), test.clone()];
-    let threads = arguments.threads.map(usize::from);
-    let job = Job { resume: true, threads, ..Job::new(graph, config, sets, arguments.out.join(run.name)) };
-    match train::train(job, &mut Lines { run: run.name, epochs: arguments.epochs }) {
-        Ok(outcome) => row.trained(&outcome.history, images),
-        Err(TrainError::Diverged { epoch, .. }) => row.diverged(epoch),
-        Err(error) => return Err(error.into()),
+    let mut row = None;
+    for &seed in &arguments.seeds {
+        let config = config(run, seed, arguments);
+        let classes = train.class_names.len();
+        let mut graph = run.network.build(classes, train.dims, &config.options(classes, train.dims))?;
+        graph.metadata.command = Some(format!(
+            "studies --runs {} --data {} --epochs {} --seeds {seed}",
+            run.name, config.data, config.epochs
+        ));
+        let row = row.get_or_insert_with(|| Row::new(run.name, &graph));
+        let batch = config.batch.min(train.len());
+        let images = train.len() / batch * batch;
+        graph.metadata.normalization = Some(arguments.data.normalization_for(train.dims[0]));
+        let sets = [train.clone(), test.clone()];
+        let threads = arguments.threads.map(usize::from);
+        let out = arguments.out.join(run.name).join(format!("seed-{seed}"));
+        let job = Job { resume: true, threads, ..Job::new(graph, config, sets, out) };
+        match train::train(job, &mut Lines { run: run.name, seed, epochs: arguments.epochs }) {
+            Ok(outcome) => row.trained(&outcome.history, images),
+            Err(TrainError::Diverged { epoch, .. }) => row.diverged(epoch),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(row)
+    row.ok_or_else(|| "--seeds names no seed".into())
 }
 
 /// A line for each epoch.
 struct Lines {
     run: &'static str,
+    seed: u64,
     epochs: usize,
 }
 
 impl Progress for Lines {
     fn start(&mut self, _: &Config, status: &Status) {
-        let (run, epochs) = (self.run, self.epochs);
+        let Self { run, seed, epochs } = *self;
         match (status.epoch, status.batch) {
-            (0, 0) => eprintln!("{run}: {epochs} epochs of {} batches", status.batches),
-            (epoch, _) if epoch == epochs => eprintln!("{run}: trained already"),
-            (epoch, batch) => eprintln!("{run}: resuming after {epoch} epochs and {batch} batches"),
+            (0, 0) => eprintln!("{run}, seed {seed}: {epochs} epochs of {} batches", status.batches),
+            (epoch, _) if epoch == epochs => eprintln!("{run}, seed {seed}: trained already"),
+            (epoch, batch) => eprintln!("{run}, seed {seed}: resuming after {epoch} epochs and {batch} batches"),
         }
     }
 
     fn epoch(&mut self, record: &EpochRecord, _: &Status) {
         let EpochRecord { epoch, train_loss, test_accuracy, seconds, .. } = record;
         let accuracy = 100.0 * test_accuracy;
-        let (run, epochs) = (self.run, self.epochs);
-        eprintln!("{run}: epoch {epoch}/{epochs}: loss {train_loss:.4}, accuracy {accuracy:.2} %, {seconds:.1} s");
+        let Self { run, seed, epochs } = *self;
+        eprintln!(
+            "{run}, seed {seed}: epoch {epoch}/{epochs}: loss {train_loss:.4}, accuracy {accuracy:.2} %, {seconds:.1} s"
+        );
     }
 }
 

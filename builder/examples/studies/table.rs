@@ -4,12 +4,20 @@ use crate::timing::median;
 use skipstone::train::EpochRecord;
 use skipstone_onnx::Graph;
 
-/// A line of a study's table.
+/// A line of a study's table: a network, and its results with each seed.
 pub(crate) struct Row {
     name: &'static str,
     params: usize,
     macs: u64,
-    result: Vec<String>,
+    epochs: usize,
+    /// Test accuracy after the last epoch, for each seed that did not diverge.
+    last: Vec<f64>,
+    /// Test accuracy of the best epoch, likewise.
+    best: Vec<f64>,
+    /// Training images a second in each epoch of all seeds.
+    speeds: Vec<f64>,
+    seconds: f64,
+    diverged: usize,
 }
 
 const HEAD: [&str; 8] =
@@ -18,30 +26,53 @@ const HEAD: [&str; 8] =
 impl Row {
     /// A line about a network that was not trained yet.
     pub(crate) fn new(name: &'static str, graph: &Graph) -> Self {
-        Self { name, params: graph.parameter_count(), macs: graph.macs(), result: Vec::new() }
+        Self {
+            name,
+            params: graph.parameter_count(),
+            macs: graph.macs(),
+            epochs: 0,
+            last: Vec::new(),
+            best: Vec::new(),
+            speeds: Vec::new(),
+            seconds: 0.0,
+            diverged: 0,
+        }
     }
 
-    /// The result: at least one epoch, each of `images` training images. Their seconds include the test after each
-    /// epoch; the speed is that of the median one, so that what else the machine did in some of them does not count.
+    /// The result with a seed: at least one epoch, each of `images` training images. Their seconds include the test
+    /// after each epoch; the speed is that of the median one, so that what else the machine did in some of them does
+    /// not count.
     pub(crate) fn trained(&mut self, history: &[EpochRecord], images: usize) {
-        let seconds = history.iter().map(|record| record.seconds);
-        let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
-        let last = history.last().map_or(0.0, |record| record.test_accuracy);
-        let best = history.iter().map(|record| record.test_accuracy).fold(0.0, f64::max);
-        let epochs = history.len();
-        self.result = vec![
-            epochs.to_string(),
-            percent(last),
-            percent(best),
-            format!("{:.0}", images as f64 / median(seconds.clone())),
-            format!("{:.0}", seconds.sum::<f64>()),
-        ];
+        self.epochs = self.epochs.max(history.len());
+        self.last.extend(history.last().map(|record| record.test_accuracy));
+        self.best.push(history.iter().map(|record| record.test_accuracy).fold(0.0, f64::max));
+        self.speeds.extend(history.iter().map(|record| images as f64 / record.seconds));
+        self.seconds += history.iter().map(|record| record.seconds).sum::<f64>();
     }
 
-    /// The result: a loss or weight that was not finite in `epoch`.
+    /// The result with a seed: a loss or weight that was not finite in `epoch`.
     pub(crate) fn diverged(&mut self, epoch: usize) {
-        let none = || "-".to_string();
-        self.result = vec![epoch.to_string(), "diverged".into(), none(), none(), none()];
+        self.epochs = self.epochs.max(epoch);
+        self.diverged += 1;
+    }
+
+    fn cells(&self) -> [String; 8] {
+        let speed = || format!("{:.0}", median(self.speeds.iter().copied()));
+        let [speed, seconds] = if self.speeds.is_empty() {
+            ["-", "-"].map(String::from)
+        } else {
+            [speed(), format!("{:.0}", self.seconds)]
+        };
+        [
+            format!("`{}`", self.name),
+            grouped(self.params as u64),
+            grouped(self.macs),
+            self.epochs.to_string(),
+            accuracy(&self.last, self.diverged),
+            accuracy(&self.best, 0),
+            speed,
+            seconds,
+        ]
     }
 }
 
@@ -50,10 +81,27 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = line(&HEAD.map(String::from));
     text += "|---|---:|---:|---:|---:|---:|---:|---:|\n";
-    for Row { name, params, macs, result } in rows {
-        text += &line(&[&[format!("`{name}`"), grouped(*params as u64), grouped(*macs)], &result[..]].concat());
+    for row in rows {
+        text += &line(&row.cells());
     }
     text
+}
+
+/// The mean of the seeds' accuracies; of several seeds also the lowest and the highest, and how many diverged.
+fn accuracy(seeds: &[f64], diverged: usize) -> String {
+    let percent = |accuracy: f64| format!("{:.2}", 100.0 * accuracy);
+    let text = match seeds {
+        [] if diverged == 0 => return "-".into(),
+        [] => return "diverged".into(),
+        [one] => format!("{} %", percent(*one)),
+        _ => {
+            let mean = seeds.iter().sum::<f64>() / seeds.len() as f64;
+            let lowest = seeds.iter().copied().fold(f64::INFINITY, f64::min);
+            let highest = seeds.iter().copied().fold(0.0, f64::max);
+            format!("{} % ({} to {})", percent(mean), percent(lowest), percent(highest))
+        }
+    };
+    if diverged == 0 { text } else { format!("{text}, {diverged} diverged") }
 }
 
 /// `1234567` as `1,234,567`.

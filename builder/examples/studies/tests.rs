@@ -53,7 +53,7 @@ fn runs_of_one_name_are_one_run() {
     let all = studies();
     for study in &all {
         for run in &study.runs {
-            let config = config(run, &arguments);
+            let config = config(run, 0, &arguments);
             assert!(run.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", run.name);
             assert_eq!(*seen.entry(run.name).or_insert_with(|| config.clone()), config, "{}", run.name);
         }
@@ -81,19 +81,31 @@ fn a_study_is_trained_once_and_shown_as_a_table() {
     assert!(lines[4].contains(" | 2 | ") && lines[4].contains(" % | "), "{tables:?}");
 
     // Times would differ if it were trained again.
-    let history = || std::fs::read_to_string(folder.path().join("resnet8-mixup/history.csv")).unwrap();
+    let history = || std::fs::read_to_string(folder.path().join("resnet8-mixup/seed-0/history.csv")).unwrap();
     let before = history();
     assert_eq!(before.lines().count(), 3);
     assert_eq!(show(&arguments(&[])).unwrap(), tables);
     assert_eq!(history(), before);
 
+    // A second seed trains beside the first; the table has the mean of both and what lies farthest apart.
+    let tables = show(&arguments(&["--seeds", "0,4"])).unwrap();
+    assert_eq!(history(), before);
+    let accuracies = [0, 4].map(|seed| {
+        let path = folder.path().join(format!("resnet8-mixup/seed-{seed}/history.csv"));
+        let lines = std::fs::read_to_string(path).unwrap();
+        let column = lines.lines().next().unwrap().split(',').position(|name| name == "test_accuracy").unwrap();
+        100.0 * lines.lines().last().unwrap().split(',').nth(column).unwrap().parse::<f64>().unwrap()
+    });
+    let [low, high] = if accuracies[0] < accuracies[1] { accuracies } else { [accuracies[1], accuracies[0]] };
+    let mean = f64::midpoint(low, high);
+    let cell = format!(" | 2 | {mean:.2} % ({low:.2} to {high:.2}) | ");
+    assert!(tables[0].lines().nth(5).unwrap().contains(&cell), "{tables:?}: {cell}");
+
     // What a run was trained on is not confused.
-    let error = show(&arguments(&["--seed", "4"])).unwrap_err().to_string();
-    assert!(error.contains("`seed` = 0, not 4"), "{error}");
     let fewer = ["rsb", "--runs", "resnet8", "--epochs", "2", "--train-images", "64"];
     let error = show(&super::tests::arguments(&fewer, folder.path())).unwrap_err().to_string();
     assert!(error.contains("96 images of digits, tested on 50") && error.contains("64 images of digits"), "{error}");
-    let batch = folder.path().join("resnet8/config.toml");
+    let batch = folder.path().join("resnet8/seed-0/config.toml");
     assert!(std::fs::read_to_string(batch).unwrap().contains("batch = 32"));
     let error = show(&arguments(&["--batch", "16"])).unwrap_err().to_string();
     assert!(error.contains("`batch` = 32, not 16"), "{error}");
