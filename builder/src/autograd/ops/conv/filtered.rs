@@ -9,7 +9,7 @@ use skipstone_onnx::Conv;
 /// Taps of the kernel on each axis.
 const KERNEL: usize = 3;
 /// Channels of the wider side from which on products in bfloat16 save more time than rounding takes.
-const WIDE: usize = 64;
+const WIDE: usize = 32;
 
 /// A convolution that minimal filtering suits, and its images.
 #[derive(Clone, Copy)]

@@ -252,8 +252,7 @@ fn load_all<const P: usize, const B: usize>(results: &Sums<P, B>) -> [[__m512; B
 fn store_all<const P: usize, const B: usize>(sums: &[[__m512; B]; P], results: &mut Sums<P, B>) {
     for p in 0..P {
         for b in 0..B {
-            // SAFETY: both types are 64 bytes in which every bit pattern is valid.
-            results[p][b] = unsafe { std::mem::transmute::<__m512, [f32; LANES]>(sums[p][b]) };
+            store(sums[p][b], &mut results[p][b]);
         }
     }
 }
@@ -274,6 +273,14 @@ fn repeat(pair: u32) -> __m512bh {
 fn load(from: &[f32; LANES]) -> __m512 {
     // SAFETY: the pointer is to as many bytes as are read, and need not be aligned.
     unsafe { _mm512_loadu_ps(from.as_ptr()) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store(sums: __m512, to: &mut [f32; LANES]) {
+    // SAFETY: the pointer is to as many bytes as are written, and need not be aligned.
+    unsafe { _mm512_storeu_ps(to.as_mut_ptr(), sums) }
 }
 
 /// The lanes of at most 16 numbers.

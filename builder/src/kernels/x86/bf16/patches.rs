@@ -1,6 +1,6 @@
 //! Convolution on rounded pixels: what [`correlate`](crate::kernels::correlate) does in single precision.
 
-use super::{Bf16, LANES, load_part, multiply_lines, order, pair, repeat, store_part, words};
+use super::{Bf16, LANES, load, load_part, multiply_lines, order, pair, repeat, store, store_part, words};
 use crate::kernels::correlate::{Patches, Target, with_tile};
 use crate::kernels::tiles::tile_size;
 use std::arch::x86_64::*;
@@ -107,10 +107,19 @@ fn correlate_tile<const B: usize, const P: usize>(
         }
     }
     let first = target.start + row * target.row_step + column * target.column_step;
-    for (p, sums) in sums.iter().enumerate() {
+    // Loops over constants: what runs over a slice of the sums would keep them in memory.
+    for p in 0..P {
         let pixel = &mut out[first + p * target.column_step..][..target.channels];
-        for (sum, lanes) in sums.iter().zip(pixel.chunks_mut(LANES)) {
-            store_part(*sum, lanes);
+        if let Some(lanes) = pixel.as_chunks_mut::<LANES>().0.first_chunk_mut::<B>() {
+            for b in 0..B {
+                store(sums[p][b], &mut lanes[b]);
+            }
+        } else {
+            for b in 0..B {
+                let lanes = &mut pixel[b * LANES..];
+                let count = lanes.len().min(LANES);
+                store_part(sums[p][b], &mut lanes[..count]);
+            }
         }
     }
 }
@@ -120,20 +129,33 @@ fn pair_patches(source: &[f32], patches: &Patches, to: &mut [u32]) {
     let order = order();
     let count = patches.rows * patches.columns;
     let pairs = count.div_ceil(2);
+    let (whole, rest) = (patches.run / LANES, patches.run % LANES);
     let to = &mut to.as_chunks_mut::<LANES>().0[..pairs * patches.run.div_ceil(LANES)];
     let mut next = [0; 2];
     let mut step = || {
         let at = patches.at(next[0], next[1]);
         next = if next[1] + 1 == patches.columns { [next[0] + 1, 0] } else { [next[0], next[1] + 1] };
-        &source[at..][..patches.run]
+        source[at..][..patches.run].as_chunks::<LANES>()
     };
     for index in 0..pairs {
         let first = step();
-        let second = if 2 * index + 1 < count { step() } else { &[] };
-        for (block, lanes) in first.chunks(LANES).enumerate() {
-            let second = second.get(block * LANES..).unwrap_or(&[]);
-            let second = &second[..lanes.len().min(second.len())];
-            to[block * pairs + index] = pair(order, load_part(lanes), load_part(second));
+        if 2 * index + 1 == count {
+            for (block, lanes) in first.0.iter().enumerate() {
+                to[block * pairs + index] = pair(order, load(lanes), load(&[0.0; LANES]));
+            }
+            if rest > 0 {
+                to[whole * pairs + index] = pair(order, load_part(first.1), load(&[0.0; LANES]));
+            }
+            return;
+        }
+        let second = step();
+        let mut at = index;
+        for (first, second) in first.0.iter().zip(second.0) {
+            to[at] = pair(order, load(first), load(second));
+            at += pairs;
+        }
+        if rest > 0 {
+            to[at] = pair(order, load_part(first.1), load_part(second.1));
         }
     }
 }
