@@ -78,7 +78,7 @@ fn infer_with(graph: &Graph, fake: Option<&FakeQuantization>, images: &Tensor) -
             data.copy_from_slice(images);
             let mut dims = activation_dims(graph, graph.input());
             dims.insert(0, images.len() / image);
-            let output = tape::evaluate(graph, fake, Tensor::new(dims, data), &pool, &mut |_, _| ());
+            let output = tape::evaluate(graph, fake, Tensor::within(dims, data), &pool, &mut |_, _| ());
             scores.copy_from_slice(output.data());
             pool.give(output);
         });

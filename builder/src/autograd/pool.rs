@@ -1,6 +1,6 @@
 //! Reused buffers: fresh pages would cost more than what is computed in them.
 
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     /// Free buffers by the largest class that fits into their capacity.
-    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    free: BTreeMap<usize, Vec<Buffer>>,
     /// Elements of free buffers.
     spare: usize,
     /// Elements of buffers in use.
@@ -25,10 +25,10 @@ struct State {
 
 impl State {
     /// The smallest free buffer for `len` elements that is not too large for them.
-    fn pop(&mut self, len: usize) -> Option<Vec<f32>> {
+    fn pop(&mut self, len: usize) -> Option<Buffer> {
         let classes = || class(len)..=2 * class(len);
-        // A buffer that held as much before needs no zeros after it; the last one may still be in the cache.
-        let alike = |buffers: &Vec<Vec<f32>>| buffers.iter().rposition(|buffer| buffer.len() == len);
+        // The last one that held as much before may still be in the cache.
+        let alike = |buffers: &Vec<Buffer>| buffers.iter().rposition(|buffer| buffer.len() == len);
         let alike = self.free.range(classes()).find_map(|(&class, buffers)| Some((class, alike(buffers)?)));
         let (&class, buffers) = match alike {
             Some((class, _)) => self.free.range_mut(class..=class).next()?,
@@ -67,15 +67,15 @@ fn class(len: usize) -> usize {
 
 impl Pool {
     /// A buffer of `len` elements with arbitrary contents.
-    pub(crate) fn take(&self, len: usize) -> Vec<f32> {
+    pub(crate) fn take(&self, len: usize) -> Buffer {
         let mut state = self.lock();
         let found = state.pop(len);
-        state.live += found.as_ref().map_or(class(len), Vec::capacity);
+        state.live += found.as_ref().map_or(class(len), Buffer::capacity);
         state.peak = state.peak.max(state.live);
         state.shrink();
         drop(state);
-        let mut buffer = found.unwrap_or_else(|| vec![0.0; class(len)]);
-        buffer.resize(len, 0.0);
+        let mut buffer = found.unwrap_or_else(|| Buffer::zeros(class(len)));
+        buffer.set_len(len);
         buffer
     }
 
@@ -83,12 +83,12 @@ impl Pool {
     pub(crate) fn tensor(&self, dims: impl Into<Vec<usize>>) -> Tensor {
         let dims = dims.into();
         let data = self.take(dims.iter().product());
-        Tensor::new(dims, data)
+        Tensor::within(dims, data)
     }
 
     /// Takes a tensor's buffer back.
     pub(crate) fn give(&self, tensor: Tensor) {
-        let data = tensor.into_data();
+        let data = tensor.into_buffer();
         let capacity = data.capacity();
         let fits = class(capacity) == capacity;
         let mut state = self.lock();

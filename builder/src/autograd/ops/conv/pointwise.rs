@@ -10,7 +10,7 @@ use crate::kernels::channels::{Affine, ChannelSums, add_sums};
 use crate::kernels::images::sum_pairs;
 use crate::kernels::pointwise::{Operand, Pointwise, pack, pack_turned, unpack};
 use crate::kernels::rounded::{Weights, suits};
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 use rayon::prelude::*;
 use skipstone_onnx::{Conv, Node};
 use std::sync::Arc;
@@ -102,12 +102,12 @@ fn sum_chunks<'a>(
         }
         None => pairs.map(|(x, grad)| sum(x, grad, None)).collect_into_vec(&mut parts),
     }
-    let total = sum_pairs(parts, |(sums, totals): &mut (Vec<f32>, Vec<[f64; 2]>), (more, products)| {
-        sums.iter_mut().zip(&more).for_each(|(sum, more)| *sum += more);
+    let total = sum_pairs(parts, |(sums, totals): &mut (Buffer, Vec<[f64; 2]>), (more, products)| {
+        sums.iter_mut().zip(&*more).for_each(|(sum, more)| *sum += more);
         add_sums(totals, &products);
-        pool.give(Tensor::new([len], more));
+        pool.give(Tensor::within([len], more));
     });
-    total.unwrap_or_default()
+    total.map(|(sums, totals)| (sums.into(), totals)).unwrap_or_default()
 }
 
 fn chunks(x: &Tensor, images: usize) -> impl IndexedParallelIterator<Item = &[f32]> {

@@ -1,12 +1,16 @@
 //! Batches of float32 tensors.
 
+mod buffer;
+
+pub(crate) use buffer::Buffer;
+
 /// A dense float32 tensor of a batch: feature maps `[N, H, W, C]` (NHWC), vectors `[N, features]`.
 ///
 /// The channels lie innermost, unlike in ONNX files (NCHW), because kernels vectorize over them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     dims: Vec<usize>,
-    data: Vec<f32>,
+    data: Buffer,
 }
 
 impl Tensor {
@@ -15,6 +19,14 @@ impl Tensor {
     /// # Panics
     /// If the number of elements is not the product of the dimensions.
     pub fn new(dims: impl Into<Vec<usize>>, data: Vec<f32>) -> Self {
+        Self::within(dims, data.into())
+    }
+
+    /// A tensor of `dims` in memory that is there.
+    ///
+    /// # Panics
+    /// As [`Tensor::new`].
+    pub(crate) fn within(dims: impl Into<Vec<usize>>, data: Buffer) -> Self {
         let dims = dims.into();
         assert_eq!(dims.iter().product::<usize>(), data.len(), "dimensions {dims:?}");
         Self { dims, data }
@@ -24,7 +36,7 @@ impl Tensor {
     pub fn zeros(dims: impl Into<Vec<usize>>) -> Self {
         let dims = dims.into();
         let count = dims.iter().product();
-        Self { dims, data: vec![0.0; count] }
+        Self { dims, data: Buffer::zeros(count) }
     }
 
     /// The dimensions, the batch first.
@@ -55,6 +67,11 @@ impl Tensor {
 
     /// The elements, taken out.
     pub fn into_data(self) -> Vec<f32> {
+        self.data.into()
+    }
+
+    /// The memory, taken out.
+    pub(crate) fn into_buffer(self) -> Buffer {
         self.data
     }
 }
