@@ -72,7 +72,7 @@ fn takes_one_image(info: &ValueInfoProto) -> bool {
     first.is_some_and(|dim| dim.value == Some(DimensionValue::Value(1)))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tract"))]
 mod tests {
     use super::*;
     use skipstone_onnx::proto::{AttributeProto, DataType, Dim, GraphProto, NodeProto, TensorProto};
