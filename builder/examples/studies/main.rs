@@ -115,7 +115,8 @@ fn spread(set: Dataset, count: Option<u32>, option: &str, split: &str) -> Result
     Ok(set.spread(count))
 }
 
-/// The settings of a run with a seed. Part of a data set is named as such, so that a run does not go on with another part.
+/// The settings of a run with a seed. Part of a data set is named as such, so that a run does not go on with another
+/// part.
 fn config(run: &Run, seed: u64, arguments: &Arguments) -> Config {
     let common = Config::new(run.network.name(), &arguments.data).with_epochs(arguments.epochs);
     let mut data = common.data.clone();

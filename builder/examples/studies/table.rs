@@ -57,11 +57,10 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 8] {
-        let speed = || format!("{:.0}", median(self.speeds.iter().copied()));
         let [speed, seconds] = if self.speeds.is_empty() {
             ["-", "-"].map(String::from)
         } else {
-            [speed(), format!("{:.0}", self.seconds)]
+            [median(self.speeds.iter().copied()), self.seconds].map(|figure| format!("{figure:.0}"))
         };
         [
             format!("`{}`", self.name),
@@ -110,4 +109,18 @@ fn grouped(number: u64) -> String {
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::accuracy;
+
+    #[test]
+    fn seeds_that_diverged_are_counted() {
+        assert_eq!(accuracy(&[0.5], 0), "50.00 %");
+        assert_eq!(accuracy(&[0.75, 0.5], 0), "62.50 % (50.00 to 75.00)");
+        assert_eq!(accuracy(&[0.5], 1), "50.00 %, 1 diverged");
+        assert_eq!(accuracy(&[], 2), "diverged");
+        assert_eq!(accuracy(&[], 0), "-");
+    }
 }

@@ -95,9 +95,14 @@ impl From<Buffer> for Vec<f32> {
 
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        let mut copy = Self::zeros(self.len);
-        copy.copy_from_slice(self);
-        copy
+        match self.memory {
+            Memory::Heap(_) => self.to_vec().into(),
+            Memory::Pages(_) => {
+                let mut copy = Self::zeros(self.len);
+                copy.copy_from_slice(self);
+                copy
+            }
+        }
     }
 }
 
